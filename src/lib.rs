@@ -1,1 +1,8 @@
+//! Meal photo in; per item mask, volume, grams, kcal and macros out, each with an interval.
+//!
+//! `intake -> perceive -> geometry -> nutrition`, glued by `pipeline`; every front (CLI, HTTP, worker) builds the
+//! same [`contract::ScanRequest`] and gets the same [`contract::ScanResult`].
 
+pub mod contract;
+
+pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

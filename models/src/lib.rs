@@ -1,1 +1,20 @@
+//! Segment Anything, Depth Anything V2 and Qwen2.5-VL on candle.
+//!
+//! Every model is sized by the `config.json` of its checkpoint, keeps its batch dimension, and is compared
+//! stage by stage with PyTorch in `tests/parity.rs`.
 
+pub mod checkpoint;
+pub mod depth_map;
+pub mod error;
+pub mod image;
+pub mod mask;
+pub mod nn;
+pub mod space;
+
+pub use depth_map::{MetricDepth, RelativeDisparity};
+pub use error::ModelError;
+pub use image::RgbImage;
+pub use mask::Mask;
+pub use space::{ImagePx, MaskPx, ModelPx, Point, Rect};
+
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;

@@ -1,0 +1,64 @@
+//! The one error type of this crate: what is wrong, in which file, at which key.
+
+use std::path::PathBuf;
+
+/// Why a checkpoint, an image or a prompt was refused, or a forward pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not valid JSON for this model: {source}")]
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    /// A config that parses but cannot be built (zero sizes, head count that does not divide, ...).
+    #[error("{path}: {field} = {value}: {reason}")]
+    Config {
+        path: PathBuf,
+        field: &'static str,
+        value: String,
+        reason: String,
+    },
+    #[error("{path}: damaged safetensors file: {reason}")]
+    Safetensors { path: PathBuf, reason: String },
+    #[error("{path}: tensor {key} is missing (expected shape {expected:?})")]
+    MissingTensor {
+        path: PathBuf,
+        key: String,
+        expected: Vec<usize>,
+    },
+    #[error("{path}: tensor {key} has shape {found:?}, expected {expected:?}")]
+    TensorShape {
+        path: PathBuf,
+        key: String,
+        expected: Vec<usize>,
+        found: Vec<usize>,
+    },
+    #[error("{path}: {} tensors that the model does not know, first {:?}", keys.len(), keys.first())]
+    UnexpectedTensors { path: PathBuf, keys: Vec<String> },
+    #[error("{path}: tokenizer: {reason}")]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("image of {width} x {height} pixels: {reason}")]
+    Image {
+        width: usize,
+        height: usize,
+        reason: String,
+    },
+    #[error("prompt: {0}")]
+    Prompt(String),
+    /// A precision that the model is known to compute wrongly in.
+    #[error("{model} does not run in {dtype:?}: {reason}")]
+    Precision {
+        model: &'static str,
+        dtype: candle_core::DType,
+        reason: &'static str,
+    },
+    #[error("device: {0}")]
+    Device(String),
+    /// The caller asked to stop (deadline, cancelled job).
+    #[error("cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    Compute(#[from] candle_core::Error),
+}

@@ -1,0 +1,64 @@
+//! The one picture type: upright, sRGB, 8 bits a channel, interleaved.
+
+use crate::{ModelError, Result};
+
+/// Upright sRGB picture, row-major, 3 bytes a pixel. Never empty.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+}
+
+impl RgbImage {
+    /// `data` holds `height * width * 3` bytes.
+    ///
+    /// # Errors
+    /// [`ModelError::Image`] if a side is zero or the length does not fit.
+    pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<Self> {
+        let err = |reason: String| {
+            Err(ModelError::Image {
+                width,
+                height,
+                reason,
+            })
+        };
+        if width == 0 || height == 0 {
+            return err("a side is zero".into());
+        }
+        if width.checked_mul(height).and_then(|n| n.checked_mul(3)) != Some(data.len()) {
+            return err(format!("{} bytes do not make that many RGB pixels", data.len()));
+        }
+        Ok(Self { width, height, data })
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Row-major interleaved RGB bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.data
+    }
+
+    /// # Panics
+    /// If the pixel lies outside.
+    pub fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
+        let i = (y * self.width + x) * 3;
+        [self.data[i], self.data[i + 1], self.data[i + 2]]
+    }
+}
+
+impl std::fmt::Debug for RgbImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RgbImage({} x {})", self.width, self.height)
+    }
+}

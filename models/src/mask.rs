@@ -1,0 +1,194 @@
+//! Image-sized boolean masks, kept run-length encoded.
+
+use crate::{ImagePx, Rect};
+
+/// Boolean mask over an image, as COCO run lengths: column-major, the first run counts zeros.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mask {
+    width: usize,
+    height: usize,
+    counts: Vec<u32>,
+}
+
+impl Mask {
+    /// From row-major booleans (`bits.len() == width * height`).
+    ///
+    /// # Panics
+    /// If the length does not fit.
+    pub fn from_bits(width: usize, height: usize, bits: &[bool]) -> Self {
+        assert_eq!(bits.len(), width * height, "mask bits");
+        Self::from_fn(width, height, |x, y| bits[y * width + x])
+    }
+
+    pub fn from_fn(width: usize, height: usize, set: impl Fn(usize, usize) -> bool) -> Self {
+        let mut counts = Vec::new();
+        let (mut run, mut value) = (0u32, false);
+        for x in 0..width {
+            for y in 0..height {
+                if set(x, y) != value {
+                    counts.push(run);
+                    run = 0;
+                    value = !value;
+                }
+                run += 1;
+            }
+        }
+        counts.push(run);
+        Self {
+            width,
+            height,
+            counts,
+        }
+    }
+
+    /// From uncompressed COCO counts; `None` if they do not add up to the image's size.
+    pub fn from_counts(width: usize, height: usize, counts: Vec<u32>) -> Option<Self> {
+        let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
+        (total == (width as u64) * (height as u64)).then_some(Self {
+            width,
+            height,
+            counts,
+        })
+    }
+
+    pub fn empty(width: usize, height: usize) -> Self {
+        Self {
+            width,
+            height,
+            counts: vec![(width * height) as u32],
+        }
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Uncompressed COCO counts.
+    pub fn counts(&self) -> &[u32] {
+        &self.counts
+    }
+
+    /// Set pixels.
+    pub fn area(&self) -> usize {
+        self.counts.iter().skip(1).step_by(2).map(|&c| c as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.area() == 0
+    }
+
+    /// Row-major booleans.
+    pub fn to_bits(&self) -> Vec<bool> {
+        let mut bits = vec![false; self.width * self.height];
+        self.for_each_run(|x, y0, y1| {
+            for y in y0..y1 {
+                bits[y * self.width + x] = true;
+            }
+        });
+        bits
+    }
+
+    /// Calls `f(x, y0, y1)` for every vertical run of set pixels within a column.
+    pub fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let mut at = 0usize;
+        for (i, &count) in self.counts.iter().enumerate() {
+            let end = at + count as usize;
+            if i % 2 == 1 {
+                let mut start = at;
+                while start < end {
+                    let x = start / self.height;
+                    let stop = end.min((x + 1) * self.height);
+                    f(x, start - x * self.height, stop - x * self.height);
+                    start = stop;
+                }
+            }
+            at = end;
+        }
+    }
+
+    /// Smallest box around the set pixels, upper edges exclusive; `None` if empty.
+    pub fn bbox(&self) -> Option<Rect<ImagePx>> {
+        let (mut x0, mut y0, mut x1, mut y1) = (usize::MAX, usize::MAX, 0, 0);
+        self.for_each_run(|x, a, b| {
+            x0 = x0.min(x);
+            x1 = x1.max(x + 1);
+            y0 = y0.min(a);
+            y1 = y1.max(b);
+        });
+        (x1 > 0).then(|| Rect::new(x0 as f64, y0 as f64, x1 as f64, y1 as f64))
+    }
+
+    /// Pixels set in both.
+    ///
+    /// # Panics
+    /// If the sizes differ.
+    pub fn intersection_area(&self, other: &Self) -> usize {
+        assert_eq!(
+            (self.width, self.height),
+            (other.width, other.height),
+            "mask sizes"
+        );
+        let (mut i, mut j) = (0, 0);
+        let (mut ra, mut rb) = (self.counts.first().copied(), other.counts.first().copied());
+        let mut both = 0usize;
+        while let (Some(a), Some(b)) = (ra, rb) {
+            let step = a.min(b);
+            if i % 2 == 1 && j % 2 == 1 {
+                both += step as usize;
+            }
+            ra = Some(a - step);
+            rb = Some(b - step);
+            if a == step {
+                i += 1;
+                ra = self.counts.get(i).copied();
+            }
+            if b == step {
+                j += 1;
+                rb = other.counts.get(j).copied();
+            }
+        }
+        both
+    }
+
+    pub fn iou(&self, other: &Self) -> f64 {
+        let both = self.intersection_area(other);
+        let union = self.area() + other.area() - both;
+        if union == 0 {
+            0.0
+        } else {
+            both as f64 / union as f64
+        }
+    }
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mask({} x {}, {} px)", self.width, self.height, self.area())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_bits_boxes_and_overlap_agree() {
+        let bits = [
+            false, true, true, false, false, true, false, false, true, true, false, false,
+        ];
+        let m = Mask::from_bits(4, 3, &bits);
+        assert_eq!(m.counts(), [2, 4, 1, 1, 4]);
+        assert_eq!(m.to_bits(), bits);
+        assert_eq!(m.area(), 5);
+        assert_eq!(m.bbox(), Some(Rect::new(0.0, 0.0, 3.0, 3.0)));
+        let n = Mask::from_fn(4, 3, |x, _| x == 1);
+        assert_eq!((m.intersection_area(&n), n.area()), (3, 3));
+        assert!((m.iou(&n) - 0.6).abs() < 1e-12);
+        assert_eq!(Mask::empty(4, 3).bbox(), None);
+        assert_eq!(Mask::from_counts(4, 3, vec![5]), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! The `input` of a job, the body of `POST /v1/scan`, and what the flags of `dragunov scan` become.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One photo and what is known of how it was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanRequest {
+    pub image: ImageSource,
+    /// 0 = phone flat, lens straight down; 90 = upright. The tilt for a portrait shot without roll.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pitch_deg: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll_deg: Option<f64>,
+    /// Gravity (pointing down) in device axes, x right, y to the top, z out of the screen; wins over pitch and roll.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gravity: Option<[f64; 3]>,
+    #[serde(default)]
+    pub camera: CameraHint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    #[serde(default)]
+    pub hints: Hints,
+    #[serde(default)]
+    pub options: Options,
+    /// Opaque, echoed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_id: Option<String>,
+    /// Opaque, echoed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+}
+
+impl ScanRequest {
+    /// A request with nothing known but the photo.
+    pub fn new(image: ImageSource) -> Self {
+        Self {
+            image,
+            pitch_deg: None,
+            roll_deg: None,
+            gravity: None,
+            camera: CameraHint::default(),
+            reference: None,
+            hints: Hints::default(),
+            options: Options::default(),
+            scan_id: None,
+            user_id: None,
+        }
+    }
+}
+
+/// Where the photo's bytes are.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageSource {
+    /// `s3://bucket/key`
+    S3(String),
+    /// `https://...`
+    Url(String),
+    /// The file's bytes, standard base64, optionally as a `data:` URL.
+    Base64(String),
+    /// Bytes already in memory (multipart upload, file of the CLI); never serialised.
+    #[serde(skip)]
+    Bytes(#[schema(ignore)] Vec<u8>),
+}
+
+impl std::fmt::Debug for ImageSource {
+    /// Never prints image bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::S3(uri) => write!(f, "S3({uri:?})"),
+            Self::Url(url) => write!(f, "Url({:?})", url.split('?').next().unwrap_or_default()),
+            Self::Base64(text) => write!(f, "Base64({} chars)", text.len()),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// Intrinsics from the app; the first of focal, 35 mm equivalent, FOV that is given is used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CameraHint {
+    /// Field of view of the photo's long side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fov_long_deg: Option<f64>,
+    /// Focal length in pixels of the photo as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub focal_px: Option<f64>,
+    /// 35 mm equivalent focal length, by the diagonal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f35_mm: Option<f64>,
+    /// Height of the lens above the table (from AR or a rig).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height_cm: Option<f64>,
+}
+
+/// A thing of known size on the table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    pub kind: ReferenceKind,
+    /// Needed for plate and coin; a card is ID-1 (85.60 x 53.98 mm).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diameter_cm: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceKind {
+    Plate,
+    Coin,
+    Card,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hints {
+    #[serde(default)]
+    pub items: Vec<ItemHint>,
+}
+
+/// What the user says of one item. Coordinates in pixels of the upright photo.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ItemHint {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<[f64; 2]>,
+    /// x0, y0, x1, y1
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[f64; 4]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    pub masks: MaskFormat,
+    /// Return the overlay picture (PNG).
+    pub overlay: bool,
+    /// Return the depth picture (PNG).
+    pub depth: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            masks: MaskFormat::Rle,
+            overlay: false,
+            depth: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskFormat {
+    Rle,
+    Png,
+    None,
+}

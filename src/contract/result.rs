@@ -1,0 +1,191 @@
+//! The answer to a scan.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Estimated;
+
+/// Everything measured on one photo. Nothing is final until the user confirms it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScanResult {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    pub status: Status,
+    pub image: ImageInfo,
+    pub items: Vec<Item>,
+    pub totals: Totals,
+    pub camera: CameraInfo,
+    pub scale: ScaleInfo,
+    pub plane_fit: PlaneFit,
+    pub models: Models,
+    /// Milliseconds by stage: decode, depth, segment, identify, measure, nourish, total.
+    pub timings_ms: BTreeMap<String, f64>,
+    pub warnings: Vec<Warning>,
+    /// How to take a better photo, where one would help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reshoot_hint: Option<String>,
+    /// PNG as base64, or an S3 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    PendingConfirmation,
+}
+
+/// Size after the EXIF orientation was applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ImageInfo {
+    pub width: usize,
+    pub height: usize,
+    /// The tag that was applied, 1 to 8.
+    pub exif_orientation: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Item {
+    pub id: String,
+    pub label: String,
+    /// Row of the food table; none for `unknown`.
+    pub food_id: Option<String>,
+    pub confidence: f64,
+    pub alternatives: Vec<Alternative>,
+    /// x0, y0, x1, y1 in pixels of the upright photo, upper edges exclusive.
+    #[serde(rename = "box")]
+    pub bbox: [f64; 4],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskData>,
+    pub volume_cm3: Estimated,
+    pub volume_bounds: VolumeBounds,
+    pub mean_height_cm: f64,
+    pub footprint_cm2: f64,
+    pub density_g_cm3: Estimated,
+    pub mass_g: Estimated,
+    pub kcal: Estimated,
+    pub protein_g: Estimated,
+    pub carbs_g: Estimated,
+    pub fat_g: Estimated,
+    pub flags: Vec<String>,
+    pub questions: Vec<Question>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Alternative {
+    pub label: String,
+    pub food_id: Option<String>,
+    pub confidence: f64,
+    /// Medians if this label were chosen; the volume stays.
+    pub mass_g: f64,
+    pub kcal: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "format", rename_all = "snake_case")]
+pub enum MaskData {
+    /// Compressed COCO run lengths; size is height, width.
+    Rle { size: [usize; 2], counts: String },
+    /// 1-bit PNG, base64.
+    Png { data: String },
+}
+
+/// Medians of the two integrals before undercut correction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VolumeBounds {
+    pub visible_columns_cm3: f64,
+    pub frustum_cm3: f64,
+}
+
+/// One tap that narrows the answer most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Question {
+    pub id: String,
+    pub text: String,
+    pub options: Vec<QuestionOption>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QuestionOption {
+    pub label: String,
+    /// Added to the item's kcal when chosen.
+    pub kcal: f64,
+}
+
+/// Sums of the unrounded items; the scale error is shared, so the interval does not shrink with their number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Totals {
+    pub mass_g: Estimated,
+    pub kcal: Estimated,
+    pub protein_g: Estimated,
+    pub carbs_g: Estimated,
+    pub fat_g: Estimated,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CameraInfo {
+    pub focal_px: f64,
+    pub fov_long_deg: f64,
+    /// Where the focal length came from (`exif_f35`, `client_fov`, `default`, ...).
+    pub fov_source: String,
+    /// Standard deviation of ln(focal length).
+    pub fov_sigma_ln: f64,
+    /// Angle between the optical axis and straight down.
+    pub tilt_deg: f64,
+    pub roll_deg: f64,
+    pub tilt_source: String,
+    /// Tilt by the plate's or coin's ellipse alone, where one is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tilt_from_circle_deg: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScaleInfo {
+    /// `client_height`, `plate_known`, `coin`, `card`, `metric_depth`, `plate_prior`, `height_prior` or `fused`.
+    pub source: String,
+    pub camera_height_cm: Estimated,
+    pub candidates: Vec<ScaleCandidate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScaleCandidate {
+    pub source: String,
+    pub camera_height_cm: f64,
+    pub sigma_ln: f64,
+    /// False when the others contradict it.
+    pub used: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlaneFit {
+    /// Share of the sampled table pixels that agree with the plane.
+    pub inlier_fraction: f64,
+    /// Residual sd of the disparity, relative to the table's disparity.
+    pub residual_rel: f64,
+    /// Correlation of disparity with the plane's; null where the view is straight down.
+    pub correlation: Option<f64>,
+    /// True where shift and scale cannot be told apart and a prior decided.
+    pub nadir_degenerate: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Models {
+    /// Name of the checkpoint set, `plate-tiny` or a published one.
+    pub set: String,
+    pub sam: String,
+    pub depth: String,
+    pub identify: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Warning {
+    /// Stable code, such as `fov_default` or `nadir`.
+    pub code: String,
+    pub message: String,
+}
