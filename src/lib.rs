@@ -3,6 +3,7 @@
 //! `intake -> perceive -> geometry -> nutrition`, glued by `pipeline`; every front (CLI, HTTP, worker) builds the
 //! same [`contract::ScanRequest`] and gets the same [`contract::ScanResult`].
 
+pub mod cli;
 pub mod contract;
 
 pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

@@ -17,7 +17,7 @@ use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::{ModelError, Result};
-use store::{Shard, Store};
+use store::{Serve, Shard, Store};
 
 /// Where one requested tensor comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Checkpoint {
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<M>,
     ) -> Result<M> {
         let store = Arc::new(Store::new(self.shards()?, layout)?);
-        let vb = VarBuilder::from_backend(Box::new(Arc::clone(&store)), dtype, device.clone());
+        let vb = VarBuilder::from_backend(Box::new(Serve(Arc::clone(&store))), dtype, device.clone());
         let model = build(vb).map_err(|e| store.take_fault().unwrap_or(ModelError::Compute(e)))?;
         store.unused()?;
         Ok(model)

@@ -130,3 +130,26 @@ impl Serialize for ScanError {
         out.end()
     }
 }
+
+impl From<dragunov_models::ModelError> for ScanError {
+    fn from(error: dragunov_models::ModelError) -> Self {
+        use dragunov_models::ModelError as M;
+        let code = match &error {
+            M::Io { .. }
+            | M::Json { .. }
+            | M::Config { .. }
+            | M::Safetensors { .. }
+            | M::MissingTensor { .. }
+            | M::TensorShape { .. }
+            | M::UnexpectedTensors { .. }
+            | M::Tokenizer { .. } => ErrorCode::CheckpointInvalid,
+            M::Image { .. } => ErrorCode::ImageUnreadable,
+            M::Prompt(_) => ErrorCode::InvalidField,
+            M::Precision { .. } => ErrorCode::ConfigInvalid,
+            M::Device(_) => ErrorCode::DeviceUnavailable,
+            M::Cancelled => ErrorCode::Cancelled,
+            M::Compute(_) => ErrorCode::Internal,
+        };
+        Self::new(code, error.to_string()).source(error)
+    }
+}

@@ -203,7 +203,10 @@ impl Store {
     }
 }
 
-impl SimpleBackend for Arc<Store> {
+/// What the `VarBuilder` holds; the [`Store`] outlives it to tell what went wrong and what was left.
+pub(super) struct Serve(pub(super) Arc<Store>);
+
+impl SimpleBackend for Serve {
     fn get(
         &self,
         shape: Shape,
@@ -212,24 +215,24 @@ impl SimpleBackend for Arc<Store> {
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        let source = self.find(name, shape.dims())?;
+        let source = self.0.find(name, shape.dims())?;
         if source.shape != shape.dims() {
-            return Err(self.fail(ModelError::TensorShape {
-                path: self.shards[source.shard].path.clone(),
+            return Err(self.0.fail(ModelError::TensorShape {
+                path: self.0.shards[source.shard].path.clone(),
                 key: source.key.clone(),
                 expected: shape.dims().to_vec(),
                 found: source.shape.clone(),
             }));
         }
-        self.read(source, dtype, device)
+        self.0.read(source, dtype, device)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let source = self.find(name, &[])?;
-        self.read(source, dtype, device)
+        let source = self.0.find(name, &[])?;
+        self.0.read(source, dtype, device)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.sources.contains_key(name)
+        self.0.sources.contains_key(name)
     }
 }

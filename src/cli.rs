@@ -1,0 +1,80 @@
+//! The command line: one file a command, each turning flags into a call of the library.
+//!
+//! Exit codes: 0 done, 1 the work failed (a broken photo, a model that cannot run), 2 wrong usage or set-up.
+#![allow(clippy::print_stdout)]
+
+mod completions;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::contract::{ErrorCode, ScanError};
+
+/// Meal photo in; per item mask, volume, grams, kcal and macros out, each with an interval.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dragunov",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(self) -> Result<(), ScanError> {
+        match self {
+            Self::Completions(args) => args.run(),
+        }
+    }
+}
+
+/// Parses the process's arguments and runs the command.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(exit_code(error.code))
+        }
+    }
+}
+
+fn exit_code(code: ErrorCode) -> u8 {
+    match code {
+        ErrorCode::BadRequest
+        | ErrorCode::InvalidField
+        | ErrorCode::ConfigInvalid
+        | ErrorCode::CheckpointInvalid
+        | ErrorCode::DeviceUnavailable => 2,
+        _ => 1,
+    }
+}
+
+/// `error[code]: what`, then each cause that adds something, then what to do next.
+fn report(error: &ScanError) {
+    eprintln!("error[{}]: {error}", error.code.as_str());
+    let mut shown = error.to_string();
+    let mut cause = Error::source(error);
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !shown.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        shown = text;
+        cause = next.source();
+    }
+    if let Some(step) = &error.next_step {
+        eprintln!("  next: {step}");
+    }
+}

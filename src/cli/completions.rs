@@ -1,0 +1,22 @@
+//! `dragunov completions SHELL`
+
+use clap::CommandFactory;
+
+use crate::contract::ScanError;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    shell: clap_complete::Shell,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        clap_complete::generate(
+            self.shell,
+            &mut super::Cli::command(),
+            "dragunov",
+            &mut std::io::stdout(),
+        );
+        Ok(())
+    }
+}
