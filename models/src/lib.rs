@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod depth_map;
+pub mod device;
 pub mod error;
 pub mod image;
 pub mod mask;

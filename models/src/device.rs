@@ -1,0 +1,102 @@
+//! Which device computes: parsed from the command line, opened once, never replaced by another one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::Device;
+
+use crate::{ModelError, Result};
+
+/// `cpu` or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeviceChoice {
+    #[default]
+    Cpu,
+    /// The N-th device that the driver shows (after `CUDA_VISIBLE_DEVICES`).
+    Cuda(usize),
+}
+
+/// Parses `cpu`, `cuda` (the first GPU) or `cuda:N`.
+///
+/// # Errors
+/// [`ModelError::Device`] for anything else.
+pub fn parse(text: &str) -> Result<DeviceChoice> {
+    text.parse()
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let ordinal = match text {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+        };
+        ordinal
+            .map(Self::Cuda)
+            .ok_or_else(|| ModelError::Device(format!("{text:?} is neither cpu nor cuda:N")))
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Whether this binary was built with feature `cuda`.
+    pub const CUDA_BUILT: bool = cfg!(feature = "cuda");
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] if CUDA is asked for and this build or this machine has none: the work is refused,
+    /// it never moves to the CPU.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(_) if !Self::CUDA_BUILT => Err(ModelError::Device(format!(
+                "{self} was asked for, but this binary was built without feature `cuda`; use cpu, or the CUDA build"
+            ))),
+            Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|e| {
+                ModelError::Device(format!(
+                    "{self} was asked for, but no usable GPU answers there: {e}"
+                ))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for text in ["cpu", "cuda:0", "cuda:7"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(parse("cuda").unwrap(), DeviceChoice::Cuda(0));
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cpu:0", "metal"] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(message.contains("neither cpu nor cuda:N"), "{message}");
+        }
+    }
+
+    #[test]
+    fn cuda_without_a_gpu_is_refused() {
+        // Ordinal 4096 exists on no machine, so this holds with and without a GPU.
+        let message = DeviceChoice::Cuda(4096).open().unwrap_err().to_string();
+        assert!(message.contains("cuda:4096 was asked for"), "{message}");
+    }
+}
