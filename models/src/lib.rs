@@ -10,6 +10,7 @@ pub mod error;
 pub mod image;
 pub mod mask;
 pub mod nn;
+pub mod resample;
 pub mod space;
 
 pub use depth_map::{MetricDepth, RelativeDisparity};

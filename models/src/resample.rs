@@ -7,8 +7,8 @@
 //! | [`torch_planes`] | `torch.nn.functional.interpolate` of f32, bilinear or bicubic (a = -0.75; -0.5 with antialias) | f32 rounding |
 //! | [`cv2_cubic`] | `cv2.resize(float64, INTER_CUBIC)`: a = -0.75, no antialias, no clamping | f64 rounding |
 //!
-//! All work on host memory, in parallel over rows. [`host_tensor`] wraps [`torch_planes`] for CPU tensors, and
-//! [`bilinear2d`] is the one to use inside a network: it stays on the tensor's device.
+//! All work on host memory, in parallel over rows. [`host_tensor`] wraps [`torch_planes`] for CPU tensors.
+//! Inside a network use [`crate::nn::upsample_bilinear`], which stays on the tensor's device.
 
 mod cv2;
 mod fixed;
@@ -18,7 +18,7 @@ mod torch;
 
 pub use cv2::cv2_cubic;
 pub use fixed::{pil, torchvision_u8};
-pub use tensor::{bilinear2d, host_tensor};
+pub use tensor::host_tensor;
 pub use torch::{TorchResize, torch_planes};
 
 /// Interpolation kernel. The cubic constant and the support scaling depend on the function, not on this choice.
@@ -30,10 +30,16 @@ pub enum Filter {
 
 /// Why a resize was refused; `None` if the target can be made.
 pub(crate) fn check_target(width: usize, height: usize) -> crate::Result<()> {
-    let pixels = width.checked_mul(height).and_then(|n| n.checked_mul(3 * size_of::<f64>()));
+    let pixels = width
+        .checked_mul(height)
+        .and_then(|n| n.checked_mul(3 * size_of::<f64>()));
     if width == 0 || height == 0 || pixels.is_none_or(|n| n > isize::MAX as usize) {
         let reason = "cannot be the size of a resized image".to_owned();
-        return Err(crate::ModelError::Image { width, height, reason });
+        return Err(crate::ModelError::Image {
+            width,
+            height,
+            reason,
+        });
     }
     Ok(())
 }

@@ -46,7 +46,13 @@ impl Fixed {
     fn new(axis: &Axis<f64>, bits: u32) -> Self {
         let one = f64::from(1u32 << bits);
         // Half away from zero by truncation, as the C sources do.
-        let round = |w: f64| if w < 0.0 { (w * one - 0.5) as i32 } else { (w * one + 0.5) as i32 };
+        let round = |w: f64| {
+            if w < 0.0 {
+                (w * one - 0.5) as i32
+            } else {
+                (w * one + 0.5) as i32
+            }
+        };
         Self {
             axis: axis.map(round),
             bits,
@@ -70,7 +76,8 @@ fn two_pass(
     fix: impl Fn(Axis<f64>) -> Fixed,
 ) -> Result<RgbImage> {
     check_target(width, height)?;
-    let taps = |input: usize, output: usize| fix(antialias(filter, input, output, input as f64 / output as f64));
+    let taps =
+        |input: usize, output: usize| fix(antialias(filter, input, output, input as f64 / output as f64));
     let (from_w, from_h) = (image.width(), image.height());
     let mut data = image.as_bytes().to_vec();
     if width != from_w {

@@ -113,7 +113,10 @@ fn source(i: usize, scale: f32, align_corners: bool) -> f32 {
 }
 
 /// PyTorch's bilinear taps: coordinate clamped at 0, second tap clamped at the border.
+///
+/// Equal sizes are copied whatever the scale factor says, as in `compute_source_index_and_lambda`.
 pub(super) fn linear(input: usize, output: usize, scale: f32, align_corners: bool) -> Axis<f32> {
+    let scale = if input == output { 1.0 } else { scale };
     let mut axis = Axis::with_capacity(output, 2);
     for i in 0..output {
         let x = source(i, scale, align_corners).max(0.0);
@@ -137,7 +140,12 @@ pub(super) fn cubic_weights(t: f32) -> [f32; 4] {
 }
 
 /// Four taps from `first` on, with those outside folded onto the border samples.
-fn fold<W: Copy + std::ops::AddAssign + Default>(axis: &mut Axis<W>, input: usize, first: i64, weights: [W; 4]) {
+fn fold<W: Copy + std::ops::AddAssign + Default>(
+    axis: &mut Axis<W>,
+    input: usize,
+    first: i64,
+    weights: [W; 4],
+) {
     let clamp = |k: i64| k.clamp(0, input as i64 - 1) as usize;
     let (start, end) = (clamp(first), clamp(first + 3));
     let mut folded = [W::default(); 4];

@@ -27,21 +27,3 @@ pub fn host_tensor(tensor: &Tensor, height: usize, width: usize, options: &Torch
     let out = torch_planes(&data, from, (height, width), options)?;
     Ok(Tensor::from_vec(out, dims, &Device::Cpu)?.to_dtype(tensor.dtype())?)
 }
-
-/// `interpolate(x, (height, width), mode="bilinear")` of a (B, C, H, W) tensor on the tensor's own device.
-///
-/// # Errors
-/// [`ModelError::Compute`] if the tensor has another rank.
-pub fn bilinear2d(x: &Tensor, height: usize, width: usize, align_corners: bool) -> Result<Tensor> {
-    let (_, _, h, w) = x.dims4()?;
-    if (h, w) == (height, width) {
-        return Ok(x.clone());
-    }
-    if x.device().is_cpu() {
-        let options = TorchResize::bilinear().align_corners(align_corners);
-        return host_tensor(x, height, width, &options);
-    }
-    // f32 inside: in bf16 the interpolation weights themselves would be rounded.
-    let wide = x.to_dtype(DType::F32)?.contiguous()?;
-    Ok(wide.upsample_bilinear2d(height, width, align_corners)?.to_dtype(x.dtype())?)
-}

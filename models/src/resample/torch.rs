@@ -56,11 +56,6 @@ impl TorchResize {
         self
     }
 
-    pub(super) fn is_plain_bilinear(&self) -> Option<bool> {
-        let plain = self.filter == Filter::Bilinear && !self.antialias && self.scale_factor.is_none();
-        plain.then_some(self.align_corners)
-    }
-
     fn axis(&self, input: usize, output: usize, factor: Option<f64>) -> Axis<f32> {
         let ratio = match factor {
             Some(factor) => 1.0 / factor,
@@ -113,14 +108,16 @@ pub fn torch_planes(
         }
     });
     let mut out = vec![0.0; data.len() / plane * to.0 * to.1];
-    out.par_chunks_exact_mut(to.1).enumerate().for_each(|(index, row)| {
-        let (start, weights) = down.get(index % to.0);
-        let first = (index / to.0 * from.0 + start) * to.1;
-        for (values, &w) in wide[first..].chunks_exact(to.1).zip(weights) {
-            for (sum, v) in row.iter_mut().zip(values) {
-                *sum += v * w;
+    out.par_chunks_exact_mut(to.1)
+        .enumerate()
+        .for_each(|(index, row)| {
+            let (start, weights) = down.get(index % to.0);
+            let first = (index / to.0 * from.0 + start) * to.1;
+            for (values, &w) in wide[first..].chunks_exact(to.1).zip(weights) {
+                for (sum, v) in row.iter_mut().zip(values) {
+                    *sum += v * w;
+                }
             }
-        }
-    });
+        });
     Ok(out)
 }
