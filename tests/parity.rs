@@ -1,5 +1,5 @@
 //! Every stage of every model against its reference implementation (golden tensors of `fixtures/generate`).
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, dead_code)]
 
 #[path = "parity/compare.rs"]
 mod compare;
