@@ -102,8 +102,7 @@ impl Stages {
 
     /// The first stage beyond its tolerance, in words.
     pub fn first_divergence(&self) -> Option<String> {
-        let (name, err, tolerance, shapes) =
-            self.0.iter().find(|(_, err, tolerance, _)| !(err <= tolerance))?;
+        let (name, err, tolerance, shapes) = self.0.iter().find(|(_, err, tolerance, _)| err > tolerance)?;
         Some(format!(
             "first diverging stage: {name} (error {err:.3e} > {tolerance:.0e}; shapes {shapes})"
         ))
