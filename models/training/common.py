@@ -1,0 +1,126 @@
+# requires: python>=3.11 torch==2.15.* transformers==5.23.* numpy>=2 pillow>=12 opencv-python-headless>=4.10 safetensors>=0.8
+"""What the three trainings share: the data's places, the held-out split, labels, seeds, resumable state."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).resolve().parent
+CHECKPOINTS = HERE.parent / "checkpoints" / "plate-tiny"
+
+# masks.png values of the rendered scenes -> kind; 0 is the table top, 1..N are foods
+KIND_OF_ID = {200: "plate", 201: "bowl", 202: "board", 203: "glass", 204: "cutlery", 205: "napkin", 206: "phone",
+              207: "coin", 208: "card", 209: "napkin", 250: "other"}
+KINDS = ["food", "plate", "bowl", "glass", "cutlery", "coin", "card", "board", "napkin", "phone", "table", "other"]
+
+# ECUSTFD folder names -> plain English, where the published name is a slip of the pen
+ECUSTFD_LABEL = {"qiwi": "kiwi", "fired_dough_twist": "fried dough twist"}
+# GrabCut did not find these foods (the data's README); boxes stand in for their masks
+ECUSTFD_NO_MASK = {"fired_dough_twist", "grape", "bread"}
+
+
+def ecustfd_label(food: str) -> str:
+    return ECUSTFD_LABEL.get(food, food.replace("_", " "))
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=doc)
+    p.add_argument("--data", type=Path, default=os.environ.get("PLATE_DATA"), help="folder with plates/ and ecustfd/")
+    p.add_argument("--cache", type=Path, default=os.environ.get("PLATE_CACHE", ".cache/training"))
+    p.add_argument("--minutes", type=float, default=30.0, help="wall-clock budget of this run")
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--out", type=Path, default=None, help="checkpoint folder to write")
+    return p
+
+
+def read_split(name: str) -> list[str]:
+    return [s for s in (HERE / "splits" / name).read_text().split("\n") if s]
+
+
+def labels() -> list[str]:
+    return [s for s in (CHECKPOINTS / "foods_labels.txt").read_text().split("\n") if s]
+
+
+def scenes(data: Path) -> list[str]:
+    return sorted(p.name for p in (data / "plates").iterdir() if (p / "scene.json").exists())
+
+
+def scene(data: Path, name: str) -> dict:
+    return json.loads((data / "plates" / name / "scene.json").read_text())
+
+
+def ecustfd_rows(data: Path) -> list[dict]:
+    with open(data / "ecustfd" / "photos.csv") as f:
+        return list(csv.DictReader(f))
+
+
+class Clock:
+    """The share of the budget that is spent, over all runs of one training (state survives an interruption)."""
+
+    def __init__(self, minutes: float, before: float = 0.0):
+        self.budget, self.before, self.start = minutes * 60.0, before, time.time()
+
+    @property
+    def spent(self) -> float:
+        return self.before + time.time() - self.start
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.spent / self.budget)
+
+
+def learning_rate(share: float, peak: float, warm: float = 0.03, floor: float = 0.01) -> float:
+    """Linear warm-up, then half a cosine, by share of the time budget."""
+    if share < warm:
+        return peak * max(share / warm, 0.02)
+    return peak * (floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * (share - warm) / (1 - warm))))
+
+
+class Average:
+    """Exponential moving average of the weights; what is evaluated and exported."""
+
+    def __init__(self, model: torch.nn.Module, decay: float):
+        self.decay, self.n = decay, 0
+        self.state = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module):
+        self.n += 1
+        d = min(self.decay, (1 + self.n) / (10 + self.n))
+        mine, theirs = [], []
+        for k, v in model.state_dict().items():
+            if v.dtype.is_floating_point:
+                mine.append(self.state[k]), theirs.append(v)
+            else:
+                self.state[k].copy_(v)
+        torch._foreach_lerp_(mine, theirs, 1 - d)
+
+    def into(self, model: torch.nn.Module) -> torch.nn.Module:
+        model.load_state_dict(self.state)
+        return model
+
+
+def save_state(path: Path, **things):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(things, path.with_suffix(".new"))
+    os.replace(path.with_suffix(".new"), path)
+
+
+def load_state(path: Path) -> dict | None:
+    return torch.load(path, weights_only=False) if path.exists() else None
+
+
+def start(args) -> torch.Generator:
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    np.random.seed(args.seed)
+    return torch.Generator().manual_seed(args.seed)
