@@ -5,5 +5,8 @@
 
 pub mod cli;
 pub mod contract;
+pub mod identify;
+pub mod overlay;
+pub mod perceive;
 
 pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

@@ -122,36 +122,75 @@ impl Mask {
         (x1 > 0).then(|| Rect::new(x0 as f64, y0 as f64, x1 as f64, y1 as f64))
     }
 
+    /// Pixel by pixel `op(self, other)`; `op(false, false)` must be false.
+    ///
+    /// # Panics
+    /// If the sizes differ.
+    #[must_use]
+    pub fn combine(&self, other: &Self, op: impl Fn(bool, bool) -> bool) -> Self {
+        let mut counts = vec![];
+        let (mut run, mut value) = (0u32, false);
+        self.zip_runs(other, |a, b, step| {
+            if op(a, b) != value {
+                counts.push(run);
+                run = 0;
+                value = !value;
+            }
+            run += step;
+        });
+        counts.push(run);
+        Self {
+            width: self.width,
+            height: self.height,
+            counts,
+        }
+    }
+
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        self.combine(other, |a, b| a || b)
+    }
+
+    #[must_use]
+    pub fn subtract(&self, other: &Self) -> Self {
+        self.combine(other, |a, b| a && !b)
+    }
+
     /// Pixels set in both.
     ///
     /// # Panics
     /// If the sizes differ.
     pub fn intersection_area(&self, other: &Self) -> usize {
+        let mut both = 0;
+        self.zip_runs(other, |a, b, step| both += if a && b { step as usize } else { 0 });
+        both
+    }
+
+    /// Calls `f(in self, in other, pixels)` for every stretch in which neither mask changes.
+    fn zip_runs(&self, other: &Self, mut f: impl FnMut(bool, bool, u32)) {
         assert_eq!(
             (self.width, self.height),
             (other.width, other.height),
             "mask sizes"
         );
         let (mut i, mut j) = (0, 0);
-        let (mut ra, mut rb) = (self.counts.first().copied(), other.counts.first().copied());
-        let mut both = 0usize;
-        while let (Some(a), Some(b)) = (ra, rb) {
+        let (mut left_a, mut left_b) = (self.counts.first().copied(), other.counts.first().copied());
+        while let (Some(a), Some(b)) = (left_a, left_b) {
             let step = a.min(b);
-            if i % 2 == 1 && j % 2 == 1 {
-                both += step as usize;
+            if step > 0 {
+                f(i % 2 == 1, j % 2 == 1, step);
             }
-            ra = Some(a - step);
-            rb = Some(b - step);
+            left_a = Some(a - step);
+            left_b = Some(b - step);
             if a == step {
                 i += 1;
-                ra = self.counts.get(i).copied();
+                left_a = self.counts.get(i).copied();
             }
             if b == step {
                 j += 1;
-                rb = other.counts.get(j).copied();
+                left_b = other.counts.get(j).copied();
             }
         }
-        both
     }
 
     pub fn iou(&self, other: &Self) -> f64 {
@@ -188,6 +227,12 @@ mod tests {
         let n = Mask::from_fn(4, 3, |x, _| x == 1);
         assert_eq!((m.intersection_area(&n), n.area()), (3, 3));
         assert!((m.iou(&n) - 0.6).abs() < 1e-12);
+        assert_eq!(m.union(&n), Mask::from_fn(4, 3, |x, y| x == 1 || bits[y * 4 + x]));
+        assert_eq!(
+            m.subtract(&n),
+            Mask::from_fn(4, 3, |x, y| x != 1 && bits[y * 4 + x])
+        );
+        assert_eq!(n.subtract(&n), Mask::empty(4, 3));
         assert_eq!(Mask::empty(4, 3).bbox(), None);
         assert_eq!(Mask::from_counts(4, 3, vec![5]), None);
     }

@@ -1,0 +1,48 @@
+//! Naming what is seen: crops of regions in, kind and label out.
+
+pub mod kind;
+
+use dragunov_models::RgbImage;
+pub use kind::Kind;
+
+use crate::contract::ScanError;
+
+/// What a region most likely is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identified {
+    pub kind: Kind,
+    /// Lower-case English name of the food, `unknown` if it is food without a name; the kind's name otherwise.
+    pub label: String,
+    /// Probability of kind and label together, 0 to 1.
+    pub confidence: f64,
+    /// Other foods it may be, most likely first, with their probabilities.
+    pub alternatives: Vec<(String, f64)>,
+}
+
+impl Identified {
+    pub const UNKNOWN: &'static str = "unknown";
+
+    /// Food that nobody could name.
+    pub fn unknown_food() -> Self {
+        Self {
+            kind: Kind::Food,
+            label: Self::UNKNOWN.into(),
+            confidence: 0.0,
+            alternatives: Vec::new(),
+        }
+    }
+}
+
+/// A backend that names regions. Crops are made by [`crate::perceive::crop`].
+pub trait Identifier: Send {
+    /// Short name for [`crate::contract::result::Models::identify`].
+    fn name(&self) -> String;
+
+    /// One answer a crop, in order. An unreachable or confused backend is an error per crop, never a panic; the
+    /// scan then goes on with [`Identified::unknown_food`].
+    fn identify(
+        &mut self,
+        crops: &[RgbImage],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Vec<Result<Identified, ScanError>>;
+}

@@ -1,0 +1,230 @@
+//! The pictures a person looks at: items over the photo, and the depth map in colour.
+
+mod canvas;
+mod depth;
+
+use std::io::Cursor;
+
+use dragunov_models::{Mask, RgbImage};
+
+use crate::contract::{ErrorCode, ScanError};
+use canvas::{Canvas, Colour, INK, Panel, WHITE};
+pub use depth::depth_picture;
+
+/// Colours told apart also by colour-blind readers (after Okabe and Ito), brightest first.
+const PALETTE: [Colour; 8] = [
+    [230, 159, 0],
+    [86, 180, 233],
+    [0, 190, 140],
+    [240, 228, 66],
+    [220, 110, 60],
+    [204, 121, 167],
+    [110, 140, 255],
+    [180, 220, 120],
+];
+
+/// One item to draw.
+#[derive(Debug, Clone)]
+pub struct Labelled<'a> {
+    pub mask: &'a Mask,
+    pub title: String,
+    pub detail: String,
+}
+
+/// Ellipse in pixels of the photo; `angle_rad` turns the first axis from +x towards +y.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ellipse {
+    pub cx: f64,
+    pub cy: f64,
+    pub semi_major: f64,
+    pub semi_minor: f64,
+    pub angle_rad: f64,
+}
+
+/// Masks, labels, dish rims and a scale bar over the photo.
+///
+/// `px_per_cm`: pixels that a centimetre on the table takes at the middle of the picture, if known.
+pub fn draw(image: &RgbImage, items: &[Labelled<'_>], rims: &[Ellipse], px_per_cm: Option<f64>) -> RgbImage {
+    let mut canvas = Canvas::new(image);
+    let unit = (image.width().max(image.height()) as f32 / 512.0).max(0.5);
+    for rim in rims {
+        draw_rim(&mut canvas, rim, unit);
+    }
+    for (i, item) in items.iter().enumerate() {
+        fill(&mut canvas, item.mask, PALETTE[i % PALETTE.len()]);
+    }
+    for (i, item) in items.iter().enumerate() {
+        outline(&mut canvas, item.mask, PALETTE[i % PALETTE.len()], unit);
+    }
+    let mut taken = Vec::new();
+    if let Some(px_per_cm) = px_per_cm.filter(|v| v.is_finite() && *v > 0.0) {
+        taken.extend(scale_bar(&mut canvas, px_per_cm as f32, unit));
+    }
+    for (i, item) in items.iter().enumerate() {
+        taken.extend(label(&mut canvas, item, PALETTE[i % PALETTE.len()], unit, &taken));
+    }
+    canvas.into_image()
+}
+
+/// PNG bytes of a picture.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>, ScanError> {
+    let mut out = Cursor::new(Vec::new());
+    image::write_buffer_with_format(
+        &mut out,
+        image.as_bytes(),
+        image.width() as u32,
+        image.height() as u32,
+        image::ColorType::Rgb8,
+        image::ImageFormat::Png,
+    )
+    .map_err(|e| ScanError::new(ErrorCode::Internal, "cannot encode the picture").source(e))?;
+    Ok(out.into_inner())
+}
+
+fn fill(canvas: &mut Canvas, mask: &Mask, colour: Colour) {
+    mask.for_each_run(|x, y0, y1| {
+        for y in y0..y1 {
+            canvas.blend(x as i64, y as i64, colour, 0.34);
+        }
+    });
+}
+
+fn outline(canvas: &mut Canvas, mask: &Mask, colour: Colour, unit: f32) {
+    let (w, h) = (mask.width(), mask.height());
+    let bits = mask.to_bits();
+    let set = |x: i64, y: i64| {
+        x >= 0 && y >= 0 && x < w as i64 && y < h as i64 && bits[y as usize * w + x as usize]
+    };
+    let mut edge = Vec::new();
+    mask.for_each_run(|x, y0, y1| {
+        for y in y0..y1 {
+            let (x, y) = (x as i64, y as i64);
+            if !(set(x - 1, y) && set(x + 1, y) && set(x, y - 1) && set(x, y + 1)) {
+                edge.push((x as f32 + 0.5, y as f32 + 0.5));
+            }
+        }
+    });
+    for &(x, y) in &edge {
+        canvas.disc(x, y, 1.5 * unit, WHITE);
+    }
+    for &(x, y) in &edge {
+        canvas.disc(x, y, 0.8 * unit, colour);
+    }
+}
+
+fn draw_rim(canvas: &mut Canvas, rim: &Ellipse, unit: f32) {
+    const DASHES: usize = 48;
+    let at = |t: f64| {
+        let (s, c) = rim.angle_rad.sin_cos();
+        let (u, v) = (rim.semi_major * t.cos(), rim.semi_minor * t.sin());
+        ((rim.cx + u * c - v * s) as f32, (rim.cy + u * s + v * c) as f32)
+    };
+    for dash in 0..DASHES {
+        let from = dash as f64 / DASHES as f64 * std::f64::consts::TAU;
+        let step = 0.6 / DASHES as f64 * std::f64::consts::TAU / 4.0;
+        for k in 0..4 {
+            let (a, b) = (at(from + step * f64::from(k)), at(from + step * f64::from(k + 1)));
+            canvas.line(a, b, 0.9 * unit, WHITE);
+        }
+    }
+}
+
+/// A bar of a round number of centimetres in the lower left corner.
+fn scale_bar(canvas: &mut Canvas, px_per_cm: f32, unit: f32) -> Option<Panel> {
+    let longest = 0.25 * canvas.width as f32 / px_per_cm;
+    let cm = [20.0, 10.0, 5.0, 2.0, 1.0]
+        .into_iter()
+        .find(|&cm| cm <= longest)?;
+    let (length, size, pad) = (cm * px_per_cm, 11.0 * unit, 6.0 * unit);
+    let text = format!("{cm} cm");
+    let width = length.max(canvas.text_width(&text, size)) + 2.0 * pad;
+    let height = size * 1.25 + 3.0 * pad;
+    let rect = Panel {
+        x: pad,
+        y: canvas.height as f32 - height - pad,
+        w: width,
+        h: height,
+    };
+    canvas.panel(rect, 4.0 * unit, INK, 0.72);
+    canvas.text(&text, rect.x + pad, rect.y + 0.6 * pad, size, WHITE);
+    let y = rect.y + rect.h - 1.2 * pad;
+    let (a, b) = ((rect.x + pad, y), (rect.x + pad + length, y));
+    canvas.line(a, b, unit, WHITE);
+    for end in [a, b] {
+        canvas.line((end.0, y - 3.0 * unit), (end.0, y + 3.0 * unit), unit, WHITE);
+    }
+    Some(rect)
+}
+
+/// Two lines beside the item, moved until they cover no other label; tied to the item by a line if moved.
+fn label(
+    canvas: &mut Canvas,
+    item: &Labelled<'_>,
+    colour: Colour,
+    unit: f32,
+    taken: &[Panel],
+) -> Option<Panel> {
+    let (ax, ay) = anchor(item.mask)?;
+    let (big, small, pad) = (13.0 * unit, 10.5 * unit, 5.0 * unit);
+    let width = canvas
+        .text_width(&item.title, big)
+        .max(canvas.text_width(&item.detail, small))
+        + 2.4 * pad
+        + 2.0 * unit;
+    let height = 1.15 * big + 1.15 * small + 2.0 * pad;
+    let limit = |v: f32, max: f32| v.clamp(0.0, max.max(0.0));
+    let place = |dx: f32, dy: f32| Panel {
+        x: limit(ax - width / 2.0 + dx, canvas.width as f32 - width),
+        y: limit(ay - height / 2.0 + dy, canvas.height as f32 - height),
+        w: width,
+        h: height,
+    };
+    let steps = [0.0, -1.1, 1.1, -2.2, 2.2, -3.3, 3.3];
+    let rect = steps
+        .iter()
+        .flat_map(|&dy| [0.0, -0.6, 0.6, -1.1, 1.1].map(|dx| place(dx * width, dy * height)))
+        .find(|rect| !taken.iter().any(|other| rect.overlaps(other)))
+        .unwrap_or_else(|| place(0.0, 0.0));
+    let (cx, cy) = (rect.x + rect.w / 2.0, rect.y + rect.h / 2.0);
+    if (cx - ax).abs() > rect.w / 2.0 || (cy - ay).abs() > rect.h / 2.0 {
+        canvas.line((ax, ay), (cx, cy), 1.6 * unit, INK);
+        canvas.line((ax, ay), (cx, cy), 0.8 * unit, colour);
+        canvas.disc(ax, ay, 3.0 * unit, colour);
+    }
+    canvas.panel(rect, 4.0 * unit, INK, 0.8);
+    canvas.panel(
+        Panel {
+            w: 3.0 * unit,
+            ..rect
+        },
+        1.5 * unit,
+        colour,
+        1.0,
+    );
+    let x = rect.x + 1.4 * pad + 2.0 * unit;
+    canvas.text(&item.title, x, rect.y + pad, big, WHITE);
+    canvas.text(&item.detail, x, rect.y + pad + 1.15 * big, small, [205, 214, 224]);
+    Some(rect)
+}
+
+/// The middle of the longest vertical run near the mask's centroid: inside the mask even for crescents.
+fn anchor(mask: &Mask) -> Option<(f32, f32)> {
+    let (mut sum_x, mut n) = (0.0f64, 0.0f64);
+    mask.for_each_run(|x, y0, y1| {
+        let len = (y1 - y0) as f64;
+        sum_x += x as f64 * len;
+        n += len;
+    });
+    if n == 0.0 {
+        return None;
+    }
+    let (cx, spread) = (sum_x / n, n.sqrt());
+    let mut best = (f64::MIN, 0.0, 0.0);
+    mask.for_each_run(|x, y0, y1| {
+        let score = (y1 - y0) as f64 - (x as f64 - cx).powi(2) / spread;
+        if score > best.0 {
+            best = (score, x as f64 + 0.5, (y0 + y1) as f64 / 2.0);
+        }
+    });
+    Some((best.1 as f32, best.2 as f32))
+}

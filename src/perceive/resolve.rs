@@ -1,0 +1,321 @@
+//! From overlapping, named masks to regions in which no pixel counts twice.
+
+use dragunov_models::Mask;
+
+use crate::identify::{Identified, Kind};
+
+/// Two masks of one thing.
+const SAME: f64 = 0.7;
+/// Share of a mask that must lie in another for it to be a part of it.
+const INSIDE: f64 = 0.85;
+/// A mask that keeps less than this after better ones took their pixels is dropped.
+const LEFT: f64 = 0.5;
+/// Below this a name is not worth splitting a region for.
+const SURE: f64 = 0.4;
+
+/// One mask with its name.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub mask: Mask,
+    /// How good the mask itself is, 0 to 1 (predicted IoU times stability).
+    pub quality: f64,
+    pub identity: Identified,
+}
+
+impl Candidate {
+    fn score(&self) -> f64 {
+        self.quality * self.identity.confidence.max(0.05)
+    }
+}
+
+/// Regions that do not overlap.
+#[derive(Debug, Clone, Default)]
+pub struct Regions {
+    pub foods: Vec<FoodRegion>,
+    /// Plates, bowls and boards: what is visible of them.
+    pub dishes: Vec<(Kind, Mask)>,
+    /// Coins and cards.
+    pub references: Vec<(Kind, Mask)>,
+    /// Glasses, cutlery, napkins, phones and the like.
+    pub others: Vec<Mask>,
+}
+
+/// Food of one kind on one dish, in one or more pieces.
+#[derive(Debug, Clone)]
+pub struct FoodRegion {
+    pub mask: Mask,
+    pub identity: Identified,
+    pub pieces: usize,
+}
+
+/// Decides which mask each pixel belongs to.
+pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
+    candidates.retain(|c| !c.mask.is_empty() && c.identity.kind != Kind::Table);
+    candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
+    let kept = distinct(candidates);
+    let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
+    let foods = apart(without_parts(foods));
+
+    let mut regions = Regions::default();
+    for c in rest {
+        match c.identity.kind {
+            Kind::Coin | Kind::Card => regions.references.push((c.identity.kind, c.mask)),
+            Kind::Plate | Kind::Bowl | Kind::Board => add_dish(&mut regions.dishes, c.identity.kind, c.mask),
+            _ => regions.others.push(c.mask),
+        }
+    }
+    // Whatever lies on a dish is not the dish; food wins over cutlery and references over neither.
+    for c in &foods {
+        regions.others.iter_mut().for_each(|m| *m = m.subtract(&c.mask));
+        regions
+            .references
+            .iter_mut()
+            .for_each(|(_, m)| *m = m.subtract(&c.mask));
+    }
+    let dishes_with_food = regions.dishes.clone();
+    for (_, dish) in &mut regions.dishes {
+        for mask in foods.iter().map(|c| &c.mask).chain(&regions.others) {
+            *dish = dish.subtract(mask);
+        }
+        for (_, mask) in &regions.references {
+            *dish = dish.subtract(mask);
+        }
+    }
+    regions.others.retain(|m| !m.is_empty());
+    regions.references.retain(|(_, m)| !m.is_empty());
+    regions.foods = merge_pieces(foods, &dishes_with_food);
+    regions.dishes.retain(|(_, m)| !m.is_empty());
+    regions
+}
+
+/// Best-scored masks first, dropping each that shows the same region as a better one.
+fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::new();
+    for c in sorted {
+        if kept.iter().all(|k| k.mask.iou(&c.mask) < SAME) {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
+/// Drops groups that are seen as their parts, and parts of what is one food.
+fn without_parts(foods: Vec<Candidate>) -> Vec<Candidate> {
+    let areas: Vec<f64> = foods.iter().map(|c| c.mask.area() as f64).collect();
+    let inside = |part: usize, whole: usize| {
+        part != whole
+            && areas[part] < 0.85 * areas[whole]
+            && foods[part].mask.intersection_area(&foods[whole].mask) as f64 > INSIDE * areas[part]
+    };
+    let mut dropped = vec![false; foods.len()];
+    let mut by_area: Vec<usize> = (0..foods.len()).collect();
+    by_area.sort_by(|&a, &b| areas[b].total_cmp(&areas[a]));
+    for &whole in &by_area {
+        if dropped[whole] {
+            continue;
+        }
+        let parts: Vec<usize> = (0..foods.len())
+            .filter(|&p| !dropped[p] && inside(p, whole))
+            .collect();
+        let sure = |p: &&usize| foods[**p].identity.confidence >= SURE;
+        let mut names: Vec<&str> = parts
+            .iter()
+            .filter(sure)
+            .map(|&p| foods[p].identity.label.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let covered = parts.iter().filter(sure).fold(
+            Mask::empty(foods[whole].mask.width(), foods[whole].mask.height()),
+            |m, &p| m.union(&foods[p].mask),
+        );
+        if names.len() >= 2 && covered.area() as f64 > LEFT * areas[whole] {
+            dropped[whole] = true;
+            continue;
+        }
+        for p in parts {
+            let other_food = foods[p].identity.label != foods[whole].identity.label
+                && foods[p].identity.confidence >= SURE.max(foods[whole].identity.confidence);
+            dropped[p] = !other_food;
+        }
+    }
+    let mut flags = dropped.into_iter();
+    foods
+        .into_iter()
+        .filter(|_| !flags.next().unwrap_or(false))
+        .collect()
+}
+
+/// Gives contested pixels to the smaller of two foods when it lies on the larger, else to the better scored.
+fn apart(foods: Vec<Candidate>) -> Vec<Candidate> {
+    let mut order = foods;
+    order.sort_by(|a, b| {
+        let on_top = |part: &Candidate, whole: &Candidate| {
+            part.mask.intersection_area(&whole.mask) as f64 > INSIDE * part.mask.area() as f64
+        };
+        match (on_top(a, b), on_top(b, a)) {
+            (true, false) => std::cmp::Ordering::Less,
+            (false, true) => std::cmp::Ordering::Greater,
+            _ => b.score().total_cmp(&a.score()),
+        }
+    });
+    let mut out: Vec<Candidate> = Vec::new();
+    for c in order {
+        let before = c.mask.area() as f64;
+        let mask = out
+            .iter()
+            .fold(c.mask.clone(), |m, taken| m.subtract(&taken.mask));
+        if mask.area() as f64 >= LEFT * before {
+            out.push(Candidate { mask, ..c });
+        }
+    }
+    out
+}
+
+/// A dish seen twice, or in two pieces parted by food, is one dish.
+fn add_dish(dishes: &mut Vec<(Kind, Mask)>, kind: Kind, mask: Mask) {
+    for (_, known) in dishes.iter_mut() {
+        let both = known.intersection_area(&mask) as f64;
+        if both > 0.5 * known.area().min(mask.area()) as f64 {
+            *known = known.union(&mask);
+            return;
+        }
+    }
+    dishes.push((kind, mask));
+}
+
+/// Several pieces of one food on one dish are one item.
+fn merge_pieces(foods: Vec<Candidate>, dishes: &[(Kind, Mask)]) -> Vec<FoodRegion> {
+    let dish_of = |mask: &Mask| {
+        let middle = mask.bbox();
+        dishes.iter().position(|(_, dish)| match (dish.bbox(), &middle) {
+            (Some(d), Some(m)) => {
+                let (x, y) = ((m.x0 + m.x1) / 2.0, (m.y0 + m.y1) / 2.0);
+                (d.x0..d.x1).contains(&x) && (d.y0..d.y1).contains(&y)
+            }
+            _ => false,
+        })
+    };
+    let mut out: Vec<(Option<usize>, FoodRegion)> = Vec::new();
+    for c in foods {
+        let dish = dish_of(&c.mask);
+        let twin = out.iter_mut().find(|(d, f)| {
+            *d == dish && f.identity.label == c.identity.label && f.identity.label != Identified::UNKNOWN
+        });
+        match twin {
+            Some((_, food)) => {
+                food.mask = food.mask.union(&c.mask);
+                food.pieces += 1;
+                if c.identity.confidence > food.identity.confidence {
+                    food.identity = c.identity;
+                }
+            }
+            None => out.push((
+                dish,
+                FoodRegion {
+                    mask: c.mask,
+                    identity: c.identity,
+                    pieces: 1,
+                },
+            )),
+        }
+    }
+    out.into_iter().map(|(_, food)| food).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const W: usize = 100;
+
+    fn rect(x0: usize, y0: usize, x1: usize, y1: usize) -> Mask {
+        Mask::from_fn(W, W, |x, y| (x0..x1).contains(&x) && (y0..y1).contains(&y))
+    }
+
+    fn seen(mask: Mask, kind: Kind, label: &str, confidence: f64) -> Candidate {
+        let identity = Identified {
+            kind,
+            label: label.into(),
+            confidence,
+            alternatives: vec![],
+        };
+        Candidate {
+            mask,
+            quality: 0.9,
+            identity,
+        }
+    }
+
+    fn labels(regions: &Regions) -> Vec<&str> {
+        let mut names: Vec<_> = regions.foods.iter().map(|f| f.identity.label.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn no_pixel_counts_twice() {
+        let regions = resolve(vec![
+            seen(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
+            seen(rect(10, 10, 50, 50), Kind::Food, "rice", 0.8),
+            seen(rect(40, 10, 80, 50), Kind::Food, "peas", 0.9),
+            seen(rect(60, 60, 90, 64), Kind::Cutlery, "cutlery", 0.9),
+        ]);
+        assert_eq!(labels(&regions), ["peas", "rice"]);
+        let masks: Vec<&Mask> = regions
+            .foods
+            .iter()
+            .map(|f| &f.mask)
+            .chain(regions.dishes.iter().map(|(_, m)| m))
+            .chain(&regions.others)
+            .collect();
+        for (i, a) in masks.iter().enumerate() {
+            for b in &masks[i + 1..] {
+                assert_eq!(a.intersection_area(b), 0);
+            }
+        }
+        assert_eq!(
+            regions.foods.iter().map(|f| f.mask.area()).sum::<usize>(),
+            40 * 40 + 30 * 40
+        );
+        assert_eq!(regions.dishes[0].1.area(), 90 * 90 - 70 * 40 - 30 * 4);
+    }
+
+    #[test]
+    fn a_group_gives_way_to_its_foods_and_a_part_to_its_food() {
+        let group = resolve(vec![
+            seen(rect(10, 10, 60, 40), Kind::Food, "salad", 0.6),
+            seen(rect(10, 10, 35, 40), Kind::Food, "rice", 0.7),
+            seen(rect(35, 10, 60, 40), Kind::Food, "peas", 0.7),
+        ]);
+        assert_eq!(labels(&group), ["peas", "rice"]);
+        let part = resolve(vec![
+            seen(rect(10, 10, 60, 40), Kind::Food, "banana", 0.8),
+            seen(rect(12, 12, 30, 38), Kind::Food, "banana", 0.9),
+        ]);
+        assert_eq!(part.foods.len(), 1);
+        assert_eq!(part.foods[0].mask.area(), 50 * 30);
+    }
+
+    #[test]
+    fn pieces_of_one_food_on_one_dish_are_one_item() {
+        let regions = resolve(vec![
+            seen(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
+            seen(rect(10, 10, 20, 20), Kind::Food, "boiled egg half", 0.9),
+            seen(rect(30, 10, 40, 20), Kind::Food, "boiled egg half", 0.7),
+        ]);
+        assert_eq!((regions.foods.len(), regions.foods[0].pieces), (1, 2));
+        assert_eq!(regions.foods[0].mask.area(), 200);
+    }
+
+    #[test]
+    fn the_same_region_named_twice_keeps_the_surer_name() {
+        let regions = resolve(vec![
+            seen(rect(10, 10, 20, 20), Kind::Food, "egg", 0.3),
+            seen(rect(10, 10, 20, 21), Kind::Coin, "coin", 0.8),
+            seen(rect(0, 0, 100, 100), Kind::Table, "table", 1.0),
+        ]);
+        assert!(regions.foods.is_empty());
+        assert_eq!(regions.references.len(), 1);
+    }
+}
