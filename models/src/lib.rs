@@ -3,6 +3,7 @@
 //! Every model is sized by the `config.json` of its checkpoint, keeps its batch dimension, and is compared
 //! stage by stage with PyTorch in `tests/parity.rs`.
 
+pub mod bundled;
 pub mod checkpoint;
 pub mod depth_map;
 pub mod device;
