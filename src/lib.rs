@@ -6,7 +6,10 @@
 pub mod cli;
 pub mod contract;
 pub mod identify;
+pub mod jobs;
 pub mod overlay;
 pub mod perceive;
+pub mod runtime;
+pub mod telemetry;
 
 pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

@@ -1,0 +1,127 @@
+//! From the store's queue to the device and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::store::Taken;
+use super::{Status, Store};
+use crate::contract::{ErrorCode, ScanError};
+use crate::runtime::context::Limit;
+use crate::runtime::{Admission, Executor, JobContext, Outcome, WorkerIdentity};
+
+/// Feeds the device from the store.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    pub store: Store,
+    pub executor: Executor,
+    pub identity: WorkerIdentity,
+    /// Jobs in hand at a time: one runs, the others have their photos fetched meanwhile.
+    pub in_hand: usize,
+}
+
+impl Dispatcher {
+    /// Runs until `stop`; then waits up to `grace` for the jobs in hand. Those still running after it are left to the
+    /// store: a durable one queues them again at the next start.
+    pub async fn run(self, stop: CancellationToken, grace: Duration) {
+        let slots = Arc::new(Semaphore::new(self.in_hand.max(1)));
+        let mut tasks = JoinSet::new();
+        let sweeper = tokio::spawn(sweep(self.store.clone()));
+        loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot,
+                () = stop.cancelled() => break,
+            };
+            let taken = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                taken = self.store.next() => taken,
+            };
+            while tasks.try_join_next().is_some() {}
+            let this = self.clone();
+            tasks.spawn(async move {
+                this.one(taken).await;
+                drop(slot);
+            });
+        }
+        sweeper.abort();
+        let rest = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, rest).await.is_err() {
+            tracing::warn!(
+                jobs = self.store.unfinished(),
+                "drain time is over; jobs left unfinished"
+            );
+        }
+    }
+
+    async fn one(&self, taken: Taken) {
+        let Taken {
+            id,
+            input,
+            policy,
+            token,
+        } = taken;
+        let (on_start, on_event) = (self.store.clone(), self.store.clone());
+        let (start_id, event_id) = (id.clone(), id.clone());
+        let ctx = JobContext::of(id.clone())
+            .token(token)
+            .limit(Limit::AfterStart(Duration::from_millis(policy.execution_timeout)))
+            .on_start(move || on_start.started(&start_id))
+            .on_event(move |event| on_event.event(&event_id, &event))
+            .build();
+        let result = match serde_json::from_str::<Value>(input.get()) {
+            Ok(value) => match self.executor.parse(value) {
+                Ok(job) => self.executor.run(job, ctx, Admission::Wait).await,
+                Err(error) => Err(error),
+            },
+            Err(e) => Err(ScanError::new(ErrorCode::BadRequest, "input is not JSON").source(e)),
+        };
+        let (status, outcome) = self.conclude(&id, result);
+        if self.store.end(&id, status, outcome).await {
+            tracing::info!(job = id, status = status.as_str(), "job ended");
+        }
+    }
+
+    fn conclude(&self, id: &str, result: Result<Value, ScanError>) -> (Status, Outcome) {
+        match result {
+            Ok(value) => {
+                let outcome = Outcome::from_return(value);
+                let status = if outcome.succeeded() {
+                    Status::Completed
+                } else {
+                    Status::Failed
+                };
+                (status, outcome)
+            }
+            Err(error) => {
+                let status = match error.code {
+                    ErrorCode::Cancelled => Status::Cancelled,
+                    ErrorCode::DeadlineExceeded => Status::TimedOut,
+                    _ => Status::Failed,
+                };
+                if status == Status::Failed {
+                    tracing::warn!(
+                        job = id,
+                        code = error.code.as_str(),
+                        "{}",
+                        crate::runtime::outcome::causes(&error)
+                    );
+                }
+                (status, Outcome::from_error(&error, &self.identity))
+            }
+        }
+    }
+}
+
+async fn sweep(store: Store) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tick.tick().await;
+        store.sweep();
+    }
+}

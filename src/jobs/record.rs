@@ -1,0 +1,259 @@
+//! One job and what the API shows of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::runtime::{Event, Outcome};
+
+/// Spelled as the platform's API does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    InQueue,
+    InProgress,
+    Completed,
+    Failed,
+    Cancelled,
+    TimedOut,
+}
+
+impl Status {
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::InQueue | Self::InProgress)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InQueue => "IN_QUEUE",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::TimedOut => "TIMED_OUT",
+        }
+    }
+}
+
+/// Milliseconds, as the platform's `policy` object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Policy {
+    /// Counts while the job runs. 5 s to 7 days.
+    pub execution_timeout: u64,
+    /// Counts from submission; the record goes when it is over. 10 s to 7 days.
+    pub ttl: u64,
+    pub low_priority: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            execution_timeout: 600_000,
+            ttl: 86_400_000,
+            low_priority: false,
+        }
+    }
+}
+
+impl Policy {
+    const WEEK_MS: u64 = 7 * 86_400_000;
+
+    /// # Errors
+    /// The field that is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        if !(5_000..=Self::WEEK_MS).contains(&self.execution_timeout) {
+            return Err("policy.executionTimeout must be 5000 to 604800000 (milliseconds)".into());
+        }
+        if !(10_000..=Self::WEEK_MS).contains(&self.ttl) {
+            return Err("policy.ttl must be 10000 to 604800000 (milliseconds)".into());
+        }
+        Ok(())
+    }
+}
+
+/// What a client sends to `/run` or `/runsync`, checked.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The `input` as it came.
+    pub input: Arc<RawValue>,
+    pub webhook: Option<String>,
+    pub policy: Policy,
+    /// `/runsync`: short retention and an id that starts with `sync-`.
+    pub sync: bool,
+}
+
+/// Where a job's webhook stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    None,
+    Due,
+    Delivered,
+    GivenUp,
+}
+
+/// One job. Events are not kept on disk; everything else is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub id: String,
+    /// Order of acceptance.
+    pub seq: u64,
+    pub status: Status,
+    pub sync: bool,
+    /// Dropped once nobody can ask for it again.
+    #[serde(skip)]
+    pub input: Option<Arc<RawValue>>,
+    pub webhook: Option<String>,
+    pub policy: Policy,
+    pub created_ms: u64,
+    pub started_ms: Option<u64>,
+    pub ended_ms: Option<u64>,
+    pub output: Option<Value>,
+    pub error: Option<String>,
+    pub retries: u32,
+    /// Times it was taken up, crashes of the process included.
+    pub attempts: u32,
+    pub delivery: Delivery,
+    #[serde(skip)]
+    pub progress: Option<Value>,
+    #[serde(skip)]
+    pub chunks: VecDeque<Value>,
+    /// Chunks of a streaming job, which become the output.
+    #[serde(skip)]
+    pub collected: Vec<Value>,
+}
+
+impl Record {
+    /// Unread stream elements kept; older ones go first.
+    const MAX_CHUNKS: usize = 1024;
+
+    pub fn new(id: String, seq: u64, submission: Submission, now_ms: u64) -> Self {
+        Self {
+            id,
+            seq,
+            status: Status::InQueue,
+            sync: submission.sync,
+            input: Some(submission.input),
+            delivery: if submission.webhook.is_some() {
+                Delivery::Due
+            } else {
+                Delivery::None
+            },
+            webhook: submission.webhook,
+            policy: submission.policy,
+            created_ms: now_ms,
+            started_ms: None,
+            ended_ms: None,
+            output: None,
+            error: None,
+            retries: 0,
+            attempts: 0,
+            progress: None,
+            chunks: VecDeque::new(),
+            collected: Vec::new(),
+        }
+    }
+
+    pub fn note(&mut self, event: &Event) {
+        let shown = event.to_json();
+        match event {
+            Event::Chunk(_) => self.collected.push(shown.clone()),
+            Event::Stage { .. } | Event::Progress(_) => self.progress = Some(shown.clone()),
+        }
+        if self.chunks.len() == Self::MAX_CHUNKS {
+            self.chunks.pop_front();
+        }
+        self.chunks.push_back(shown);
+    }
+
+    pub fn end(&mut self, status: Status, outcome: Outcome, now_ms: u64) {
+        self.status = status;
+        self.ended_ms = Some(now_ms);
+        self.output = match outcome.output {
+            // A streaming job returns nothing itself: its chunks are the answer.
+            None | Some(Value::Null) if !self.collected.is_empty() => {
+                Some(Value::Array(std::mem::take(&mut self.collected)))
+            }
+            output => output,
+        };
+        self.error = outcome.error;
+        self.progress = None;
+    }
+
+    /// Back to the queue under the same id: `/retry`, or a restart found it unfinished.
+    pub fn requeue(&mut self) {
+        self.status = Status::InQueue;
+        self.started_ms = None;
+        self.ended_ms = None;
+        self.output = None;
+        self.error = None;
+        self.progress = None;
+        self.chunks.clear();
+        self.collected.clear();
+    }
+
+    /// The body of `/status`; keys without a value are left out.
+    pub fn view(&self, worker_id: &str) -> Value {
+        let mut view = Map::new();
+        view.insert("id".into(), json!(self.id));
+        view.insert("status".into(), json!(self.status));
+        let output = if self.status.is_terminal() {
+            &self.output
+        } else {
+            &self.progress
+        };
+        if let Some(output) = output.as_ref().filter(|o| !o.is_null()) {
+            view.insert("output".into(), output.clone());
+        }
+        if let Some(error) = &self.error {
+            view.insert("error".into(), json!(error));
+        }
+        if let Some(started) = self.started_ms {
+            view.insert("delayTime".into(), json!(started.saturating_sub(self.created_ms)));
+            view.insert("workerId".into(), json!(worker_id));
+            if let Some(ended) = self.ended_ms {
+                view.insert("executionTime".into(), json!(ended.saturating_sub(started)));
+            }
+        }
+        if self.retries > 0 {
+            view.insert("retries".into(), json!(self.retries));
+        }
+        Value::Object(view)
+    }
+
+    /// What a webhook receives: the view, the input and the address.
+    pub fn webhook_body(&self, worker_id: &str) -> Value {
+        let mut body = self.view(worker_id);
+        let input = self
+            .input
+            .as_ref()
+            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        body["input"] = input.unwrap_or(Value::Null);
+        body["webhook"] = json!(self.webhook);
+        body
+    }
+
+    /// Bytes this record holds, roughly.
+    pub fn weight(&self) -> usize {
+        let input = self.input.as_ref().map_or(0, |raw| raw.get().len());
+        512 + input + self.output.as_ref().map_or(0, value_weight)
+    }
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::String(s) => 24 + s.len(),
+        Value::Array(a) => 24 + a.iter().map(value_weight).sum::<usize>(),
+        Value::Object(o) => {
+            48 + o
+                .iter()
+                .map(|(k, v)| 32 + k.len() + value_weight(v))
+                .sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 24,
+    }
+}

@@ -1,0 +1,20 @@
+//! Work on the device: one OS thread owns the models, a bounded queue feeds it, answers come back on oneshots.
+//!
+//! Async code never holds a model. A full queue is refused ([`Admission::Refuse`]), never a longer silent wait;
+//! work whose asker has gone is skipped. Every front (HTTP, worker, CLI) goes through [`Executor`].
+
+pub mod context;
+pub mod device;
+pub mod engine;
+pub mod executor;
+pub mod input;
+pub mod outcome;
+pub mod stub;
+
+pub use context::{Event, JobContext, Stage};
+pub use device::{Device, DeviceOptions, EngineState};
+pub use engine::{Engine, EngineFactory, EngineInfo, MemoryInfo};
+pub use executor::{Admission, Executor, InlineIntake, Intake};
+pub use input::{JobInput, ModelRequest, ModelTask};
+pub use outcome::{Outcome, WorkerIdentity};
+pub use stub::StubEngine;

@@ -1,0 +1,336 @@
+//! The thread that owns the engine, and the bounded queue in front of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Engine, EngineFactory, EngineInfo, JobContext, JobInput};
+use crate::contract::{ErrorCode, ScanError};
+use crate::telemetry::names;
+
+/// Where the engine stands.
+#[derive(Debug, Clone)]
+pub enum EngineState {
+    Loading,
+    WarmingUp,
+    Ready(Arc<EngineInfo>),
+    /// It could not be built or warmed up; it will not come.
+    Failed(Arc<ScanError>),
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceOptions {
+    /// Jobs that may wait; the next one is refused.
+    pub queue: usize,
+    pub warm_up: bool,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self {
+            queue: 64,
+            warm_up: true,
+        }
+    }
+}
+
+pub(super) struct Item {
+    pub(super) input: JobInput,
+    pub(super) ctx: JobContext,
+    pub(super) queued: Instant,
+    pub(super) reply: oneshot::Sender<Result<Value, ScanError>>,
+}
+
+/// Handle on the device's thread. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Device {
+    queue: mpsc::Sender<Item>,
+    state: watch::Receiver<EngineState>,
+    load: Arc<Load>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("state", &*self.state.borrow())
+            .field("waiting", &self.waiting())
+            .finish()
+    }
+}
+
+#[derive(Default)]
+struct Load {
+    running: AtomicUsize,
+    /// Moving average of a job's time on the device, microseconds.
+    service_us: AtomicU64,
+}
+
+impl Device {
+    /// Starts the thread, which builds the engine, warms it up and then works.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(factory: EngineFactory, options: DeviceOptions) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(options.queue.max(1));
+        let (state_tx, state) = watch::channel(EngineState::Loading);
+        let load = Arc::new(Load::default());
+        let on_thread = load.clone();
+        std::thread::Builder::new()
+            .name("device".into())
+            .spawn(move || run(&factory, options, jobs, &state_tx, &on_thread))?;
+        Ok(Self { queue, state, load })
+    }
+
+    pub fn state(&self) -> EngineState {
+        self.state.borrow().clone()
+    }
+
+    /// What is loaded, once it is.
+    pub fn info(&self) -> Option<Arc<EngineInfo>> {
+        match &*self.state.borrow() {
+            EngineState::Ready(info) => Some(info.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(&*self.state.borrow(), EngineState::Ready(_))
+    }
+
+    /// Waits until the engine is ready or will never be.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn ready(&self) -> Result<Arc<EngineInfo>, Arc<ScanError>> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                EngineState::Ready(info) => return Ok(info.clone()),
+                EngineState::Failed(error) => return Err(error.clone()),
+                EngineState::Stopped => {
+                    return Err(Arc::new(ScanError::new(
+                        ErrorCode::Draining,
+                        "the device has stopped",
+                    )));
+                }
+                EngineState::Loading | EngineState::WarmingUp => {}
+            }
+            if state.changed().await.is_err() {
+                return Err(Arc::new(gone()));
+            }
+        }
+    }
+
+    /// Jobs in the queue, the running one not counted.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    pub fn queue_limit(&self) -> usize {
+        self.queue.max_capacity()
+    }
+
+    /// When it is worth trying again: the time the queue needs to empty by half, 1 to 60 seconds.
+    pub fn retry_after(&self) -> Duration {
+        let each = Duration::from_micros(self.load.service_us.load(Ordering::Relaxed));
+        let ahead = (self.waiting() + self.load.running.load(Ordering::Relaxed)).div_ceil(2) as u32;
+        (each * ahead).clamp(Duration::from_secs(1), Duration::from_secs(60))
+    }
+
+    /// A place in the queue at once.
+    ///
+    /// # Errors
+    /// `queue_full`, or why the engine takes no work.
+    pub(super) fn try_place(&self) -> Result<mpsc::OwnedPermit<Item>, ScanError> {
+        self.usable()?;
+        self.queue.clone().try_reserve_owned().map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                counter!(names::QUEUE_REFUSED).increment(1);
+                ScanError::new(
+                    ErrorCode::QueueFull,
+                    format!("{} jobs are waiting already", self.queue_limit()),
+                )
+                .next_step("try again after the time in Retry-After")
+            }
+            mpsc::error::TrySendError::Closed(_) => gone(),
+        })
+    }
+
+    /// A place in the queue as soon as there is one.
+    pub(super) async fn place(&self) -> Result<mpsc::OwnedPermit<Item>, ScanError> {
+        self.usable()?;
+        self.queue.clone().reserve_owned().await.map_err(|_| gone())
+    }
+
+    fn usable(&self) -> Result<(), ScanError> {
+        match &*self.state.borrow() {
+            EngineState::Failed(error) => Err(ScanError::new(
+                ErrorCode::DeviceUnavailable,
+                format!("the engine did not start: {error}"),
+            )
+            .next_step("see the log, then run `dragunov doctor`")),
+            EngineState::Stopped => Err(gone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn gone() -> ScanError {
+    ScanError::new(ErrorCode::DeviceUnavailable, "the device's thread has ended")
+}
+
+fn run(
+    factory: &EngineFactory,
+    options: DeviceOptions,
+    mut jobs: mpsc::Receiver<Item>,
+    state: &watch::Sender<EngineState>,
+    load: &Load,
+) {
+    let mut engine = bring_up(factory, options.warm_up, state);
+    while let Some(item) = jobs.blocking_recv() {
+        gauge!(names::QUEUE_SIZE).set(jobs.len() as f64);
+        let waited = item.queued.elapsed();
+        histogram!(names::QUEUE_SECONDS).record(waited.as_secs_f64());
+        if item.reply.is_closed() {
+            counter!(names::JOBS_SKIPPED).increment(1);
+            tracing::debug!(job = item.ctx.id(), "skipped: nobody waits for it");
+            continue;
+        }
+        let Some(loaded) = engine.as_mut() else {
+            let _ = item.reply.send(Err(unavailable(state)));
+            continue;
+        };
+        if let Err(error) = item.ctx.check() {
+            counter!(names::JOBS_SKIPPED).increment(1);
+            let _ = item.reply.send(Err(error));
+            continue;
+        }
+        item.ctx.mark_started();
+        load.running.store(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        let kind = item.input.kind();
+        let span = tracing::info_span!(
+            "device",
+            job = item.ctx.id(),
+            kind,
+            queue_ms = waited.as_millis() as u64
+        );
+        let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &item))));
+        let took = begun.elapsed();
+        load.running.store(0, Ordering::Relaxed);
+        load.learn(took);
+        histogram!(names::INFERENCE_SECONDS, "kind" => kind).record(took.as_secs_f64());
+        match result {
+            Ok(result) => {
+                let _ = item.reply.send(result);
+            }
+            Err(_) => {
+                tracing::error!(
+                    job = item.ctx.id(),
+                    kind,
+                    "the engine panicked; building a new one"
+                );
+                let _ = item.reply.send(Err(ScanError::new(
+                    ErrorCode::Internal,
+                    "the engine failed in an unforeseen way on this job",
+                )
+                .next_step("report it with the scan's id; do not send the same photo again")));
+                drop(engine.take());
+                engine = bring_up(factory, false, state);
+            }
+        }
+    }
+    drop(engine);
+    state.send_replace(EngineState::Stopped);
+}
+
+fn dispatch(engine: &mut dyn Engine, item: &Item) -> Result<Value, ScanError> {
+    match &item.input {
+        JobInput::Scan(request) => {
+            let result = engine.scan(request, &item.ctx)?;
+            serde_json::to_value(&result)
+                .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
+        }
+        JobInput::Model(request) => engine.run_model(request, &item.ctx),
+        JobInput::Mock(script) => engine.mock(script, &item.ctx),
+    }
+}
+
+fn bring_up(
+    factory: &EngineFactory,
+    warm_up: bool,
+    state: &watch::Sender<EngineState>,
+) -> Option<Box<dyn Engine>> {
+    let begun = Instant::now();
+    state.send_replace(EngineState::Loading);
+    let built = catch_unwind(AssertUnwindSafe(|| {
+        let mut engine = factory()?;
+        let loaded = begun.elapsed();
+        if warm_up {
+            state.send_replace(EngineState::WarmingUp);
+            engine.warm_up(&JobContext::detached())?;
+        }
+        Ok((engine, loaded))
+    }))
+    .unwrap_or_else(|_| {
+        Err(ScanError::new(
+            ErrorCode::Internal,
+            "the engine panicked while it was being loaded",
+        ))
+    });
+    match built {
+        Ok((engine, loaded)) => {
+            let info = engine.info();
+            tracing::info!(
+                set = info.set,
+                device = info.device,
+                dtype = info.dtype,
+                weights_mib = info.memory.map(|m| m.weights_bytes >> 20),
+                load_ms = loaded.as_millis() as u64,
+                warm_up_ms = (begun.elapsed() - loaded).as_millis() as u64,
+                "engine ready"
+            );
+            if let Some(memory) = info.memory {
+                gauge!(names::MEMORY_USED).set(memory.peak_bytes.unwrap_or(memory.weights_bytes) as f64);
+            }
+            state.send_replace(EngineState::Ready(Arc::new(info)));
+            Some(engine)
+        }
+        Err(error) => {
+            tracing::error!(
+                code = error.code.as_str(),
+                "engine not loaded: {}",
+                super::outcome::causes(&error)
+            );
+            state.send_replace(EngineState::Failed(Arc::new(error)));
+            None
+        }
+    }
+}
+
+fn unavailable(state: &watch::Sender<EngineState>) -> ScanError {
+    let reason = match &*state.borrow() {
+        EngineState::Failed(error) => error.to_string(),
+        _ => "it is not loaded".into(),
+    };
+    ScanError::new(
+        ErrorCode::DeviceUnavailable,
+        format!("the engine did not start: {reason}"),
+    )
+    .next_step("see the log, then run `dragunov doctor`")
+}
+
+impl Load {
+    fn learn(&self, took: Duration) {
+        let new = took.as_micros() as u64;
+        let old = self.service_us.load(Ordering::Relaxed);
+        let mean = if old == 0 { new } else { (old * 7 + new) / 8 };
+        self.service_us.store(mean, Ordering::Relaxed);
+    }
+}

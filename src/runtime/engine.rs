@@ -1,0 +1,73 @@
+//! The seam between the fronts and the models.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{JobContext, ModelRequest};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+
+/// Everything that needs the device. One value lives on one thread; nothing of it leaves that thread.
+pub trait Engine {
+    fn info(&self) -> EngineInfo;
+
+    /// Runs every model once, so that the first user does not wait for it. A failure here is fatal.
+    ///
+    /// # Errors
+    /// Whatever kept a model from running.
+    fn warm_up(&mut self, ctx: &JobContext) -> Result<(), ScanError>;
+
+    /// The whole pipeline. `request.image` holds bytes already ([`crate::contract::request::ImageSource::Bytes`]).
+    ///
+    /// # Errors
+    /// A coded error; `ctx.check()?` between stages and decoder steps.
+    fn scan(&mut self, request: &ScanRequest, ctx: &JobContext) -> Result<ScanResult, ScanError>;
+
+    /// One model alone. `request.image` holds bytes already.
+    ///
+    /// # Errors
+    /// A coded error.
+    fn run_model(&mut self, request: &ModelRequest, ctx: &JobContext) -> Result<Value, ScanError>;
+
+    /// A scripted job, of engines made for tests.
+    ///
+    /// # Errors
+    /// `bad_request` unless the engine takes scripts.
+    fn mock(&mut self, _script: &Value, _ctx: &JobContext) -> Result<Value, ScanError> {
+        Err(ScanError::new(
+            ErrorCode::BadRequest,
+            "this engine runs no scripted jobs",
+        ))
+    }
+}
+
+/// Builds the engine on the device's own thread; called again if a panic took the engine down.
+pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, ScanError> + Send + Sync>;
+
+/// What is loaded and where; shown by `/info`, `doctor` and the log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EngineInfo {
+    /// Name of the checkpoint set.
+    pub set: String,
+    /// Role to checkpoint: `sam`, `depth`, `identify`.
+    pub models: BTreeMap<String, String>,
+    /// `cpu`, or the name of the GPU.
+    pub device: String,
+    /// Numbers the weights are kept in: `f32`, `bf16`.
+    pub dtype: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryInfo>,
+}
+
+/// Bytes on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryInfo {
+    pub weights_bytes: u64,
+    /// Highest seen during warm-up, weights included; none where the device cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+}

@@ -1,0 +1,157 @@
+//! An engine without models: for load tests, conformance tests of the fronts, and the web page's own tests.
+//!
+//! It understands the scripts of RunPod's mock worker (`mock_return`, `mock_delay`, `mock_error`, `mock_progress`,
+//! `mock_refresh`, `mock_logs`) and three of ours: `mock_chunks` (a streaming job), `mock_block` (seconds during
+//! which it cannot be cancelled) and `mock_panic`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Engine, EngineInfo, Event, JobContext, ModelRequest, Stage};
+use crate::contract::request::{ImageSource, MaskFormat};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+
+mod answer;
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct StubEngine {
+    /// Time a scan takes.
+    pub latency: Duration,
+}
+
+impl StubEngine {
+    pub fn factory(latency: Duration) -> super::EngineFactory {
+        std::sync::Arc::new(move || Ok(Box::new(Self { latency }) as Box<dyn Engine>))
+    }
+}
+
+impl Engine for StubEngine {
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            set: "stub".into(),
+            models: BTreeMap::new(),
+            device: "none".into(),
+            dtype: "none".into(),
+            memory: None,
+        }
+    }
+
+    fn warm_up(&mut self, _ctx: &JobContext) -> Result<(), ScanError> {
+        Ok(())
+    }
+
+    fn scan(&mut self, request: &ScanRequest, ctx: &JobContext) -> Result<ScanResult, ScanError> {
+        let (width, height) = dimensions(&request.image)?;
+        if request.pitch_deg.is_some_and(|p| p > 75.0) {
+            return Err(
+                ScanError::new(ErrorCode::TiltTooLarge, "pitch_deg is over 75 degrees")
+                    .next_step("hold the phone higher and look down on the plate"),
+            );
+        }
+        let step = self.latency / (Stage::ALL.len() as u32 - 1);
+        for stage in Stage::ALL.into_iter().skip(1) {
+            ctx.stage(stage)?;
+            sleep(step, ctx)?;
+        }
+        Ok(answer::of(
+            request,
+            width,
+            height,
+            request.options.masks != MaskFormat::None,
+        ))
+    }
+
+    fn run_model(&mut self, request: &ModelRequest, ctx: &JobContext) -> Result<Value, ScanError> {
+        let (width, height) = dimensions(&request.image)?;
+        ctx.check()?;
+        Ok(json!({"task": request.task, "width": width, "height": height, "params": request.params}))
+    }
+
+    fn mock(&mut self, script: &Value, ctx: &JobContext) -> Result<Value, ScanError> {
+        let seconds = |key: &str| script[key].as_f64().map(Duration::from_secs_f64);
+        if let Some(lines) = script["mock_logs"].as_array() {
+            for line in lines {
+                tracing::info!(job = ctx.id(), "{}", line.as_str().unwrap_or_default());
+            }
+        }
+        if script["mock_panic"].as_bool() == Some(true) {
+            panic!("a scripted panic");
+        }
+        if let Some(block) = seconds("mock_block") {
+            std::thread::sleep(block);
+        }
+        if let Some(delay) = seconds("mock_delay") {
+            sleep(delay, ctx)?;
+        }
+        if let Some(updates) = script["mock_progress"]["updates"].as_array() {
+            let pause = script["mock_progress"]["wait_time"].as_f64().unwrap_or(0.0);
+            for update in updates {
+                ctx.emit(Event::Progress(update.clone()));
+                sleep(Duration::from_secs_f64(pause), ctx)?;
+            }
+        }
+        if let Some(chunks) = script["mock_chunks"].as_array() {
+            for chunk in chunks {
+                ctx.check()?;
+                ctx.emit(Event::Chunk(chunk.clone()));
+            }
+        }
+        if let Some(text) = script["mock_raise"].as_str() {
+            return Err(ScanError::new(ErrorCode::Internal, text));
+        }
+        let mut answer = script.get("mock_return").cloned().unwrap_or(Value::Null);
+        let soft = script
+            .get("mock_error")
+            .filter(|e| !matches!(e, Value::Null | Value::Bool(false)));
+        let refresh = script["mock_refresh"].as_bool() == Some(true);
+        if soft.is_some() || refresh {
+            if !answer.is_object() {
+                answer = json!({});
+            }
+            if let Some(error) = soft {
+                let text = if error == &Value::Bool(true) {
+                    json!("mock error")
+                } else {
+                    error.clone()
+                };
+                answer["error"] = text;
+            }
+            if refresh {
+                answer["refresh_worker"] = Value::Bool(true);
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// Sleeps in short steps, so that a cancelled job ends within one.
+fn sleep(time: Duration, ctx: &JobContext) -> Result<(), ScanError> {
+    let end = Instant::now() + time;
+    loop {
+        ctx.check()?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(10)));
+    }
+}
+
+fn dimensions(image: &ImageSource) -> Result<(usize, usize), ScanError> {
+    let ImageSource::Bytes(bytes) = image else {
+        return Err(ScanError::new(ErrorCode::Internal, "the photo was not fetched"));
+    };
+    let unreadable = |e: image::ImageError| {
+        ScanError::new(ErrorCode::ImageUnreadable, "the photo cannot be read")
+            .next_step("send a JPEG, PNG or WebP file")
+            .source(e)
+    };
+    let reader = image::ImageReader::new(std::io::Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| unreadable(e.into()))?;
+    let (w, h) = reader.into_dimensions().map_err(unreadable)?;
+    Ok((w as usize, h as usize))
+}

@@ -1,0 +1,219 @@
+//! The stub's fixed meal: two items at fixed places of the photo, in the shape of a real answer.
+
+use std::collections::BTreeMap;
+
+use dragunov_models::Mask;
+
+use crate::contract::estimate::Estimated;
+use crate::contract::request::ScanRequest;
+use crate::contract::result::*;
+
+pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool) -> ScanResult {
+    let items = vec![
+        item(&Food::RICE, "item-1", [0.36, 0.52, 0.17], (width, height), masks),
+        item(
+            &Food::CHICKEN,
+            "item-2",
+            [0.65, 0.45, 0.12],
+            (width, height),
+            masks,
+        ),
+    ];
+    let sum = |of: fn(&Item) -> Estimated| {
+        let parts = items.iter().map(of);
+        let (p10, p50, p90) = parts.fold((0.0, 0.0, 0.0), |t, e| (t.0 + e.p10, t.1 + e.p50, t.2 + e.p90));
+        Estimated { p10, p50, p90 }
+    };
+    ScanResult {
+        scan_id: request.scan_id.clone(),
+        user_id: request.user_id.clone(),
+        status: Status::PendingConfirmation,
+        image: ImageInfo {
+            width,
+            height,
+            exif_orientation: 1,
+        },
+        totals: Totals {
+            mass_g: sum(|i| i.mass_g),
+            kcal: sum(|i| i.kcal),
+            protein_g: sum(|i| i.protein_g),
+            carbs_g: sum(|i| i.carbs_g),
+            fat_g: sum(|i| i.fat_g),
+        },
+        items,
+        camera: CameraInfo {
+            focal_px: 0.75 * width.max(height) as f64,
+            fov_long_deg: 67.4,
+            fov_source: "default".into(),
+            fov_sigma_ln: 0.1,
+            tilt_deg: request.pitch_deg.unwrap_or(45.0),
+            roll_deg: request.roll_deg.unwrap_or(0.0),
+            tilt_source: if request.pitch_deg.is_some() {
+                "client_pitch"
+            } else {
+                "default"
+            }
+            .into(),
+            tilt_from_circle_deg: None,
+        },
+        scale: ScaleInfo {
+            source: "plate_prior".into(),
+            camera_height_cm: Estimated::log_normal(38.0, 0.15),
+            candidates: vec![ScaleCandidate {
+                source: "plate_prior".into(),
+                camera_height_cm: 38.0,
+                sigma_ln: 0.15,
+                used: true,
+            }],
+        },
+        plane_fit: PlaneFit {
+            inlier_fraction: 0.91,
+            residual_rel: 0.012,
+            correlation: Some(0.98),
+            nadir_degenerate: false,
+        },
+        models: Models {
+            set: "stub".into(),
+            sam: "none".into(),
+            depth: "none".into(),
+            identify: "none".into(),
+        },
+        timings_ms: BTreeMap::new(),
+        warnings: vec![Warning {
+            code: "stub_engine".into(),
+            message: "made up by the test engine: nothing on this photo was measured".into(),
+        }],
+        reshoot_hint: None,
+        overlay: None,
+        depth: None,
+    }
+}
+
+struct Food {
+    label: &'static str,
+    id: &'static str,
+    cm3: f64,
+    density: f64,
+    /// Per 100 g: kcal, protein, carbs, fat.
+    per_100g: [f64; 4],
+    other: (&'static str, &'static str, f64),
+}
+
+impl Food {
+    const RICE: Self = Self {
+        label: "white rice, cooked",
+        id: "white_rice",
+        cm3: 210.0,
+        density: 0.80,
+        per_100g: [130.0, 2.7, 28.2, 0.3],
+        other: ("fried rice", "fried_rice", 174.0),
+    };
+    const CHICKEN: Self = Self {
+        label: "chicken breast, grilled",
+        id: "chicken_breast",
+        cm3: 120.0,
+        density: 1.05,
+        per_100g: [165.0, 31.0, 0.0, 3.6],
+        other: ("turkey breast", "turkey_breast", 147.0),
+    };
+}
+
+/// An ellipse with centre and radius given as shares of the photo's sides.
+fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), masks: bool) -> Item {
+    let (wf, hf) = (w as f64, h as f64);
+    let (x0, x1) = ((cx - r) * wf, (cx + r) * wf);
+    let (y0, y1) = (cy * hf - r * wf * 0.8, cy * hf + r * wf * 0.8);
+    let mask = Mask::from_fn(w, h, |x, y| {
+        let dx = (x as f64 + 0.5 - cx * wf) / (r * wf);
+        let dy = (y as f64 + 0.5 - cy * hf) / (r * wf * 0.8);
+        dx * dx + dy * dy <= 1.0
+    });
+    let mass = food.cm3 * food.density;
+    let of = |value: f64| Estimated::log_normal(value.max(0.05), 0.22);
+    Item {
+        id: id.into(),
+        label: food.label.into(),
+        food_id: Some(food.id.into()),
+        confidence: 0.82,
+        alternatives: vec![Alternative {
+            label: food.other.0.into(),
+            food_id: Some(food.other.1.into()),
+            confidence: 0.11,
+            mass_g: mass,
+            kcal: mass * food.other.2 / 100.0,
+        }],
+        bbox: [
+            x0.max(0.0).floor(),
+            y0.max(0.0).floor(),
+            x1.min(wf).ceil(),
+            y1.min(hf).ceil(),
+        ],
+        mask: masks.then(|| MaskData::Rle {
+            size: [h, w],
+            counts: coco_counts(mask.counts()),
+        }),
+        volume_cm3: Estimated::log_normal(food.cm3, 0.2),
+        volume_bounds: VolumeBounds {
+            visible_columns_cm3: food.cm3 * 0.9,
+            frustum_cm3: food.cm3 * 1.15,
+        },
+        mean_height_cm: 2.4,
+        footprint_cm2: food.cm3 / 2.4,
+        density_g_cm3: Estimated::log_normal(food.density, 0.1),
+        mass_g: of(mass),
+        kcal: of(mass * food.per_100g[0] / 100.0),
+        protein_g: of(mass * food.per_100g[1] / 100.0),
+        carbs_g: of(mass * food.per_100g[2] / 100.0),
+        fat_g: of(mass * food.per_100g[3] / 100.0),
+        flags: Vec::new(),
+        questions: vec![Question {
+            id: format!("{id}-oil"),
+            text: format!("Was the {} cooked with oil?", food.label),
+            options: vec![
+                QuestionOption {
+                    label: "no oil".into(),
+                    kcal: 0.0,
+                },
+                QuestionOption {
+                    label: "a tablespoon".into(),
+                    kcal: 119.0,
+                },
+            ],
+        }],
+    }
+}
+
+/// COCO's compressed run lengths: differences to the run before the last, in 5-bit groups from character 48.
+pub(super) fn coco_counts(counts: &[u32]) -> String {
+    let mut text = String::new();
+    for (i, &count) in counts.iter().enumerate() {
+        let mut x = i64::from(count);
+        if i > 2 {
+            x -= i64::from(counts[i - 2]);
+        }
+        loop {
+            let mut group = (x & 0x1f) as u8;
+            x >>= 5;
+            let more = if group & 0x10 != 0 { x != -1 } else { x != 0 };
+            if more {
+                group |= 0x20;
+            }
+            text.push(char::from(group + 48));
+            if !more {
+                break;
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counts_are_those_of_pycocotools() {
+        // Written by pycocotools 2.0 for the same runs.
+        assert_eq!(super::coco_counts(&[1, 3]), "13");
+        assert_eq!(super::coco_counts(&[32, 6, 4, 6, 12]), "P16408");
+        assert_eq!(super::coco_counts(&[310, 190, 400, 300]), "f9n5`<^3");
+    }
+}

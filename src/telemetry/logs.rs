@@ -1,0 +1,100 @@
+//! The log, and traces where a collector is configured.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::runpod_format::{JobIds, RunpodFormat};
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people, on stderr.
+    Text,
+    /// One JSON object a line, on stderr.
+    Json,
+    /// What RunPod's console reads, on stdout.
+    #[value(skip)]
+    Runpod { json: bool },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("the log level is not understood: {0}")]
+    Level(#[from] ParseError),
+    #[error("the trace exporter could not be set up: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("a log is installed already: {0}")]
+    Installed(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps the exporter alive; flushes it when dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct LogGuard(Option<SdkTracerProvider>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        if let Some(provider) = self.0.take() {
+            let _ = provider.shutdown();
+        }
+    }
+}
+
+/// Starts logging. `filter` is a level or a directive list (`info`, `dragunov=debug,axum=warn`). Traces go out when
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+///
+/// # Errors
+/// [`LogError`].
+pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(filter)?;
+    let lines = match format {
+        LogFormat::Text => fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(std::io::stderr)
+            .boxed(),
+        LogFormat::Runpod { json } => fmt::layer()
+            .event_format(RunpodFormat { json })
+            .with_writer(std::io::stdout)
+            .boxed(),
+    };
+    let provider = exporter()?;
+    let traces = provider
+        .as_ref()
+        .map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer("dragunov")));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(JobIds)
+        .with(lines)
+        .with(traces)
+        .try_init()?;
+    Ok(LogGuard(provider))
+}
+
+fn exporter() -> Result<Option<SdkTracerProvider>, LogError> {
+    let set = |key: &str| std::env::var(key).is_ok_and(|v| !v.is_empty());
+    if !set("OTEL_EXPORTER_OTLP_ENDPOINT") && !set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+        return Ok(None);
+    }
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build()?;
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name("dragunov")
+        .build();
+    Ok(Some(
+        SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build(),
+    ))
+}
