@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod contract;
 pub mod identify;
+pub mod intake;
 pub mod jobs;
 pub mod overlay;
 pub mod perceive;

@@ -1,0 +1,266 @@
+//! From a request to an upright sRGB picture with what is known of the camera: bytes, limits, EXIF, gravity.
+//!
+//! Nothing here looks at what the photo shows. No EXIF field outlives this module except the numbers in
+//! [`CameraGuess`] and [`Gravity`]; GPS, owner and time are never read.
+
+pub mod camera;
+pub mod decode;
+pub mod exif;
+pub mod fetch;
+pub mod gravity;
+pub mod object;
+pub mod sensors;
+pub mod validate;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use dragunov_models::RgbImage;
+use tokio::sync::{OnceCell, Semaphore};
+
+pub use camera::{CameraGuess, FovSource};
+pub use decode::DecodeLimits;
+pub use gravity::{Gravity, GravitySource, SourceMeta};
+pub use object::S3Config;
+
+use crate::contract::request::{CameraHint, ImageSource};
+use crate::contract::result::Warning;
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
+
+/// A decoded photo, ready for the models and the geometry.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    /// Upright, sRGB, 8 bits a channel.
+    pub image: RgbImage,
+    /// EXIF orientation tag that was applied, 1 to 8.
+    pub orientation: u8,
+    pub camera: CameraGuess,
+    /// Down in the upright camera frame; none when neither the request nor the file says.
+    pub gravity: Option<Gravity>,
+    /// Every fallback that was taken.
+    pub warnings: Vec<Warning>,
+}
+
+/// What the sender says of how the photo was taken.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shot {
+    pub pitch_deg: Option<f64>,
+    pub roll_deg: Option<f64>,
+    /// Down, in device axes.
+    pub gravity: Option<[f64; 3]>,
+    pub camera: CameraHint,
+}
+
+impl Shot {
+    pub fn from_request(request: &ScanRequest) -> Self {
+        Self {
+            pitch_deg: request.pitch_deg,
+            roll_deg: request.roll_deg,
+            gravity: request.gravity,
+            camera: request.camera.clone(),
+        }
+    }
+}
+
+/// Limits and addresses of the photo sources.
+#[derive(Debug, Clone)]
+pub struct IntakeConfig {
+    /// Largest encoded photo, bytes.
+    pub max_bytes: usize,
+    pub decode: DecodeLimits,
+    /// From the first byte asked to the last byte read, for URLs and S3 objects.
+    pub fetch_timeout: Duration,
+    /// Development only: plain http, any port, private and loopback addresses.
+    pub allow_private_urls: bool,
+    pub s3: S3Config,
+    /// Photos decoded at the same time; each may need `decode.max_alloc_bytes`.
+    pub concurrent_decodes: usize,
+}
+
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 25 << 20,
+            decode: DecodeLimits::default(),
+            fetch_timeout: Duration::from_secs(20),
+            allow_private_urls: false,
+            s3: S3Config::default(),
+            concurrent_decodes: 2,
+        }
+    }
+}
+
+/// Loads photos. Holds the HTTP and S3 clients, which are built on first use.
+#[derive(Debug)]
+pub struct Intake {
+    config: IntakeConfig,
+    fetcher: OnceCell<fetch::Fetcher>,
+    objects: OnceCell<object::ObjectReader>,
+    permits: Semaphore,
+}
+
+impl Intake {
+    pub fn new(config: IntakeConfig) -> Self {
+        let permits = Semaphore::new(config.concurrent_decodes.max(1));
+        Self {
+            config,
+            fetcher: OnceCell::new(),
+            objects: OnceCell::new(),
+            permits,
+        }
+    }
+
+    pub fn config(&self) -> &IntakeConfig {
+        &self.config
+    }
+
+    /// Checks the request, gets the bytes, decodes them off the async threads.
+    ///
+    /// # Errors
+    /// [`ScanError`] of a client code for a bad request or photo, `fetch_failed`, `storage` or `object_not_found`
+    /// for a source that does not answer.
+    pub async fn load(&self, request: &ScanRequest) -> Result<Photo, ScanError> {
+        validate::request(request)?;
+        let (bytes, meta) = self.bytes(&request.image).await?;
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|e| ScanError::new(ErrorCode::Draining, "the service is stopping").source(e))?;
+        let shot = Shot::from_request(request);
+        let limits = self.config.decode;
+        tokio::task::spawn_blocking(move || read_photo(&bytes, &shot, &meta, &limits))
+            .await
+            .map_err(|e| {
+                ScanError::new(ErrorCode::ImageUnreadable, "the photo could not be decoded").source(e)
+            })?
+    }
+
+    /// Raw bytes of the photo and what its storage says of the shot.
+    async fn bytes(&self, source: &ImageSource) -> Result<(Vec<u8>, SourceMeta), ScanError> {
+        let cap = self.config.max_bytes;
+        match source {
+            ImageSource::Bytes(bytes) if bytes.len() > cap => Err(too_large(bytes.len() as u64, cap)),
+            ImageSource::Bytes(bytes) => Ok((bytes.clone(), SourceMeta::default())),
+            ImageSource::Base64(text) => Ok((from_base64(text, cap)?, SourceMeta::default())),
+            ImageSource::Url(url) => {
+                let fetcher = self
+                    .fetcher
+                    .get_or_try_init(|| async {
+                        fetch::Fetcher::new(self.config.allow_private_urls, self.config.fetch_timeout)
+                    })
+                    .await?;
+                Ok((fetcher.get(url, cap).await?, SourceMeta::default()))
+            }
+            ImageSource::S3(uri) => {
+                let uri = object::S3Uri::parse(uri)?;
+                let objects = self
+                    .objects
+                    .get_or_init(|| object::ObjectReader::connect(&self.config.s3))
+                    .await;
+                let read = objects.get(&uri, cap);
+                tokio::time::timeout(self.config.fetch_timeout, read)
+                    .await
+                    .map_err(|_| {
+                        ScanError::new(
+                            ErrorCode::FetchFailed,
+                            format!("{uri} did not arrive within {:?}", self.config.fetch_timeout),
+                        )
+                    })?
+            }
+        }
+    }
+}
+
+/// The synchronous part: bytes in memory to a [`Photo`]. `meta` is what the storage said, used where
+/// `shot` says nothing.
+///
+/// # Errors
+/// `image_format`, `image_unreadable`, `image_too_large`, `image_blank`, `invalid_field`, `tilt_too_large`.
+pub fn read_photo(
+    bytes: &[u8],
+    shot: &Shot,
+    meta: &SourceMeta,
+    limits: &DecodeLimits,
+) -> Result<Photo, ScanError> {
+    validate::shot(shot)?;
+    let decoded = decode::decode(bytes, limits)?;
+    let mut warnings = decoded.warnings;
+    let (width, height) = (decoded.image.width(), decoded.image.height());
+    let camera = camera::guess(&shot.camera, &decoded.facts, width, height, &mut warnings)?;
+    let gravity = gravity::resolve(
+        shot,
+        meta,
+        &decoded.facts,
+        decoded.orientation,
+        (width, height),
+        &mut warnings,
+    )?;
+    Ok(Photo {
+        image: decoded.image,
+        orientation: decoded.orientation,
+        camera,
+        gravity,
+        warnings,
+    })
+}
+
+/// Standard base64, padded or not, line breaks allowed, optionally as a `data:` URL.
+fn from_base64(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let body = match text.trim_start().strip_prefix("data:") {
+        None => text,
+        Some(rest) => match rest.split_once(',') {
+            Some((head, body)) if head.ends_with(";base64") => body,
+            _ => {
+                return Err(ScanError::new(
+                    ErrorCode::BadRequest,
+                    "image.base64 is a data: URL without ;base64 data",
+                ));
+            }
+        },
+    };
+    // 4 characters make 3 bytes; line breaks can only make the text longer.
+    if body.len() / 4 > cap / 3 + 1 && body.len() / 4 * 3 > cap + cap / 16 {
+        return Err(too_large((body.len() / 4 * 3) as u64, cap));
+    }
+    let bytes = if body.bytes().any(|b| b.is_ascii_whitespace()) {
+        let tight: Vec<u8> = body.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        LENIENT.decode(tight)
+    } else {
+        LENIENT.decode(body)
+    }
+    .map_err(|e| {
+        ScanError::new(
+            ErrorCode::BadRequest,
+            format!("image.base64 is not standard base64: {e}"),
+        )
+        .next_step("send the file's bytes in standard base64 (RFC 4648), optionally as a data: URL")
+    })?;
+    if bytes.len() > cap {
+        return Err(too_large(bytes.len() as u64, cap));
+    }
+    Ok(bytes)
+}
+
+/// The photo is over the byte limit; `size` may be a lower bound.
+pub(crate) fn too_large(size: u64, cap: usize) -> ScanError {
+    ScanError::new(
+        ErrorCode::PayloadTooLarge,
+        format!("the photo has {size} bytes or more; the limit is {cap}"),
+    )
+    .next_step("send a JPEG of at most 4000 pixels on its long side")
+}
+
+/// A warning with a stable code.
+pub(crate) fn warning(code: &str, message: impl Into<String>) -> Warning {
+    Warning {
+        code: code.into(),
+        message: message.into(),
+    }
+}

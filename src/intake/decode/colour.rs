@@ -1,0 +1,81 @@
+//! Embedded ICC profile to sRGB.
+
+use moxcms::{ColorProfile, DataColorSpace, Layout, Transform8BitExecutor, TransformOptions};
+
+use crate::contract::result::Warning;
+use crate::intake::warning;
+
+/// Converts in place. A profile that cannot be used leaves the pixels as they are and is reported.
+pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, warnings: &mut Vec<Warning>) {
+    let profile = match ColorProfile::new_from_slice(icc) {
+        Ok(p) => p,
+        Err(e) => {
+            warnings.push(warning(
+                "icc_invalid",
+                format!("the colour profile cannot be read ({e}); sRGB assumed"),
+            ));
+            return;
+        }
+    };
+    let (layout, channels) = match (profile.color_space, grey) {
+        (DataColorSpace::Rgb, _) => (Layout::Rgb, 3),
+        (DataColorSpace::Gray, true) => (Layout::Gray, 1),
+        (space, _) => {
+            warnings.push(warning(
+                "icc_ignored",
+                format!("a {space:?} colour profile on this photo is of no use; sRGB assumed"),
+            ));
+            return;
+        }
+    };
+    let made = profile.create_transform_8bit(
+        layout,
+        &ColorProfile::new_srgb(),
+        Layout::Rgb,
+        TransformOptions::default(),
+    );
+    let transform = match made {
+        Ok(t) => t,
+        Err(e) => {
+            warnings.push(warning(
+                "icc_invalid",
+                format!("the colour profile cannot be applied ({e}); sRGB assumed"),
+            ));
+            return;
+        }
+    };
+    if channels == 3 && is_identity(transform.as_ref()) {
+        return;
+    }
+    let row = picture.width() as usize * 3;
+    let mut source = vec![0u8; row / 3 * channels];
+    for line in picture.as_mut().chunks_exact_mut(row) {
+        if channels == 3 {
+            source.copy_from_slice(line);
+        } else {
+            for (s, px) in source.iter_mut().zip(line.chunks_exact(3)) {
+                *s = px[0];
+            }
+        }
+        if let Err(e) = transform.transform(&source, line) {
+            warnings.push(warning("icc_invalid", format!("the colour profile failed ({e})")));
+            return;
+        }
+    }
+}
+
+/// True if no colour of a 6 x 6 x 6 grid moves by more than one step: the profile is sRGB, and leaving the pixels
+/// alone avoids rounding them.
+fn is_identity(transform: &Transform8BitExecutor) -> bool {
+    let steps = [0u8, 51, 102, 153, 204, 255];
+    let mut grid = Vec::with_capacity(6 * 6 * 6 * 3);
+    for r in steps {
+        for g in steps {
+            for b in steps {
+                grid.extend([r, g, b]);
+            }
+        }
+    }
+    let mut out = vec![0u8; grid.len()];
+    transform.transform(&grid, &mut out).is_ok() && grid.iter().zip(&out).all(|(a, b)| a.abs_diff(*b) <= 1)
+}

@@ -1,0 +1,156 @@
+//! Values that parse but cannot be. Each refusal names its field.
+
+use crate::contract::request::{CameraHint, ItemHint, ReferenceKind};
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
+
+use super::Shot;
+
+/// Widest and narrowest field of view of the long side that a photo of a meal can have, degrees.
+pub const FOV_LONG_DEG: std::ops::RangeInclusive<f64> = 5.0..=150.0;
+
+pub(crate) fn invalid(field: &str, why: impl std::fmt::Display) -> ScanError {
+    ScanError::new(ErrorCode::InvalidField, format!("{field}: {why}"))
+}
+
+/// `value` is finite and within `range`.
+pub(crate) fn within(
+    field: &str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+    unit: &str,
+) -> Result<(), ScanError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(
+        field,
+        format_args!(
+            "{value} is not between {} and {} {unit}",
+            range.start(),
+            range.end()
+        ),
+    ))
+}
+
+/// Everything of a request but the photo itself.
+///
+/// # Errors
+/// `invalid_field`, naming the first field at fault.
+pub fn request(request: &ScanRequest) -> Result<(), ScanError> {
+    shot(&Shot::from_request(request))?;
+    if let Some(reference) = &request.reference {
+        let (range, needed) = match reference.kind {
+            ReferenceKind::Plate => (5.0..=60.0, true),
+            ReferenceKind::Coin => (1.0..=5.0, true),
+            ReferenceKind::Card => (1.0..=60.0, false),
+        };
+        match reference.diameter_cm {
+            Some(d) => within("reference.diameter_cm", d, range, "cm")?,
+            None if needed => {
+                return Err(invalid(
+                    "reference.diameter_cm",
+                    "is needed for a plate or a coin",
+                ));
+            }
+            None => {}
+        }
+    }
+    request
+        .hints
+        .items
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, item)| hint(i, item))
+}
+
+/// The fields that say how the photo was taken.
+///
+/// # Errors
+/// `invalid_field`, naming the first field at fault.
+pub fn shot(shot: &Shot) -> Result<(), ScanError> {
+    if let Some(pitch) = shot.pitch_deg {
+        self::pitch("pitch_deg", pitch)?;
+    }
+    if let Some(roll) = shot.roll_deg {
+        within("roll_deg", roll, -180.0..=180.0, "degrees")?;
+    }
+    if let Some(gravity) = shot.gravity {
+        self::gravity("gravity", gravity)?;
+    }
+    camera(&shot.camera)
+}
+
+/// 0 = lens straight down, 90 = level; a little below 0 happens with the phone held flat.
+pub(crate) fn pitch(field: &str, value: f64) -> Result<(), ScanError> {
+    if (-180.0..-10.0).contains(&value) {
+        return Err(invalid(
+            field,
+            format_args!("{value} is negative: 0 must mean straight down and 90 upright"),
+        )
+        .next_step(
+            "Android's getOrientation() gives the negative of this pitch: send it without the sign; \
+             an elevation above the horizon (-90 = straight down) becomes 90 + elevation",
+        ));
+    }
+    within(field, value, -10.0..=90.0, "degrees")
+        .map_err(|e| e.next_step("0 = phone flat with the lens straight down, 90 = upright"))
+}
+
+/// Finite, not a null vector, and down rather than up.
+pub(crate) fn gravity(field: &str, v: [f64; 3]) -> Result<(), ScanError> {
+    let norm = v.iter().map(|c| c * c).sum::<f64>().sqrt();
+    if !norm.is_finite() || norm < 1e-3 {
+        return Err(invalid(field, format_args!("{v:?} is not a direction")));
+    }
+    if v[2] / norm > 0.2 {
+        return Err(invalid(
+            field,
+            format_args!("{v:?} points out of the screen: the lens would look upward"),
+        )
+        .next_step(
+            "send the direction of down in device axes (x right, y to the top, z out of the screen); \
+             Android's TYPE_GRAVITY points up: negate all three",
+        ));
+    }
+    Ok(())
+}
+
+fn camera(camera: &CameraHint) -> Result<(), ScanError> {
+    if let Some(fov) = camera.fov_long_deg {
+        within("camera.fov_long_deg", fov, FOV_LONG_DEG, "degrees")?;
+    }
+    if let Some(f35) = camera.f35_mm {
+        within("camera.f35_mm", f35, 5.0..=600.0, "mm")?;
+    }
+    if let Some(f) = camera.focal_px {
+        within("camera.focal_px", f, 10.0..=1e6, "pixels")?;
+    }
+    if let Some(h) = camera.height_cm {
+        within("camera.height_cm", h, 3.0..=300.0, "cm")?;
+    }
+    Ok(())
+}
+
+fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
+    if let Some(p) = item.point
+        && p.iter().any(|c| !c.is_finite() || *c < 0.0)
+    {
+        return Err(invalid(
+            &format!("hints.items[{i}].point"),
+            format_args!("{p:?} is not a pixel"),
+        ));
+    }
+    if let Some(b) = item.bbox {
+        let ok = b.iter().all(|c| c.is_finite() && *c >= 0.0) && b[0] < b[2] && b[1] < b[3];
+        if !ok {
+            return Err(invalid(
+                &format!("hints.items[{i}].box"),
+                format_args!("{b:?} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"),
+            ));
+        }
+    }
+    if item.label.as_ref().is_some_and(|l| l.len() > 200) {
+        return Err(invalid(&format!("hints.items[{i}].label"), "is over 200 bytes"));
+    }
+    Ok(())
+}
