@@ -5,6 +5,7 @@
 
 pub mod bundled;
 pub mod checkpoint;
+pub mod depth_anything;
 pub mod depth_map;
 pub mod device;
 pub mod error;

@@ -1,0 +1,195 @@
+//! Depth Anything V2 (Yang et al. 2024): a DINOv2 backbone and a DPT decoder, any size, relative or metric.
+//!
+//! Loads the layout of the Hugging Face Hub, that of transformers 5 and that of the original repository. Two
+//! [`Policy`]s reproduce the two official ways of preparing a photo, which differ in size, kernel and position
+//! embedding.
+
+mod backbone;
+pub mod config;
+mod dpt;
+mod layout;
+mod prepare;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::resample::{TorchResize, host_tensor};
+use crate::{MetricDepth, ModelError, RelativeDisparity, Result, RgbImage};
+use backbone::Backbone;
+use config::{Config, Kind};
+use dpt::Decoder;
+
+pub use prepare::{Policy, Preprocessor, Prepared};
+
+/// Upper bound on the patches of one photo (518 x 3108 pixels at patch 14): beyond it the aspect ratio is absurd
+/// and the activations would not fit.
+pub const MAX_PATCHES: usize = 37 * 222;
+
+/// Sees each named stage of a forward pass and hands on what the next one shall get: the tensor itself, or
+/// another in its place.
+pub type Probe<'a> = &'a mut dyn FnMut(&str, Tensor) -> candle_core::Result<Tensor>;
+
+/// A depth raster at the photo's size; which of the two depends on the checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Depth {
+    Relative(RelativeDisparity),
+    Metric(MetricDepth),
+}
+
+impl Depth {
+    /// Row-major values: unitless disparity (larger is nearer) or metres (larger is farther).
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Self::Relative(raster) => raster.values(),
+            Self::Metric(raster) => raster.values(),
+        }
+    }
+
+    /// (width, height) in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Relative(raster) => (raster.width(), raster.height()),
+            Self::Metric(raster) => (raster.width(), raster.height()),
+        }
+    }
+}
+
+/// A loaded Depth Anything V2.
+#[derive(Debug)]
+pub struct DepthAnything {
+    config: Config,
+    preprocessor: Preprocessor,
+    backbone: Backbone,
+    decoder: Decoder,
+    device: Device,
+}
+
+impl DepthAnything {
+    /// Reads `config.json`, `preprocessor_config.json` (optional) and the weights. The backbone computes in
+    /// `dtype`, the decoder in f32.
+    ///
+    /// # Errors
+    /// [`ModelError::Precision`] for anything but f32 and bf16 (users report outliers in f16), a config that cannot
+    /// be built, and every missing, mis-shaped or unknown tensor.
+    pub fn load(checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Self> {
+        if !matches!(dtype, DType::F32 | DType::BF16) {
+            return Err(ModelError::Precision {
+                model: "Depth Anything V2",
+                dtype,
+                reason: "use f32 or bf16",
+            });
+        }
+        let config = Config::read(checkpoint)?;
+        let preprocessor = Preprocessor::read(checkpoint)?;
+        let (backbone, decoder) = checkpoint.load(&layout::names, dtype, device, |vb| {
+            let backbone = Backbone::load(&config.backbone, vb.pp("backbone"))?;
+            let decoder = Decoder::load(&config, vb.to_dtype(DType::F32))?;
+            Ok((backbone, decoder))
+        })?;
+        Ok(Self {
+            config,
+            preprocessor,
+            backbone,
+            decoder,
+            device: device.clone(),
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Prepares a photo on the host: see [`Prepared`].
+    ///
+    /// # Errors
+    /// [`ModelError::Image`] if the photo's aspect ratio leaves no patches, or too many.
+    pub fn prepare(&self, photo: &RgbImage, policy: Policy) -> Result<Prepared> {
+        let patch = self.config.backbone.patch_size;
+        let prepared = match policy {
+            Policy::Hf => self.preprocessor.apply(photo)?,
+            Policy::Original => prepare::original(photo, self.config.backbone.image_size.0, patch)?,
+        };
+        let (height, width) = prepared.size;
+        self.patches(height, width).map_err(|reason| ModelError::Image {
+            width: photo.width(),
+            height: photo.height(),
+            reason,
+        })?;
+        Ok(prepared)
+    }
+
+    /// Rows and columns of patches of an input, or why it cannot be one.
+    fn patches(&self, height: usize, width: usize) -> std::result::Result<(usize, usize), String> {
+        let patch = self.config.backbone.patch_size;
+        let (rows, columns) = (height / patch, width / patch);
+        match rows.checked_mul(columns) {
+            Some(0) | None => Err(format!(
+                "prepared as {height} x {width}, which is less than one {patch} x {patch} patch"
+            )),
+            Some(n) if n > MAX_PATCHES => Err(format!(
+                "prepared as {height} x {width}: {n} patches, at most {MAX_PATCHES} are allowed"
+            )),
+            Some(_) => Ok((rows, columns)),
+        }
+    }
+
+    /// Normalised pixels (B, 3, H, W) to depth (B, h, w) in f32, `h` and `w` being H and W cut to whole patches.
+    ///
+    /// Relative checkpoints give disparity, metric ones metres.
+    ///
+    /// # Errors
+    /// [`ModelError::Image`] if there is not one whole patch or there are more than [`MAX_PATCHES`].
+    pub fn forward(&self, pixels: &Tensor, policy: Policy) -> Result<Tensor> {
+        self.forward_probed(pixels, policy, &mut |_, x| Ok(x))
+    }
+
+    /// [`Self::forward`] with a [`Probe`] at `patch_embed`, `position`, `embeddings`, `block.{i}` (`.attention`,
+    /// `.mlp.in`, `.mlp.act`), `tap.{k}`, `reassemble.{k}`, `rn.{k}`, `fusion.{k}` (`.fused`, `.up`), `head.conv1`,
+    /// `head.up`, `head.conv3` and `depth`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and whatever the probe answers.
+    pub fn forward_probed(&self, pixels: &Tensor, policy: Policy, probe: Probe<'_>) -> Result<Tensor> {
+        let (_, channels, height, width) = pixels.dims4()?;
+        let refuse = |reason| ModelError::Image { width, height, reason };
+        if channels != 3 {
+            return Err(refuse(format!("{channels} channels in place of 3")));
+        }
+        let grid = self.patches(height, width).map_err(refuse)?;
+        let square = height == width;
+        let taps = self.backbone.forward(pixels, grid, square, policy, probe)?;
+        Ok(self.decoder.forward(&taps, grid, probe)?)
+    }
+
+    /// Prepares the photo, runs the network and resizes to the photo's size, each step as `policy` says.
+    ///
+    /// The `hf` resize is bicubic and may overshoot: values slightly below 0 occur, as in the reference.
+    ///
+    /// # Errors
+    /// Those of [`Self::prepare`] and [`Self::forward`].
+    pub fn infer(&self, photo: &RgbImage, policy: Policy) -> Result<Depth> {
+        let prepared = self.prepare(photo, policy)?;
+        let depth = self.forward(&prepared.tensor(&self.device)?, policy)?;
+        let depth = self.to_photo(&depth, photo, policy)?;
+        let (width, height) = (photo.width(), photo.height());
+        let values = depth.flatten_all()?.to_vec1::<f32>()?;
+        Ok(match self.config.kind {
+            Kind::Relative => Depth::Relative(RelativeDisparity::new(width, height, values)?),
+            Kind::Metric => Depth::Metric(MetricDepth::new(width, height, values)?),
+        })
+    }
+
+    /// Depth (B, h, w) on the device to (B, H, W) on the host, at the photo's size.
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`] if the tensor has another rank.
+    pub fn to_photo(&self, depth: &Tensor, photo: &RgbImage, policy: Policy) -> Result<Tensor> {
+        let resize = match policy {
+            Policy::Hf => TorchResize::bicubic(),
+            Policy::Original => TorchResize::bilinear().align_corners(true),
+        };
+        // The result leaves the device here in any case; the resize runs on the host.
+        let depth = depth.to_device(&Device::Cpu)?;
+        host_tensor(&depth, photo.height(), photo.width(), &resize)
+    }
+}
