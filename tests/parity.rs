@@ -3,5 +3,7 @@
 
 #[path = "parity/compare.rs"]
 mod compare;
+#[path = "parity/depth.rs"]
+mod depth;
 #[path = "parity/resample.rs"]
 mod resample;

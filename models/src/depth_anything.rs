@@ -19,7 +19,7 @@ use backbone::Backbone;
 use config::{Config, Kind};
 use dpt::Decoder;
 
-pub use prepare::{Policy, Preprocessor, Prepared};
+pub use prepare::{Policy, Prepared, Preprocessor};
 
 /// Upper bound on the patches of one photo (518 x 3108 pixels at patch 14): beyond it the aspect ratio is absurd
 /// and the activations would not fit.
@@ -106,7 +106,7 @@ impl DepthAnything {
     pub fn prepare(&self, photo: &RgbImage, policy: Policy) -> Result<Prepared> {
         let patch = self.config.backbone.patch_size;
         let prepared = match policy {
-            Policy::Hf => self.preprocessor.apply(photo)?,
+            Policy::Hf => self.preprocessor.apply(photo, patch)?,
             Policy::Original => prepare::original(photo, self.config.backbone.image_size.0, patch)?,
         };
         let (height, width) = prepared.size;
@@ -151,7 +151,11 @@ impl DepthAnything {
     /// As [`Self::forward`], and whatever the probe answers.
     pub fn forward_probed(&self, pixels: &Tensor, policy: Policy, probe: Probe<'_>) -> Result<Tensor> {
         let (_, channels, height, width) = pixels.dims4()?;
-        let refuse = |reason| ModelError::Image { width, height, reason };
+        let refuse = |reason| ModelError::Image {
+            width,
+            height,
+            reason,
+        };
         if channels != 3 {
             return Err(refuse(format!("{channels} channels in place of 3")));
         }

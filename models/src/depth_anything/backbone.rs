@@ -7,7 +7,9 @@ use candle_nn::VarBuilder;
 
 use super::config::{Activation, BackboneConfig};
 use super::{Policy, Probe};
-use crate::nn::{AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, attention, conv2d, gelu_erf, layer_norm, linear};
+use crate::nn::{
+    AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, attention, conv2d, gelu_erf, layer_norm, linear,
+};
 use crate::resample::{TorchResize, host_tensor};
 
 #[derive(Debug)]
@@ -108,7 +110,11 @@ impl Positions {
     const CACHED: usize = 16;
 
     fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let shape = (1, 1 + config.position_side * config.position_side, config.hidden_size);
+        let shape = (
+            1,
+            1 + config.position_side * config.position_side,
+            config.hidden_size,
+        );
         let trained = vb.get(shape, "position_embeddings")?;
         let host = trained.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         Ok(Self {
@@ -205,9 +211,17 @@ impl Block {
         let (batch, tokens, _) = x.dims3()?;
         let (heads, dim) = (self.heads, self.head_dim);
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
-        let qkv = qkv.reshape((batch, tokens, 3, heads, dim))?.permute((2, 0, 3, 1, 4))?;
+        let qkv = qkv
+            .reshape((batch, tokens, 3, heads, dim))?
+            .permute((2, 0, 3, 1, 4))?;
         let scale = (dim as f32).sqrt().recip();
-        let mixed = attention(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, scale, &AttentionMask::None)?;
+        let mixed = attention(
+            &qkv.get(0)?,
+            &qkv.get(1)?,
+            &qkv.get(2)?,
+            scale,
+            &AttentionMask::None,
+        )?;
         let mixed = mixed.transpose(1, 2)?.reshape((batch, tokens, heads * dim))?;
         let mixed = probe(&format!("block.{index}.attention"), self.out.forward(&mixed)?)?;
         let x = (x + mixed)?;
@@ -277,7 +291,9 @@ fn scaled_linear(from: usize, to: usize, vb: VarBuilder<'_>, scale: VarBuilder<'
     let dtype = vb.dtype();
     let vb = vb.to_dtype(DType::F32);
     let lambda = scale.to_dtype(DType::F32).get(to, "lambda1")?;
-    let weight = vb.get((to, from), "weight")?.broadcast_mul(&lambda.unsqueeze(1)?)?;
+    let weight = vb
+        .get((to, from), "weight")?
+        .broadcast_mul(&lambda.unsqueeze(1)?)?;
     let bias = (vb.get(to, "bias")? * lambda)?;
     Ok(Linear::new(weight.to_dtype(dtype)?, Some(bias.to_dtype(dtype)?)))
 }

@@ -192,7 +192,12 @@ struct Checker {
 }
 
 impl Checker {
-    fn fail<T>(&self, field: &'static str, value: impl std::fmt::Debug, reason: impl Into<String>) -> Result<T> {
+    fn fail<T>(
+        &self,
+        field: &'static str,
+        value: impl std::fmt::Debug,
+        reason: impl Into<String>,
+    ) -> Result<T> {
         Err(ModelError::Config {
             path: self.path.clone(),
             field,
@@ -244,7 +249,11 @@ impl Config {
         }
         if raw.reassemble_hidden_size != backbone.hidden_size {
             let value = raw.reassemble_hidden_size;
-            return checker.fail("reassemble_hidden_size", value, "differs from the backbone's hidden_size");
+            return checker.fail(
+                "reassemble_hidden_size",
+                value,
+                "differs from the backbone's hidden_size",
+            );
         }
         let levels = backbone.taps.len();
         if raw.neck_hidden_sizes.len() != levels || raw.reassemble_factors.len() != levels {
@@ -263,12 +272,18 @@ impl Config {
         }
         let count = levels as i64;
         if !(-count..count).contains(&raw.head_in_index) {
-            return checker.fail("head_in_index", raw.head_in_index, format!("there are {levels} fused maps"));
+            return checker.fail(
+                "head_in_index",
+                raw.head_in_index,
+                format!("there are {levels} fused maps"),
+            );
         }
         let kind = match raw.depth_estimation_type.as_deref() {
             None | Some("relative") => Kind::Relative,
             Some("metric") => Kind::Metric,
-            Some(other) => return checker.fail("depth_estimation_type", other, "neither relative nor metric"),
+            Some(other) => {
+                return checker.fail("depth_estimation_type", other, "neither relative nor metric");
+            }
         };
         let max_depth = raw.max_depth.unwrap_or(1.0);
         if !max_depth.is_finite() || max_depth <= 0.0 {
@@ -292,25 +307,41 @@ fn factor(value: f64, checker: &Checker) -> Result<Reassemble> {
         f if f > 1.0 && f <= 64.0 && f.fract() == 0.0 => Ok(Reassemble::Up(f as usize)),
         1.0 => Ok(Reassemble::Keep),
         f if f > 0.0 && f < 1.0 && f >= 1.0 / 64.0 => Ok(Reassemble::Down((1.0 / f) as usize)),
-        f => checker.fail("reassemble_factors", f, "must be a whole number up to 64 or a fraction of 1"),
+        f => checker.fail(
+            "reassemble_factors",
+            f,
+            "must be a whole number up to 64 or a fraction of 1",
+        ),
     }
 }
 
 impl BackboneConfig {
     fn check(raw: RawBackbone, checker: &Checker) -> Result<Self> {
         if raw.model_type != "dinov2" {
-            return checker.fail("backbone_config.model_type", raw.model_type, "only dinov2 is supported");
+            return checker.fail(
+                "backbone_config.model_type",
+                raw.model_type,
+                "only dinov2 is supported",
+            );
         }
         let hidden_size = checker.size("backbone_config.hidden_size", raw.hidden_size)?;
         let layers = checker.size("backbone_config.num_hidden_layers", raw.num_hidden_layers)?;
         let heads = checker.size("backbone_config.num_attention_heads", raw.num_attention_heads)?;
         let head_dim = raw.head_dim.unwrap_or(hidden_size / heads);
         if head_dim == 0 {
-            return checker.fail("backbone_config.num_attention_heads", heads, "more heads than channels");
+            return checker.fail(
+                "backbone_config.num_attention_heads",
+                heads,
+                "more heads than channels",
+            );
         }
         checker.size("backbone_config.head_dim", head_dim)?;
         if raw.num_channels != 3 {
-            return checker.fail("backbone_config.num_channels", raw.num_channels, "photos have 3 channels");
+            return checker.fail(
+                "backbone_config.num_channels",
+                raw.num_channels,
+                "photos have 3 channels",
+            );
         }
         if raw.reshape_hidden_states {
             let reason = "the decoder takes token sequences: must be false";
@@ -320,7 +351,11 @@ impl BackboneConfig {
             return checker.fail("backbone_config.mlp_ratio", raw.mlp_ratio, "must be in (0, 64]");
         }
         if !(raw.layer_norm_eps >= 0.0 && raw.layer_norm_eps < 1.0) {
-            return checker.fail("backbone_config.layer_norm_eps", raw.layer_norm_eps, "must be in [0, 1)");
+            return checker.fail(
+                "backbone_config.layer_norm_eps",
+                raw.layer_norm_eps,
+                "must be in [0, 1)",
+            );
         }
         let mut mlp_size = (hidden_size as f64 * raw.mlp_ratio) as usize;
         if raw.use_swiglu_ffn {

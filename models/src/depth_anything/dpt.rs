@@ -55,12 +55,19 @@ impl Decoder {
     }
 
     /// Taps (B, rows x columns, C) to depth (B, rows x patch, columns x patch), in f32.
-    pub(super) fn forward(&self, taps: &[Tensor], (rows, columns): (usize, usize), probe: Probe<'_>) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        taps: &[Tensor],
+        (rows, columns): (usize, usize),
+        probe: Probe<'_>,
+    ) -> Result<Tensor> {
         let mut maps = Vec::with_capacity(taps.len());
         for (k, (tap, level)) in taps.iter().zip(&self.levels).enumerate() {
             let (batch, _, width) = tap.dims3()?;
             let map = tap.to_dtype(DType::F32)?.reshape((batch, rows, columns, width))?;
-            let map = level.resize.forward(&level.projection.forward(&map.permute((0, 3, 1, 2))?)?)?;
+            let map = level
+                .resize
+                .forward(&level.projection.forward(&map.permute((0, 3, 1, 2))?)?)?;
             let map = probe(&format!("reassemble.{k}"), map)?;
             maps.push(probe(&format!("rn.{k}"), level.to_fusion.forward(&map)?)?);
         }

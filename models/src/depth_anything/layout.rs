@@ -155,16 +155,31 @@ mod tests {
     fn original_keys_map_to_hub_keys() {
         for (from, to) in [
             ("pretrained.norm.weight", "backbone.layernorm.weight"),
-            ("pretrained.blocks.3.norm1.bias", "backbone.encoder.layer.3.norm1.bias"),
-            ("pretrained.blocks.11.ls2.gamma", "backbone.encoder.layer.11.layer_scale2.lambda1"),
-            ("depth_head.projects.2.weight", "neck.reassemble_stage.layers.2.projection.weight"),
-            ("depth_head.resize_layers.3.bias", "neck.reassemble_stage.layers.3.resize.bias"),
+            (
+                "pretrained.blocks.3.norm1.bias",
+                "backbone.encoder.layer.3.norm1.bias",
+            ),
+            (
+                "pretrained.blocks.11.ls2.gamma",
+                "backbone.encoder.layer.11.layer_scale2.lambda1",
+            ),
+            (
+                "depth_head.projects.2.weight",
+                "neck.reassemble_stage.layers.2.projection.weight",
+            ),
+            (
+                "depth_head.resize_layers.3.bias",
+                "neck.reassemble_stage.layers.3.resize.bias",
+            ),
             ("depth_head.scratch.layer1_rn.weight", "neck.convs.0.weight"),
             (
                 "depth_head.scratch.refinenet1.resConfUnit2.conv1.weight",
                 "neck.fusion_stage.layers.3.residual_layer2.convolution1.weight",
             ),
-            ("depth_head.scratch.refinenet4.out_conv.bias", "neck.fusion_stage.layers.0.projection.bias"),
+            (
+                "depth_head.scratch.refinenet4.out_conv.bias",
+                "neck.fusion_stage.layers.0.projection.bias",
+            ),
             ("depth_head.scratch.output_conv2.2.weight", "head.conv3.weight"),
         ] {
             assert_eq!(one(from), to);
@@ -184,15 +199,29 @@ mod tests {
                 (name("value"), Some(64..96))
             ]
         );
-        assert_eq!(names("backbone.encoder.layer.0.mlp.weights_in.weight", &[16, 4])[1].rows, Some(8..16));
+        assert_eq!(
+            names("backbone.encoder.layer.0.mlp.weights_in.weight", &[16, 4])[1].rows,
+            Some(8..16)
+        );
     }
 
     #[test]
     fn idle_tensors_serve_nothing_and_unknown_ones_keep_their_name() {
         assert!(names("pretrained.mask_token", &[1, 4]).is_empty());
         assert!(names("depth_head.scratch.refinenet4.resConfUnit1.conv1.weight", &[4]).is_empty());
-        assert!(names("neck.fusion_stage.layers.0.residual_layer1.convolution1.weight", &[4]).is_empty());
-        for key in ["depth_head.nonsense", "depth_head.scratch.refinenet9.x", "pretrained.foo", "bar"] {
+        assert!(
+            names(
+                "neck.fusion_stage.layers.0.residual_layer1.convolution1.weight",
+                &[4]
+            )
+            .is_empty()
+        );
+        for key in [
+            "depth_head.nonsense",
+            "depth_head.scratch.refinenet9.x",
+            "pretrained.foo",
+            "bar",
+        ] {
             assert_eq!(one(key), key);
         }
     }

@@ -103,7 +103,9 @@ fn too_large(photo: &RgbImage, (height, width): (usize, usize), patch: usize) ->
     Err(ModelError::Image {
         width: photo.width(),
         height: photo.height(),
-        reason: format!("would be prepared as {height} x {width}: {patches} patches, at most {limit} are allowed"),
+        reason: format!(
+            "would be prepared as {height} x {width}: {patches} patches, at most {limit} are allowed"
+        ),
     })
 }
 
@@ -177,7 +179,10 @@ impl Default for Raw {
         Self {
             image_processor_type: None,
             do_resize: Some(true),
-            size: Some(Size::Both { height: 384, width: 384 }),
+            size: Some(Size::Both {
+                height: 384,
+                width: 384,
+            }),
             keep_aspect_ratio: Some(false),
             ensure_multiple_of: Some(1),
             resample: Some(3),
@@ -256,12 +261,18 @@ impl Preprocessor {
             }
             let multiple = raw.ensure_multiple_of.unwrap_or(1);
             if !(1..=1 << 16).contains(&multiple) {
-                return fail("ensure_multiple_of", multiple.to_string(), "must be between 1 and 65536");
+                return fail(
+                    "ensure_multiple_of",
+                    multiple.to_string(),
+                    "must be between 1 and 65536",
+                );
             }
             let filter = match raw.resample {
                 Some(2) | None => Filter::Bilinear,
                 Some(3) => Filter::Bicubic,
-                Some(other) => return fail("resample", other.to_string(), "only 2 (bilinear) and 3 (bicubic)"),
+                Some(other) => {
+                    return fail("resample", other.to_string(), "only 2 (bilinear) and 3 (bicubic)");
+                }
             };
             let kernel = match raw.image_processor_type.as_deref() {
                 Some(name) if name.ends_with("Pil") => Kernel::Pillow,
@@ -312,11 +323,11 @@ impl Preprocessor {
         (fit(down * height), fit(across * width))
     }
 
-    /// Resizes and normalises as the processor does.
+    /// Resizes and normalises as the processor does, for a model of that patch size.
     ///
     /// # Errors
     /// [`ModelError::Image`] if a side would round to nothing (the reference fails there too) or to too much.
-    pub fn apply(&self, photo: &RgbImage) -> Result<Prepared> {
+    pub fn apply(&self, photo: &RgbImage, patch: usize) -> Result<Prepared> {
         let Some(resize) = &self.resize else {
             return Ok(normalised(photo, self.mean, self.std));
         };
@@ -328,7 +339,7 @@ impl Preprocessor {
                 reason: format!("too elongated: would be resized to {height} rows and {width} columns"),
             });
         }
-        too_large(photo, (height, width), resize.multiple.max(14))?;
+        too_large(photo, (height, width), patch)?;
         let resized = match resize.kernel {
             Kernel::Torchvision => torchvision_u8(photo, width, height, resize.filter)?,
             Kernel::Pillow => pil(photo, width, height, resize.filter)?,
