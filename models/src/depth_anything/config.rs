@@ -306,7 +306,7 @@ fn factor(value: f64, checker: &Checker) -> Result<Reassemble> {
     match value {
         f if f > 1.0 && f <= 64.0 && f.fract() == 0.0 => Ok(Reassemble::Up(f as usize)),
         1.0 => Ok(Reassemble::Keep),
-        f if f > 0.0 && f < 1.0 && f >= 1.0 / 64.0 => Ok(Reassemble::Down((1.0 / f) as usize)),
+        f if (1.0 / 64.0..1.0).contains(&f) => Ok(Reassemble::Down((1.0 / f) as usize)),
         f => checker.fail(
             "reassemble_factors",
             f,
