@@ -1,0 +1,96 @@
+//! The two integrals over an item's visible surface, equations (15) and (16), and its plain dimensions.
+
+use super::camera::{View, dot};
+use super::dish::Base;
+use super::random::quantile;
+use super::surface::{Alignment, Sample, Samples};
+
+/// In units of the camera's height over the table (areas squared, volumes cubed).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Integrals {
+    /// Equation (15): what stands under the visible surface, straight down to the base.
+    pub columns: f64,
+    /// Equation (16): what lies behind the visible surface along each ray, down to the base.
+    pub frustum: f64,
+    /// Equation (13) times height: every pixel taken as a level patch.
+    pub level: f64,
+    /// Signed horizontal area of the visible surface.
+    pub footprint: f64,
+    /// 95 % quantile of the height over the base.
+    pub max_height: f64,
+    /// Mean cosine between the rays and straight down.
+    pub cos_view: f64,
+    /// Mean ground position, and standard deviation of it along the longest and shortest direction.
+    pub centre: [f64; 2],
+    pub spread: [f64; 2],
+}
+
+/// Integrates over the samples. `heights` is scratch space, reused between calls.
+pub(crate) fn integrate(
+    samples: &Samples,
+    view: &View,
+    alignment: Alignment,
+    base: &Base<'_>,
+    heights: &mut Vec<f64>,
+) -> Integrals {
+    heights.clear();
+    let f2 = view.camera.focal_px * view.camera.focal_px;
+    let mut out = Integrals::default();
+    let (mut level_sum, mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0, 0.0);
+    for Sample { u, v, d, du, dv } in &samples.points {
+        let zeta = alignment.zeta(*d);
+        if !(zeta > 0.0 && zeta < 20.0) {
+            continue;
+        }
+        let r = view.camera.ray(*u, *v);
+        let q = dot(view.down, r);
+        if q < 0.05 {
+            continue;
+        }
+        let slope = -zeta * zeta / alignment.a;
+        let level = zeta * zeta / (f2 * q);
+        let area = view
+            .ground_area(*u, *v, zeta, slope * du, slope * dv)
+            .clamp(-3.0 * level, 3.0 * level);
+        let ground = [zeta * dot(view.e1, r), zeta * dot(view.e2, r)];
+        let under = base.at(ground);
+        let height = 1.0 - zeta * q - under;
+        heights.push(height);
+        out.columns += height * area;
+        out.level += height * level;
+        out.footprint += area;
+        // Along the ray the base is met farther out, where the dish may be higher or lower.
+        let mut end = (1.0 - under) / q;
+        let far = base.at([end * dot(view.e1, r), end * dot(view.e2, r)]);
+        end = (1.0 - far) / q;
+        out.frustum += (end.powi(3) - zeta.powi(3)) / (3.0 * f2);
+        out.cos_view += level * q / dot(r, r).sqrt();
+        level_sum += level;
+        out.centre[0] += level * ground[0];
+        out.centre[1] += level * ground[1];
+        xx += level * ground[0] * ground[0];
+        yy += level * ground[1] * ground[1];
+        xy += level * ground[0] * ground[1];
+    }
+    if level_sum > 0.0 {
+        out.cos_view /= level_sum;
+        out.centre = out.centre.map(|c| c / level_sum);
+        let (a, b, c) = (
+            xx / level_sum - out.centre[0].powi(2),
+            yy / level_sum - out.centre[1].powi(2),
+            xy / level_sum - out.centre[0] * out.centre[1],
+        );
+        let (mean, half) = (0.5 * (a + b), (0.25 * (a - b).powi(2) + c * c).sqrt());
+        out.spread = [(mean + half).max(0.0).sqrt(), (mean - half).max(0.0).sqrt()];
+    }
+    for part in [
+        &mut out.columns,
+        &mut out.frustum,
+        &mut out.level,
+        &mut out.footprint,
+    ] {
+        *part *= samples.weight;
+    }
+    out.max_height = quantile(heights, 0.95).unwrap_or(0.0);
+    out
+}

@@ -1,0 +1,120 @@
+//! Sanity limits: what cannot be, and what is odd enough to flag.
+
+use super::camera::CameraModel;
+use super::error::GeometryError;
+use super::gravity::Gravity;
+use super::integral::Integrals;
+use super::scene::Scene;
+
+/// Over this the table is seen edge-on.
+pub(crate) const TILT_MAX_DEG: f64 = 75.0;
+/// Under this the shift of relative disparity can hardly be told from its scale.
+pub(crate) const NADIR_DEG: f64 = 12.0;
+/// Fewest table samples (of some 6,000 over the photo) that make a plane.
+pub(crate) const TABLE_SAMPLES: usize = 24;
+
+pub(crate) fn check_camera(camera: &CameraModel) -> Result<(), GeometryError> {
+    let invalid = |field, value, reason| Err(GeometryError::Invalid { field, value, reason });
+    if camera.width < 16 || camera.height < 16 {
+        return invalid(
+            "width",
+            camera.width as f64,
+            "under 16 pixels nothing can be measured",
+        );
+    }
+    let fov = camera.fov_long_deg();
+    if !(camera.focal_px.is_finite() && camera.focal_px > 0.0 && (10.0..=130.0).contains(&fov)) {
+        return invalid(
+            "focal_px",
+            camera.focal_px,
+            "the field of view must be 10 to 130 degrees",
+        );
+    }
+    if !(camera.focal_sigma_ln.is_finite() && (0.0..1.0).contains(&camera.focal_sigma_ln)) {
+        return invalid("focal_sigma_ln", camera.focal_sigma_ln, "it must be 0 to 1");
+    }
+    let inside = |c: f64, n: usize| c.is_finite() && c > -(n as f64) && c < 2.0 * n as f64;
+    if !inside(camera.cx, camera.width) || !inside(camera.cy, camera.height) {
+        return invalid("cx", camera.cx, "the principal point lies far outside the photo");
+    }
+    Ok(())
+}
+
+pub(crate) fn check_gravity(gravity: &Gravity) -> Result<(), GeometryError> {
+    let tilt = gravity.tilt_deg();
+    if !tilt.is_finite() || !gravity.tilt_sigma_deg.is_finite() {
+        return Err(GeometryError::Invalid {
+            field: "gravity",
+            value: tilt,
+            reason: "it must be a finite vector",
+        });
+    }
+    if tilt > TILT_MAX_DEG {
+        return Err(GeometryError::TiltTooLarge { tilt_deg: tilt });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
+    let expected = [scene.camera.width, scene.camera.height];
+    let masks = scene
+        .items
+        .iter()
+        .map(|r| ("item mask", r.mask))
+        .chain(scene.dishes.iter().map(|d| ("dish mask", d.mask)))
+        .chain(scene.references.iter().map(|r| ("reference mask", r.mask)))
+        .chain(scene.others.iter().map(|m| ("mask", *m)));
+    for (what, mask) in masks {
+        let found = [mask.width(), mask.height()];
+        if found != expected {
+            return Err(GeometryError::SizeMismatch {
+                what,
+                found,
+                expected,
+            });
+        }
+    }
+    let positive = |field, value: Option<f64>, low: f64, high: f64| match value {
+        Some(v) if !(v.is_finite() && (low..=high).contains(&v)) => Err(GeometryError::Invalid {
+            field,
+            value: v,
+            reason: "out of any sensible range",
+        }),
+        _ => Ok(()),
+    };
+    for dish in &scene.dishes {
+        positive("plate diameter_cm", dish.diameter_cm, 5.0, 60.0)?;
+    }
+    for object in &scene.references {
+        positive("coin diameter_cm", object.diameter_cm, 0.8, 6.0)?;
+    }
+    positive(
+        "camera height_cm",
+        scene.camera_height_cm.map(|h| h.p50),
+        5.0,
+        300.0,
+    )
+}
+
+/// Flags of one item from its own figures; lengths in cm.
+pub(crate) fn item_flags(
+    integrals: &Integrals,
+    volume_cm3: f64,
+    height_cm: f64,
+    flags: &mut Vec<&'static str>,
+) {
+    let mean = volume_cm3 / (integrals.footprint * height_cm * height_cm).max(1e-9);
+    if mean < 0.4 {
+        flags.push("thin");
+    }
+    if mean > 7.0 {
+        flags.push("mean_height_out_of_range");
+    }
+    if !(3.0..=1500.0).contains(&volume_cm3) {
+        flags.push("volume_out_of_range");
+    }
+    let width = 4.0 * integrals.spread[1];
+    if integrals.max_height > 0.7 * width {
+        flags.push("tall");
+    }
+}

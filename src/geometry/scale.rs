@@ -1,0 +1,179 @@
+//! Candidates for the camera's height over the table, fused in log space.
+
+use crate::contract::Estimated;
+use crate::contract::result::{ScaleCandidate as Reported, ScaleInfo};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleSource {
+    ClientHeight,
+    PlateKnown,
+    Coin,
+    Card,
+    MetricDepth,
+    PlatePrior,
+    BowlPrior,
+    HeightPrior,
+}
+
+impl ScaleSource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientHeight => "client_height",
+            Self::PlateKnown => "plate_known",
+            Self::Coin => "coin",
+            Self::Card => "card",
+            Self::MetricDepth => "metric_depth",
+            Self::PlatePrior => "plate_prior",
+            Self::BowlPrior => "bowl_prior",
+            Self::HeightPrior => "height_prior",
+        }
+    }
+
+    /// A guess from what is usual, not a measurement of this scene.
+    pub fn is_prior(self) -> bool {
+        matches!(self, Self::PlatePrior | Self::BowlPrior | Self::HeightPrior)
+    }
+}
+
+/// One opinion of the camera's height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaleCandidate {
+    pub source: ScaleSource,
+    pub height_cm: f64,
+    pub sigma_ln: f64,
+}
+
+/// What the candidates agree on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaleFusion {
+    pub height_cm: f64,
+    pub sigma_ln: f64,
+    /// The one source that decides (over 90 % of the weight), or `None` where several share.
+    pub source: Option<ScaleSource>,
+    pub candidates: Vec<(ScaleCandidate, bool)>,
+}
+
+/// Least sigma of ln(height): no ruler in a photo is better than this.
+const FLOOR: f64 = 0.002;
+/// A candidate farther than this many combined sigmas from the rest is left out.
+const REJECT: f64 = 2.5;
+
+/// Inverse-variance mean of ln(height). While any candidate contradicts the mean of the others by more than 2.5
+/// combined sigmas, the least certain of the contradicting ones is left out; a prior goes before a measurement.
+/// `None` without candidates.
+pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
+    let mut all: Vec<(ScaleCandidate, bool)> = candidates
+        .iter()
+        .filter(|c| c.height_cm.is_finite() && c.height_cm > 0.0 && c.sigma_ln.is_finite())
+        .map(|c| (*c, true))
+        .collect();
+    let mean = |all: &[(ScaleCandidate, bool)], skip: usize| {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for (i, (c, used)) in all.iter().enumerate() {
+            if *used && i != skip {
+                let w = c.sigma_ln.max(FLOOR).powi(-2);
+                sum += w * c.height_cm.ln();
+                weight += w;
+            }
+        }
+        (weight > 0.0).then(|| (sum / weight, weight.powf(-0.5)))
+    };
+    loop {
+        let worst = (0..all.len())
+            .filter(|&i| all[i].1)
+            .filter(|&i| {
+                let c = &all[i].0;
+                mean(&all, i).is_some_and(|(ln, sigma)| {
+                    (c.height_cm.ln() - ln).abs() > REJECT * sigma.hypot(c.sigma_ln.max(FLOOR))
+                })
+            })
+            .max_by(|&i, &j| {
+                let key = |c: &ScaleCandidate| (c.source.is_prior(), c.sigma_ln);
+                let (a, b) = (key(&all[i].0), key(&all[j].0));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
+        match worst {
+            Some(i) => all[i].1 = false,
+            None => break,
+        }
+    }
+    let (ln, sigma) = mean(&all, usize::MAX)?;
+    let source = all
+        .iter()
+        .find(|(c, used)| *used && (sigma / c.sigma_ln.max(FLOOR)).powi(2) > 0.9)
+        .map(|(c, _)| c.source);
+    Some(ScaleFusion {
+        height_cm: ln.exp(),
+        sigma_ln: sigma,
+        source,
+        candidates: all,
+    })
+}
+
+impl ScaleFusion {
+    /// As reported to the client.
+    pub fn info(&self) -> ScaleInfo {
+        ScaleInfo {
+            source: self.source.map_or("fused", ScaleSource::as_str).to_owned(),
+            camera_height_cm: Estimated::log_normal(self.height_cm, self.sigma_ln),
+            candidates: self
+                .candidates
+                .iter()
+                .map(|(c, used)| Reported {
+                    source: c.source.as_str().to_owned(),
+                    camera_height_cm: c.height_cm,
+                    sigma_ln: c.sigma_ln,
+                    used: *used,
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn c(source: ScaleSource, height_cm: f64, sigma_ln: f64) -> ScaleCandidate {
+        ScaleCandidate {
+            source,
+            height_cm,
+            sigma_ln,
+        }
+    }
+
+    #[test]
+    fn inverse_variance_in_log_space() {
+        let f = fuse(&[c(ScaleSource::Coin, 40.0, 0.1), c(ScaleSource::Card, 44.0, 0.1)]).unwrap();
+        assert!((f.height_cm - (40.0_f64 * 44.0).sqrt()).abs() < 1e-9);
+        assert!((f.sigma_ln - 0.1 / 2.0_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(f.source, None);
+        assert_eq!(fuse(&[]), None);
+    }
+
+    #[test]
+    fn a_contradicting_prior_is_left_out_and_reported() {
+        let f = fuse(&[
+            c(ScaleSource::Coin, 30.0, 0.01),
+            c(ScaleSource::PlateKnown, 30.3, 0.01),
+            c(ScaleSource::PlatePrior, 45.0, 0.1),
+        ])
+        .unwrap();
+        assert!((f.height_cm - 30.15).abs() < 0.01);
+        assert_eq!(
+            f.candidates.iter().map(|c| c.1).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert!(!f.info().candidates[2].used);
+    }
+
+    #[test]
+    fn one_strong_source_names_the_answer() {
+        let f = fuse(&[
+            c(ScaleSource::Coin, 30.0, 0.01),
+            c(ScaleSource::HeightPrior, 38.0, 0.25),
+        ])
+        .unwrap();
+        assert_eq!(f.info().source, "coin");
+    }
+}

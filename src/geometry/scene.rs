@@ -1,0 +1,120 @@
+//! What `measure` is given and what it answers.
+
+use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
+
+use super::camera::CameraModel;
+use super::gravity::Gravity;
+use super::shape::ShapeClass;
+use crate::contract::Estimated;
+use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds, Warning};
+
+/// One photo as geometry sees it. All masks are in pixels of the upright photo and do not overlap.
+#[derive(Debug, Clone)]
+pub struct Scene<'a> {
+    pub camera: CameraModel,
+    /// `None`: found from the ellipse of a plate or coin, or taken as straight down with a wide sigma.
+    pub gravity: Option<Gravity>,
+    pub depth: Depth<'a>,
+    pub items: Vec<Region<'a>>,
+    pub dishes: Vec<Dish<'a>>,
+    pub references: Vec<RefObject<'a>>,
+    /// Everything else that is not table: cutlery, glasses, napkins, the room beyond.
+    pub others: Vec<&'a Mask>,
+    /// Height of the lens over the table as sent by the client.
+    pub camera_height_cm: Option<Estimated>,
+    pub seed: u64,
+}
+
+/// A depth raster over the whole photo, at any resolution.
+#[derive(Debug, Clone, Copy)]
+pub enum Depth<'a> {
+    Disparity(&'a RelativeDisparity),
+    /// `scale_sigma_ln`: standard deviation of ln(true / given) over the photo; 0 for a rig or a rendering.
+    Metric {
+        depth: &'a MetricDepth,
+        scale_sigma_ln: f64,
+    },
+}
+
+/// One item of food: a mask of what is visible of it, and the kind of solid that its label implies.
+#[derive(Debug, Clone, Copy)]
+pub struct Region<'a> {
+    pub mask: &'a Mask,
+    pub shape: ShapeClass,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DishKind {
+    Plate,
+    Bowl,
+    /// A flat board or tray: no rim to measure by.
+    Board,
+}
+
+/// Something that carries food. The mask holds its visible part, with or without the food on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Dish<'a> {
+    pub mask: &'a Mask,
+    pub kind: DishKind,
+    /// Outer diameter where it is known.
+    pub diameter_cm: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefKind {
+    Coin,
+    /// ISO/IEC 7810 ID-1, 85.60 x 53.98 mm.
+    Card,
+}
+
+/// A thing of known size lying on the table.
+#[derive(Debug, Clone, Copy)]
+pub struct RefObject<'a> {
+    pub mask: &'a Mask,
+    pub kind: RefKind,
+    /// Of a coin; a coin of unknown diameter gives no scale.
+    pub diameter_cm: Option<f64>,
+}
+
+/// The camera after everything seen has corrected it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CameraFit {
+    pub camera: CameraModel,
+    /// Refined; its sigmas are what is left.
+    pub gravity: Gravity,
+    /// `gravity`, `gravity+circle`, `gravity+depth`, `circle`, `nadir_assumed`, ...
+    pub tilt_source: &'static str,
+    pub tilt_from_circle_deg: Option<f64>,
+}
+
+/// Volume of one item and how sure it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemGeometry {
+    pub volume_cm3: Estimated,
+    /// The two integrals before the shape's correction.
+    pub bounds: VolumeBounds,
+    pub mean_height_cm: f64,
+    pub max_height_cm: f64,
+    pub footprint_cm2: f64,
+    /// Index of the dish it lies on.
+    pub dish: Option<usize>,
+    /// `bowl`, `tall`, `thin`, `touches_edge`, `volume_out_of_range`, `base_assumed`, `depth_gaps`, ...
+    pub flags: Vec<&'static str>,
+    /// Standard deviation of ln(volume) from what all items share: scale, tilt, focal length, depth alignment.
+    pub shared_sigma_ln: f64,
+    /// And from what is its own: shape, base, mask edge.
+    pub own_sigma_ln: f64,
+    /// Monte-Carlo volumes in cm3. Draw `i` of every item belongs to one state of the shared unknowns, so sums over
+    /// items draw by draw keep the correlation.
+    pub draws: Vec<f64>,
+}
+
+/// The answer, one entry of `items` for each region of the scene in its order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    pub items: Vec<ItemGeometry>,
+    pub camera: CameraFit,
+    pub scale: ScaleInfo,
+    pub plane_fit: PlaneFit,
+    pub warnings: Vec<Warning>,
+}

@@ -1,0 +1,305 @@
+//! The table in the depth raster: equation (10), robust, with a prior on the shift.
+
+use dragunov_models::Mask;
+
+use super::camera::{View, dot};
+use super::circle::solve;
+use super::random::{Random, median};
+use super::surface::{Alignment, Surface};
+
+/// Table pixels: position and disparity.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableSamples {
+    pub(crate) points: Vec<[f64; 3]>,
+}
+
+/// Neighbouring values of a network's depth go wrong together: so many are worth independent ones.
+const INDEPENDENT: f64 = 20.0;
+/// Prior sd of the shift, in units of the table's disparity.
+pub(crate) const SHIFT_PRIOR: f64 = 0.2;
+/// Least relative sd of a disparity (quantisation of a float raster).
+const NOISE_FLOOR: f64 = 1e-5;
+
+impl TableSamples {
+    /// Pixels of a coarse lattice that no mask covers or touches, within one more width of the scene's things.
+    pub(crate) fn collect(
+        surface: &Surface<'_>,
+        width: usize,
+        height: usize,
+        masks: &[&Mask],
+        near: &[&Mask],
+    ) -> Self {
+        let step = (((width * height) as f64 / 6000.0).sqrt().ceil() as usize).max(1);
+        let (nx, ny) = (width.div_ceil(step), height.div_ceil(step));
+        let mut taken = vec![false; nx * ny];
+        for mask in masks {
+            mask.for_each_run(|x, a, b| {
+                if x % step == step / 2 {
+                    let j0 = a / step;
+                    for j in j0..(b.div_ceil(step)).min(ny) {
+                        taken[x / step * ny + j] = true;
+                    }
+                }
+            });
+        }
+        let (mut x0, mut y0, mut x1, mut y1) = (f64::MAX, f64::MAX, 0.0_f64, 0.0_f64);
+        for bbox in near.iter().filter_map(|m| m.bbox()) {
+            x0 = x0.min(bbox.x0);
+            y0 = y0.min(bbox.y0);
+            x1 = x1.max(bbox.x1);
+            y1 = y1.max(bbox.y1);
+        }
+        let (mx, my) = (0.5 * (x1 - x0), 0.5 * (y1 - y0));
+        let mut points = Vec::with_capacity(nx * ny);
+        for i in 0..nx {
+            for j in 0..ny {
+                let (x, y) = (
+                    (i * step + step / 2).min(width - 1),
+                    (j * step + step / 2).min(height - 1),
+                );
+                let (fx, fy) = (x as f64, y as f64);
+                let close = fx > x0 - mx && fx < x1 + mx && fy > y0 - my && fy < y1 + my;
+                let touched = || {
+                    (i.saturating_sub(1)..(i + 2).min(nx))
+                        .any(|a| (j.saturating_sub(1)..(j + 2).min(ny)).any(|b| taken[a * ny + b]))
+                };
+                if close && !touched() {
+                    let d = surface.at(x, y);
+                    if d.is_finite() {
+                        points.push([fx + 0.5, fy + 0.5, d]);
+                    }
+                }
+            }
+        }
+        Self { points }
+    }
+}
+
+/// Alignment of the raster to the table and what is left over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TableFit {
+    pub(crate) alignment: Alignment,
+    /// Standard deviation of the shift `b` at fixed table disparity, relative to the table's disparity.
+    pub(crate) shift_sigma: f64,
+    pub(crate) residual_rel: f64,
+    pub(crate) inliers: f64,
+    /// Correlation of `d` with `q`; 0 where `q` does not vary.
+    pub(crate) correlation: f64,
+    /// Spread of `q` over the table.
+    pub(crate) q_spread: f64,
+    /// Median disparity and `q` of the table.
+    pub(crate) level: [f64; 2],
+}
+
+/// An independent opinion of the shift: `b` relative to the table's disparity, and its sd.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ShiftPrior {
+    pub(crate) mean: f64,
+    pub(crate) sigma: f64,
+}
+
+/// Which table samples agree with one plane: least median of squares over pairs, then twice the Tukey cut.
+pub(crate) fn inliers(samples: &TableSamples, view: &View, metric: bool, seed: u64) -> Vec<bool> {
+    let points: Vec<[f64; 2]> = samples
+        .points
+        .iter()
+        .map(|p| [view.q(p[0], p[1]), p[2]])
+        .collect();
+    let mut scratch: Vec<f64> = points.iter().map(|p| p[0]).collect();
+    let low = super::random::quantile(&mut scratch, 0.02).unwrap_or(0.0);
+    let high = super::random::quantile(&mut scratch, 0.98).unwrap_or(0.0);
+    let range = high - low;
+    let mut random = Random::new(seed ^ 0x7ab1e);
+    // Scoring a few hundred points is enough to rank candidates.
+    let stride = (points.len() / 400).max(1);
+    let mut best = (f64::INFINITY, 0.0, 0.0);
+    let mut score = |a: f64, b: f64, scratch: &mut Vec<f64>| {
+        if a.is_nan() || a <= 0.0 {
+            return;
+        }
+        scratch.clear();
+        scratch.extend(points.iter().step_by(stride).map(|p| (p[1] - a * p[0] - b).abs()));
+        if let Some(m) = median(scratch)
+            && m < best.0
+        {
+            best = (m, a, b);
+        }
+    };
+    for k in 0..300 {
+        let i = points[random.below(points.len())];
+        if metric || k % 10 == 0 {
+            score(i[1] / i[0], 0.0, &mut scratch);
+            continue;
+        }
+        let j = points[random.below(points.len())];
+        if (i[0] - j[0]).abs() >= 0.3 * range {
+            let a = (i[1] - j[1]) / (i[0] - j[0]);
+            score(a, i[1] - a * i[0], &mut scratch);
+        }
+    }
+    let (spread, a, b) = best;
+    if !spread.is_finite() {
+        return vec![true; points.len()];
+    }
+    let level = a * 0.5 * (low + high) + b;
+    let limit = (4.685 * 1.4826 * spread).max(3e-4 * level.abs());
+    points
+        .iter()
+        .map(|p| (p[1] - a * p[0] - b).abs() <= limit)
+        .collect()
+}
+
+/// Equation (10) by iteratively reweighted least squares (Tukey) over the inliers. With `metric` the shift is zero.
+pub(crate) fn fit(
+    samples: &TableSamples,
+    keep: &[bool],
+    view: &View,
+    metric: bool,
+    priors: &[ShiftPrior],
+) -> Option<TableFit> {
+    let points: Vec<[f64; 2]> = samples
+        .points
+        .iter()
+        .zip(keep)
+        .filter(|(_, k)| **k)
+        .map(|(p, _)| [view.q(p[0], p[1]), p[2]])
+        .collect();
+    if points.len() < 3 {
+        return None;
+    }
+    let mut scratch: Vec<f64> = points.iter().map(|p| p[1]).collect();
+    let d_level = median(&mut scratch)?;
+    scratch.clear();
+    scratch.extend(points.iter().map(|p| p[0]));
+    let q_level = median(&mut scratch)?;
+    let mut a = 0.0;
+    let mut b = 0.0;
+    let mut sd = f64::INFINITY;
+    let mut shift_sigma = 0.0;
+    for round in 0..8 {
+        let (mut w0, mut wq, mut wd, mut wqq, mut wqd) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for [q, d] in &points {
+            let t = (d - a * q - b) / (4.685 * sd);
+            let w = if round == 0 {
+                1.0
+            } else if t.abs() < 1.0 {
+                (1.0 - t * t).powi(2)
+            } else {
+                0.0
+            };
+            let (q, d) = (q - q_level, d - d_level);
+            w0 += w;
+            wq += w * q;
+            wd += w * d;
+            wqq += w * q * q;
+            wqd += w * q * d;
+        }
+        if w0 <= 0.0 {
+            return None;
+        }
+        if metric {
+            // d = a q through the origin.
+            let (mut top, mut bottom) = (0.0, 0.0);
+            for [q, d] in &points {
+                let t = (d - a * q) / (4.685 * sd);
+                let w = if round == 0 {
+                    1.0
+                } else if t.abs() < 1.0 {
+                    (1.0 - t * t).powi(2)
+                } else {
+                    0.0
+                };
+                top += w * q * d;
+                bottom += w * q * q;
+            }
+            a = top / bottom;
+        } else {
+            let (mq, md) = (wq / w0, wd / w0);
+            let var = (wqq / w0 - mq * mq).max(0.0);
+            let cov = wqd / w0 - mq * md;
+            // Slope from the table, each prior on the shift read as one on the slope: b = level - a q_level.
+            let noise = if sd.is_finite() { sd } else { 0.01 * d_level.abs() };
+            let noise = noise.max(NOISE_FLOOR * d_level.abs());
+            let mut weight = INDEPENDENT * var / (noise * noise);
+            let mut sum = if var > 0.0 { weight * cov / var } else { 0.0 };
+            let (q_here, d_here) = (q_level + mq, d_level + md);
+            for prior in priors {
+                let slope = (d_here - prior.mean * d_here) / q_here;
+                let w = (prior.sigma * d_here / q_here).powi(-2);
+                sum += w * slope;
+                weight += w;
+            }
+            if weight <= 0.0 {
+                return None;
+            }
+            a = sum / weight;
+            b = d_here - a * q_here;
+            shift_sigma = weight.powf(-0.5) * q_here / d_here.abs();
+        }
+        scratch.clear();
+        scratch.extend(points.iter().map(|p| (p[1] - a * p[0] - b).abs()));
+        sd = (1.4826 * median(&mut scratch)?).max(NOISE_FLOOR * d_level.abs());
+    }
+    let n = points.len() as f64;
+    let (mq, md) = (
+        points.iter().map(|p| p[0]).sum::<f64>() / n,
+        points.iter().map(|p| p[1]).sum::<f64>() / n,
+    );
+    let (mut qq, mut dd, mut qd) = (0.0, 0.0, 0.0);
+    for [q, d] in &points {
+        qq += (q - mq).powi(2);
+        dd += (d - md).powi(2);
+        qd += (q - mq) * (d - md);
+    }
+    let alignment = Alignment { a, b };
+    Some(TableFit {
+        alignment,
+        shift_sigma,
+        residual_rel: sd / (a * q_level).abs(),
+        inliers: n / samples.points.len() as f64,
+        correlation: if qq * dd > 0.0 { qd / (qq * dd).sqrt() } else { 0.0 },
+        q_spread: (qq / n).sqrt(),
+        level: [d_level, q_level],
+    })
+}
+
+/// The free plane `d = n . ray`: least squares over the inliers, with the covariance of `n`.
+pub(crate) fn free_plane(
+    samples: &TableSamples,
+    keep: &[bool],
+    view: &View,
+) -> Option<([f64; 3], [[f64; 3]; 3])> {
+    let mut m = [[0.0; 4]; 3];
+    let mut n = 0.0;
+    for (p, _) in samples.points.iter().zip(keep).filter(|(_, k)| **k) {
+        let r = view.camera.ray(p[0], p[1]);
+        let row = [r[0], r[1], 1.0, p[2]];
+        for i in 0..3 {
+            for j in 0..4 {
+                m[i][j] += row[i] * row[j];
+            }
+        }
+        n += 1.0;
+    }
+    if n < 12.0 {
+        return None;
+    }
+    let x = solve(m)?;
+    let (mut square, mut level) = (0.0, 0.0);
+    for (p, _) in samples.points.iter().zip(keep).filter(|(_, k)| **k) {
+        square += (p[2] - dot(x, view.camera.ray(p[0], p[1]))).powi(2);
+        level += p[2].abs();
+    }
+    let noise = (square / n).sqrt().max(NOISE_FLOOR * level / n);
+    let mut inverse = [[0.0; 3]; 3];
+    for k in 0..3 {
+        let mut right: [[f64; 4]; 3] =
+            std::array::from_fn(|i| std::array::from_fn(|j| if j < 3 { m[i][j] } else { 0.0 }));
+        right[k][3] = 1.0;
+        let column = solve(right)?;
+        for i in 0..3 {
+            inverse[i][k] = column[i] * noise * noise * n / INDEPENDENT;
+        }
+    }
+    Some((x, inverse))
+}
