@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod contract;
+pub mod eval;
 pub mod geometry;
 pub mod identify;
 pub mod intake;

@@ -155,6 +155,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn view(tilt: f64, roll: f64) -> View {

@@ -200,6 +200,7 @@ fn through([a, b, c]: [[f64; 2]; 3]) -> Option<Circle> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn arc(from: f64, to: f64, n: usize, r: f64) -> Vec<[f64; 2]> {

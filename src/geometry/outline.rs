@@ -76,6 +76,7 @@ pub(crate) fn border_share(mask: &Mask) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

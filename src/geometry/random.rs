@@ -49,6 +49,7 @@ pub(crate) fn quantile(values: &mut [f64], p: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -132,6 +132,7 @@ impl ScaleFusion {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn c(source: ScaleSource, height_cm: f64, sigma_ln: f64) -> ScaleCandidate {

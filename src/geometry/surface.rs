@@ -225,6 +225,7 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use dragunov_models::{MetricDepth, RelativeDisparity};
 
     use super::*;

@@ -1,0 +1,5 @@
+//! From published layouts to the manifest.
+
+mod plates;
+
+pub use plates::plates;

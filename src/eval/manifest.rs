@@ -1,0 +1,205 @@
+//! The data set's manifest: JSON lines, one photo each, paths relative to the manifest's folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One photo and everything known to be true of it. All pixels are of the upright photo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    pub id: String,
+    pub image: PathBuf,
+    pub width: usize,
+    pub height: usize,
+    /// 0 looks straight down. None where it is not known and must be estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pitch_deg: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll_deg: Option<f64>,
+    #[serde(default)]
+    pub camera: Camera,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<ReferenceTruth>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dishes: Vec<DishTruth>,
+    /// What is neither food nor dish nor table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<MaskRef>,
+    pub items: Vec<ItemTruth>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<DepthTruth>,
+    /// A code that the scan of this photo must be refused with (side views).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Camera {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub focal_px: Option<f64>,
+    /// As EXIF gives it, by the diagonal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f35_mm: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height_cm: Option<f64>,
+}
+
+/// Pixels of a label image that have one value, or all that are not zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskRef {
+    pub file: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemTruth {
+    pub label: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_cm3: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mass_g: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskRef>,
+    /// Where there is no mask.
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[f64; 4]>,
+    /// What it lies in; `bowl` items are reported apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dish: Option<DishType>,
+    /// Physical thing that several photos may show; figures can be averaged over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DishType {
+    Plate,
+    Bowl,
+    Board,
+    Table,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DishTruth {
+    pub kind: DishType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diameter_cm: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceTruth {
+    pub kind: crate::contract::request::ReferenceKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diameter_cm: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskRef>,
+}
+
+/// 16-bit PNG of distances along the optical axis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DepthTruth {
+    pub file: PathBuf,
+    /// Metres per count; count 0 is unknown.
+    pub unit_m: f64,
+}
+
+/// Why a data set cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}, line {line}: {source}")]
+    Json {
+        path: PathBuf,
+        line: usize,
+        source: serde_json::Error,
+    },
+    #[error("{path}: {source}")]
+    Image {
+        path: PathBuf,
+        source: image::ImageError,
+    },
+    #[error("{path}: {reason}")]
+    Content { path: PathBuf, reason: String },
+}
+
+impl DataError {
+    pub(crate) fn content(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Content {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A manifest and the folder that its paths start from.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    pub root: PathBuf,
+    pub samples: Vec<Sample>,
+}
+
+pub const MANIFEST: &str = "manifest.jsonl";
+
+impl Dataset {
+    /// Reads `manifest.jsonl` of a folder, or the file itself.
+    ///
+    /// # Errors
+    /// [`DataError`] naming file and line.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let file = if path.is_dir() {
+            path.join(MANIFEST)
+        } else {
+            path.to_owned()
+        };
+        let text = std::fs::read_to_string(&file).map_err(|source| DataError::Io {
+            path: file.clone(),
+            source,
+        })?;
+        let samples = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(i, line)| {
+                serde_json::from_str(line).map_err(|source| DataError::Json {
+                    path: file.clone(),
+                    line: i + 1,
+                    source,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let root = file.parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { root, samples })
+    }
+
+    /// Writes `manifest.jsonl` into a folder.
+    ///
+    /// # Errors
+    /// [`DataError::Io`].
+    pub fn write(samples: &[Sample], folder: &Path) -> Result<(), DataError> {
+        let file = folder.join(MANIFEST);
+        let mut text = String::new();
+        for (i, sample) in samples.iter().enumerate() {
+            text += &serde_json::to_string(sample).map_err(|source| DataError::Json {
+                path: file.clone(),
+                line: i + 1,
+                source,
+            })?;
+            text.push('\n');
+        }
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, text))
+            .map_err(|source| DataError::Io { path: file, source })
+    }
+}
