@@ -5,38 +5,144 @@ use crate::geometry::ShapeClass;
 /// Shape class of a label by its words; [`ShapeClass::Unknown`] where none is known.
 pub fn shape_of(label: &str) -> ShapeClass {
     let label = label.trim().to_lowercase();
-    let has = |word: &str| label.contains(word);
-    if has("half") {
-        return ShapeClass::Cup;
-    }
-    if has("slice") || has("fillet") || has("cutlet") {
-        return ShapeClass::Slab;
-    }
-    const RULES: &[(&[&str], ShapeClass)] = &[
-        (&["broccoli", "cauliflower"], ShapeClass::Cluster),
-        (&["drumstick"], ShapeClass::Drumstick),
-        (
-            &[
-                "banana",
-                "sausage",
-                "corn on the cob",
-                "croissant",
-                "hot dog",
-                "cucumber",
-            ],
-            ShapeClass::Rod,
-        ),
-        (
-            &["soup", "yogurt", "porridge", "milk", "juice", "coffee", "tea"],
-            ShapeClass::Liquid,
-        ),
-    ];
+    let word = |w: &str| label.split(|c: char| !c.is_alphabetic()).any(|part| part == w);
+    let any = |list: &[&str]| {
+        list.iter().any(|w| {
+            if w.contains(' ') {
+                label.contains(w)
+            } else {
+                word(w)
+            }
+        })
+    };
     for (words, shape) in RULES {
-        if words.iter().any(|w| has(w)) {
+        if any(words) {
             return *shape;
         }
     }
-    const EXACT: &[(&[&str], ShapeClass)] = &[(
+    ShapeClass::Unknown
+}
+
+/// First match wins; a word matches whole.
+const RULES: &[(&[&str], ShapeClass)] = &[
+    (&["broccoli", "cauliflower"], ShapeClass::Cluster),
+    (
+        &[
+            "soup", "yogurt", "porridge", "milk", "juice", "coffee", "tea", "oatmeal", "congee", "water",
+        ],
+        ShapeClass::Liquid,
+    ),
+    (
+        &[
+            "rice",
+            "beans",
+            "lentils",
+            "peas",
+            "sweetcorn",
+            "corn kernels",
+            "couscous",
+            "quinoa",
+            "granola",
+            "noodles",
+            "spaghetti",
+            "pasta",
+            "penne",
+            "macaroni",
+            "mashed",
+            "mash",
+            "mince",
+            "minced",
+            "scrambled",
+            "salad",
+            "vegetables",
+            "blueberries",
+            "raspberries",
+            "fries",
+            "curry",
+            "stew",
+            "chili",
+            "risotto",
+            "crumble",
+            "popcorn",
+            "chips",
+            "nuts",
+            "almonds",
+            "raisins",
+            "shredded",
+            "spinach",
+            "coleslaw",
+            "hummus",
+        ],
+        ShapeClass::Pile,
+    ),
+    (
+        &[
+            "fried egg",
+            "nuggets",
+            "nugget",
+            "doughnut",
+            "donut",
+            "pancakes",
+            "pancake",
+            "tomato slices",
+        ],
+        ShapeClass::RoundedSlab,
+    ),
+    (
+        &["drumstick", "banana", "croissant", "wing", "wings"],
+        ShapeClass::Tapered,
+    ),
+    (
+        &[
+            "sausage",
+            "corn on the cob",
+            "corn cob",
+            "hot dog",
+            "carrot raw",
+            "spring roll",
+        ],
+        ShapeClass::Rod,
+    ),
+    (&["half", "halves"], ShapeClass::Cup),
+    (
+        &[
+            "slice",
+            "slices",
+            "sliced",
+            "fillet",
+            "cutlet",
+            "toast",
+            "brownie",
+            "cake",
+            "cheese",
+            "tofu",
+            "steak",
+            "chicken breast",
+            "omelette",
+            "patty",
+            "pizza",
+            "sushi",
+            "cookie",
+            "hamburger",
+            "burger",
+            "sandwich",
+            "lasagna",
+            "waffle",
+            "pork",
+            "beef",
+            "fish",
+            "salmon",
+            "ham",
+            "bacon",
+            "chocolate",
+        ],
+        ShapeClass::Slab,
+    ),
+    (
+        &["roll", "bun", "bread", "dumpling", "muffin", "mooncake"],
+        ShapeClass::Dome,
+    ),
+    (
         &[
             "apple",
             "orange",
@@ -46,26 +152,25 @@ pub fn shape_of(label: &str) -> ShapeClass {
             "pear",
             "plum",
             "tomato",
-            "cherry tomatoes",
+            "tomatoes",
             "grapes",
+            "grape",
             "egg",
-            "boiled egg",
+            "eggs",
             "meatballs",
+            "meatball",
             "falafel",
             "potato",
-            "sweet potato",
+            "potatoes",
             "mango",
             "litchi",
             "kiwi",
             "strawberries",
-            "qiwi",
+            "strawberry",
+            "cherries",
+            "apricot",
+            "avocado",
         ],
         ShapeClass::Ball,
-    )];
-    for (words, shape) in EXACT {
-        if words.contains(&label.as_str()) {
-            return *shape;
-        }
-    }
-    ShapeClass::Slab
-}
+    ),
+];

@@ -124,14 +124,15 @@ pub(crate) fn solve<const N: usize, const M: usize>(mut m: [[f64; M]; N]) -> Opt
     for k in 0..N {
         let pivot = (k..N).max_by(|&a, &b| m[a][k].abs().total_cmp(&m[b][k].abs()))?;
         m.swap(k, pivot);
-        if m[k][k].abs() < 1e-300 || !m[k][k].is_finite() {
+        let row = m[k];
+        if row[k].abs() < 1e-300 || !row[k].is_finite() {
             return None;
         }
-        for i in 0..N {
+        for (i, other) in m.iter_mut().enumerate() {
             if i != k {
-                let factor = m[i][k] / m[k][k];
-                for j in k..M {
-                    m[i][j] -= factor * m[k][j];
+                let factor = other[k] / row[k];
+                for (x, y) in other.iter_mut().zip(&row).skip(k) {
+                    *x -= factor * y;
                 }
             }
         }

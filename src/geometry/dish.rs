@@ -299,21 +299,20 @@ impl DishModel {
                 0.0
             }
         };
-        let foot = if self.kind == DishKind::Bowl {
-            0.35 * radius
-        } else {
-            0.5 * radius
-        };
+        let foot = radius * if self.kind == DishKind::Bowl { 0.35 } else { 0.6 };
         let edge = (first as f64 + 0.5) * step;
-        let flat = slope < 0.12;
+        // A level stretch is the bottom only where a bottom can be: a plate's rim is level too.
+        let low = inner < well + 0.35 * (self.rim - well).max(0.0);
+        let flat = slope < 0.12 && (low || edge < 0.8 * foot);
         for i in 0..RINGS {
             self.profile[i] = match at(i) {
                 Some(y) => y,
                 None if i < first => {
-                    if flat || edge <= foot || inner <= well {
+                    if flat || inner <= well || edge <= 0.5 * foot {
                         inner
                     } else {
                         // The wall goes on down with its slope and rounds off into the foot.
+                        let foot = foot.min(0.7 * edge);
                         let power = (slope * (edge - foot) / (inner - well)).clamp(1.0, 2.5);
                         let t = ((i as f64 + 0.5) * step - foot).max(0.0) / (edge - foot);
                         well + (inner - well) * t.powf(power)

@@ -2,7 +2,6 @@
 
 use super::camera::{View, dot};
 use super::dish::Base;
-use super::random::quantile;
 use super::surface::{Alignment, Sample, Samples};
 
 /// In units of the camera's height over the table (areas squared, volumes cubed).
@@ -18,6 +17,8 @@ pub struct Integrals {
     pub footprint: f64,
     /// 95 % quantile of the height over the base.
     pub max_height: f64,
+    /// Share of the outline, seen from above, that stands over 88 % of the maximum height.
+    pub flat_top: f64,
     /// Mean cosine between the rays and straight down.
     pub cos_view: f64,
     /// Mean ground position, and standard deviation of it along the longest and shortest direction.
@@ -25,15 +26,15 @@ pub struct Integrals {
     pub spread: [f64; 2],
 }
 
-/// Integrates over the samples. `heights` is scratch space, reused between calls.
+/// Integrates over the samples. `scratch` is space for heights and areas, reused between calls.
 pub(crate) fn integrate(
     samples: &Samples,
     view: &View,
     alignment: Alignment,
     base: &Base<'_>,
-    heights: &mut Vec<f64>,
+    scratch: &mut Vec<[f64; 2]>,
 ) -> Integrals {
-    heights.clear();
+    scratch.clear();
     let f2 = view.camera.focal_px * view.camera.focal_px;
     let mut out = Integrals::default();
     let (mut level_sum, mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0, 0.0);
@@ -55,7 +56,7 @@ pub(crate) fn integrate(
         let ground = [zeta * dot(view.e1, r), zeta * dot(view.e2, r)];
         let under = base.at(ground);
         let height = 1.0 - zeta * q - under;
-        heights.push(height);
+        scratch.push([height, level]);
         out.columns += height * area;
         out.level += height * level;
         out.footprint += area;
@@ -91,6 +92,15 @@ pub(crate) fn integrate(
     ] {
         *part *= samples.weight;
     }
-    out.max_height = quantile(heights, 0.95).unwrap_or(0.0);
+    if !scratch.is_empty() {
+        let k = ((scratch.len() - 1) as f64 * 0.95).round() as usize;
+        out.max_height = scratch.select_nth_unstable_by(k, |a, b| a[0].total_cmp(&b[0])).1[0];
+        let high: f64 = scratch
+            .iter()
+            .filter(|h| h[0] > 0.88 * out.max_height)
+            .map(|h| h[1])
+            .sum();
+        out.flat_top = high / level_sum;
+    }
     out
 }
