@@ -5,6 +5,7 @@
 //!
 //! Frames: camera x right, y down, z forward; pixel `(i, j)` covers `[i, i + 1) x [j, j + 1)`; gravity points down.
 
+mod bowl;
 mod camera;
 mod circle;
 mod dish;
@@ -23,6 +24,7 @@ mod table;
 mod tilt;
 mod uncertainty;
 
+pub use bowl::cap_volume;
 pub use camera::{CameraModel, View, focal_from_fov};
 pub use circle::{Circle, fit_circle, fit_circle_robust};
 pub use error::GeometryError;

@@ -189,11 +189,52 @@ impl DishSamples {
     pub(crate) fn rim(&self, view: &View, alignment: Alignment) -> (Option<Circle>, f64) {
         let share = self.on_rim.iter().filter(|k| **k).count();
         if share < 16 {
-            return (None, 0.0);
+            return self.width_only(view, alignment);
         }
         let height = self.rim_height(view, alignment, |i| self.on_rim[i]);
         let circle = fit_circle(&self.rim_points(view, height))
             .filter(|c| c.coverage >= 0.3 && c.residual_rel < 0.04 && c.radius < 3.0);
+        if circle.is_none() {
+            return self.width_only(view, alignment);
+        }
+        (circle, height)
+    }
+
+    /// A bowl whose rim food hides is still as wide as it looks from the side.
+    fn width_only(&self, view: &View, alignment: Alignment) -> (Option<Circle>, f64) {
+        if self.kind != DishKind::Bowl || self.rim.len() < 16 {
+            return (None, 0.0);
+        }
+        let height = self.rim_height(view, alignment, |_| true);
+        let ahead = [view.e1[2], view.e2[2]];
+        let lean = ahead[0].hypot(ahead[1]);
+        let side = if lean < 1e-6 {
+            [1.0, 0.0]
+        } else {
+            [ahead[1] / lean, -ahead[0] / lean]
+        };
+        let mut points: Vec<(f64, [f64; 2])> = self
+            .rim
+            .iter()
+            .map(|p| view.on_level(p[0], p[1], height))
+            .map(|g| (g[0] * side[0] + g[1] * side[1], g))
+            .collect();
+        points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let n = (points.len() / 40).max(2);
+        let mean = |part: &[(f64, [f64; 2])]| {
+            let k = part.len() as f64;
+            part.iter()
+                .fold([0.0; 2], |m, p| [m[0] + p.1[0] / k, m[1] + p.1[1] / k])
+        };
+        let (left, right) = (mean(&points[..n]), mean(&points[points.len() - n..]));
+        let radius = 0.5 * (right[0] - left[0]).hypot(right[1] - left[1]);
+        let circle = (radius > 1e-3 && radius < 2.0).then_some(Circle {
+            centre: [0.5 * (left[0] + right[0]), 0.5 * (left[1] + right[1])],
+            radius,
+            residual_rel: 0.05,
+            inliers: 0.1,
+            coverage: 0.2,
+        });
         (circle, height)
     }
 
@@ -330,6 +371,11 @@ impl DishModel {
             };
         }
         self.hidden_sigma = if flat { 0.006 * radius } else { 0.02 * radius };
+    }
+
+    /// Inner height of the middle of a ring.
+    pub(crate) fn ring(&self, ring: usize) -> f64 {
+        self.profile[ring]
     }
 
     pub(crate) fn base(&self, ground: [f64; 2]) -> f64 {

@@ -410,17 +410,30 @@ impl<'a, 's> Prepared<'a, 's> {
         order.sort_by(|&a, &b| dishes[a].extent().total_cmp(&dishes[b].extent()));
         let mut scratch = Vec::new();
         let samples = if thin { &self.thin } else { &self.items };
+        let placed: Vec<Option<usize>> = samples
+            .iter()
+            .map(|samples| {
+                let rough = integrate(samples, &view, fit.alignment, &Base::Table, &mut scratch);
+                order.iter().copied().find(|&i| dishes[i].carries(rough.centre))
+            })
+            .collect();
         let items = samples
             .iter()
             .zip(&self.scene.items)
-            .map(|(samples, region)| {
-                let rough = integrate(samples, &view, fit.alignment, &Base::Table, &mut scratch);
-                let dish = order.iter().copied().find(|&i| dishes[i].carries(rough.centre));
+            .zip(&placed)
+            .map(|((samples, region), &dish)| {
                 let base = dish.map_or(Base::Table, |i| Base::Dish(&dishes[i]));
                 let integrals = integrate(samples, &view, fit.alignment, &base, &mut scratch);
-                let in_bowl = dish.is_some_and(|i| dishes[i].kind == DishKind::Bowl);
-                let shape = if in_bowl { ShapeClass::Liquid } else { region.shape };
-                let (volume, shape_sigma) = corrected(shape, &integrals);
+                let bowl = dish.map(|i| &dishes[i]).filter(|d| d.kind == DishKind::Bowl);
+                let alone = placed.iter().filter(|p| **p == dish).count() == 1;
+                let rings = bowl
+                    .filter(|_| alone)
+                    .and_then(|bowl| super::bowl::volume(samples, &view, fit.alignment, bowl));
+                let (volume, shape_sigma) = match (rings, bowl) {
+                    (Some(v), _) => (v, 0.1),
+                    (None, Some(_)) => corrected(ShapeClass::Liquid, &integrals),
+                    (None, None) => corrected(region.shape, &integrals),
+                };
                 let base_sd = dish.map_or(0.002, |i| dishes[i].base_sigma());
                 ItemSolution {
                     dish,

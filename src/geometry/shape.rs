@@ -77,14 +77,18 @@ enum Rule {
 /// Largest equivalent tilt; beyond it the far side is a guess anyway.
 const THETA_MAX: f64 = 1.35;
 
-/// A ball seen from above has a third of its outline over nine tenths of its height, a half ball nearly all.
-const FLAT_TOP: f64 = 0.55;
+/// A ball seen from above has half of its outline over 88 % of its height, a half ball nearly all; and the half ball
+/// is no higher than three quarters of its width.
+fn cut_in_half(integrals: &Integrals) -> bool {
+    let aspect = integrals.max_height / (4.0 * integrals.spread[1]).max(1e-9);
+    integrals.flat_top > 0.8 || (integrals.flat_top > 0.62 && aspect < 0.75)
+}
 
 /// Best volume and the standard deviation of its logarithm that the shape alone leaves.
 pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
     let (columns, frustum) = (integrals.columns.max(1e-12), integrals.frustum.max(1e-12));
     let shadow = (frustum - columns).max(0.0);
-    let cut = integrals.flat_top > FLAT_TOP;
+    let cut = cut_in_half(integrals);
     let (rule, own): (Rule, f64) = match shape {
         ShapeClass::Ball if cut => (Rule::Solid(Solid::Cup, 1.0), 0.08),
         ShapeClass::Ball => (Rule::Solid(Solid::Ball, 1.0), 0.05),
@@ -148,7 +152,13 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
             (share * columns * v / c, 0.05 * ratio.ln())
         }
         Rule::Shadow { filled, under } => {
-            let volume = columns + filled * shadow;
+            // Rounded edges hold little; a tall slab's shadow is empty.
+            let most = if filled < 0.2 {
+                0.03 * columns
+            } else {
+                f64::INFINITY
+            };
+            let volume = columns + (filled * shadow).min(most);
             (under * volume, 0.15 * shadow / volume)
         }
     };
