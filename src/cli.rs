@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout)]
 
 mod completions;
+mod depth;
+mod photo;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Depth(depth::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -34,6 +37,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
+            Self::Depth(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

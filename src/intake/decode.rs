@@ -23,8 +23,12 @@ pub struct DecodeLimits {
     pub max_pixels: u64,
     /// For the decoder's buffers.
     pub max_alloc_bytes: u64,
+    /// Shortest side, in pixels.
+    pub min_side: u32,
     /// Refuse pictures in which nothing can be seen.
     pub refuse_blank: bool,
+    /// Convert an embedded colour profile to sRGB.
+    pub apply_profile: bool,
 }
 
 impl Default for DecodeLimits {
@@ -32,13 +36,13 @@ impl Default for DecodeLimits {
         Self {
             max_pixels: 50_000_000,
             max_alloc_bytes: 512 << 20,
+            // The models can make nothing of less.
+            min_side: 32,
             refuse_blank: true,
+            apply_profile: true,
         }
     }
 }
-
-/// Shortest side that the models can make anything of.
-const MIN_SIDE: u32 = 32;
 
 /// Picture and metadata of one file.
 #[derive(Debug, Clone)]
@@ -120,9 +124,10 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         )
         .next_step("send it at 4000 pixels or less on its long side"));
     }
-    if w.min(h) < MIN_SIDE {
+    if w.min(h) < limits.min_side {
         return Err(unreadable(format_args!(
-            "{w} x {h} pixels are too few, each side needs {MIN_SIDE}"
+            "{w} x {h} pixels are too few, each side needs {}",
+            limits.min_side
         )));
     }
     let mut warnings = Vec::new();
@@ -157,7 +162,7 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         picture.apply_orientation(o);
     }
     let mut rgb = picture.into_rgb8();
-    if let Some(icc) = icc {
+    if let Some(icc) = icc.filter(|_| limits.apply_profile) {
         colour::to_srgb(&icc, grey, &mut rgb, &mut warnings);
     }
     let (w, h) = rgb.dimensions();
