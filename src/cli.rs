@@ -5,6 +5,7 @@
 
 mod completions;
 mod depth;
+mod models;
 mod photo;
 
 use std::error::Error;
@@ -30,6 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Depth(depth::Args),
+    Models(models::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -38,6 +40,7 @@ impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
             Self::Depth(args) => args.run(),
+            Self::Models(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

@@ -14,5 +14,6 @@ pub mod overlay;
 pub mod perceive;
 pub mod runtime;
 pub mod telemetry;
+pub mod weights_pull;
 
 pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

@@ -14,6 +14,7 @@ pub mod mask;
 pub mod nn;
 pub mod resample;
 pub mod space;
+pub mod weights;
 
 pub use depth_map::{MetricDepth, RelativeDisparity};
 pub use error::ModelError;
