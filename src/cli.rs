@@ -5,6 +5,7 @@
 
 mod completions;
 mod depth;
+mod foods;
 mod models;
 mod photo;
 
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     Depth(depth::Args),
     Models(models::Args),
+    /// Look into the food table.
+    Foods(foods::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -41,6 +44,7 @@ impl Command {
         match self {
             Self::Depth(args) => args.run(),
             Self::Models(args) => args.run(),
+            Self::Foods(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

@@ -6,10 +6,12 @@
 pub mod cli;
 pub mod contract;
 pub mod eval;
+pub mod food_store;
 pub mod geometry;
 pub mod identify;
 pub mod intake;
 pub mod jobs;
+pub mod nutrition;
 pub mod overlay;
 pub mod perceive;
 pub mod runtime;

@@ -1,0 +1,145 @@
+//! `dragunov foods lookup NAME`, `dragunov foods export`
+
+use serde::Serialize;
+
+use crate::contract::{ErrorCode, Estimated, ScanError};
+use crate::food_store::sql;
+use crate::nutrition::{FoodMatch, FoodTable, Form, MatchKind};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show what the service takes a food's name for.
+    Lookup {
+        /// As a person or a model would say it.
+        #[arg(required = true, num_args = 1..)]
+        name: Vec<String>,
+        /// Rows to show, the best first.
+        #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=50))]
+        n: u8,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the whole table.
+    Export {
+        /// As SQL for psql: schema and upserts in one transaction.
+        #[arg(long, conflicts_with = "json", required_unless_present = "json")]
+        sql: bool,
+        /// As a JSON array of rows.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// One row of the answer, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Found<'a> {
+    food_id: Option<&'a str>,
+    name: &'a str,
+    category: &'a str,
+    #[serde(rename = "match")]
+    kind: MatchKind,
+    score: f64,
+    shape: &'a str,
+    density_g_cm3: Estimated,
+    piece_density_g_cm3: Option<f64>,
+    kcal_100g: f64,
+    protein_100g: f64,
+    carbs_100g: f64,
+    fat_100g: f64,
+    density_source: &'a str,
+    nutrient_source: &'a str,
+}
+
+impl<'a> Found<'a> {
+    fn new(m: &FoodMatch<'a>) -> Self {
+        let (food, n) = (m.food, &m.food.per_100g);
+        Self {
+            food_id: food.id.as_ref().map(|id| id.as_str()),
+            name: &food.name,
+            category: &food.category,
+            kind: m.kind,
+            score: m.score,
+            shape: &food.shape,
+            density_g_cm3: food.density(Form::Pile),
+            piece_density_g_cm3: food.piece_density_g_cm3,
+            kcal_100g: n.kcal,
+            protein_100g: n.protein_g,
+            carbs_100g: n.carbs_g,
+            fat_100g: n.fat_g,
+            density_source: &food.density_source,
+            nutrient_source: &food.nutrient_source,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        let table = FoodTable::builtin();
+        match self.command {
+            Command::Lookup { name, n, json } => lookup(&table, &name.join(" "), n.into(), json),
+            Command::Export { json, .. } => {
+                let rows = table.rows();
+                let text = if json { to_json(&rows)? } else { sql::export(&rows) };
+                println!("{}", text.trim_end());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The answer of the service first, then the nearest other rows.
+fn lookup(table: &FoodTable, name: &str, n: usize, json: bool) -> Result<(), ScanError> {
+    let best = table.lookup(name);
+    let others = table.search(name, n + 1);
+    let shown: Vec<Found<'_>> = std::iter::once(&best)
+        .chain(others.iter().filter(|m| m.food.name != best.food.name))
+        .take(n)
+        .map(Found::new)
+        .collect();
+    if json {
+        println!("{}", to_json(&shown)?);
+        return Ok(());
+    }
+    match best.kind {
+        MatchKind::Unknown => println!("nothing is called {name:?}; the average food is used\n"),
+        MatchKind::Category => println!("{name:?} is only known by its category\n"),
+        _ => {}
+    }
+    println!(
+        "{:<34} {:>5}  {:>16}  {:>6} {:>7} {:>6} {:>6}  shape",
+        "food", "match", "g/cm3 (p10-p90)", "kcal", "protein", "carbs", "fat"
+    );
+    for f in &shown {
+        let d = f.density_g_cm3;
+        println!(
+            "{:<34} {:>5.2}  {:>5.2} ({:.2}-{:.2})  {:>6.0} {:>7.1} {:>6.1} {:>6.1}  {}",
+            f.name,
+            f.score,
+            d.p50,
+            d.p10,
+            d.p90,
+            f.kcal_100g,
+            f.protein_100g,
+            f.carbs_100g,
+            f.fat_100g,
+            f.shape
+        );
+    }
+    println!(
+        "\nper 100 g; density: {}; nutrients: {}",
+        best.food.density_source, best.food.nutrient_source
+    );
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, ScanError> {
+    serde_json::to_string_pretty(value)
+        .map_err(|e| ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e))
+}

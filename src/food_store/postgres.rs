@@ -1,0 +1,143 @@
+//! The food table in PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use super::{FoodSource, SourceError};
+use crate::nutrition::{FoodRow, FoodTable};
+
+/// `CREATE TABLE foods`, to be run once; repeating it changes nothing.
+pub const SCHEMA: &str = include_str!("schema.sql");
+
+/// Where the database is and how long it may take.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// `postgres://user:password@host/database`
+    pub url: SecretString,
+    /// For a connection and for a query, each.
+    pub timeout: Duration,
+}
+
+/// Foods kept in a table `foods`.
+#[derive(Debug, Clone)]
+pub struct PostgresFoods {
+    pool: PgPool,
+    timeout: Duration,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    aliases: String,
+    category: String,
+    basis: String,
+    shape: String,
+    density_g_cm3: f64,
+    density_low: f64,
+    density_high: f64,
+    piece_density_g_cm3: Option<f64>,
+    kcal_100g: f64,
+    protein_100g: f64,
+    carbs_100g: f64,
+    fat_100g: f64,
+    kcal_sigma_ln: f64,
+    energy_note: Option<String>,
+    hidden_kind: Option<String>,
+    hidden_kcal_100g: Option<f64>,
+    density_source: String,
+    nutrient_source: String,
+}
+
+impl From<Row> for FoodRow {
+    fn from(r: Row) -> Self {
+        Self {
+            id: r.id,
+            name: r.name,
+            aliases: r.aliases,
+            category: r.category,
+            basis: r.basis,
+            shape: r.shape,
+            density_g_cm3: r.density_g_cm3,
+            density_low: r.density_low,
+            density_high: r.density_high,
+            piece_density_g_cm3: r.piece_density_g_cm3,
+            kcal_100g: r.kcal_100g,
+            protein_100g: r.protein_100g,
+            carbs_100g: r.carbs_100g,
+            fat_100g: r.fat_100g,
+            kcal_sigma_ln: r.kcal_sigma_ln,
+            energy_note: r.energy_note,
+            hidden_kind: r.hidden_kind,
+            hidden_kcal_100g: r.hidden_kcal_100g,
+            density_source: r.density_source,
+            nutrient_source: r.nutrient_source,
+        }
+    }
+}
+
+impl PostgresFoods {
+    /// Opens nothing yet: connections are made on first use.
+    ///
+    /// # Errors
+    /// If the URL is not one of PostgreSQL; the error does not repeat it.
+    pub fn new(config: &PostgresConfig) -> Result<Self, SourceError> {
+        let options: PgConnectOptions = config.url.expose_secret().parse().map_err(|_| {
+            sqlx::Error::Configuration("the food database's URL is not postgres://...".into())
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(config.timeout)
+            .idle_timeout(Duration::from_secs(60))
+            .connect_lazy_with(options);
+        Ok(Self {
+            pool,
+            timeout: config.timeout,
+        })
+    }
+
+    /// Creates the table where it is missing.
+    ///
+    /// # Errors
+    /// [`SourceError::Database`], [`SourceError::Timeout`].
+    pub async fn migrate(&self) -> Result<(), SourceError> {
+        self.limited(async {
+            sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn read(&self) -> Result<Arc<FoodTable>, SourceError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, name, aliases, category, basis, shape, density_g_cm3, density_low, density_high, \
+             piece_density_g_cm3, kcal_100g, protein_100g, carbs_100g, fat_100g, kcal_sigma_ln, energy_note, \
+             hidden_kind, hidden_kcal_100g, density_source, nutrient_source FROM foods ORDER BY id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let rows = rows.into_iter().map(FoodRow::from).collect();
+        Ok(Arc::new(FoodTable::from_rows(rows)?))
+    }
+
+    async fn limited<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        let limit = 2 * self.timeout;
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or(Err(SourceError::Timeout(limit)))
+    }
+}
+
+impl FoodSource for PostgresFoods {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Arc<FoodTable>, SourceError>> {
+        Box::pin(self.limited(self.read()))
+    }
+}

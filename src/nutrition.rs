@@ -1,0 +1,20 @@
+//! Label and volume in; grams, kcal and macros with intervals out.
+//!
+//! Pure: no files, clocks, models or network. All errors are multiplicative, so everything is kept in log space:
+//! ln mass = ln volume + ln density, ln kcal = ln mass + ln energy density. The scale error is shared by all items of
+//! one photo and does not average out.
+
+mod csv;
+pub mod food;
+pub mod lookup;
+pub mod meal;
+pub mod questions;
+pub mod table;
+mod text;
+
+pub use food::{
+    Basis, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
+};
+pub use lookup::{FoodMatch, MatchKind};
+pub use meal::{ItemInput, Meal, Nourished, NutritionError, VlmGrams, Volume, nourish};
+pub use table::{FoodTable, TableError};

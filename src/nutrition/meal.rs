@@ -1,0 +1,403 @@
+//! Volumes and labels of one photo to a meal.
+
+use crate::contract::Estimated;
+use crate::contract::result::{Alternative, Question, Totals, Warning};
+
+use super::food::{Basis, EnergyNote, Food, FoodId, Form};
+use super::lookup::MatchKind;
+use super::questions;
+use super::table::FoodTable;
+
+/// A measured volume, log-normal. The scale's share of the error is the same for all items of a photo.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Volume {
+    pub p50_cm3: f64,
+    /// Standard deviation of ln volume that the scale causes.
+    pub sigma_shared_ln: f64,
+    /// Standard deviation of ln volume from everything else.
+    pub sigma_own_ln: f64,
+}
+
+impl Volume {
+    /// Splits an interval; `sigma_shared_ln` is at most the interval's whole.
+    pub fn from_estimate(volume_cm3: &Estimated, sigma_shared_ln: f64) -> Self {
+        let whole = volume_cm3.sigma_ln();
+        let shared = sigma_shared_ln.clamp(0.0, whole);
+        Self {
+            p50_cm3: volume_cm3.p50,
+            sigma_shared_ln: shared,
+            sigma_own_ln: (whole * whole - shared * shared).sqrt(),
+        }
+    }
+}
+
+/// A vision model's own guess of an item's weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VlmGrams {
+    pub grams: f64,
+}
+
+impl VlmGrams {
+    /// Typical portion of one item, where such guesses are least biased.
+    const TYPICAL_G: f64 = 150.0;
+
+    /// Standard deviation of ln grams: 36 to 45 % MAPE at a typical portion, and large portions are told too small
+    /// (Bland-Altman slopes of -0.2 to -0.5), so trust falls with the distance upward.
+    fn sigma_ln(self) -> f64 {
+        0.42 + 0.25 * (self.grams / Self::TYPICAL_G).ln().max(0.0)
+    }
+}
+
+/// One item to be weighed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemInput {
+    pub label: String,
+    /// Probability of the label, 0 to 1.
+    pub confidence: f64,
+    /// Other labels with their probabilities.
+    pub alternatives: Vec<(String, f64)>,
+    pub volume: Volume,
+    /// What the volume is the volume of; none for what the food's shape implies.
+    pub form: Option<Form>,
+    pub vlm: Option<VlmGrams>,
+}
+
+/// Why an item cannot be weighed.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NutritionError {
+    #[error("a volume of {0} cm3 cannot be weighed")]
+    Volume(f64),
+    #[error("a volume error of {0} (sd of ln) cannot be used")]
+    Sigma(f64),
+}
+
+/// One item's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nourished {
+    /// None where only an average could be used.
+    pub food_id: Option<FoodId>,
+    pub match_kind: MatchKind,
+    pub match_score: f64,
+    pub density_g_cm3: Estimated,
+    pub mass_g: Estimated,
+    pub kcal: Estimated,
+    pub protein_g: Estimated,
+    pub carbs_g: Estimated,
+    pub fat_g: Estimated,
+    pub alternatives: Vec<Alternative>,
+    pub flags: Vec<String>,
+    /// What was taken for granted, in words.
+    pub assumptions: Vec<String>,
+    /// At most two over the whole meal.
+    pub questions: Vec<Question>,
+}
+
+/// The whole photo's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meal {
+    /// In the order of the inputs.
+    pub items: Vec<Nourished>,
+    pub totals: Totals,
+    pub warnings: Vec<Warning>,
+}
+
+/// Lightest and heaviest item, grams, and the most energetic meal, kcal, that pass without a flag.
+pub const ITEM_MASS_G: std::ops::RangeInclusive<f64> = 1.0..=2500.0;
+pub const MEAL_KCAL: f64 = 4000.0;
+/// Questions over the whole meal.
+pub const MAX_QUESTIONS: usize = 2;
+/// The rows that alternatives are shown for.
+const MAX_ALTERNATIVES: usize = 5;
+/// A vision model this far from the measured mass (factor) is contradicted rather than averaged.
+const VLM_DISAGREES: f64 = 3.0;
+
+/// A log-normal quantity whose error is part shared by the photo, with an additive part no photo shows.
+#[derive(Debug, Clone, Copy)]
+struct Quantity {
+    p50: f64,
+    shared: f64,
+    own: f64,
+    /// Variance of what is hidden, squared units of the quantity.
+    hidden: f64,
+}
+
+impl Quantity {
+    fn estimate(&self) -> Estimated {
+        let e = Estimated::log_normal(self.p50, self.shared.hypot(self.own));
+        let extra = Estimated::Z90 * self.hidden.sqrt();
+        Estimated {
+            p10: (e.p50 - (e.p50 - e.p10).hypot(extra)).max(0.0),
+            p50: e.p50,
+            p90: e.p50 + (e.p90 - e.p50).hypot(extra),
+        }
+    }
+
+    fn scaled(&self, factor: f64, extra_own: f64) -> Self {
+        Self {
+            p50: self.p50 * factor,
+            shared: self.shared,
+            own: self.own.hypot(extra_own),
+            hidden: 0.0,
+        }
+    }
+}
+
+/// Sum of medians, with the interval of the sum of log-normals whose shared errors move together
+/// (Fenton-Wilkinson: the log-normal of the same mean and variance).
+fn total(parts: &[Quantity]) -> Estimated {
+    let p50: f64 = parts.iter().map(|q| q.p50).sum();
+    let mean = |q: &Quantity| q.p50 * (0.5 * (q.shared * q.shared + q.own * q.own)).exp();
+    let sum: f64 = parts.iter().map(mean).sum();
+    if sum <= 0.0 {
+        return Estimated::exact(p50);
+    }
+    let mut variance = 0.0;
+    for (i, a) in parts.iter().enumerate() {
+        for (j, b) in parts.iter().enumerate() {
+            let own = if i == j { a.own * a.own } else { 0.0 };
+            variance += mean(a) * mean(b) * (a.shared * b.shared + own).exp_m1();
+        }
+        variance += a.hidden;
+    }
+    Estimated::log_normal(p50, (variance / (sum * sum)).ln_1p().sqrt())
+}
+
+struct Weighed<'a> {
+    food: &'a Food,
+    mass: Quantity,
+    kcal: Quantity,
+    macros: [Quantity; 3],
+    answer: Nourished,
+}
+
+/// Weighs every item and adds up.
+///
+/// # Errors
+/// [`NutritionError`] for the first item whose volume is not a positive number.
+pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, NutritionError> {
+    let mut weighed = items
+        .iter()
+        .map(|item| weigh(table, item))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut candidates: Vec<(usize, questions::Candidate)> = weighed
+        .iter()
+        .enumerate()
+        .flat_map(|(i, w)| {
+            let a = &w.answer;
+            questions::candidates(
+                w.food,
+                a.mass_g.p50,
+                a.kcal.p50,
+                items[i].confidence,
+                &a.alternatives,
+            )
+            .into_iter()
+            .map(move |c| (i, c))
+        })
+        .collect();
+    candidates.sort_by(|a, b| b.1.variance_kcal2.total_cmp(&a.1.variance_kcal2));
+    for (i, c) in candidates.into_iter().take(MAX_QUESTIONS) {
+        weighed[i].answer.questions.push(c.question);
+    }
+    let sum = |part: &dyn Fn(&Weighed<'_>) -> Quantity| total(&weighed.iter().map(part).collect::<Vec<_>>());
+    let totals = Totals {
+        mass_g: sum(&|w| w.mass),
+        kcal: sum(&|w| w.kcal),
+        protein_g: sum(&|w| w.macros[0]),
+        carbs_g: sum(&|w| w.macros[1]),
+        fat_g: sum(&|w| w.macros[2]),
+    };
+    let mut warnings = Vec::new();
+    if totals.kcal.p50 > MEAL_KCAL {
+        warnings.push(Warning {
+            code: "meal_implausible".into(),
+            message: format!(
+                "{:.0} kcal is more than one meal holds: check the scale and the items",
+                totals.kcal.p50
+            ),
+        });
+    }
+    Ok(Meal {
+        items: weighed.into_iter().map(|w| w.answer).collect(),
+        totals,
+        warnings,
+    })
+}
+
+fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, NutritionError> {
+    let v = item.volume;
+    if !v.p50_cm3.is_finite() || v.p50_cm3 <= 0.0 {
+        return Err(NutritionError::Volume(v.p50_cm3));
+    }
+    for sigma in [v.sigma_shared_ln, v.sigma_own_ln] {
+        if !sigma.is_finite() || sigma < 0.0 {
+            return Err(NutritionError::Sigma(sigma));
+        }
+    }
+    let found = table.lookup(&item.label);
+    let food = found.food;
+    let form = item.form.unwrap_or_else(|| food.usual_form());
+    let density = food.density(form);
+    let mut flags = Vec::new();
+    let mut assumptions = Vec::new();
+    match found.kind {
+        MatchKind::Exact | MatchKind::SameWords => {}
+        MatchKind::Fuzzy => {
+            flags.push("label_fuzzy".to_owned());
+            assumptions.push(format!("taken for {}", food.name));
+        }
+        MatchKind::Category => {
+            flags.push("label_category".to_owned());
+            assumptions.push(format!("average of the foods in {:?}", food.category));
+        }
+        MatchKind::Unknown => {
+            flags.push("label_unknown".to_owned());
+            assumptions.push("food of average density and energy".to_owned());
+        }
+    }
+    if food.basis == Basis::Leaf {
+        flags.push("leaf".to_owned());
+    }
+    assumptions.push(match form {
+        Form::Pile if food.basis == Basis::Pile => format!("{} in a heap, with air between", food.name),
+        _ => food.name.clone(),
+    });
+
+    let others = others(table, item, food);
+    let mut mass = Quantity {
+        p50: v.p50_cm3 * density.p50,
+        shared: v.sigma_shared_ln,
+        own: v
+            .sigma_own_ln
+            .hypot(density.sigma_ln())
+            .hypot(identity_sigma(item, &others, |f| {
+                f.density(item.form.unwrap_or_else(|| f.usual_form())).p50 / density.p50
+            })),
+        hidden: 0.0,
+    };
+    if let Some(vlm) = item.vlm.filter(|v| v.grams.is_finite() && v.grams > 0.0) {
+        mass = fuse(mass, vlm, &mut flags);
+    }
+    if !ITEM_MASS_G.contains(&mass.p50) {
+        flags.push("mass_implausible".to_owned());
+        mass.own = mass.own.max(0.7);
+    }
+
+    let n = &food.per_100g;
+    let per_gram = n.kcal / 100.0;
+    let identity = identity_sigma(item, &others, |f| {
+        let own = n.kcal * density.p50;
+        f.per_100g.kcal * f.density(item.form.unwrap_or_else(|| f.usual_form())).p50 / own.max(1e-9)
+    });
+    // `mass.own` holds the density's part of the identity error already; the larger of the two is the whole.
+    let composition = food.kcal_sigma_ln.hypot(identity);
+    let mut kcal = mass.scaled(per_gram, composition);
+    kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50);
+    let macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    if food.energy_note != Some(EnergyNote::Alcohol) && food.energy_note.is_none() && n.energy_gap() > 0.2 {
+        flags.push("energy_check".to_owned());
+    }
+    let estimate = |q: &Quantity| {
+        if q.p50 > 0.0 {
+            q.estimate()
+        } else {
+            Estimated::exact(0.0)
+        }
+    };
+    let alternatives = others
+        .iter()
+        .take(MAX_ALTERNATIVES)
+        .map(|(label, f, confidence)| {
+            let d = f.density(item.form.unwrap_or_else(|| f.usual_form())).p50;
+            let grams = v.p50_cm3 * d;
+            Alternative {
+                label: label.clone(),
+                food_id: f.id.as_ref().map(|id| id.as_str().to_owned()),
+                confidence: *confidence,
+                mass_g: grams,
+                kcal: grams * f.per_100g.kcal / 100.0,
+            }
+        })
+        .collect();
+    let answer = Nourished {
+        food_id: food.id.clone(),
+        match_kind: found.kind,
+        match_score: found.score,
+        density_g_cm3: density,
+        mass_g: mass.estimate(),
+        kcal: if kcal.p50 > 0.0 || kcal.hidden > 0.0 {
+            kcal.estimate()
+        } else {
+            Estimated::exact(0.0)
+        },
+        protein_g: estimate(&macros[0]),
+        carbs_g: estimate(&macros[1]),
+        fat_g: estimate(&macros[2]),
+        alternatives,
+        flags,
+        assumptions,
+        questions: Vec::new(),
+    };
+    Ok(Weighed {
+        food,
+        mass,
+        kcal,
+        macros,
+        answer,
+    })
+}
+
+/// Other foods the item may be: the identifier's, or the nearest rows when the label itself was only near.
+fn others<'a>(table: &'a FoodTable, item: &ItemInput, chosen: &Food) -> Vec<(String, &'a Food, f64)> {
+    let mut out: Vec<(String, &Food, f64)> = Vec::new();
+    let mut push = |label: &str, food: &'a Food, p: f64| {
+        let known = food.name == chosen.name || out.iter().any(|(_, f, _)| f.name == food.name);
+        if !known && p.is_finite() && p > 0.0 {
+            out.push((label.to_owned(), food, p.min(1.0)));
+        }
+    };
+    for (label, p) in &item.alternatives {
+        let found = table.lookup(label);
+        if found.kind != MatchKind::Unknown {
+            push(label, found.food, *p);
+        }
+    }
+    let kind = table.lookup(&item.label).kind;
+    if item.alternatives.is_empty() && matches!(kind, MatchKind::Fuzzy | MatchKind::Category) {
+        for m in table.search(&item.label, 4) {
+            push(&m.food.name, m.food, 0.25 * m.score);
+        }
+    }
+    out
+}
+
+/// Standard deviation of ln(quantity) from not being sure of the label; `ratio` is a food's quantity over the
+/// chosen one's.
+fn identity_sigma(item: &ItemInput, others: &[(String, &Food, f64)], ratio: impl Fn(&Food) -> f64) -> f64 {
+    let own = item.confidence.clamp(0.05, 1.0);
+    let sum = own + others.iter().map(|o| o.2).sum::<f64>();
+    let variance: f64 = others
+        .iter()
+        .map(|(_, food, p)| p / sum * ratio(food).max(1e-3).ln().powi(2))
+        .sum();
+    variance.sqrt().min(0.8)
+}
+
+/// Inverse-variance mean of the measured and the guessed mass in log space.
+fn fuse(mass: Quantity, vlm: VlmGrams, flags: &mut Vec<String>) -> Quantity {
+    let ratio = vlm.grams / mass.p50;
+    if ratio.ln().abs() > VLM_DISAGREES.ln() {
+        flags.push("vlm_grams_disagree".to_owned());
+        return mass;
+    }
+    flags.push("mass_fused".to_owned());
+    let ours = mass.shared * mass.shared + mass.own * mass.own;
+    let theirs = vlm.sigma_ln().powi(2);
+    let w = theirs / (ours + theirs);
+    Quantity {
+        p50: mass.p50 * ratio.powf(1.0 - w),
+        shared: w * mass.shared,
+        own: (w * mass.own).hypot((1.0 - w) * vlm.sigma_ln()),
+        hidden: mass.hidden,
+    }
+}

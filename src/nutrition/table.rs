@@ -1,0 +1,283 @@
+//! The food table: rows, an index of their names, and averages to fall back on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use crate::contract::Estimated;
+
+use super::csv;
+use super::food::{Basis, Food, FoodId, FoodRow, Nutrients, RowError};
+use super::lookup::Index;
+use super::text;
+
+/// Every food known, immutable.
+#[derive(Debug, Clone)]
+pub struct FoodTable {
+    foods: Vec<Food>,
+    by_id: HashMap<FoodId, usize>,
+    pub(super) index: Index,
+    /// Averages by category.
+    pub(super) categories: BTreeMap<String, Food>,
+    /// Average over everything that is eaten from a plate.
+    pub(super) unknown: Food,
+}
+
+/// Rows that do not make a table.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TableError {
+    #[error("the food table's CSV is malformed: {0}")]
+    Csv(String),
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error("food id {0} occurs twice")]
+    DuplicateId(FoodId),
+    #[error("{name:?} names both {first} and {second}")]
+    DuplicateName {
+        name: String,
+        first: String,
+        second: String,
+    },
+    #[error("the food table has no rows")]
+    Empty,
+}
+
+impl FoodTable {
+    /// The table compiled into this program.
+    ///
+    /// # Panics
+    /// Never: a test of this crate checks the compiled-in rows.
+    #[allow(clippy::expect_used)]
+    pub fn builtin() -> Arc<Self> {
+        static TABLE: OnceLock<Arc<FoodTable>> = OnceLock::new();
+        Arc::clone(TABLE.get_or_init(|| {
+            Arc::new(Self::from_csv(include_str!("foods.csv")).expect("the compiled-in food table"))
+        }))
+    }
+
+    /// From CSV text with the columns of [`FoodRow`].
+    ///
+    /// # Errors
+    /// [`TableError`] naming the first row and column at fault.
+    pub fn from_csv(text: &str) -> Result<Self, TableError> {
+        let mut records = csv::records(text)
+            .ok_or_else(|| TableError::Csv("a quote is out of place".into()))?
+            .into_iter();
+        let header = records.next().ok_or(TableError::Empty)?;
+        let column = |name: &str| {
+            header
+                .iter()
+                .position(|h| h == name)
+                .ok_or_else(|| TableError::Csv(format!("column {name} is missing")))
+        };
+        let at: Vec<usize> = COLUMNS.iter().map(|c| column(c)).collect::<Result<_, _>>()?;
+        let rows = records
+            .map(|record| {
+                if record.len() != header.len() {
+                    return Err(TableError::Csv(format!(
+                        "a row has {} fields instead of {}: {record:?}",
+                        record.len(),
+                        header.len()
+                    )));
+                }
+                row(&at.iter().map(|&i| record[i].as_str()).collect::<Vec<_>>())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Self::from_rows(rows)
+    }
+
+    /// Checks every row and builds the index. Names and aliases must be unique over the whole table.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub fn from_rows(rows: Vec<FoodRow>) -> Result<Self, TableError> {
+        let foods = rows
+            .into_iter()
+            .map(Food::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        if foods.is_empty() {
+            return Err(TableError::Empty);
+        }
+        let mut by_id = HashMap::new();
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for (i, food) in foods.iter().enumerate() {
+            if let Some(id) = &food.id
+                && by_id.insert(id.clone(), i).is_some()
+            {
+                return Err(TableError::DuplicateId(id.clone()));
+            }
+            for name in std::iter::once(&food.name).chain(&food.aliases) {
+                let key = text::words(name).join(" ");
+                if let Some(other) = names.insert(key, i).filter(|&other| other != i) {
+                    return Err(TableError::DuplicateName {
+                        name: name.clone(),
+                        first: foods[other].name.clone(),
+                        second: food.name.clone(),
+                    });
+                }
+            }
+        }
+        let mut members: BTreeMap<String, Vec<&Food>> = BTreeMap::new();
+        for food in &foods {
+            members.entry(food.category.clone()).or_default().push(food);
+        }
+        let categories = members
+            .iter()
+            .map(|(name, of)| (name.clone(), average(name, of)))
+            .collect();
+        let eaten: Vec<&Food> = foods.iter().filter(|f| f.basis != Basis::Liquid).collect();
+        let unknown = average(
+            "unknown",
+            if eaten.is_empty() {
+                &members[&foods[0].category]
+            } else {
+                &eaten
+            },
+        );
+        Ok(Self {
+            index: Index::new(&foods, names),
+            foods,
+            by_id,
+            categories,
+            unknown,
+        })
+    }
+
+    pub fn foods(&self) -> &[Food] {
+        &self.foods
+    }
+
+    pub fn by_id(&self, id: &str) -> Option<&Food> {
+        let id = FoodId::new(id)?;
+        self.by_id.get(&id).map(|&i| &self.foods[i])
+    }
+
+    /// The average of a category, for a label of which no more is known.
+    pub fn category(&self, name: &str) -> Option<&Food> {
+        self.categories.get(name)
+    }
+
+    /// The average over all solid and mixed foods: what food that nobody can name is taken for.
+    pub fn unknown(&self) -> &Food {
+        &self.unknown
+    }
+
+    pub fn rows(&self) -> Vec<FoodRow> {
+        self.foods.iter().map(FoodRow::from).collect()
+    }
+}
+
+/// Log-space mean and spread of `of`; the spread is the uncertainty of not knowing which one it is.
+fn average(name: &str, of: &[&Food]) -> Food {
+    let spread = |values: &mut dyn Iterator<Item = f64>| {
+        let logs: Vec<f64> = values.filter(|v| *v > 0.0).map(f64::ln).collect();
+        let n = logs.len().max(1) as f64;
+        let mean = logs.iter().sum::<f64>() / n;
+        let var = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n;
+        (mean.exp(), var.sqrt())
+    };
+    let (density, density_sigma) = spread(&mut of.iter().map(|f| f.density_g_cm3.p50));
+    let (kcal, kcal_sigma) = spread(&mut of.iter().map(|f| f.per_100g.kcal));
+    // Macros by their share of energy, so that they agree with the average kcal.
+    let share = |part: &dyn Fn(&Nutrients) -> f64| {
+        let shares = of
+            .iter()
+            .filter(|f| f.per_100g.kcal_by_macros() > 0.0)
+            .map(|f| part(&f.per_100g) / f.per_100g.kcal_by_macros());
+        let n = shares.clone().count().max(1) as f64;
+        shares.sum::<f64>() / n
+    };
+    let per_100g = Nutrients {
+        kcal,
+        protein_g: kcal * share(&|n| n.protein_g),
+        carbs_g: kcal * share(&|n| n.carbs_g),
+        fat_g: kcal * share(&|n| n.fat_g),
+    };
+    let most = |key: &dyn Fn(&Food) -> String| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for food in of {
+            *counts.entry(key(food)).or_default() += 1;
+        }
+        counts.into_iter().max_by_key(|(_, n)| *n).map(|(k, _)| k)
+    };
+    Food {
+        id: None,
+        name: name.replace('_', " "),
+        aliases: Vec::new(),
+        category: name.into(),
+        basis: Basis::Mixed,
+        shape: if name == "unknown" {
+            "unknown".into()
+        } else {
+            most(&|f| f.shape.clone()).unwrap_or_else(|| "unknown".into())
+        },
+        density_g_cm3: Estimated::log_normal(density, density_sigma.max(0.15)),
+        piece_density_g_cm3: None,
+        per_100g,
+        kcal_sigma_ln: kcal_sigma.max(0.25),
+        energy_note: None,
+        hidden: None,
+        density_source: format!("average of {} foods", of.len()),
+        nutrient_source: format!("average of {} foods", of.len()),
+    }
+}
+
+/// Columns of the CSV file, in the order of [`FoodRow`].
+pub const COLUMNS: [&str; 20] = [
+    "id",
+    "name",
+    "aliases",
+    "category",
+    "basis",
+    "shape",
+    "density_g_cm3",
+    "density_low",
+    "density_high",
+    "piece_density_g_cm3",
+    "kcal_100g",
+    "protein_100g",
+    "carbs_100g",
+    "fat_100g",
+    "kcal_sigma_ln",
+    "energy_note",
+    "hidden_kind",
+    "hidden_kcal_100g",
+    "density_source",
+    "nutrient_source",
+];
+
+/// `f` holds the fields in the order of [`COLUMNS`].
+fn row(f: &[&str]) -> Result<FoodRow, TableError> {
+    let number = |i: usize| {
+        f[i].parse::<f64>().map_err(|_| {
+            TableError::Row(RowError {
+                id: f[0].into(),
+                column: COLUMNS[i],
+                why: format!("{:?} is not a number", f[i]),
+            })
+        })
+    };
+    let optional = |i: usize| (!f[i].is_empty()).then(|| number(i)).transpose();
+    let text = |i: usize| (!f[i].is_empty()).then(|| f[i].to_owned());
+    Ok(FoodRow {
+        id: f[0].into(),
+        name: f[1].into(),
+        aliases: f[2].into(),
+        category: f[3].into(),
+        basis: f[4].into(),
+        shape: f[5].into(),
+        density_g_cm3: number(6)?,
+        density_low: number(7)?,
+        density_high: number(8)?,
+        piece_density_g_cm3: optional(9)?,
+        kcal_100g: number(10)?,
+        protein_100g: number(11)?,
+        carbs_100g: number(12)?,
+        fat_100g: number(13)?,
+        kcal_sigma_ln: number(14)?,
+        energy_note: text(15),
+        hidden_kind: text(16),
+        hidden_kcal_100g: optional(17)?,
+        density_source: f[18].into(),
+        nutrient_source: f[19].into(),
+    })
+}

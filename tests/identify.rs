@@ -1,0 +1,279 @@
+//! Identification through an OpenAI-compatible API, against a server on loopback.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dragunov::ScanError;
+use dragunov::contract::ErrorCode;
+use dragunov::identify::openai::{OpenAi, OpenAiConfig};
+use dragunov::identify::{Identified, Identifier, Kind};
+use dragunov_models::RgbImage;
+use serde_json::{Value, json};
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+fn crop(side: usize) -> RgbImage {
+    let data = (0..side * side * 3).map(|i| (i * 7 % 251) as u8).collect();
+    RgbImage::new(side, side, data).unwrap()
+}
+
+fn config(server: &MockServer) -> OpenAiConfig {
+    OpenAiConfig {
+        request_timeout: Duration::from_millis(800),
+        total_timeout: Duration::from_secs(6),
+        first_wait: Duration::from_millis(5),
+        vocabulary: vec!["fried rice".into(), "apple".into()],
+        ..OpenAiConfig::new(
+            &format!("{}/v1", server.uri()),
+            Some("sk-test".to_owned().into()),
+            "gpt-4o",
+        )
+        .unwrap()
+    }
+}
+
+/// A chat completion whose message is `content`.
+fn says(content: &str) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({"choices": [{"message": {"content": content}}]}))
+}
+
+async fn identify(config: OpenAiConfig, crops: Vec<RgbImage>) -> Vec<Result<Identified, ScanError>> {
+    tokio::task::spawn_blocking(move || OpenAi::new(config).identify(&crops, &|| false))
+        .await
+        .unwrap()
+}
+
+/// A server that answers each request by `reply(number, body)`.
+async fn server(
+    reply: impl Fn(usize, &Value) -> ResponseTemplate + Send + Sync + 'static,
+) -> (MockServer, Arc<AtomicUsize>) {
+    let server = MockServer::start().await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&count);
+    Mock::given(method("POST"))
+        .and(path("/v1/chat/completions"))
+        .and(header("authorization", "Bearer sk-test"))
+        .respond_with(move |r: &Request| reply(seen.fetch_add(1, Ordering::SeqCst), &r.body_json().unwrap()))
+        .mount(&server)
+        .await;
+    (server, count)
+}
+
+const RICE: &str = r#"{"kind":"food","label":"Fried_Rice","confidence":0.8,
+    "alternatives":[{"label":"paella","confidence":0.05},{"label":"biryani","confidence":0.1},{"label":"fried rice","confidence":0.5}]}"#;
+
+#[tokio::test]
+async fn the_request_keeps_to_the_api_and_the_answer_is_read() {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&bodies);
+    let (server, _) = server(move |_, body| {
+        kept.lock().unwrap().push(body.clone());
+        says(RICE)
+    })
+    .await;
+    let found = identify(config(&server), vec![crop(900)])
+        .await
+        .remove(0)
+        .unwrap();
+    assert_eq!(
+        (found.kind, found.label.as_str(), found.confidence),
+        (Kind::Food, "fried rice", 0.8)
+    );
+    assert_eq!(
+        found.alternatives,
+        [("biryani".to_owned(), 0.1), ("paella".to_owned(), 0.05)]
+    );
+
+    let body = bodies.lock().unwrap()[0].clone();
+    assert_eq!(body["model"], "gpt-4o");
+    assert_eq!(body["temperature"], 0);
+    let format = &body["response_format"];
+    assert_eq!(format["type"], "json_schema");
+    assert_eq!(format["json_schema"]["strict"], true);
+    assert_eq!(
+        format["json_schema"]["schema"]["properties"]["kind"]["enum"]
+            .as_array()
+            .unwrap()
+            .len(),
+        12
+    );
+    assert!(
+        body["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .contains("fried rice, apple")
+    );
+    let url = body["messages"][1]["content"][1]["image_url"]["url"]
+        .as_str()
+        .unwrap();
+    let data = url.strip_prefix("data:image/jpeg;base64,").unwrap();
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).unwrap();
+    let sent = image::load_from_memory(&bytes).unwrap();
+    assert_eq!((sent.width(), sent.height()), (512, 512));
+}
+
+#[tokio::test]
+async fn answers_keep_the_order_of_the_crops_and_fail_one_by_one() {
+    let (server, _) = server(|_, body| {
+        let url = body["messages"][1]["content"][1]["image_url"]["url"].as_str().unwrap();
+        // Bigger crops make longer URLs; the biggest gets nonsense, and answers overtake each other.
+        match url.len() {
+            n if n < 4_000 => says(r#"{"kind":"plate","label":"x","confidence":0.9}"#)
+                .set_delay(Duration::from_millis(200)),
+            n if n < 40_000 => says("```json\n{\"kind\":\"food\",\"label\":\"\",\"confidence\":0.9,\"alternatives\":[\"rice\"]}\n```"),
+            _ => says("I think this is lovely."),
+        }
+    })
+    .await;
+    let found = identify(config(&server), vec![crop(32), crop(128), crop(400)]).await;
+    let [plate, unknown, nonsense] = &found[..] else {
+        panic!()
+    };
+    let plate = plate.as_ref().unwrap();
+    assert_eq!((plate.kind, plate.label.as_str()), (Kind::Plate, "plate"));
+    let unknown = unknown.as_ref().unwrap();
+    assert_eq!((unknown.label.as_str(), unknown.confidence), ("unknown", 0.0));
+    assert_eq!(unknown.alternatives[0].0, "rice");
+    let e = nonsense.as_ref().unwrap_err();
+    assert_eq!(e.code, ErrorCode::FetchFailed);
+    assert!(e.message.contains("no JSON object"), "{e}");
+}
+
+#[tokio::test]
+async fn servers_without_json_schema_are_met_half_way() {
+    for (refused, left) in [
+        (vec!["json_schema"], Some("json_object")),
+        (vec!["json_schema", "json_object"], None),
+    ] {
+        let formats = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&formats);
+        let (server, count) = server(move |_, body| {
+            let format = body["response_format"]["type"].as_str().map(str::to_owned);
+            kept.lock().unwrap().push(format.clone());
+            match format {
+                Some(f) if refused.contains(&f.as_str()) => ResponseTemplate::new(400).set_body_json(
+                    json!({"error": {"message": format!("response_format {f} is not supported")}}),
+                ),
+                _ => says(RICE),
+            }
+        })
+        .await;
+        let mut config = config(&server);
+        config.parallel = 1;
+        let found = identify(config, vec![crop(64), crop(64)]).await;
+        assert!(found.iter().all(|f| f.as_ref().unwrap().label == "fried rice"));
+        // The second crop is asked in the format that worked.
+        let formats = formats.lock().unwrap();
+        assert_eq!(formats.last().unwrap().as_deref(), left);
+        assert_eq!(count.load(Ordering::SeqCst), formats.len());
+        assert_eq!(formats.iter().filter(|f| f.as_deref() == left).count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn overload_is_retried_and_refusals_are_not() {
+    for (status, tries, code) in [
+        (429, 3, ErrorCode::FetchFailed),
+        (503, 3, ErrorCode::FetchFailed),
+        (401, 1, ErrorCode::ConfigInvalid),
+        (404, 1, ErrorCode::ConfigInvalid),
+        (400, 1, ErrorCode::FetchFailed),
+    ] {
+        let (server, count) = server(move |_, _| ResponseTemplate::new(status)).await;
+        let e = identify(config(&server), vec![crop(64)])
+            .await
+            .remove(0)
+            .unwrap_err();
+        assert_eq!(
+            (e.code, count.load(Ordering::SeqCst)),
+            (code, tries),
+            "HTTP {status}: {e}"
+        );
+        assert!(!format!("{e:?}").contains("sk-test"));
+    }
+    // The third try succeeds.
+    let (server, count) = server(|n, _| {
+        if n < 2 {
+            ResponseTemplate::new(500)
+        } else {
+            says(RICE)
+        }
+    })
+    .await;
+    identify(config(&server), vec![crop(64)]).await.remove(0).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn silence_ends_in_time_and_never_in_a_panic() {
+    let (server, _) = server(|_, _| says(RICE).set_delay(Duration::from_secs(60))).await;
+    let slow = OpenAiConfig {
+        request_timeout: Duration::from_secs(30),
+        total_timeout: Duration::from_millis(300),
+        ..config(&server)
+    };
+    let start = Instant::now();
+    let found = identify(slow.clone(), vec![crop(64), crop(64)]).await;
+    assert!(
+        found
+            .iter()
+            .all(|f| f.as_ref().unwrap_err().code == ErrorCode::DeadlineExceeded)
+    );
+    assert!(start.elapsed() < Duration::from_secs(3));
+
+    // Nobody listens; no such name.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    for url in [
+        format!("http://127.0.0.1:{port}/v1"),
+        "http://no-such-host.invalid/v1".into(),
+    ] {
+        let gone = OpenAiConfig {
+            request_timeout: Duration::from_millis(500),
+            total_timeout: Duration::from_secs(3),
+            first_wait: Duration::from_millis(5),
+            ..OpenAiConfig::new(&url, None, "m").unwrap()
+        };
+        let e = identify(gone, vec![crop(64)]).await.remove(0).unwrap_err();
+        assert!(
+            matches!(e.code, ErrorCode::FetchFailed | ErrorCode::DeadlineExceeded),
+            "{url}: {e:?}"
+        );
+    }
+
+    // Cancelled while it waits.
+    let long = OpenAiConfig {
+        total_timeout: Duration::from_secs(30),
+        ..slow
+    };
+    let start = Instant::now();
+    let found = tokio::task::spawn_blocking(move || {
+        OpenAi::new(long).identify(&[crop(64)], &|| start.elapsed() > Duration::from_millis(100))
+    })
+    .await
+    .unwrap();
+    assert_eq!(found[0].as_ref().unwrap_err().code, ErrorCode::Cancelled);
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn settings_are_checked_and_the_key_is_never_shown() {
+    let var = |name: &str| match name {
+        "DRAGUNOV_VLM_URL" => Some("https://api.example.com/v1".to_owned()),
+        "DRAGUNOV_VLM_KEY" => Some("sk-SECRET".to_owned()),
+        _ => None,
+    };
+    let config = OpenAiConfig::from_vars(var).unwrap().unwrap();
+    assert_eq!(config.model, "gpt-4o");
+    assert!(!format!("{config:?}").contains("SECRET"));
+    assert!(OpenAiConfig::from_vars(|_| None).unwrap().is_none());
+    for bad in ["api.example.com", "file:///x", "ftp://x/v1"] {
+        let e = OpenAiConfig::new(bad, None, "m").unwrap_err();
+        assert_eq!(e.code, ErrorCode::ConfigInvalid, "{bad}");
+    }
+}
