@@ -78,11 +78,54 @@ class Clock:
         return min(1.0, self.spent / self.budget)
 
 
+def share_cores(limit: int):
+    """Takes up to `limit` threads, but one while other processes run: a pool that waits for a busy core is slower than none."""
+    running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0]) if Path("/proc/loadavg").exists() else 1
+    want = limit if running <= torch.get_num_threads() else 1
+    if want != torch.get_num_threads():
+        torch.set_num_threads(want)
+
+
 def learning_rate(share: float, peak: float, warm: float = 0.03, floor: float = 0.01) -> float:
     """Linear warm-up, then half a cosine, by share of the time budget."""
     if share < warm:
         return peak * max(share / warm, 0.02)
     return peak * (floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * (share - warm) / (1 - warm))))
+
+
+class Optimiser:
+    """Muon on the hidden matrices, AdamW on the rest (embeddings, convolutions, norms, biases, output layers)."""
+
+    REST = ("embed", "head", "tokens", "iou_token", "aux")
+
+    def __init__(self, named, rate: float, decay: float):
+        named = [(n, p) for n, p in named if p.requires_grad]
+        hidden = [p for n, p in named if p.ndim == 2 and min(p.shape) > 8 and not any(k in n for k in self.REST)]
+        taken = {id(p) for p in hidden}
+        rest = [(n, p) for n, p in named if id(p) not in taken]
+        self.parts = [torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+                      torch.optim.AdamW([{"params": [p for n, p in rest if p.ndim > 1 and "embed" not in n], "weight_decay": decay},
+                                         {"params": [p for n, p in rest if p.ndim <= 1 or "embed" in n], "weight_decay": 0.0}],
+                                        lr=rate, betas=(0.9, 0.98))]
+
+    @property
+    def param_groups(self):
+        return [g for o in self.parts for g in o.param_groups]
+
+    def zero_grad(self):
+        for o in self.parts:
+            o.zero_grad()
+
+    def step(self):
+        for o in self.parts:
+            o.step()
+
+    def state_dict(self):
+        return [o.state_dict() for o in self.parts]
+
+    def load_state_dict(self, states):
+        for o, s in zip(self.parts, states):
+            o.load_state_dict(s)
 
 
 class Average:

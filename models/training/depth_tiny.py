@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
-from common import CHECKPOINTS, Average, Clock, arguments, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, share_cores, start
 from sam_tiny import affine, colour
 
-SHORT = 252
+SHORT = 252               # shorter side of the exported model's input; training may begin smaller (--short)
 MEAN, STD = np.float32([0.485, 0.456, 0.406]) * 255, np.float32([0.229, 0.224, 0.225]) * 255
 
 
 def config() -> DepthAnythingConfig:
-    backbone = Dinov2Config(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, mlp_ratio=3, image_size=SHORT, patch_size=14,
+    backbone = Dinov2Config(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, mlp_ratio=3, image_size=252, patch_size=14,
                             out_indices=[2, 3, 4, 6], apply_layernorm=True, reshape_hidden_states=False, layerscale_value=1.0)
     return DepthAnythingConfig(backbone_config=backbone, reassemble_hidden_size=192, reassemble_factors=[4, 2, 1, 0.5],
                                neck_hidden_sizes=[32, 48, 64, 96], fusion_hidden_size=32, head_hidden_size=16)
@@ -84,7 +84,7 @@ class Data:
 def draw(data, rng, b):
     """(pixels (B,3,H,W), r, q, ids, known (B,H,W), real (B,)) of one orientation."""
     tall = rng.random() < 0.4
-    H, W = (336, SHORT) if tall else (SHORT, 336)
+    H, W = (SHORT * 4 // 3, SHORT) if tall else (SHORT, SHORT * 4 // 3)
     plates, real = np.nonzero(~data.real)[0], np.nonzero(data.real)[0]
     x, ids = np.zeros((b, H, W, 3), np.uint8), np.zeros((b, H, W), np.uint8)
     r, q, known = (np.zeros((b, H, W), np.float32) for _ in range(3))
@@ -159,19 +159,23 @@ def train(args):
     if sam:
         warm_start(model, {k: v.float() for k, v in sam["average"].items()})
     average = Average(model, 0.998)
-    named = list(model.named_parameters())
-    optimiser = torch.optim.AdamW([{"params": [p for n, p in named if p.ndim > 1 and "embeddings" not in n], "weight_decay": 0.05},
-                                   {"params": [p for n, p in named if p.ndim <= 1 or "embeddings" in n], "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98))
+    optimiser = Optimiser(model.named_parameters(), args.lr, 0.05)
     clock, step, state_path = Clock(args.minutes), 0, args.cache / f"{args.name}.pt"
     state = load_state(state_path)
     if state:
-        model.load_state_dict(state["model"]), optimiser.load_state_dict(state["optimiser"])
-        average.state, average.n, step, clock = state["average"], state["n"], state["step"], Clock(args.minutes, state["spent"])
+        model.load_state_dict(state["model"])
+        average = Average(model, 0.998)
+        step = state["step"]
+        if state["phase"] == args.phase:  # an interrupted run goes on; a new phase starts its own schedule
+            optimiser.load_state_dict(state["optimiser"])
+            clock, average.n = Clock(args.minutes, state["spent"]), state["n"]
+            average.state = state["average"]
     rng = np.random.default_rng(args.seed + step)
     data, held = Data(args.cache, False), Data(args.cache, True)
     print(f"{len(data.rgb)} photos ({data.real.sum()} with pseudo heights), {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    shown, saved, checked = [], time.time(), time.time()
+    shown, saved = [], time.time()
     while clock.share < 1:
+        share_cores(args.threads)
         for g in optimiser.param_groups:
             g["lr"] = learning_rate(clock.share, args.lr)
         x, r, q, ids, known, real = draw(data, rng, args.batch)
@@ -189,11 +193,8 @@ def train(args):
         if step % 50 == 0:
             print(step, f"share {clock.share:.3f}", "relief %.4f plain %.4f slope %.4f" % tuple(np.mean(shown[-50:], 0)), f"{clock.spent / step:.2f} s/step", flush=True)
         if time.time() - saved > 120 or clock.share >= 1:
-            save_state(state_path, model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.state, n=average.n, step=step, spent=clock.spent)
+            save_state(state_path, model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.state, n=average.n, step=step, spent=clock.spent, phase=args.phase)
             saved = time.time()
-        if time.time() - checked > 240:
-            print(step, json.dumps(evaluate(average.into(new_model()).eval(), held)), flush=True)
-            checked = time.time()
     return average.into(new_model()).eval(), held
 
 
@@ -259,12 +260,16 @@ def export(model, out):
 
 
 def main():
+    global SHORT
     p = arguments(__doc__)
     p.add_argument("--name", default="depth")
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--lr", type=float, default=8e-4)
+    p.add_argument("--short", type=int, default=SHORT)
+    p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
     p.add_argument("--eval", action="store_true")
     args = p.parse_args()
+    SHORT = args.short
     cv2.setNumThreads(1)
     out = args.out or CHECKPOINTS / "depth"
     if args.eval:

@@ -18,31 +18,44 @@ import torch
 import torch.nn.functional as F
 from transformers import SamConfig, SamModel
 
-from common import (CHECKPOINTS, KIND_OF_ID, KINDS, Average, Clock, arguments, learning_rate, load_state, save_state, start)
+from common import (CHECKPOINTS, KIND_OF_ID, KINDS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, share_cores, start)
 
-SIZE, LOW, CACHE = 384, 96, 448
+SIZE = 384                # of the exported model; training may begin smaller (--size), nothing but pos_embed depends on it
+LOW = SIZE // 4
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
-BOXES, POINTS = 3, 5      # prompts of each kind per photo
+BOXES, POINTS = 2, 4      # prompts of each kind per photo
 
 
-def config(rel_pos: bool = False) -> SamConfig:
-    """Training leaves out the relative positions (their bias forbids fused attention); the export carries them as zeros."""
+def config() -> SamConfig:
+    """No relative positions (use_rel_pos false): their bias forbids fused attention, which training on a CPU lives by."""
     return SamConfig(
-        vision_config=dict(hidden_size=192, output_channels=128, num_hidden_layers=6, num_attention_heads=3, image_size=SIZE, use_rel_pos=rel_pos,
-                           patch_size=16, window_size=12, global_attn_indexes=[2, 5], num_pos_feats=64, mlp_ratio=3.0,
+        vision_config=dict(hidden_size=192, output_channels=128, num_hidden_layers=6, num_attention_heads=3, image_size=SIZE, use_rel_pos=False,
+                           patch_size=16, window_size=SIZE // 32, global_attn_indexes=[2, 5], num_pos_feats=64, mlp_ratio=3.0,
                            mlp_dim=576, initializer_range=0.02),
         prompt_encoder_config=dict(hidden_size=128, image_size=SIZE, patch_size=16, mask_input_channels=16),
         mask_decoder_config=dict(hidden_size=128, mlp_dim=384, num_hidden_layers=2, num_attention_heads=4, iou_head_hidden_dim=128))
 
 
-def new_model(rel_pos: bool = False) -> SamModel:
-    model = SamModel._from_config(config(rel_pos), attn_implementation="sdpa")
+def new_model() -> SamModel:
+    model = SamModel._from_config(config(), attn_implementation="sdpa")
     model.mask_decoder.config._attn_implementation = "eager"  # few tokens: plain products beat the fused kernel
     with torch.no_grad():
         # the class draws with standard deviation hidden/2; published SAM uses 1, and lower frequencies learn faster
         model.shared_image_embedding.positional_embedding.normal_(0, 1.0)
         model.vision_encoder.pos_embed.normal_(0, 0.02)
     return model
+
+
+def set_size(size: int):
+    global SIZE, LOW
+    SIZE, LOW = size, size // 4
+
+
+def resized(state: dict) -> dict:
+    """Weights trained at another input size, with the position table interpolated."""
+    old = state["vision_encoder.pos_embed"]
+    new = F.interpolate(old.float().permute(0, 3, 1, 2), (SIZE // 16, SIZE // 16), mode="bicubic").permute(0, 2, 3, 1)
+    return state | {"vision_encoder.pos_embed": new}
 
 
 class Data:
@@ -308,24 +321,27 @@ class Dense(torch.nn.Module):
 
 def train(args):
     start(args)
-    rng = np.random.default_rng(args.seed)
     state_path = args.cache / f"{args.name}.pt"
     model, dense = new_model(), Dense()
     state = load_state(state_path)
     average = Average(model, 0.998)
-    groups = [{"params": [p for n, p in list(model.named_parameters()) + list(dense.named_parameters()) if p.ndim > 1 and "embed" not in n], "weight_decay": 0.05},
-              {"params": [p for n, p in list(model.named_parameters()) + list(dense.named_parameters()) if p.ndim <= 1 or "embed" in n], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98))
+    named = [*model.named_parameters(), *((f"aux.{n}", p) for n, p in dense.named_parameters())]
+    optimiser = Optimiser(named, args.lr, 0.05)
     clock, step = Clock(args.minutes), 0
     if state:
-        model.load_state_dict(state["model"]), dense.load_state_dict(state["dense"]), optimiser.load_state_dict(state["optimiser"])
-        average.state, average.n, step = state["average"], state["n"], state["step"]
-        clock = Clock(args.minutes, state["spent"])
-        rng = np.random.default_rng(args.seed + step)
+        model.load_state_dict(resized(state["model"])), dense.load_state_dict(state["dense"])
+        average = Average(model, 0.998)
+        step = state["step"]
+        if state.get("phase") == args.phase:  # an interrupted run goes on; a new phase starts its own schedule
+            optimiser.load_state_dict(state["optimiser"])
+            clock, average.n = Clock(args.minutes, state["spent"]), state["n"]
+            average.state = state["average"]
+    rng = np.random.default_rng(args.seed + step)
     data = Data(args.cache, held=False)
     print(f"{len(data.rgb)} photos, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
     saved, shown = time.time(), []
     while clock.share < 1:
+        share_cores(args.threads)
         rate = learning_rate(clock.share, args.lr)
         for g in optimiser.param_groups:
             g["lr"] = rate
@@ -344,7 +360,7 @@ def train(args):
         kind[(small >= 150) & (small < 200)] = KINDS.index("food")
         kind[small == 0] = -100
         ls = F.cross_entropy(seg.float(), torch.from_numpy(kind), ignore_index=-100)
-        loss = lm + li + 0.5 * ls * (1 - 0.8 * clock.share)
+        loss = lm + li + 1.5 * ls * (1 - 0.7 * clock.share)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(model.parameters()), 1.0)
@@ -356,11 +372,8 @@ def train(args):
             print(step, f"share {clock.share:.3f}", "mask %.3f iou %.4f dense %.3f" % tuple(np.mean(shown[-50:], 0)), f"{clock.spent / step:.2f} s/step", flush=True)
         if time.time() - saved > 120 or clock.share >= 1:
             save_state(state_path, model=model.state_dict(), dense=dense.state_dict(), optimiser=optimiser.state_dict(),
-                       average=average.state, n=average.n, step=step, spent=clock.spent)
+                       average=average.state, n=average.n, step=step, spent=clock.spent, phase=args.phase)
             saved = time.time()
-            if step - getattr(train, "last", 0) > 600:
-                train.last = step
-                print(step, evaluate(average.into(new_model()).eval(), args, limit=16), flush=True)
     return average.into(new_model()).eval()
 
 
@@ -372,7 +385,7 @@ def evaluate(model, args, limit=None):
     order = list(range(len(data.rgb)))
     if limit:
         plates, real = [i for i in order if not data.real[i]], [i for i in order if data.real[i]]
-        order = plates[: limit // 2] + real[:: max(1, len(real) // (limit // 2))]
+        order = plates[: limit // 2] + real[:: max(1, -(-len(real) // (limit // 2)))]
     for i in order:
         w, h = data.size[i]
         k = SIZE / max(w, h)
@@ -392,15 +405,16 @@ def evaluate(model, args, limit=None):
         boxed = to_photo(masks[0], (nw, nh), (w, h))
         side = 16
         grid = [((x + 0.5) / side * nw, (y + 0.5) / side * nh) for y in range(side) for x in range(side)]
-        auto = automatic(model, e, grid, (nw, nh), (w, h))
+        auto = automatic(model, e, grid, (nw, nh), (w, h)) if args.automatic else []
         for n, (kind, m) in enumerate(things):
             d = out["ecustfd" if data.real[i] else "plates"].setdefault(kind, {"box": [], "single": [], "auto": [], "iou_error": []})
             best = int(iou[0, n, 1:].argmax()) + 1
             values = [jaccard(boxed[n, j] > 0, m) for j in range(4)]
             d["box"].append(values[best]), d["single"].append(values[0])
             d["iou_error"].append(abs(float(iou[0, n, best]) - values[best]))
-            d["auto"].append(max([jaccard(a, m) for a in auto] or [0.0]))
-    return {s: {k: {n: round(float(np.mean(v)), 3) for n, v in d.items()} | {"n": len(d["box"])} for k, d in kinds.items()} for s, kinds in out.items()}
+            if args.automatic:
+                d["auto"].append(max([jaccard(a, m) for a in auto] or [0.0]))
+    return {s: {k: {n: round(float(np.mean(v)), 3) for n, v in d.items() if v} | {"n": len(d["box"])} for k, d in kinds.items()} for s, kinds in out.items()}
 
 
 def to_photo(low, reshaped, size):
@@ -438,12 +452,7 @@ def jaccard(a, b):
 
 def export(model, out):
     out.mkdir(parents=True, exist_ok=True)
-    full = new_model(rel_pos=True)
-    missing = full.load_state_dict(model.state_dict(), strict=False)
-    assert not missing.unexpected_keys and all("rel_pos" in k for k in missing.missing_keys)
-    for layer in full.vision_encoder.layers:
-        layer.attn.rel_pos_h.data.zero_(), layer.attn.rel_pos_w.data.zero_()
-    full.half().save_pretrained(out)
+    model.half().save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "SamImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"longest_edge": SIZE},
         "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.485, 0.456, 0.406],
@@ -456,8 +465,13 @@ def main():
     p.add_argument("--name", default="sam")
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--lr", type=float, default=8e-4)
+    p.add_argument("--size", type=int, default=SIZE)
+    p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
     p.add_argument("--eval", action="store_true")
+    p.add_argument("--automatic", action="store_true", help="evaluate automatic masks too (slow)")
+    p.add_argument("--limit", type=int, default=None, help="evaluate this many photos at most; 0: none")
     args = p.parse_args()
+    set_size(args.size)
     cv2.setNumThreads(1)
     out = args.out or CHECKPOINTS / "sam"
     if args.eval:
@@ -467,7 +481,8 @@ def main():
         model = train(args)
         export(model, out)
         model = SamModel.from_pretrained(out, dtype=torch.float32).eval()
-    print(json.dumps(evaluate(model, args), indent=1))
+    if args.limit != 0:
+        print(json.dumps(evaluate(model, args, args.limit), indent=1))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 import vlm_tokenizer as vt
-from common import CHECKPOINTS, Average, Clock, arguments, labels, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, labels, learning_rate, load_state, save_state, share_cores, start
 
 SIDE = 140                                   # input of the exported model, 10 x 10 patches, 25 visual tokens
 MEAN = np.float32([0.48145466, 0.4578275, 0.40821073]) * 255
@@ -234,20 +234,25 @@ def train(args):
     aux = torch.nn.Linear(128, classes)
     average = Average(model, 0.999)
     named = list(model.named_parameters()) + [(f"aux.{n}", p) for n, p in aux.named_parameters()]
-    optimiser = torch.optim.AdamW([{"params": [p for n, p in named if p.ndim > 1 and "embed_tokens" not in n], "weight_decay": 0.08},
-                                   {"params": [p for n, p in named if p.ndim <= 1 or "embed_tokens" in n], "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98))
+    optimiser = Optimiser(named, args.lr, 0.08)
     clock, step, state_path = Clock(args.minutes), 0, args.cache / f"{args.name}.pt"
     state = load_state(state_path)
     if state:
-        model.load_state_dict(state["model"]), aux.load_state_dict(state["aux"]), optimiser.load_state_dict(state["optimiser"])
-        average.state, average.n, step, clock = state["average"], state["n"], state["step"], Clock(args.minutes, state["spent"])
+        model.load_state_dict(state["model"]), aux.load_state_dict(state["aux"])
+        average = Average(model, 0.999)
+        step = state["step"]
+        if state["phase"] == args.phase:  # an interrupted run goes on; a new phase starts its own schedule
+            optimiser.load_state_dict(state["optimiser"])
+            clock, average.n = Clock(args.minutes, state["spent"]), state["n"]
+            average.state = state["average"]
     rng = np.random.default_rng(args.seed + step)
     data, held = Data(args.cache, False), Data(args.cache, True)
     p = weights(data.target, classes)
     print(f"{len(data.rgb)} crops, {classes} answers, vocabulary {len(t)}, prompt {len(vt.prompt_ids(t, 1))} tokens, "
           f"{sum(q.numel() for q in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    shown, saved, checked, side = [], time.time(), time.time(), 0
+    shown, saved, side = [], time.time(), 0
     while clock.share < 1:
+        share_cores(args.threads)
         want = 112 if clock.share < args.small_share else SIDE
         if want != side:
             side = want
@@ -280,11 +285,8 @@ def train(args):
             print(step, f"share {clock.share:.3f}", "text %.3f aux %.3f acc %.3f" % tuple(np.mean(shown[-100:], 0)), f"{clock.spent / step:.3f} s/step", flush=True)
         if time.time() - saved > 120 or clock.share >= 1:
             save_state(state_path, model=model.state_dict(), aux=aux.state_dict(), optimiser=optimiser.state_dict(),
-                       average=average.state, n=average.n, step=step, spent=clock.spent)
+                       average=average.state, n=average.n, step=step, spent=clock.spent, phase=args.phase)
             saved = time.time()
-        if time.time() - checked > 300:
-            print(step, json.dumps(evaluate(average.into(new_model(t)).eval(), t, held, side, limit=600)[0]), flush=True)
-            checked = time.time()
     return average.into(new_model(t)).eval(), t, held
 
 
@@ -372,6 +374,7 @@ def main():
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=1.2e-3)
     p.add_argument("--small-share", type=float, default=0.5, help="share of the time at 112 px before the final size")
+    p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
     p.add_argument("--eval", action="store_true")
     args = p.parse_args()
     cv2.setNumThreads(1)
