@@ -43,6 +43,14 @@ def new_model() -> SamModel:
         # the class draws with standard deviation hidden/2; published SAM uses 1, and lower frequencies learn faster
         model.shared_image_embedding.positional_embedding.normal_(0, 1.0)
         model.vision_encoder.pos_embed.normal_(0, 0.02)
+        for module in model.mask_decoder.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.xavier_uniform_(module.weight), torch.nn.init.zeros_(module.bias)
+        for name, module in model.mask_decoder.named_modules():
+            if name.endswith(("token_to_image", "image_to_token")):
+                # queries and keys through one matrix: attention starts at like positions instead of nowhere
+                module.q_proj.weight.normal_(0, 0.1)
+                module.k_proj.weight.copy_(module.q_proj.weight)
     return model
 
 
@@ -329,7 +337,8 @@ def train(args):
     optimiser = Optimiser(named, args.lr, 0.05)
     clock, step = Clock(args.minutes), 0
     if state:
-        model.load_state_dict(resized(state["model"])), dense.load_state_dict(state["dense"])
+        kept = {k: v for k, v in resized(state["model"]).items() if not (args.fresh_decoder and state.get("phase") != args.phase and "mask_decoder" in k)}
+        model.load_state_dict(kept, strict=not args.fresh_decoder), dense.load_state_dict(state["dense"])
         average = Average(model, 0.998)
         step = state["step"]
         if state.get("phase") == args.phase:  # an interrupted run goes on; a new phase starts its own schedule
@@ -468,6 +477,7 @@ def main():
     p.add_argument("--size", type=int, default=SIZE)
     p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
     p.add_argument("--eval", action="store_true")
+    p.add_argument("--fresh-decoder", action="store_true", help="a new phase keeps the encoder alone")
     p.add_argument("--automatic", action="store_true", help="evaluate automatic masks too (slow)")
     p.add_argument("--limit", type=int, default=None, help="evaluate this many photos at most; 0: none")
     args = p.parse_args()
