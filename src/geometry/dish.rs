@@ -8,6 +8,7 @@ use super::outline::outline;
 use super::random::{median, quantile};
 use super::scene::DishKind;
 use super::surface::{Alignment, Surface};
+use super::table::ShiftPrior;
 
 /// What is read of a dish once, before any camera is assumed.
 #[derive(Debug, Clone)]
@@ -238,6 +239,54 @@ impl DishSamples {
         (circle, height)
     }
 
+    /// What the usual height of a rim, as a share of its width, says of the shift of relative disparity: `b` relative
+    /// to the table's disparity and its sd. `level` is a point of the table, `(d, q)`.
+    pub(crate) fn shift_by_rim(&self, view: &View, level: [f64; 2], noise: f64) -> Option<ShiftPrior> {
+        let (share, sigma): (f64, f64) = match self.kind {
+            DishKind::Plate => (0.074, 0.3),
+            DishKind::Bowl => (0.38, 0.2),
+            DishKind::Board => return None,
+        };
+        let circle =
+            fit_circle(&self.rim_points(view, 0.0)).filter(|c| c.coverage > 0.4 && c.residual_rel < 0.04)?;
+        let tall = 2.0 * share * circle.radius;
+        let height = tall / (1.0 + tall);
+        let ahead = [view.e1[2], view.e2[2]];
+        let along = |p: &[f64; 3]| {
+            let g = view.on_level(p[0], p[1], 0.0);
+            (g[0] - circle.centre[0]) * ahead[0] + (g[1] - circle.centre[1]) * ahead[1]
+        };
+        let mut far: Vec<[f64; 2]> = Vec::new();
+        for (p, _) in self.rim.iter().zip(&self.on_rim).filter(|(_, k)| **k) {
+            if along(p) >= -1e-9 {
+                far.push([p[2], view.q(p[0], p[1])]);
+            }
+        }
+        if far.len() < 8 {
+            return None;
+        }
+        let slope = |eta: f64| {
+            let mut slopes: Vec<f64> = far
+                .iter()
+                .map(|[d, q]| (1.0 - eta) * (d - level[0]) / (q - (1.0 - eta) * level[1]))
+                .filter(|a| a.is_finite() && *a > 0.0)
+                .collect();
+            median(&mut slopes)
+        };
+        let sigma = sigma.hypot(noise / height);
+        let shift = |a: f64| (level[0] - a * level[1]) / level[0];
+        let (middle, low, high) = (
+            slope(height)?,
+            slope(height * (1.0 - sigma.min(0.6)))?,
+            slope(height * (1.0 + sigma))?,
+        );
+        let sd = 0.5 * (shift(low) - shift(high)).abs();
+        (sd.is_finite() && sd > 1e-3).then_some(ShiftPrior {
+            mean: shift(middle),
+            sigma: sd,
+        })
+    }
+
     pub(crate) fn model(&self, view: &View, alignment: Alignment) -> DishModel {
         let (circle, rim) = self.rim(view, alignment);
         let mut out = DishModel {
@@ -412,6 +461,11 @@ impl DishModel {
             }
             (None, None) => false,
         }
+    }
+
+    /// Half of the longer side of a board.
+    pub(crate) fn half_length(&self) -> Option<f64> {
+        self.frame.map(|(_, _, half)| half[0].max(half[1]))
     }
 
     /// Size for choosing the innermost of nested dishes.

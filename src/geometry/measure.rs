@@ -29,6 +29,7 @@ pub(crate) struct Prepared<'a, 's> {
     pub(crate) metric: bool,
     table: TableSamples,
     keep: Vec<bool>,
+    shifts: Vec<ShiftPrior>,
     dishes: Vec<DishSamples>,
     references: Vec<Option<RefSamples>>,
     items: Vec<Samples>,
@@ -229,6 +230,10 @@ impl<'a, 's> Prepared<'a, 's> {
             metric: matches!(scene.depth, Depth::Metric { .. }),
             table,
             keep,
+            shifts: vec![ShiftPrior {
+                mean: 0.0,
+                sigma: SHIFT_PRIOR,
+            }],
             dishes: scene
                 .dishes
                 .iter()
@@ -297,6 +302,18 @@ impl<'a, 's> Prepared<'a, 's> {
             for (i, dish) in self.dishes.iter_mut().enumerate() {
                 dish.find_rim(&view, fit.alignment, self.scene.seed ^ i as u64);
             }
+            let fit = if self.metric {
+                fit
+            } else {
+                self.shifts.truncate(1);
+                let by_rim: Vec<ShiftPrior> = self
+                    .dishes
+                    .iter()
+                    .filter_map(|d| d.shift_by_rim(&view, fit.level, fit.residual_rel))
+                    .collect();
+                self.shifts.extend(by_rim);
+                self.fit(&view)?
+            };
             let mut rings: Vec<Ring> = self
                 .dishes
                 .iter()
@@ -365,15 +382,8 @@ impl<'a, 's> Prepared<'a, 's> {
         })
     }
 
-    fn priors(&self) -> [ShiftPrior; 1] {
-        [ShiftPrior {
-            mean: 0.0,
-            sigma: SHIFT_PRIOR,
-        }]
-    }
-
     fn fit(&self, view: &View) -> Result<TableFit, GeometryError> {
-        table::fit(&self.table, &self.keep, view, self.metric, &self.priors()).ok_or(
+        table::fit(&self.table, &self.keep, view, self.metric, &self.shifts).ok_or(
             GeometryError::TableNotVisible {
                 samples: self.keep.iter().filter(|k| **k).count(),
                 needed: limits::TABLE_SAMPLES,
@@ -402,10 +412,6 @@ impl<'a, 's> Prepared<'a, 's> {
             .iter()
             .map(|d| d.model(&view, fit.alignment))
             .collect();
-        let candidates = self.candidates(&view, &fit, &dishes);
-        let scale = fuse(&candidates).ok_or(GeometryError::DepthInvalid {
-            reason: "no scale could be formed",
-        })?;
         let mut order: Vec<usize> = (0..dishes.len()).collect();
         order.sort_by(|&a, &b| dishes[a].extent().total_cmp(&dishes[b].extent()));
         let mut scratch = Vec::new();
@@ -417,7 +423,7 @@ impl<'a, 's> Prepared<'a, 's> {
                 order.iter().copied().find(|&i| dishes[i].carries(rough.centre))
             })
             .collect();
-        let items = samples
+        let mut items: Vec<ItemSolution> = samples
             .iter()
             .zip(&self.scene.items)
             .zip(&placed)
@@ -438,12 +444,19 @@ impl<'a, 's> Prepared<'a, 's> {
                 ItemSolution {
                     dish,
                     integrals,
-                    volume_cm3: volume * scale.height_cm.powi(3),
+                    volume_cm3: volume,
                     shape_sigma,
                     base_sigma: (base_sd * integrals.footprint / integrals.columns.max(1e-9)).clamp(0.0, 1.0),
                 }
             })
             .collect();
+        let candidates = self.candidates(&view, &fit, &dishes, helping(&items, &dishes));
+        let scale = fuse(&candidates).ok_or(GeometryError::DepthInvalid {
+            reason: "no scale could be formed",
+        })?;
+        for item in &mut items {
+            item.volume_cm3 *= scale.height_cm.powi(3);
+        }
         Ok(Solution {
             fit,
             dishes,
@@ -453,7 +466,13 @@ impl<'a, 's> Prepared<'a, 's> {
     }
 
     /// Every opinion of the camera's height.
-    fn candidates(&self, view: &View, fit: &TableFit, dishes: &[DishModel]) -> Vec<ScaleCandidate> {
+    fn candidates(
+        &self,
+        view: &View,
+        fit: &TableFit,
+        dishes: &[DishModel],
+        helping: Option<(f64, f64)>,
+    ) -> Vec<ScaleCandidate> {
         let mut out = Vec::new();
         let mut add = |source, height_cm: f64, sigma_ln| {
             out.push(ScaleCandidate {
@@ -490,6 +509,14 @@ impl<'a, 's> Prepared<'a, 's> {
                 (None, DishKind::Board) => {}
             }
         }
+        for model in dishes.iter().filter(|d| d.kind == DishKind::Board) {
+            if let Some(half) = model.half_length() {
+                add(ScaleSource::BoardPrior, 0.5 * 34.0 / half, 0.2);
+            }
+        }
+        if let Some((size, sigma)) = helping {
+            add(ScaleSource::FoodPrior, size, sigma);
+        }
         for reference in self.references.iter().flatten() {
             match reference.kind {
                 RefKind::Coin => {
@@ -505,9 +532,25 @@ impl<'a, 's> Prepared<'a, 's> {
                 }
             }
         }
-        add(ScaleSource::HeightPrior, 38.0, 0.25);
+        add(ScaleSource::HeightPrior, 38.0, 0.3);
         out
     }
+}
+
+/// Camera height at which the items would be usual helpings (110 cm3, in bowls 250), and its sd: single items scatter
+/// by a factor of 2.4, and what is usual is itself uncertain.
+fn helping(items: &[ItemSolution], dishes: &[DishModel]) -> Option<(f64, f64)> {
+    let logs: Vec<f64> = items
+        .iter()
+        .filter(|i| i.volume_cm3 > 1e-7)
+        .map(|i| {
+            let bowl = i.dish.is_some_and(|d| dishes[d].kind == DishKind::Bowl);
+            (if bowl { 250.0_f64 } else { 110.0 } / i.volume_cm3).ln() / 3.0
+        })
+        .collect();
+    let n = logs.len() as f64;
+    let sigma = (0.29 / n.sqrt()).hypot(0.12);
+    (n > 0.0).then(|| ((logs.iter().sum::<f64>() / n).exp(), sigma))
 }
 
 fn coin_rings_of(references: &[Option<RefSamples>]) -> Vec<Ring> {

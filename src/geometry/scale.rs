@@ -12,6 +12,9 @@ pub enum ScaleSource {
     MetricDepth,
     PlatePrior,
     BowlPrior,
+    BoardPrior,
+    /// Usual size of a helping.
+    FoodPrior,
     HeightPrior,
 }
 
@@ -25,13 +28,18 @@ impl ScaleSource {
             Self::MetricDepth => "metric_depth",
             Self::PlatePrior => "plate_prior",
             Self::BowlPrior => "bowl_prior",
+            Self::BoardPrior => "board_prior",
+            Self::FoodPrior => "food_prior",
             Self::HeightPrior => "height_prior",
         }
     }
 
     /// A guess from what is usual, not a measurement of this scene.
     pub fn is_prior(self) -> bool {
-        matches!(self, Self::PlatePrior | Self::BowlPrior | Self::HeightPrior)
+        matches!(
+            self,
+            Self::PlatePrior | Self::BowlPrior | Self::BoardPrior | Self::FoodPrior | Self::HeightPrior
+        )
     }
 }
 

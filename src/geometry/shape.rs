@@ -91,7 +91,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
     let cut = cut_in_half(integrals);
     let (rule, own): (Rule, f64) = match shape {
         ShapeClass::Ball if cut => (Rule::Solid(Solid::Cup, 1.0), 0.08),
-        ShapeClass::Ball => (Rule::Solid(Solid::Ball, 1.0), 0.05),
+        ShapeClass::Ball => (Rule::Solid(Solid::Ball, 1.0), 0.045),
         ShapeClass::Tapered => (Rule::Solid(Solid::Ball, 1.0), 0.07),
         ShapeClass::Rod => (Rule::Solid(Solid::Cylinder, 1.0), 0.05),
         ShapeClass::Cup => (Rule::Solid(Solid::Cup, 1.0), 0.06),
@@ -103,7 +103,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
                 filled: 0.1,
                 under: 1.0,
             },
-            0.03,
+            0.022,
         ),
         ShapeClass::RoundedSlab => (
             Rule::Shadow {
@@ -149,7 +149,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
                 }
             }
             let [c, _, v] = unit(solid, low);
-            (share * columns * v / c, 0.05 * ratio.ln())
+            (share * columns * v / c, 0.03 * ratio.ln())
         }
         Rule::Shadow { filled, under } => {
             // Rounded edges hold little; a tall slab's shadow is empty.
@@ -159,7 +159,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
                 f64::INFINITY
             };
             let volume = columns + (filled * shadow).min(most);
-            (under * volume, 0.15 * shadow / volume)
+            (under * volume, 0.08 * shadow / volume)
         }
     };
     (volume, own.hypot(occlusion))

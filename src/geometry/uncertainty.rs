@@ -82,6 +82,9 @@ pub(crate) fn items(
             flags.push("depth_gaps");
             own = own.hypot(prepared.gaps(i));
         }
+        // What the raster leaves on the table it also leaves on the food.
+        let relief = item.integrals.columns / item.integrals.footprint.max(1e-9);
+        own = own.hypot((solution.fit.residual_rel / relief.max(1e-3)).min(0.6));
         let cut = border_share(region.mask);
         if cut > 0.01 {
             flags.push("touches_edge");

@@ -1,0 +1,172 @@
+//! `dragunov eval`: figures against truth.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::contract::{ErrorCode, ScanError};
+use crate::eval::oracle::{Damage, Oracle};
+use crate::eval::report::Report;
+use crate::eval::truth::Perturb;
+use crate::eval::{Dataset, Oracular, convert};
+
+/// Measure how good the results are on photos with known truth.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the manifest of a published data set.
+    Convert {
+        layout: Layout,
+        /// The data set's folder.
+        dataset: PathBuf,
+        /// Where to write the manifest; the data set's folder by default.
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Layout {
+    /// Folders `scene_*` with `scene.json`, masks and depth.
+    Plates,
+    /// ECUSTFD: `photos.csv` with `photos/` and masks.
+    Ecustfd,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Folder with manifest.jsonl, or the manifest itself.
+    dataset: PathBuf,
+    /// Truths that are given instead of found; comma separated.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    oracle: Vec<Oracle>,
+    /// Quantise the disparity oracle to this many bits.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=16))]
+    bits: Option<u32>,
+    /// Smooth noise on the disparity oracle, as a share of its range.
+    #[arg(long, default_value_t = 0.0)]
+    noise: f64,
+    /// Move the focal length by this share (0.02 is 2 %).
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    perturb_focal: f64,
+    /// Move the pitch by so many degrees.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    perturb_pitch: f64,
+    /// Only the first N photos.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Write the report with plots here.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write all figures and items here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        match (self.command, self.run) {
+            (
+                Some(Command::Convert {
+                    layout,
+                    dataset,
+                    out,
+                }),
+                _,
+            ) => {
+                let out = out.unwrap_or_else(|| dataset.clone());
+                let samples = match layout {
+                    Layout::Plates => convert::plates(&dataset)?,
+                    Layout::Ecustfd => convert::ecustfd(&dataset)?,
+                };
+                let moved = convert::relocate(samples, &dataset, &out)?;
+                Dataset::write(&moved, &out)?;
+                println!("{} photos in {}", moved.len(), out.join(crate::eval::manifest::MANIFEST).display());
+                Ok(())
+            }
+            (None, Some(run)) => run.run(),
+            (None, None) => Err(ScanError::new(ErrorCode::BadRequest, "no data set was named")),
+        }
+    }
+}
+
+impl RunArgs {
+    fn run(self) -> Result<(), ScanError> {
+        let mut dataset = Dataset::open(&self.dataset)?;
+        if let Some(limit) = self.limit {
+            dataset.samples.truncate(limit);
+        }
+        let depth = self.oracle.contains(&Oracle::Depth) || self.oracle.contains(&Oracle::Disparity);
+        if !self.oracle.contains(&Oracle::Masks) || !depth {
+            return Err(ScanError::new(
+                ErrorCode::ConfigInvalid,
+                "an evaluation without the oracles of masks and depth needs the models, which are not wired in yet",
+            )
+            .next_step("add --oracle masks,depth or --oracle masks,disparity"));
+        }
+        let names: Vec<String> = self
+            .oracle
+            .iter()
+            .filter_map(|o| o.to_possible_value().map(|v| v.get_name().to_owned()))
+            .collect();
+        let mut title = format!("{} photos; given: {}", dataset.samples.len(), names.join(", "));
+        if let Some(bits) = self.bits {
+            title += &format!("; disparity in {bits} bits");
+        }
+        if self.noise > 0.0 {
+            title += &format!("; smooth noise of {:.1} %", 100.0 * self.noise);
+        }
+        let perturb = Perturb {
+            focal: self.perturb_focal,
+            pitch_deg: self.perturb_pitch,
+        };
+        if perturb != Perturb::default() {
+            title += &format!(
+                "; focal length {:+.1} %, pitch {:+.1} degrees",
+                100.0 * perturb.focal,
+                perturb.pitch_deg
+            );
+        }
+        let perceiver = Oracular {
+            oracles: self.oracle,
+            damage: Damage {
+                bits: self.bits,
+                noise: self.noise,
+            },
+            perturb,
+        };
+        let bar = ProgressBar::new(dataset.samples.len() as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {
+            bar.set_style(style);
+        }
+        let outcomes = crate::eval::run(&dataset, &perceiver, |sample| {
+            bar.set_message(sample.id.clone());
+            bar.inc(1);
+        });
+        bar.finish_and_clear();
+        let report = Report::new(title, outcomes);
+        print!("{}", report.text());
+        let write = |path: &PathBuf, text: String| {
+            std::fs::write(path, text).map_err(|e| {
+                ScanError::new(ErrorCode::ConfigInvalid, format!("cannot write {}: {e}", path.display()))
+            })
+        };
+        if let Some(path) = &self.html {
+            write(path, report.html())?;
+        }
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&report)
+                .map_err(|e| ScanError::new(ErrorCode::Internal, "the report does not serialise").source(e))?;
+            write(path, text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Who answers: the seam between the evaluation and whatever measures a photo.
+
+use std::path::Path;
+
+use dragunov_models::Mask;
+
+use super::manifest::{DataError, Sample};
+use super::oracle::{Damage, Oracle};
+use super::truth::{Perturb, Truth};
+use crate::contract::{ErrorCode, Estimated, ScanError};
+use crate::geometry::measure;
+
+/// One item as answered.
+#[derive(Debug, Clone)]
+pub struct PredictedItem {
+    pub label: String,
+    pub volume_cm3: Estimated,
+    pub mass_g: Option<Estimated>,
+    pub mask: Option<Mask>,
+    /// Index of the true item where the oracle of masks decided it; otherwise they are matched by overlap.
+    pub truth: Option<usize>,
+    pub flags: Vec<String>,
+}
+
+/// The answer to one photo.
+#[derive(Debug, Clone, Default)]
+pub struct Predicted {
+    pub items: Vec<PredictedItem>,
+    /// Angle from straight down that was used.
+    pub tilt_deg: Option<f64>,
+    pub camera_height_cm: Option<f64>,
+    pub scale_source: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Anything that turns a sample into items with volumes.
+pub trait Perceiver {
+    /// # Errors
+    /// Any coded refusal; it is counted, and compared with what the manifest expects.
+    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError>;
+}
+
+impl From<DataError> for ScanError {
+    fn from(error: DataError) -> Self {
+        ScanError::new(ErrorCode::BadRequest, error.to_string()).source(error)
+    }
+}
+
+/// Geometry alone on true masks and true (or disguised) depth.
+#[derive(Debug, Clone, Default)]
+pub struct Oracular {
+    pub oracles: Vec<Oracle>,
+    /// For the disparity oracle.
+    pub damage: Damage,
+    pub perturb: Perturb,
+}
+
+impl Perceiver for Oracular {
+    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+        let damage = self.oracles.contains(&Oracle::Disparity).then_some(self.damage);
+        let truth = Truth::load(root, sample, damage)?;
+        let scene = truth.scene(sample, &self.oracles, self.perturb);
+        let measured = measure(&scene)?;
+        let labels = self.oracles.contains(&Oracle::Labels);
+        let items = measured
+            .items
+            .into_iter()
+            .zip(&sample.items)
+            .zip(&truth.items)
+            .enumerate()
+            .map(|(i, ((item, true_item), mask))| PredictedItem {
+                label: if labels {
+                    true_item.label.clone()
+                } else {
+                    "unknown".to_owned()
+                },
+                volume_cm3: item.volume_cm3,
+                mass_g: None,
+                mask: Some(mask.clone()),
+                truth: Some(i),
+                flags: item.flags.iter().map(|f| (*f).to_owned()).collect(),
+            })
+            .collect();
+        Ok(Predicted {
+            items,
+            tilt_deg: Some(measured.camera.gravity.tilt_deg()),
+            camera_height_cm: Some(measured.scale.camera_height_cm.p50),
+            scale_source: Some(measured.scale.source),
+            warnings: measured.warnings.into_iter().map(|w| w.code).collect(),
+        })
+    }
+}
