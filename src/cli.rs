@@ -5,6 +5,7 @@
 
 mod completions;
 mod depth;
+mod eval;
 mod foods;
 mod models;
 mod photo;
@@ -33,6 +34,7 @@ pub struct Cli {
 enum Command {
     Depth(depth::Args),
     Models(models::Args),
+    Eval(Box<eval::Args>),
     /// Look into the food table.
     Foods(foods::Args),
     /// Print a completion script for a shell.
@@ -44,6 +46,7 @@ impl Command {
         match self {
             Self::Depth(args) => args.run(),
             Self::Models(args) => args.run(),
+            Self::Eval(args) => args.run(),
             Self::Foods(args) => args.run(),
             Self::Completions(args) => args.run(),
         }

@@ -74,14 +74,7 @@ struct RunArgs {
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
         match (self.command, self.run) {
-            (
-                Some(Command::Convert {
-                    layout,
-                    dataset,
-                    out,
-                }),
-                _,
-            ) => {
+            (Some(Command::Convert { layout, dataset, out }), _) => {
                 let out = out.unwrap_or_else(|| dataset.clone());
                 let samples = match layout {
                     Layout::Plates => convert::plates(&dataset)?,
@@ -89,7 +82,11 @@ impl Args {
                 };
                 let moved = convert::relocate(samples, &dataset, &out)?;
                 Dataset::write(&moved, &out)?;
-                println!("{} photos in {}", moved.len(), out.join(crate::eval::manifest::MANIFEST).display());
+                println!(
+                    "{} photos in {}",
+                    moved.len(),
+                    out.join(crate::eval::manifest::MANIFEST).display()
+                );
                 Ok(())
             }
             (None, Some(run)) => run.run(),
@@ -156,15 +153,19 @@ impl RunArgs {
         print!("{}", report.text());
         let write = |path: &PathBuf, text: String| {
             std::fs::write(path, text).map_err(|e| {
-                ScanError::new(ErrorCode::ConfigInvalid, format!("cannot write {}: {e}", path.display()))
+                ScanError::new(
+                    ErrorCode::ConfigInvalid,
+                    format!("cannot write {}: {e}", path.display()),
+                )
             })
         };
         if let Some(path) = &self.html {
             write(path, report.html())?;
         }
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&report)
-                .map_err(|e| ScanError::new(ErrorCode::Internal, "the report does not serialise").source(e))?;
+            let text = serde_json::to_string_pretty(&report).map_err(|e| {
+                ScanError::new(ErrorCode::Internal, "the report does not serialise").source(e)
+            })?;
             write(path, text)?;
         }
         Ok(())
