@@ -5,5 +5,7 @@
 mod compare;
 #[path = "parity/depth.rs"]
 mod depth;
+#[path = "parity/qwen.rs"]
+mod qwen;
 #[path = "parity/resample.rs"]
 mod resample;

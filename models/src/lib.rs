@@ -11,7 +11,9 @@ pub mod device;
 pub mod error;
 pub mod image;
 pub mod mask;
+pub mod mutation;
 pub mod nn;
+pub mod qwen_vl;
 pub mod resample;
 pub mod space;
 pub mod weights;
@@ -20,6 +22,7 @@ pub use depth_map::{MetricDepth, RelativeDisparity};
 pub use error::ModelError;
 pub use image::RgbImage;
 pub use mask::Mask;
+pub use qwen_vl::QwenVl;
 pub use space::{ImagePx, MaskPx, ModelPx, Point, Rect};
 
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

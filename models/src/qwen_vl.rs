@@ -1,0 +1,413 @@
+//! Qwen2.5-VL: answers questions about photos, in free text or in JSON of a given schema.
+//!
+//! Reference: transformers 5.23 `models/qwen2_5_vl` with its default (torchvision-backed) image processor.
+//! Positions come from the token ids and image grids themselves; no token types are needed.
+
+mod automaton;
+pub mod chat;
+pub mod config;
+mod constrain;
+pub mod decoder;
+pub mod grid;
+pub mod grounding;
+mod input;
+mod layout;
+mod number;
+pub mod preprocess;
+pub mod rope;
+pub mod sampling;
+pub mod schema;
+mod session;
+pub mod tokenizer;
+pub mod vision;
+mod vocabulary;
+
+use std::sync::OnceLock;
+
+use candle_core::{DType, Device, Tensor};
+
+pub use chat::{Content, Message, Prompt, Role};
+pub use config::Config;
+pub use constrain::{FieldScore, JsonAnswer, JsonOptions};
+pub use grounding::{Grounded, Shape};
+pub use input::Encoded;
+pub use preprocess::{ImageInfo, ImageProcessor};
+pub use sampling::{GenerateOptions, GenerationConfig, Sampling};
+pub use schema::Schema;
+
+use crate::checkpoint::Checkpoint;
+use crate::mutation::{self, Mutation};
+use crate::{ModelError, Result};
+use chat::ChatTemplate;
+use constrain::Writer;
+use decoder::{Decoder, KvCache};
+use grid::{Grid, Positions};
+use sampling::Sampler;
+use session::Session;
+use tokenizer::Tokenizer;
+use vision::VisionTower;
+use vocabulary::Vocabulary;
+
+/// Shown each named stage of a forward pass; parity tests compare them with the reference.
+pub type Probe<'a> = &'a mut dyn FnMut(&str, &Tensor);
+
+/// Room for that many generated tokens is allocated ahead.
+const ROOM: usize = 256;
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// The model said so.
+    EndToken,
+    /// `max_new_tokens` were written.
+    Length,
+}
+
+/// A free answer.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Generation {
+    /// New tokens, the stop token included.
+    pub token_ids: Vec<u32>,
+    /// Their text without special tokens.
+    pub text: String,
+    pub prompt_tokens: usize,
+    pub stop: Stop,
+    /// The images as the model saw them, to map boxes back (see [`grounding::parse`]).
+    pub images: Vec<ImageInfo>,
+}
+
+/// A loaded checkpoint with its tokenizer, chat template and processor settings.
+#[derive(Debug)]
+pub struct QwenVl {
+    config: Config,
+    generation: GenerationConfig,
+    vision: VisionTower,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    processor: ImageProcessor,
+    vocabulary: OnceLock<Vocabulary>,
+}
+
+impl QwenVl {
+    /// Loads a checkpoint of any size in the layout of transformers 4.x or 5.x.
+    ///
+    /// # Errors
+    /// [`ModelError::Precision`] for f16 (block 31 of the published towers overflows in it), and what the
+    /// checkpoint's files give rise to: config, tokenizer, missing, unknown or mis-shaped tensors.
+    pub fn load(checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Self> {
+        if !matches!(dtype, DType::F32 | DType::BF16) {
+            return Err(ModelError::Precision {
+                model: "Qwen2.5-VL",
+                dtype,
+                reason: "activations of the vision tower overflow f16; use bf16 or f32",
+            });
+        }
+        let config = Config::read(checkpoint)?;
+        let tokenizer = Tokenizer::read(checkpoint, config.image_token_id)?;
+        let template = ChatTemplate::read(checkpoint)?;
+        if template.is_default() {
+            tokenizer.require("<|im_start|>")?;
+            tokenizer.require("<|im_end|>")?;
+        }
+        let processor = ImageProcessor::read(checkpoint)?;
+        let vision = &config.vision;
+        let sides = (
+            processor.patch_size,
+            processor.temporal_patch_size,
+            processor.merge_size,
+        );
+        if sides
+            != (
+                vision.patch_size,
+                vision.temporal_patch_size,
+                vision.spatial_merge_size,
+            )
+        {
+            return Err(ModelError::Config {
+                path: checkpoint.path("config.json"),
+                field: "vision_config.patch_size",
+                value: format!(
+                    "{:?}",
+                    (
+                        vision.patch_size,
+                        vision.temporal_patch_size,
+                        vision.spatial_merge_size
+                    )
+                ),
+                reason: format!("the image processor cuts (patch, frames, merge) {sides:?}"),
+            });
+        }
+        let generation = GenerationConfig::read(checkpoint, &config)?;
+        let tied = config.tie_word_embeddings;
+        let (vision, decoder) =
+            checkpoint.load(&move |key, _| layout::alias(key, tied), dtype, device, |vb| {
+                let vision = VisionTower::new(&config.vision, vb.pp(layout::VISION))?;
+                Ok((vision, Decoder::new(&config, vb)?))
+            })?;
+        Ok(Self {
+            config,
+            generation,
+            vision,
+            decoder,
+            tokenizer,
+            template,
+            processor,
+            vocabulary: OnceLock::new(),
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn generation_config(&self) -> &GenerationConfig {
+        &self.generation
+    }
+
+    pub fn processor(&self) -> &ImageProcessor {
+        &self.processor
+    }
+
+    pub fn vision(&self) -> &VisionTower {
+        &self.vision
+    }
+
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Bounds the area of resized images, and with it the tokens an image costs (one per 28 x 28 pixels).
+    #[must_use]
+    pub fn with_max_pixels(mut self, max_pixels: usize) -> Self {
+        let factor = self.processor.patch_size * self.processor.merge_size;
+        self.processor.max_pixels = max_pixels.max(factor * factor);
+        self.processor.min_pixels = self.processor.min_pixels.min(self.processor.max_pixels);
+        self
+    }
+
+    /// Renders, tokenises and patchifies a prompt.
+    ///
+    /// # Errors
+    /// [`ModelError::Prompt`] for texts with control tokens, [`ModelError::Image`] for extreme photos.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Encoded> {
+        for text in prompt.texts() {
+            self.tokenizer.check_plain(text)?;
+        }
+        let text = self.template.render(prompt)?;
+        let images = prompt
+            .images()
+            .map(|image| self.processor.patches(image))
+            .collect::<Result<_>>()?;
+        Encoded::new(&text, images, &self.tokenizer, &self.config)
+    }
+
+    /// Embeds a batch, shorter rows padded on the left: (B, N, C), positions and padding of each row.
+    ///
+    /// `probe` sees the stages of the vision tower, which runs once over all images.
+    pub fn embed(&self, batch: &[Encoded], probe: Probe<'_>) -> Result<(Tensor, Vec<Positions>, Vec<usize>)> {
+        let device = self.decoder.device();
+        let longest = batch.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let ids: Vec<u32> = batch.iter().flat_map(|e| e.ids.iter().copied()).collect();
+        let mut rows = self.decoder.embed(&ids)?;
+        let patches: Vec<Tensor> = batch.iter().flat_map(|e| e.patches.iter().cloned()).collect();
+        if !patches.is_empty() {
+            let grids: Vec<Grid> = batch
+                .iter()
+                .flat_map(|e| e.images.iter().map(|i| i.grid))
+                .collect();
+            let patches = Tensor::cat(&patches, 0)?
+                .to_device(device)?
+                .to_dtype(self.decoder.dtype())?;
+            let seen = self.vision.forward_probed(&patches, &grids, probe)?;
+            rows = Tensor::cat(&[rows, seen], 0)?;
+        }
+        // One gather puts text, image tokens and padding (any row will do) in place.
+        let mut order = Vec::with_capacity(batch.len() * longest);
+        let mut positions = Vec::with_capacity(batch.len());
+        let mut pads = Vec::with_capacity(batch.len());
+        let (mut text, mut image) = (0, ids.len() as u32);
+        for encoded in batch {
+            let pad = longest - encoded.ids.len();
+            order.extend(std::iter::repeat_n(0, pad));
+            for &id in &encoded.ids {
+                if id == self.config.image_token_id {
+                    order.push(image);
+                    image += 1;
+                } else {
+                    order.push(text);
+                }
+                text += 1;
+            }
+            positions.push(encoded.positions.padded(pad));
+            pads.push(pad);
+        }
+        let x = rows.index_select(&Tensor::from_vec(order, batch.len() * longest, device)?, 0)?;
+        Ok((
+            x.reshape((batch.len(), longest, self.config.text.hidden_size))?,
+            positions,
+            pads,
+        ))
+    }
+
+    /// Reads the prompts: final hidden states (B, N, C) and a cache with room for `room` more tokens.
+    pub fn prefill(&self, batch: &[Encoded], room: usize, probe: Probe<'_>) -> Result<(Tensor, KvCache)> {
+        let (x, positions, pads) = self.embed(batch, probe)?;
+        let capacity = x.dim(1)? + room;
+        let (dtype, device) = (self.decoder.dtype(), self.decoder.device());
+        let mut cache = KvCache::new(&self.config.text, pads, capacity, dtype, device)?;
+        let hidden = self.decoder.forward_probed(&x, &positions, &mut cache, probe)?;
+        Ok((hidden, cache))
+    }
+
+    /// Scores behind the last token of each row.
+    fn last_logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?;
+        Ok(self.decoder.logits(&last)?.to_vec2()?)
+    }
+
+    /// Answers one prompt. `cancel` is asked between steps.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`], and those of [`encode`](Self::encode).
+    pub fn generate(
+        &self,
+        prompt: &Prompt,
+        options: &GenerateOptions,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Generation> {
+        let mut all = self.generate_batch(&[self.encode(prompt)?], options, cancel)?;
+        all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
+    }
+
+    /// Answers several prompts in one batch; each answer is the same as alone, up to rounding.
+    pub fn generate_batch(
+        &self,
+        batch: &[Encoded],
+        options: &GenerateOptions,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Vec<Generation>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        if cancel() {
+            return Err(ModelError::Cancelled);
+        }
+        let (hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), &mut |_, _| ())?;
+        let mut logits = self.last_logits(&hidden)?;
+        let eos = &self.generation.eos_token_ids;
+        let vocab = self.config.text.vocab_size;
+        let mut samplers: Vec<_> = batch
+            .iter()
+            .map(|e| Sampler::new(options, eos, &e.ids, vocab))
+            .collect();
+        let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
+        for step in 0..options.max_new_tokens {
+            let mut next = vec![0; batch.len()];
+            for (row, (ids, stop)) in answers.iter_mut().enumerate() {
+                if *stop == Stop::EndToken {
+                    continue;
+                }
+                let id = samplers[row].next(&mut logits[row]);
+                ids.push(id);
+                next[row] = id;
+                if samplers[row].ends(id) {
+                    *stop = Stop::EndToken;
+                }
+            }
+            if answers.iter().all(|(_, stop)| *stop == Stop::EndToken) || step + 1 == options.max_new_tokens {
+                break;
+            }
+            if cancel() {
+                return Err(ModelError::Cancelled);
+            }
+            let positions: Vec<_> = batch.iter().map(|e| e.position_of(step, 1)).collect();
+            let x = self.decoder.embed(&next)?.unsqueeze(1)?;
+            logits = self.last_logits(&self.decoder.forward(&x, &positions, &mut cache)?)?;
+        }
+        batch
+            .iter()
+            .zip(answers)
+            .map(|(encoded, (token_ids, stop))| {
+                Ok(Generation {
+                    text: self.tokenizer.decode(&token_ids)?,
+                    token_ids,
+                    prompt_tokens: encoded.ids.len(),
+                    stop,
+                    images: encoded.images.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Answers in JSON that fits `schema`, with the probability of every value.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`]; [`ModelError::Prompt`] for a schema that nothing can fit;
+    /// [`ModelError::Tokenizer`] if tokens are not byte strings; those of [`encode`](Self::encode).
+    pub fn generate_json(
+        &self,
+        prompt: &Prompt,
+        schema: &Schema,
+        options: JsonOptions,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<JsonAnswer> {
+        let mut all = self.generate_json_batch(&[self.encode(prompt)?], schema, options, cancel)?;
+        all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
+    }
+
+    /// [`generate_json`](Self::generate_json) for several prompts; images and prompts are read in one batch.
+    pub fn generate_json_batch(
+        &self,
+        batch: &[Encoded],
+        schema: &Schema,
+        options: JsonOptions,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Vec<JsonAnswer>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        schema.check()?;
+        let vocabulary = self.vocabulary()?;
+        if cancel() {
+            return Err(ModelError::Cancelled);
+        }
+        let (hidden, cache) = self.prefill(batch, 0, &mut |_, _| ())?;
+        let logits = self.last_logits(&hidden)?;
+        batch
+            .iter()
+            .zip(logits)
+            .enumerate()
+            .map(|(row, (encoded, logits))| {
+                let mut session = Session::new(&self.decoder, encoded, cache.row(row, ROOM)?, logits);
+                Writer::new(schema, &mut session, &self.tokenizer, vocabulary, options)?.write(cancel)
+            })
+            .collect()
+    }
+
+    /// Tokens as byte strings, sorted on first use.
+    fn vocabulary(&self) -> Result<&Vocabulary> {
+        if let Some(vocabulary) = self.vocabulary.get() {
+            return Ok(vocabulary);
+        }
+        let fresh = Vocabulary::new(self.tokenizer.token_bytes(self.config.text.vocab_size)?);
+        Ok(self.vocabulary.get_or_init(|| fresh))
+    }
+}
+
+impl Encoded {
+    /// Positions of `n` tokens generated after `step` others.
+    fn position_of(&self, step: usize, n: usize) -> Positions {
+        let delta = if mutation::is(Mutation::QwenRopeDeltaZero) {
+            0
+        } else {
+            self.positions.delta
+        };
+        Positions::text((self.ids.len() + step) as i64 + delta, n)
+    }
+}

@@ -1,0 +1,420 @@
+//! Answers held to a schema: what must come is written without asking the model, a finite choice is scored exactly,
+//! free text is decoded token by token among those that keep the answer valid.
+//!
+//! A finite choice (an enum, a boolean, whether an array goes on) is a tree of token sequences: the tokenizer's own
+//! writing of every option in its context. At each fork the model's probabilities are renormalised over the
+//! branches, so that the options' probabilities add up to one. The tree is searched best first; that finds the
+//! likeliest options in order without visiting the rest.
+
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::automaton::{Automaton, Branch, Choice, State};
+use super::sampling::argmax;
+use super::schema::Schema;
+use super::session::Session;
+use super::tokenizer::Tokenizer;
+use super::vocabulary::Vocabulary;
+use crate::{ModelError, Result};
+
+/// How much is told about each choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonOptions {
+    /// Options listed beside the chosen one, for enums and booleans.
+    pub alternatives: usize,
+}
+
+impl Default for JsonOptions {
+    fn default() -> Self {
+        Self { alternatives: 4 }
+    }
+}
+
+/// One value of an answer and how sure the model is of it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct FieldScore {
+    /// JSON pointer, `/items/0/label`.
+    pub pointer: String,
+    pub value: serde_json::Value,
+    /// Probability of this value among those that the schema allows here, given the answer before it.
+    pub probability: f64,
+    /// The next likely values and their probabilities, falling; empty for texts and numbers.
+    pub alternatives: Vec<(serde_json::Value, f64)>,
+}
+
+/// An answer that fits its schema.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct JsonAnswer {
+    pub value: serde_json::Value,
+    /// The answer as written: compact JSON.
+    pub text: String,
+    pub token_ids: Vec<u32>,
+    /// Enums, booleans, texts and numbers in the order of the answer.
+    pub fields: Vec<FieldScore>,
+}
+
+impl JsonAnswer {
+    /// The score of the value at a JSON pointer.
+    pub fn field(&self, pointer: &str) -> Option<&FieldScore> {
+        self.fields.iter().find(|f| f.pointer == pointer)
+    }
+}
+
+/// One way to go on.
+struct Candidate {
+    /// Index of the option that it belongs to.
+    option: usize,
+    /// All bytes up to the next choice.
+    bytes: Vec<u8>,
+    ids: Vec<u32>,
+    then: State,
+}
+
+/// A node of the tree of token sequences.
+#[derive(Default)]
+struct Node {
+    children: BTreeMap<u32, usize>,
+    /// Index of the candidate that ends here.
+    candidate: Option<usize>,
+}
+
+/// A text or number while it is being written.
+struct Open {
+    field: usize,
+    pointer: String,
+    log_probability: f64,
+}
+
+pub(super) struct Writer<'a, 'm> {
+    automaton: Automaton,
+    session: &'a mut Session<'m>,
+    tokenizer: &'a Tokenizer,
+    vocabulary: &'a Vocabulary,
+    options: JsonOptions,
+    text: Vec<u8>,
+    ids: Vec<u32>,
+    fields: Vec<FieldScore>,
+    open: Option<Open>,
+}
+
+impl<'a, 'm> Writer<'a, 'm> {
+    pub(super) fn new(
+        schema: &Schema,
+        session: &'a mut Session<'m>,
+        tokenizer: &'a Tokenizer,
+        vocabulary: &'a Vocabulary,
+        options: JsonOptions,
+    ) -> Result<Self> {
+        Ok(Self {
+            automaton: Automaton::new(schema)?,
+            session,
+            tokenizer,
+            vocabulary,
+            options,
+            text: Vec::new(),
+            ids: Vec::new(),
+            fields: Vec::new(),
+            open: None,
+        })
+    }
+
+    pub(super) fn write(mut self, cancel: &dyn Fn() -> bool) -> Result<JsonAnswer> {
+        let mut state = self.automaton.start();
+        while !self.automaton.is_end(state) {
+            if cancel() {
+                return Err(ModelError::Cancelled);
+            }
+            let (forced, then) = self.automaton.forced(state);
+            if self.automaton.is_end(then) {
+                let ids = self.spell(&forced)?;
+                self.accept(&forced, &ids, false)?;
+                break;
+            }
+            state = match self.automaton.branch(then) {
+                Branch::Options { field, options } => self.choose(&forced, then, field, &options)?,
+                Branch::Free { field } => {
+                    let ids = self.spell(&forced)?;
+                    self.accept(&forced, &ids, true)?;
+                    self.enter_field(field, then);
+                    self.free(then)?
+                }
+            };
+        }
+        self.finish()
+    }
+
+    /// Text or number number `field` is being written; a new one closes the one before.
+    fn enter_field(&mut self, field: usize, state: State) {
+        let pointer = self.automaton.pointer(field, state);
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|o| o.field == field && o.pointer == pointer)
+        {
+            return;
+        }
+        self.close_field();
+        self.open = Some(Open {
+            field,
+            pointer,
+            log_probability: 0.,
+        });
+    }
+
+    fn close_field(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.fields.push(FieldScore {
+                pointer: open.pointer,
+                value: serde_json::Value::Null,
+                probability: open.log_probability.exp(),
+                alternatives: Vec::new(),
+            });
+        }
+    }
+
+    /// Adds to the answer; `more`: the model will be asked again.
+    fn accept(&mut self, bytes: &[u8], ids: &[u32], more: bool) -> Result<()> {
+        self.text.extend_from_slice(bytes);
+        self.ids.extend_from_slice(ids);
+        if more {
+            self.session.go_to(&self.ids)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The tokenizer's ids for `bytes` behind the answer so far.
+    fn spell(&self, bytes: &[u8]) -> Result<Vec<u32>> {
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fits = |ids: &[u32]| self.vocabulary.join(ids).as_deref() == Some(bytes);
+        let whole = [self.text.as_slice(), bytes].concat();
+        if let Ok(text) = std::str::from_utf8(&whole) {
+            let ids = self.tokenizer.encode_fragment(text)?;
+            if let Some(rest) = ids.strip_prefix(self.ids.as_slice())
+                && fits(rest)
+            {
+                return Ok(rest.to_vec());
+            }
+        }
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let ids = self.tokenizer.encode_fragment(text)?;
+            if fits(&ids) {
+                return Ok(ids);
+            }
+        }
+        // The tokenizer changes the text (normalisation, an added space): write it byte for byte.
+        let missing = || ModelError::Prompt("the tokenizer cannot write this schema's texts".into());
+        self.vocabulary.longest(bytes).ok_or_else(missing)
+    }
+
+    /// Decides a finite choice by the model's exact scores.
+    fn choose(
+        &mut self,
+        forced: &[u8],
+        at: State,
+        field: Option<usize>,
+        options: &[Choice],
+    ) -> Result<State> {
+        let mut candidates = Vec::new();
+        for (option, choice) in options.iter().enumerate() {
+            for (tail, then) in self.continuations(choice.then) {
+                let bytes = [forced, &choice.bytes, &tail].concat();
+                let ids = self.spell(&bytes)?;
+                candidates.push(Candidate {
+                    option,
+                    bytes,
+                    ids,
+                    then,
+                });
+            }
+        }
+        let exhaustive = candidates.len() > options.len();
+        let wanted = if exhaustive {
+            usize::MAX
+        } else {
+            1 + self.options.alternatives
+        };
+        let ranked = self.rank(&candidates, wanted)?;
+        let Some(&(best, _)) = ranked.first() else {
+            return Err(ModelError::Prompt("a choice without options".into()));
+        };
+        // Sum over what an option can be followed by.
+        let mut scores: Vec<(usize, f64)> = Vec::new();
+        for &(candidate, log_probability) in &ranked {
+            let option = candidates[candidate].option;
+            match scores.iter_mut().find(|(o, _)| *o == option) {
+                Some((_, p)) => *p += log_probability.exp(),
+                None => scores.push((option, log_probability.exp())),
+            }
+        }
+        scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let chosen = &candidates[best];
+        if let Some(field) = field {
+            let value = |option: usize| options[option].value.clone();
+            let probability = scores
+                .iter()
+                .find(|(o, _)| *o == chosen.option)
+                .map_or(0., |s| s.1);
+            let others = scores.iter().filter(|(o, _)| *o != chosen.option);
+            let score = FieldScore {
+                pointer: self.automaton.pointer(field, at),
+                value: value(chosen.option),
+                probability,
+                alternatives: others
+                    .take(self.options.alternatives)
+                    .map(|&(o, p)| (value(o), p))
+                    .collect(),
+            };
+            self.close_field();
+            self.fields.push(score);
+        }
+        let more = !self.automaton.is_end(chosen.then);
+        self.accept(&chosen.bytes, &chosen.ids, more)?;
+        Ok(chosen.then)
+    }
+
+    /// What is forced behind an option, through one more small choice (does the array go on?), so that the tokens
+    /// chosen are those that the tokenizer joins across the border.
+    fn continuations(&self, then: State) -> Vec<(Vec<u8>, State)> {
+        let (forced, state) = self.automaton.forced(then);
+        if self.automaton.is_end(state) {
+            return vec![(forced, state)];
+        }
+        match self.automaton.branch(state) {
+            Branch::Options { field: None, options } => options
+                .into_iter()
+                .map(|choice| {
+                    let (tail, then) = self.automaton.forced(choice.then);
+                    ([forced.as_slice(), &choice.bytes, &tail].concat(), then)
+                })
+                .collect(),
+            _ => vec![(forced, state)],
+        }
+    }
+
+    /// The `wanted` likeliest candidates and their log probabilities, falling.
+    fn rank(&mut self, candidates: &[Candidate], wanted: usize) -> Result<Vec<(usize, f64)>> {
+        let tree = tree(candidates);
+        let mut open = BinaryHeap::from([Ranked(0., 0, Vec::new())]);
+        let mut out = Vec::new();
+        while let Some(Ranked(log_probability, mut node, mut path)) = open.pop() {
+            // A lone branch has probability one.
+            while let (1, Some((&id, &next))) =
+                (tree[node].children.len(), tree[node].children.first_key_value())
+            {
+                path.push(id);
+                node = next;
+            }
+            if let Some(candidate) = tree[node].candidate {
+                out.push((candidate, log_probability));
+                if out.len() >= wanted {
+                    break;
+                }
+                continue;
+            }
+            self.session.go_to(&[self.ids.as_slice(), &path].concat())?;
+            let logits = self.session.logits();
+            let of = |id: u32| {
+                logits
+                    .get(id as usize)
+                    .map_or(f64::NEG_INFINITY, |&l| f64::from(l))
+            };
+            let norm = log_sum_exp(tree[node].children.keys().map(|&id| of(id)));
+            for (&id, &child) in &tree[node].children {
+                let mut path = path.clone();
+                path.push(id);
+                open.push(Ranked(log_probability + of(id) - norm, child, path));
+            }
+        }
+        Ok(out)
+    }
+
+    /// One token of a text or number.
+    fn free(&mut self, state: State) -> Result<State> {
+        let allowed = self.vocabulary.allowed(&self.automaton, state);
+        let logits = self.session.logits();
+        let score = |&(id, _): &(u32, State)| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        let scores: Vec<f32> = allowed.iter().map(score).collect();
+        let best = argmax(&scores) as usize;
+        let Some(&(id, then)) = allowed.get(best) else {
+            return Err(ModelError::Prompt(
+                "no token of the vocabulary goes on with this answer".into(),
+            ));
+        };
+        if let Some(open) = &mut self.open {
+            open.log_probability +=
+                f64::from(scores[best]) - log_sum_exp(scores.iter().map(|&s| f64::from(s)));
+        }
+        let bytes = self.vocabulary.bytes(id).unwrap_or_default().to_vec();
+        let more = !self.automaton.is_end(then);
+        self.accept(&bytes, &[id], more)?;
+        Ok(then)
+    }
+
+    /// Parses the answer and fills the values of texts and numbers in.
+    fn finish(mut self) -> Result<JsonAnswer> {
+        self.close_field();
+        let text =
+            String::from_utf8(self.text).map_err(|_| ModelError::Prompt("the answer is not UTF-8".into()))?;
+        let value: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|e| ModelError::Prompt(format!("the answer {text:?} is not JSON: {e}")))?;
+        for field in &mut self.fields {
+            if let Some(found) = value.pointer(&field.pointer) {
+                field.value = found.clone();
+            }
+        }
+        Ok(JsonAnswer {
+            value,
+            text,
+            token_ids: self.ids,
+            fields: self.fields,
+        })
+    }
+}
+
+fn tree(candidates: &[Candidate]) -> Vec<Node> {
+    let mut tree = vec![Node::default()];
+    for (i, candidate) in candidates.iter().enumerate() {
+        let mut at = 0;
+        for &id in &candidate.ids {
+            let fresh = tree.len();
+            let next = *tree[at].children.entry(id).or_insert(fresh);
+            if next == fresh {
+                tree.push(Node::default());
+            }
+            at = next;
+        }
+        tree[at].candidate = Some(i);
+    }
+    tree
+}
+
+fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let top = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if top == f64::NEG_INFINITY {
+        top
+    } else {
+        top + values.map(|v| (v - top).exp()).sum::<f64>().ln()
+    }
+}
+
+/// Log probability, node, tokens to it; ordered by probability.
+struct Ranked(f64, usize, Vec<u32>);
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0).then_with(|| other.1.cmp(&self.1))
+    }
+}
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Ranked {}

@@ -1,0 +1,333 @@
+//! The decoder: grouped-query attention with three-axis rotary positions over a preallocated cache.
+
+use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::Probe;
+use super::config::{Config, TextConfig};
+use super::grid::Positions;
+use super::layout::TEXT;
+use super::rope::{Rotation, TextRope};
+use super::vision::GatedMlp;
+use crate::mutation::{self, Mutation};
+use crate::nn::{AttentionMask, Linear, RmsNorm, attention, linear, rms_norm};
+
+/// Keys and values of a batch, allocated once for the whole request; steps write into it and read slices of it.
+#[derive(Debug)]
+pub struct KvCache {
+    /// Keys and values (B, Hkv, capacity, d) of each layer.
+    layers: Vec<(Tensor, Tensor)>,
+    len: usize,
+    capacity: usize,
+    /// Left padding of each row: tokens at the start that nobody attends to.
+    pads: Vec<usize>,
+}
+
+impl KvCache {
+    /// Room for `capacity` tokens; `pads` has one entry a row.
+    pub fn new(
+        cfg: &TextConfig,
+        pads: Vec<usize>,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let shape = (
+            pads.len(),
+            cfg.num_key_value_heads,
+            capacity.max(1),
+            cfg.head_dim(),
+        );
+        let layer = |_| {
+            Ok((
+                Tensor::zeros(shape, dtype, device)?,
+                Tensor::zeros(shape, dtype, device)?,
+            ))
+        };
+        Ok(Self {
+            layers: (0..cfg.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            len: 0,
+            capacity: capacity.max(1),
+            pads,
+        })
+    }
+
+    /// A copy of one row without its padding, with room for `room` more tokens.
+    pub fn row(&self, row: usize, room: usize) -> Result<Self> {
+        let pad = self.pads[row];
+        let len = self.len - pad;
+        let copy = |t: &Tensor| -> Result<Tensor> {
+            let (_, h, _, d) = t.dims4()?;
+            let own = Tensor::zeros((1, h, len + room, d), t.dtype(), t.device())?;
+            own.slice_set(&t.narrow(0, row, 1)?.narrow(2, pad, len)?.contiguous()?, 2, 0)?;
+            Ok(own)
+        };
+        Ok(Self {
+            layers: self
+                .layers
+                .iter()
+                .map(|(k, v)| Ok((copy(k)?, copy(v)?)))
+                .collect::<Result<_>>()?,
+            len,
+            capacity: len + room,
+            pads: vec![0],
+        })
+    }
+
+    /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
+    fn reserve(&mut self, n: usize) -> Result<()> {
+        let needed = self.len + n;
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        let capacity = needed.max(2 * self.capacity);
+        for tensor in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
+            let (b, h, _, d) = tensor.dims4()?;
+            let wider = Tensor::zeros((b, h, capacity, d), tensor.dtype(), tensor.device())?;
+            if self.len > 0 {
+                wider.slice_set(&tensor.narrow(2, 0, self.len)?.contiguous()?, 2, 0)?;
+            }
+            *tensor = wider;
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets what came after the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
+    fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let n = k.dim(2)?;
+        let (keys, values) = &self.layers[layer];
+        keys.slice_set(&k.contiguous()?, 2, self.len)?;
+        values.slice_set(&v.contiguous()?, 2, self.len)?;
+        Ok((
+            keys.narrow(2, 0, self.len + n)?,
+            values.narrow(2, 0, self.len + n)?,
+        ))
+    }
+}
+
+#[derive(Debug)]
+struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl Attention {
+    fn new(cfg: &TextConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (c, d) = (cfg.hidden_size, cfg.head_dim());
+        let (heads, kv_heads) = (cfg.num_attention_heads, cfg.num_key_value_heads);
+        Ok(Self {
+            q: linear(c, heads * d, true, vb.pp("q_proj"))?,
+            k: linear(c, kv_heads * d, true, vb.pp("k_proj"))?,
+            v: linear(c, kv_heads * d, true, vb.pp("v_proj"))?,
+            o: linear(heads * d, c, false, vb.pp("o_proj"))?,
+            heads,
+            kv_heads,
+            head_dim: d,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
+        let (b, n, _) = x.dims3()?;
+        let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
+        let q = rotation.apply(&split(self.q.forward(x)?, self.heads)?)?;
+        let k = rotation.apply(&split(self.k.forward(x)?, self.kv_heads)?)?;
+        let v = split(self.v.forward(x)?, self.kv_heads)?;
+        let (k, v) = cache.append(layer, &k, &v)?;
+        let scale = 1. / (self.head_dim as f32).sqrt();
+        let out = if cache.pads.iter().all(|&pad| pad == 0) {
+            causal(&q, &k, &v, scale, cache.len)?
+        } else {
+            let rows = cache.pads.iter().enumerate().map(|(row, &pad)| {
+                let of = |t: &Tensor| t.narrow(0, row, 1);
+                causal_padded(&of(&q)?, &of(&k)?, &of(&v)?, scale, cache.len, pad)
+            });
+            Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?
+        };
+        self.o
+            .forward(&out.transpose(1, 2)?.reshape((b, n, self.heads * self.head_dim))?)
+    }
+}
+
+/// Queries that follow `offset` cached keys.
+fn causal(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, offset: usize) -> Result<Tensor> {
+    let mask = if q.dim(2)? == 1 {
+        AttentionMask::None
+    } else {
+        AttentionMask::Causal { offset }
+    };
+    attention(q, k, v, scale, &mask)
+}
+
+/// The same for one row whose first `pad` tokens are padding; the padding's own output is zero.
+fn causal_padded(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f32,
+    offset: usize,
+    pad: usize,
+) -> Result<Tensor> {
+    let (_, heads, n, d) = q.dims4()?;
+    let skip = pad.saturating_sub(offset).min(n);
+    let blank = Tensor::zeros((1, heads, skip, d), q.dtype(), q.device())?;
+    if skip == n {
+        return Ok(blank);
+    }
+    let keys = k.dim(2)? - pad;
+    let (k, v) = (k.narrow(2, pad, keys)?, v.narrow(2, pad, keys)?);
+    let out = causal(
+        &q.narrow(2, skip, n - skip)?,
+        &k,
+        &v,
+        scale,
+        (offset + skip) - pad,
+    )?;
+    if skip == 0 {
+        Ok(out)
+    } else {
+        Tensor::cat(&[&blank, &out], 2)
+    }
+}
+
+#[derive(Debug)]
+struct Layer {
+    input_norm: RmsNorm,
+    attn: Attention,
+    post_norm: RmsNorm,
+    mlp: GatedMlp,
+}
+
+impl Layer {
+    fn new(cfg: &TextConfig, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let c = cfg.hidden_size;
+        Ok(Self {
+            input_norm: rms_norm(c, eps, vb.pp("input_layernorm"))?,
+            attn: Attention::new(cfg, vb.pp("self_attn"))?,
+            post_norm: rms_norm(c, eps, vb.pp("post_attention_layernorm"))?,
+            mlp: GatedMlp::new(c, cfg.intermediate_size, false, vb.pp("mlp"))?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
+        let x = (x + self
+            .attn
+            .forward(&self.input_norm.forward(x)?, rotation, cache, layer)?)?;
+        &x + self.mlp.forward(&self.post_norm.forward(&x)?)?
+    }
+}
+
+#[derive(Debug)]
+pub struct Decoder {
+    /// (V, C)
+    embedding: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    head: Linear,
+    rope: TextRope,
+    cfg: TextConfig,
+}
+
+impl Decoder {
+    /// `vb` is the root of the checkpoint: the head stands beside the decoder.
+    pub fn new(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let cfg = &config.text;
+        let text = vb.pp(TEXT);
+        let eps = if mutation::is(Mutation::QwenEps) {
+            1e-2
+        } else {
+            cfg.rms_norm_eps
+        };
+        let shape = (cfg.vocab_size, cfg.hidden_size);
+        let embedding = text.get(shape, "embed_tokens.weight")?;
+        let head = if config.tie_word_embeddings {
+            embedding.clone()
+        } else {
+            vb.get(shape, "lm_head.weight")?
+        };
+        let layers = text.pp("layers");
+        Ok(Self {
+            embedding,
+            layers: (0..cfg.num_hidden_layers)
+                .map(|i| Layer::new(cfg, eps, layers.pp(i)))
+                .collect::<Result<_>>()?,
+            norm: rms_norm(cfg.hidden_size, eps, text.pp("norm"))?,
+            head: Linear::new(head, None),
+            rope: TextRope::new(cfg.head_dim(), cfg.rope_theta, &cfg.mrope_section),
+            cfg: cfg.clone(),
+        })
+    }
+
+    pub fn config(&self) -> &TextConfig {
+        &self.cfg
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.embedding.dtype()
+    }
+
+    pub fn device(&self) -> &Device {
+        self.embedding.device()
+    }
+
+    /// Rows of the embedding: (n) ids to (n, C).
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        self.embedding.index_select(&Tensor::new(ids, self.device())?, 0)
+    }
+
+    /// `x` (B, N, C) behind what the cache holds, to final hidden states (B, N, C). Grows the cache by N.
+    pub fn forward(&self, x: &Tensor, positions: &[Positions], cache: &mut KvCache) -> Result<Tensor> {
+        self.forward_probed(x, positions, cache, &mut |_, _| ())
+    }
+
+    /// [`forward`](Self::forward) that shows `text_cos`, `text_sin` and `layer_{i}`.
+    pub fn forward_probed(
+        &self,
+        x: &Tensor,
+        positions: &[Positions],
+        cache: &mut KvCache,
+        probe: Probe<'_>,
+    ) -> Result<Tensor> {
+        let (b, n, _) = x.dims3()?;
+        if positions.len() != b || cache.pads.len() != b || positions.iter().any(|p| p.len() != n) {
+            candle_core::bail!("{b} x {n} tokens against {} rows of positions", positions.len())
+        }
+        cache.reserve(n)?;
+        let rotation = self.rope.rotation(positions, x.device())?;
+        probe("text_cos", &rotation.cos);
+        probe("text_sin", &rotation.sin);
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rotation, cache, i)?;
+            probe(&format!("layer_{i}"), &x);
+        }
+        cache.len += n;
+        self.norm.forward(&x)
+    }
+
+    /// Scores over the vocabulary in f32: (..., C) to (..., V). Slice to the tokens of interest first.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.head.forward(hidden)?.to_dtype(DType::F32)
+    }
+}
