@@ -246,12 +246,20 @@ async fn an_absent_database_costs_a_warning_not_the_service() {
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
-#[test]
-fn a_bad_url_is_refused_without_repeating_it() {
-    let config = PostgresConfig {
-        url: "mysql://user:SECRET@host/db".to_owned().into(),
+#[tokio::test]
+async fn a_bad_url_is_refused_without_repeating_it() {
+    let at = |url: &str| PostgresConfig {
+        url: url.to_owned().into(),
         timeout: Duration::from_secs(1),
     };
-    let e = PostgresFoods::new(&config).unwrap_err();
-    assert!(!format!("{e:?} {e} {config:?}").contains("SECRET"));
+    for url in [
+        "mysql://user:SECRET@host/db",
+        "SECRET",
+        "postgres://user:SECRET@host:99999999/db",
+    ] {
+        let e = PostgresFoods::new(&at(url)).unwrap_err();
+        assert!(!format!("{e:?} {e} {:?}", at(url)).contains("SECRET"), "{e:?}");
+    }
+    let outside = std::thread::spawn(move || PostgresFoods::new(&at("postgres://u@h/d")).map(drop));
+    assert!(outside.join().unwrap().is_err());
 }

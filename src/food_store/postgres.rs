@@ -81,14 +81,20 @@ impl From<Row> for FoodRow {
 }
 
 impl PostgresFoods {
-    /// Opens nothing yet: connections are made on first use.
+    /// Opens nothing yet: connections are made on first use. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If the URL is not one of PostgreSQL; the error does not repeat it.
+    /// If the URL is not one of PostgreSQL (the error does not repeat it), or outside of a runtime.
     pub fn new(config: &PostgresConfig) -> Result<Self, SourceError> {
-        let options: PgConnectOptions = config.url.expose_secret().parse().map_err(|_| {
-            sqlx::Error::Configuration("the food database's URL is not postgres://...".into())
-        })?;
+        let refused = |why: &str| SourceError::Database(sqlx::Error::Configuration(why.into()));
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(refused("the food database needs a tokio runtime"));
+        }
+        // The driver itself takes any scheme.
+        let options = Some(config.url.expose_secret())
+            .filter(|u| u.starts_with("postgres://") || u.starts_with("postgresql://"))
+            .and_then(|u| u.parse::<PgConnectOptions>().ok())
+            .ok_or_else(|| refused("the food database's URL is not postgres://user@host/database"))?;
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(config.timeout)
