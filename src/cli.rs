@@ -9,6 +9,8 @@ mod eval;
 mod foods;
 mod models;
 mod photo;
+mod engine;
+mod serve;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ enum Command {
     Eval(Box<eval::Args>),
     /// Look into the food table.
     Foods(foods::Args),
+    /// Serve the job API, direct calls and the web page over HTTP.
+    Serve(Box<serve::Args>),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -48,6 +52,7 @@ impl Command {
             Self::Models(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Foods(args) => args.run(),
+            Self::Serve(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

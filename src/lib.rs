@@ -4,10 +4,12 @@
 //! same [`contract::ScanRequest`] and gets the same [`contract::ScanResult`].
 
 pub mod cli;
+pub mod config;
 pub mod contract;
 pub mod eval;
 pub mod food_store;
 pub mod geometry;
+pub mod http;
 pub mod identify;
 pub mod intake;
 pub mod jobs;

@@ -1,0 +1,78 @@
+//! `dragunov serve`
+
+use tokio::net::TcpListener;
+
+use super::engine::{EngineArgs, stop_signal, tokio_runtime};
+use crate::config::{LogArgs, ServeArgs, ServeConfig};
+use crate::contract::{ErrorCode, ScanError};
+use crate::http::{App, serve};
+use crate::jobs::{Clock, Store};
+use crate::runtime::{Executor, WorkerIdentity};
+use crate::telemetry;
+
+/// Serve the job API, direct calls and the web page over HTTP.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        let config = self.serve.check()?;
+        let _log = telemetry::logs::init(&self.log.log, self.log.format())
+            .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--log: {e}")))?;
+        let metrics = telemetry::metrics::install()
+            .map_err(|e| ScanError::new(ErrorCode::Internal, "metrics cannot be installed").source(e))?;
+        let executor = self.engine.executor()?;
+        tokio_runtime()?.block_on(run(config, executor, metrics))
+    }
+}
+
+async fn run(
+    config: ServeConfig,
+    executor: Executor,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> Result<(), ScanError> {
+    let worker_id = format!("local-{}", std::process::id());
+    let clock = Clock::default();
+    let (store, due) = Store::open(
+        config.state_dir.as_deref(),
+        config.limits,
+        clock.clone(),
+        &*worker_id,
+    )
+    .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--state-dir: {e}")).source(e))?;
+    let listener = TcpListener::bind(config.address).await.map_err(|e| {
+        ScanError::new(
+            ErrorCode::ConfigInvalid,
+            format!("cannot listen on {}: {e}", config.address),
+        )
+        .next_step("choose another --port, or 0 for a free one")
+        .source(e)
+    })?;
+    let address = listener.local_addr().unwrap_or(config.address);
+    // The one line scripts read: with --port 0 it is the only way to learn the port.
+    println!("listening on http://{address}");
+    tracing::info!(%address, keys = config.app.api_keys.len(), durable = store.is_durable(), "listening");
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+        loop {
+            tick.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    let app = App::new(
+        config.app,
+        executor,
+        store,
+        WorkerIdentity::new(worker_id),
+        Some(metrics),
+    );
+    serve(listener, app, due, clock, config.serve, stop_signal()).await
+}

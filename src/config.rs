@@ -1,0 +1,320 @@
+//! What the service was asked to do: flags and environment, read once by clap, checked once here.
+//!
+//! A section is a group of flags. `check()` of a section names the flag that is wrong; nothing is read from the
+//! environment later.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::contract::{ErrorCode, ScanError};
+use crate::http::{AppOptions, ServeOptions};
+use crate::jobs::Limits;
+use crate::jobs::webhook::WebhookOptions;
+use crate::runtime::DeviceOptions;
+use crate::telemetry::logs::LogFormat;
+
+fn wrong(flag: &str, why: impl std::fmt::Display) -> ScanError {
+    ScanError::new(ErrorCode::ConfigInvalid, format!("{flag}: {why}"))
+}
+
+/// The log.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// Level, or a list such as `info,dragunov=debug`.
+    #[arg(long, env = "DRAGUNOV_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// Text for people, JSON for collectors; JSON if stderr is not a terminal.
+    #[arg(long, env = "DRAGUNOV_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+impl LogArgs {
+    pub fn format(&self) -> LogFormat {
+        use std::io::IsTerminal;
+        self.log_format.unwrap_or(if std::io::stderr().is_terminal() {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        })
+    }
+}
+
+/// The queue in front of the device.
+#[derive(Debug, Clone, clap::Args)]
+pub struct QueueArgs {
+    /// Direct calls and fetched jobs that may wait for the device; the next caller is told 429. A short queue refuses
+    /// early, a long one makes everybody wait.
+    #[arg(long, env = "DRAGUNOV_QUEUE", default_value_t = 64, value_name = "JOBS")]
+    pub queue: usize,
+    /// Photos fetched at a time; each may hold tens of megabytes.
+    #[arg(long, env = "DRAGUNOV_FETCHES", default_value_t = 4, value_name = "N")]
+    pub fetches: usize,
+    /// Be ready as soon as the models are loaded, without a first run: the first user waits instead.
+    #[arg(long, env = "DRAGUNOV_NO_WARM_UP")]
+    pub no_warm_up: bool,
+}
+
+impl QueueArgs {
+    pub fn device(&self) -> DeviceOptions {
+        DeviceOptions {
+            queue: self.queue,
+            warm_up: !self.no_warm_up,
+        }
+    }
+}
+
+/// `dragunov serve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// Address to listen on. One that others can reach needs --api-key-file or DRAGUNOV_API_KEY.
+    #[arg(long, env = "DRAGUNOV_HOST", default_value = "127.0.0.1", value_name = "IP")]
+    pub host: IpAddr,
+    /// Port; 0 picks a free one and prints it.
+    #[arg(long, env = "DRAGUNOV_PORT", default_value_t = 8000)]
+    pub port: u16,
+    /// Keys that callers must send, separated by commas. Flags show in process lists: prefer the environment.
+    #[arg(long, env = "DRAGUNOV_API_KEY", hide_env_values = true, value_name = "KEYS")]
+    pub api_key: Option<SecretString>,
+    /// File with one key a line.
+    #[arg(long, env = "DRAGUNOV_API_KEY_FILE", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Listen for others without any key.
+    #[arg(long, env = "DRAGUNOV_ALLOW_NO_KEY")]
+    pub allow_no_key: bool,
+    /// Keep accepted jobs and their results here, through crashes. Without it they live in memory.
+    #[arg(long, env = "DRAGUNOV_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Jobs of the job API that may wait; the next one is told 429.
+    #[arg(long, env = "DRAGUNOV_MAX_JOBS", default_value_t = 1000, value_name = "JOBS")]
+    pub max_jobs: usize,
+    /// Memory for inputs and results of jobs, MiB.
+    #[arg(
+        long,
+        env = "DRAGUNOV_JOB_MEMORY_MIB",
+        default_value_t = 1024,
+        value_name = "MIB"
+    )]
+    pub job_memory_mib: usize,
+    /// How long a finished `/run` job can be asked for.
+    #[arg(long, env = "DRAGUNOV_RETENTION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub retention: Duration,
+    /// The most time a direct call may take, waiting included.
+    #[arg(long, env = "DRAGUNOV_REQUEST_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub request_timeout: Duration,
+    /// From "not ready" to closing the listener: longer than your load balancer's health interval.
+    #[arg(long, env = "DRAGUNOV_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+    /// For what is under way when the listener closes.
+    #[arg(long, env = "DRAGUNOV_DRAIN_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+    /// Pages of this origin may call from a browser; may be given several times.
+    #[arg(
+        long,
+        env = "DRAGUNOV_CORS_ORIGIN",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub cors_origin: Vec<String>,
+    /// Signs webhooks (`webhook-signature`).
+    #[arg(
+        long,
+        env = "DRAGUNOV_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub webhook_secret: Option<SecretString>,
+    /// Seconds between tries of a webhook.
+    #[arg(long, env = "DRAGUNOV_WEBHOOK_PAUSE", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub webhook_pause: Duration,
+    /// Webhooks may go to private addresses and plain http. On by itself when listening on loopback.
+    #[arg(long, env = "DRAGUNOV_PRIVATE_WEBHOOKS")]
+    pub private_webhooks: bool,
+}
+
+/// The checked form of [`ServeArgs`].
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    pub address: SocketAddr,
+    pub state_dir: Option<PathBuf>,
+    pub app: AppOptions,
+    pub limits: Limits,
+    pub serve: ServeOptions,
+}
+
+impl ServeArgs {
+    /// # Errors
+    /// `config_invalid`, naming the flag.
+    pub fn check(&self) -> Result<ServeConfig, ScanError> {
+        let api_keys = self.keys()?;
+        let local = self.host.is_loopback();
+        if api_keys.is_empty() && !local && !self.allow_no_key {
+            return Err(wrong(
+                "--host",
+                format!("{} can be reached by others, and there is no key", self.host),
+            )
+            .next_step("set DRAGUNOV_API_KEY or --api-key-file, or say --allow-no-key"));
+        }
+        if self.max_jobs == 0 {
+            return Err(wrong("--max-jobs", "must be at least 1"));
+        }
+        let cors_origins = self
+            .cors_origin
+            .iter()
+            .map(|text| origin(text))
+            .collect::<Result<_, _>>()?;
+        Ok(ServeConfig {
+            address: SocketAddr::new(self.host, self.port),
+            state_dir: self.state_dir.clone(),
+            app: AppOptions {
+                api_keys,
+                direct_time: self.request_timeout,
+                cors_origins,
+                private_webhooks: self.private_webhooks || local,
+                ..AppOptions::default()
+            },
+            limits: Limits {
+                queued: self.max_jobs,
+                bytes: self.job_memory_mib << 20,
+                retention: self.retention,
+                ..Limits::default()
+            },
+            serve: ServeOptions {
+                drain_delay: self.drain_delay,
+                drain_timeout: self.drain_timeout,
+                webhooks: WebhookOptions {
+                    secret: self.webhook_secret.clone(),
+                    pause: self.webhook_pause,
+                    ..WebhookOptions::default()
+                },
+                ..ServeOptions::default()
+            },
+        })
+    }
+
+    fn keys(&self) -> Result<Vec<SecretString>, ScanError> {
+        let mut keys: Vec<SecretString> = Vec::new();
+        if let Some(given) = &self.api_key {
+            keys.extend(split_keys(given.expose_secret(), ','));
+        }
+        if let Some(path) = &self.api_key_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| wrong("--api-key-file", format!("cannot read {}", path.display())).source(e))?;
+            let before = keys.len();
+            keys.extend(split_keys(&text, '\n'));
+            if keys.len() == before {
+                return Err(wrong(
+                    "--api-key-file",
+                    format!("{} holds no key", path.display()),
+                ));
+            }
+        }
+        if let Some(short) = keys.iter().find(|k| k.expose_secret().len() < 16)
+            && !self.host.is_loopback()
+        {
+            let n = short.expose_secret().len();
+            return Err(wrong(
+                "--api-key",
+                format!("a key of {n} characters can be guessed; use 16 or more"),
+            ));
+        }
+        Ok(keys)
+    }
+}
+
+impl ServeConfig {
+    /// What is in force, secrets as `***`.
+    pub fn shown(&self) -> Value {
+        json!({
+            "address": self.address.to_string(),
+            "api_keys": vec!["***"; self.app.api_keys.len()],
+            "state_dir": self.state_dir,
+            "max_jobs": self.limits.queued,
+            "job_memory_mib": self.limits.bytes >> 20,
+            "retention_s": self.limits.retention.as_secs(),
+            "request_timeout_s": self.app.direct_time.as_secs(),
+            "drain_delay_s": self.serve.drain_delay.as_secs_f64(),
+            "drain_timeout_s": self.serve.drain_timeout.as_secs_f64(),
+            "cors_origins": self.app.cors_origins.iter().filter_map(|o| o.to_str().ok()).collect::<Vec<_>>(),
+            "webhook_secret": self.serve.webhooks.secret.as_ref().map(|_| "***"),
+            "private_webhooks": self.app.private_webhooks,
+        })
+    }
+}
+
+fn split_keys(text: &str, by: char) -> impl Iterator<Item = SecretString> {
+    text.split(by)
+        .map(str::trim)
+        .filter(|key| !key.is_empty())
+        .map(SecretString::from)
+}
+
+fn origin(text: &str) -> Result<HeaderValue, ScanError> {
+    let flag = "--cors-origin";
+    let url =
+        url::Url::parse(text).map_err(|e| wrong(flag, format!("{text:?} is not an origin")).source(e))?;
+    let plain = url.origin().ascii_serialization();
+    if plain != text.trim_end_matches('/') {
+        return Err(wrong(
+            flag,
+            format!("{text:?} is not an origin; did you mean {plain}?"),
+        ));
+    }
+    HeaderValue::from_str(&plain).map_err(|e| wrong(flag, text).source(e))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<ServeConfig, ScanError> {
+        Line::parse_from(["x"].iter().chain(flags)).serve.check()
+    }
+
+    #[test]
+    fn others_need_a_key() {
+        assert!(check(&[]).is_ok());
+        let error = check(&["--host", "0.0.0.0"]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ConfigInvalid);
+        assert!(check(&["--host", "0.0.0.0", "--allow-no-key"]).is_ok());
+        assert!(check(&["--host", "0.0.0.0", "--api-key", "short"]).is_err());
+        let keyed = check(&["--host", "::", "--api-key", "0123456789abcdef,fedcba9876543210"]).unwrap();
+        assert_eq!(keyed.app.api_keys.len(), 2);
+        assert!(!keyed.app.private_webhooks, "only by itself on loopback");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = check(&[
+            "--api-key",
+            "canary-key-canary",
+            "--webhook-secret",
+            "canary-hook",
+        ])
+        .unwrap();
+        let all = format!("{config:?}{}", config.shown());
+        assert!(!all.contains("canary"), "{all}");
+    }
+
+    #[test]
+    fn an_origin_is_no_page() {
+        assert!(check(&["--cors-origin", "https://app.example"]).is_ok());
+        let error = check(&["--cors-origin", "https://app.example/page"]).unwrap_err();
+        assert!(
+            error.message.contains("did you mean https://app.example?"),
+            "{error}"
+        );
+    }
+}

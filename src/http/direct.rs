@@ -1,0 +1,219 @@
+//! Calls that hold the line: `/v1/scan` and one model alone. A full queue is 429 at once; a caller who hangs up
+//! cancels the work.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream, StreamExt};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::edge::RequestId;
+use super::problem::Problem;
+use super::{SharedApp, body, multipart};
+use crate::contract::{ErrorCode, ScanError};
+use crate::runtime::context::Limit;
+use crate::runtime::{Admission, Event, JobContext, JobInput, ModelTask};
+
+type Answer = Result<Response, Problem>;
+
+/// Scan one photo. JSON, `multipart/form-data` or an image as the body; with `Accept: text/event-stream` the stages
+/// are told as they begin, then the result.
+#[utoipa::path(post, path = "/v1/scan", tag = "direct", request_body = crate::contract::ScanRequest,
+    responses((status = 200, body = crate::contract::ScanResult),
+              (status = "4XX", description = "application/problem+json", body = super::openapi::ProblemDoc),
+              (status = 429, description = "the queue is full; see Retry-After")))]
+pub async fn scan(
+    State(app): State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    app.check_accepting()?;
+    let input = match content_kind(&headers) {
+        Kind::Multipart => multipart::scan(&app, &headers, body).await?,
+        Kind::Image => {
+            let bytes = read(&app, &headers, body).await?;
+            multipart::scan_of_image(bytes.to_vec(), &headers)?
+        }
+        Kind::Json => app
+            .executor
+            .parse(body::json(&read(&app, &headers, body).await?)?)?,
+    };
+    if accepts_events(&headers) {
+        return Ok(with_events(app, id.0.0, input).into_response());
+    }
+    answer(&app, id.0.0, input).await
+}
+
+/// Masks of one photo. `params`: `box`, `point`, or neither for everything.
+#[utoipa::path(post, path = "/v1/segment", tag = "direct", request_body = super::openapi::ModelCall,
+    responses((status = 200, description = "masks")))]
+pub async fn segment(
+    app: State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    one_model(app.0, id.0.0, headers, body, ModelTask::Segment).await
+}
+
+/// Relative disparity of one photo.
+#[utoipa::path(post, path = "/v1/depth", tag = "direct", request_body = super::openapi::ModelCall,
+    responses((status = 200, description = "depth")))]
+pub async fn depth(
+    app: State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    one_model(app.0, id.0.0, headers, body, ModelTask::Depth).await
+}
+
+/// Ask the language model of one photo.
+#[utoipa::path(post, path = "/v1/identify", tag = "direct", request_body = super::openapi::ModelCall,
+    responses((status = 200, description = "text or items")))]
+pub async fn identify(
+    app: State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    one_model(app.0, id.0.0, headers, body, ModelTask::Identify).await
+}
+
+async fn one_model(app: SharedApp, id: String, headers: HeaderMap, body: Body, task: ModelTask) -> Answer {
+    app.check_accepting()?;
+    let Value::Object(fields) = body::json(&read(&app, &headers, body).await?)? else {
+        return Err(Problem::new(
+            ErrorCode::BadRequest,
+            "the body must be a JSON object",
+        ));
+    };
+    answer(&app, id, JobInput::model(task, fields)?).await
+}
+
+async fn read(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {
+    body::read(headers, body, app.options.direct_body, app.options.body_time).await
+}
+
+async fn answer(app: &SharedApp, id: String, input: JobInput) -> Answer {
+    let begun = Instant::now();
+    let ctx = JobContext::of(id)
+        .limit(Limit::At(begun + app.options.direct_time))
+        .build();
+    let value = app
+        .executor
+        .run(input, ctx, Admission::Refuse)
+        .await
+        .map_err(|e| refused(app, e))?;
+    let timing = server_timing(&value, begun);
+    let mut response = Json(value).into_response();
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        response.headers_mut().insert("server-timing", timing);
+    }
+    Ok(response)
+}
+
+fn refused(app: &SharedApp, error: ScanError) -> Problem {
+    let full = error.code == ErrorCode::QueueFull;
+    let problem = Problem::from(error);
+    if full {
+        problem.retry_after(app.executor.device().retry_after().as_secs())
+    } else {
+        problem
+    }
+}
+
+/// `stage` events, then one `result` or `problem`. Hanging up drops the stream, and with it the work.
+fn with_events(
+    app: SharedApp,
+    id: String,
+    input: JobInput,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let (tell, told) = mpsc::unbounded_channel::<Event>();
+    let ctx = JobContext::of(id.clone())
+        .limit(Limit::At(Instant::now() + app.options.direct_time))
+        .on_event(move |event| drop(tell.send(event)))
+        .build();
+    let work = async move {
+        match app.executor.run(input, ctx, Admission::Refuse).await {
+            Ok(value) => named("result", &value),
+            Err(error) => named("problem", &refused(&app, error).body(&id)),
+        }
+    };
+    let stages = UnboundedReceiverStream::new(told).map(|event| named("stage", &event.to_json()));
+    // The channel closes when the work drops its context, so the stages end; the result is put after them.
+    let both = stream::select(stages.map(Part::Stage), stream::once(work).map(Part::End));
+    let ordered = both.scan(false, |ended, part| {
+        let out = match part {
+            Part::Stage(_) if *ended => None,
+            Part::Stage(event) => Some(Ok(event)),
+            Part::End(event) => {
+                *ended = true;
+                Some(Ok(event))
+            }
+        };
+        std::future::ready(out)
+    });
+    Sse::new(ordered).keep_alive(KeepAlive::default())
+}
+
+enum Part {
+    Stage(sse::Event),
+    End(sse::Event),
+}
+
+fn named(name: &str, data: &impl serde::Serialize) -> sse::Event {
+    sse::Event::default()
+        .event(name)
+        .json_data(data)
+        .unwrap_or_else(|_| sse::Event::default().event("problem").data("{}"))
+}
+
+/// The result's own stage times and the total.
+fn server_timing(value: &Value, begun: Instant) -> String {
+    let mut parts: Vec<String> = value["timings_ms"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "total")
+        .filter_map(|(name, ms)| Some(format!("{name};dur={:.1}", ms.as_f64()?)))
+        .collect();
+    parts.push(format!("total;dur={:.1}", begun.elapsed().as_secs_f64() * 1e3));
+    parts.join(", ")
+}
+
+enum Kind {
+    Json,
+    Multipart,
+    Image,
+}
+
+fn content_kind(headers: &HeaderMap) -> Kind {
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    if text.starts_with("multipart/form-data") {
+        Kind::Multipart
+    } else if text.starts_with("image/") || text.starts_with("application/octet-stream") {
+        Kind::Image
+    } else {
+        Kind::Json
+    }
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.contains("text/event-stream"))
+}

@@ -1,0 +1,220 @@
+//! The job API in the shape of RunPod's cloud, so that its clients work unchanged.
+//!
+//! Success is always exactly 200. `error` of a job is always text.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::SharedApp;
+use super::body;
+use super::problem::Problem;
+use crate::contract::ErrorCode;
+use crate::jobs::{Policy, StoreError, Submission};
+use crate::runtime::EngineState;
+
+type Answer = Result<Json<Value>, Problem>;
+/// By name, because the id is the first or the second part of the path by prefix.
+type PathParts = Path<HashMap<String, String>>;
+
+#[derive(Deserialize)]
+struct JobBody {
+    input: Option<Box<RawValue>>,
+    webhook: Option<Value>,
+    policy: Option<Policy>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Wait {
+    /// Milliseconds.
+    wait: Option<u64>,
+}
+
+impl Wait {
+    const DEFAULT_MS: u64 = 90_000;
+
+    fn within(&self, most_ms: u64) -> Duration {
+        Duration::from_millis(self.wait.unwrap_or(Self::DEFAULT_MS).clamp(1_000, most_ms))
+    }
+}
+
+/// Queue a job and answer at once.
+#[utoipa::path(post, path = "/run", tag = "jobs", request_body = super::openapi::JobRequest,
+    responses((status = 200, description = "accepted", body = super::openapi::JobView),
+              (status = 429, description = "the queue is full; see Retry-After")))]
+pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -> Answer {
+    let bytes = body::read(&headers, body, app.options.run_body, app.options.body_time).await?;
+    submit(&app, &bytes, false).await.map(Json)
+}
+
+/// Queue a job and wait for it, up to `wait` milliseconds; then answer with its state.
+#[utoipa::path(post, path = "/runsync", tag = "jobs", request_body = super::openapi::JobRequest,
+    params(("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 300000; 90000 if left out")),
+    responses((status = 200, description = "ended, or still under way", body = super::openapi::JobView),
+              (status = 429, description = "the queue is full; see Retry-After")))]
+pub async fn runsync(
+    State(app): State<SharedApp>,
+    Query(wait): Query<Wait>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
+    let accepted = submit(&app, &bytes, true).await?;
+    let id = accepted["id"].as_str().unwrap_or_default().to_owned();
+    Ok(Json(
+        wait_for(&app, &id, wait.within(300_000))
+            .await
+            .unwrap_or(accepted),
+    ))
+}
+
+/// How a job stands; `output` is the latest progress while it runs.
+#[utoipa::path(get, path = "/status/{id}", tag = "jobs", params(("id" = String, Path,)),
+    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
+pub async fn status(State(app): State<SharedApp>, path: PathParts) -> Answer {
+    let id = job_id(&path);
+    app.store.view(id).map(Json).ok_or_else(|| not_found(id))
+}
+
+/// As `/status`, held until the job has ended or `wait` is over.
+#[utoipa::path(get, path = "/status-sync/{id}", tag = "jobs", params(("id" = String, Path,),
+    ("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 90000")),
+    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
+pub async fn status_sync(State(app): State<SharedApp>, path: PathParts, Query(wait): Query<Wait>) -> Answer {
+    let id = job_id(&path);
+    wait_for(&app, id, wait.within(90_000))
+        .await
+        .map(Json)
+        .ok_or_else(|| not_found(id))
+}
+
+/// What a job said since the last call: stages as they begin, chunks of streaming jobs.
+#[utoipa::path(get, path = "/stream/{id}", tag = "jobs", params(("id" = String, Path,)),
+    responses((status = 200, description = "new elements only", body = super::openapi::JobStream),
+              (status = 404, description = "unknown or expired")))]
+pub async fn stream(State(app): State<SharedApp>, path: PathParts) -> Answer {
+    let id = job_id(&path);
+    app.store.stream(id).map(Json).ok_or_else(|| not_found(id))
+}
+
+/// Stop a job; one that has ended stays as it is.
+#[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path,)),
+    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
+pub async fn cancel(State(app): State<SharedApp>, path: PathParts) -> Answer {
+    let id = job_id(&path);
+    let status = app.store.cancel(id).await.map_err(|e| refused(&app, id, e))?;
+    Ok(Json(json!({"id": id, "status": status})))
+}
+
+/// Run a FAILED or TIMED_OUT job again under the same id.
+#[utoipa::path(post, path = "/retry/{id}", tag = "jobs", params(("id" = String, Path,)),
+    responses((status = 200, body = super::openapi::JobView), (status = 400, description = "not FAILED or TIMED_OUT")))]
+pub async fn retry(State(app): State<SharedApp>, path: PathParts) -> Answer {
+    app.check_accepting()?;
+    let id = job_id(&path);
+    let view = app.store.retry(id).await.map_err(|e| refused(&app, id, e))?;
+    Ok(Json(json!({"id": id, "status": view["status"]})))
+}
+
+/// Cancel every job that waits.
+#[utoipa::path(post, path = "/purge-queue", tag = "jobs", responses((status = 200, description = "how many")))]
+pub async fn purge_queue(State(app): State<SharedApp>) -> Json<Value> {
+    Json(json!({"removed": app.store.purge().await, "status": "completed"}))
+}
+
+/// Counts of jobs and the state of the worker.
+#[utoipa::path(get, path = "/health", tag = "jobs", responses((status = 200, description = "counts")))]
+pub async fn health(State(app): State<SharedApp>) -> Json<Value> {
+    let mut health = app.store.health();
+    let running = u8::from(health["jobs"]["inProgress"].as_u64() > Some(0));
+    let state = app.executor.device().state();
+    let is = |yes: bool| u8::from(yes);
+    let ready = matches!(state, EngineState::Ready(_));
+    health["workers"] = json!({
+        "idle": is(ready && running == 0),
+        "running": running,
+        "ready": is(ready),
+        "initializing": is(matches!(state, EngineState::Loading | EngineState::WarmingUp)),
+        "throttled": 0,
+        "unhealthy": is(matches!(state, EngineState::Failed(_) | EngineState::Stopped)),
+    });
+    Json(health)
+}
+
+async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Problem> {
+    app.check_accepting()?;
+    let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
+    let body: JobBody =
+        serde_json::from_slice(bytes).map_err(|e| bad(format!("the body cannot be read: {e}")))?;
+    let input = body.input.ok_or_else(|| bad("input is required".into()))?;
+    let webhook = match body.webhook {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(check_webhook(text, app.options.private_webhooks).map_err(bad)?),
+        Some(_) => return Err(bad("webhook must be a URL".into())),
+    };
+    let policy = body.policy.unwrap_or_default();
+    policy.check().map_err(bad)?;
+    let submission = Submission {
+        input: Arc::from(input),
+        webhook,
+        policy,
+        sync,
+    };
+    app.store
+        .submit(submission)
+        .await
+        .map_err(|e| refused(app, "", e))
+}
+
+fn check_webhook(text: String, private: bool) -> Result<String, String> {
+    let url = url::Url::parse(&text).map_err(|e| format!("webhook is not a URL: {e}"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if private => {}
+        "http" => return Err("webhook must be https".into()),
+        other => return Err(format!("webhook cannot be {other}")),
+    }
+    if url.host().is_none() {
+        return Err("webhook has no host".into());
+    }
+    if !private && !matches!(url.host(), Some(url::Host::Domain(_))) {
+        return Err("webhook must name a host, not an IP address".into());
+    }
+    Ok(text)
+}
+
+async fn wait_for(app: &SharedApp, id: &str, limit: Duration) -> Option<Value> {
+    tokio::select! {
+        view = app.store.wait(id, limit) => view,
+        () = app.closing.cancelled() => app.store.view(id),
+    }
+}
+
+fn job_id(path: &PathParts) -> &str {
+    path.get("id").map_or("", String::as_str)
+}
+
+fn not_found(id: &str) -> Problem {
+    Problem::new(ErrorCode::NotFound, format!("job not found: {id}"))
+}
+
+fn refused(app: &SharedApp, id: &str, error: StoreError) -> Problem {
+    match error {
+        StoreError::NotFound => not_found(id),
+        StoreError::NotRetryable(_) => Problem::new(ErrorCode::BadRequest, error.to_string()),
+        StoreError::Full { .. } => Problem {
+            next_step: Some("try again after the time in Retry-After".into()),
+            ..Problem::new(ErrorCode::QueueFull, error.to_string())
+        }
+        .retry_after(app.executor.device().retry_after().as_secs()),
+        StoreError::Disk(_) => Problem::new(ErrorCode::Storage, error.to_string()),
+    }
+}

@@ -1,0 +1,80 @@
+//! What orchestrators and dashboards ask.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::SharedApp;
+use super::problem::Problem;
+use crate::contract::ErrorCode;
+use crate::runtime::EngineState;
+
+/// The process answers.
+#[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "alive")))]
+pub async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Loaded, warmed up and not draining.
+#[utoipa::path(get, path = "/readyz", tag = "probes",
+    responses((status = 200, description = "send work"), (status = 503, description = "do not")))]
+pub async fn readyz(State(app): State<SharedApp>) -> Response {
+    match not_ready(&app) {
+        None => "ok\n".into_response(),
+        Some(why) => Problem::new(ErrorCode::Draining, why).into_response(),
+    }
+}
+
+/// 200 ready, 204 still loading, 503 never or no more: RunPod's load balancer and SageMaker ask this.
+#[utoipa::path(get, path = "/ping", tag = "probes",
+    responses((status = 200, description = "ready"), (status = 204, description = "loading")))]
+pub async fn ping(State(app): State<SharedApp>) -> StatusCode {
+    match app.executor.device().state() {
+        _ if app.is_draining() => StatusCode::SERVICE_UNAVAILABLE,
+        EngineState::Ready(_) => StatusCode::OK,
+        EngineState::Loading | EngineState::WarmingUp => StatusCode::NO_CONTENT,
+        EngineState::Failed(_) | EngineState::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// What runs here.
+#[utoipa::path(get, path = "/info", tag = "probes", responses((status = 200, description = "models, device, limits")))]
+pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
+    let device = app.executor.device();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "engine": device.info().as_deref(),
+        "durable_jobs": app.store.is_durable(),
+        "limits": {
+            "queue": device.queue_limit(),
+            "run_body_bytes": app.options.run_body,
+            "runsync_body_bytes": app.options.runsync_body,
+            "direct_body_bytes": app.options.direct_body,
+            "direct_time_s": app.options.direct_time.as_secs(),
+        },
+    }))
+}
+
+/// Prometheus text.
+#[utoipa::path(get, path = "/metrics", tag = "probes", responses((status = 200, description = "Prometheus text")))]
+pub async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
+    let handle = app
+        .metrics
+        .as_ref()
+        .ok_or_else(|| Problem::new(ErrorCode::NotFound, "metrics are off"))?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, handle.render()).into_response())
+}
+
+fn not_ready(app: &SharedApp) -> Option<&'static str> {
+    match app.executor.device().state() {
+        _ if app.is_draining() => Some("this instance is shutting down"),
+        EngineState::Ready(_) => None,
+        EngineState::Loading => Some("the models are being loaded"),
+        EngineState::WarmingUp => Some("the models are being warmed up"),
+        EngineState::Failed(_) => Some("the engine did not start"),
+        EngineState::Stopped => Some("the engine has stopped"),
+    }
+}
