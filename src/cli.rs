@@ -5,12 +5,13 @@
 
 mod completions;
 mod depth;
+mod engine;
 mod eval;
 mod foods;
 mod models;
 mod photo;
-mod engine;
 mod serve;
+mod worker;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Foods(foods::Args),
     /// Serve the job API, direct calls and the web page over HTTP.
     Serve(Box<serve::Args>),
+    /// Work for a RunPod serverless endpoint.
+    Worker(Box<worker::Args>),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -53,6 +56,7 @@ impl Command {
             Self::Eval(args) => args.run(),
             Self::Foods(args) => args.run(),
             Self::Serve(args) => args.run(),
+            Self::Worker(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

@@ -19,5 +19,6 @@ pub mod perceive;
 pub mod runtime;
 pub mod telemetry;
 pub mod weights_pull;
+pub mod worker;
 
 pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};

@@ -62,9 +62,12 @@ impl EngineArgs {
     /// Starts the device's thread and puts an executor in front of it.
     ///
     /// # Errors
-    /// As [`Self::factory`].
+    /// If the system gives no thread.
     pub(super) fn executor(&self) -> Result<Executor, ScanError> {
-        let device = Device::start(self.factory()?, self.queue.device())
+        // A set that cannot be opened is a failure of loading, told where such failures are told.
+        let args = self.clone();
+        let factory: EngineFactory = Arc::new(move || (args.factory()?)());
+        let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
         let intake: Arc<dyn Intake> = Arc::new(InlineIntake);
         Ok(Executor::new(device, intake, self.queue.fetches).takes_scripts(self.engine == EngineKind::Stub))

@@ -78,7 +78,7 @@ pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool
             depth: "none".into(),
             identify: "none".into(),
         },
-        timings_ms: BTreeMap::new(),
+        timings_ms: BTreeMap::from([("total".into(), 0.0)]),
         warnings: vec![Warning {
             code: "stub_engine".into(),
             message: "made up by the test engine: nothing on this photo was measured".into(),
