@@ -12,6 +12,7 @@ mod models;
 mod photo;
 mod serve;
 mod worker;
+mod segment;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Work for a RunPod serverless endpoint.
     Worker(Box<worker::Args>),
+    Segment(segment::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -57,6 +59,7 @@ impl Command {
             Self::Foods(args) => args.run(),
             Self::Serve(args) => args.run(),
             Self::Worker(args) => args.run(),
+            Self::Segment(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

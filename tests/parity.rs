@@ -9,3 +9,13 @@ mod depth;
 mod qwen;
 #[path = "parity/resample.rs"]
 mod resample;
+#[path = "parity/sam.rs"]
+mod sam;
+#[path = "parity/sam_amg.rs"]
+mod sam_amg;
+#[path = "parity/sam_cli.rs"]
+mod sam_cli;
+#[path = "parity/sam_layouts.rs"]
+mod sam_layouts;
+#[path = "parity/sam_refusals.rs"]
+mod sam_refusals;

@@ -56,13 +56,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Weights alone will do: files in the original layout of SAM are published without a config.
+    ///
     /// # Errors
-    /// [`ModelError::Io`] if the folder has no readable `config.json`.
+    /// [`ModelError::Io`] if the folder has neither a readable `config.json` nor weights.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let this = Self {
             place: Place::Dir(dir.as_ref().to_owned()),
         };
-        this.read("config.json")?;
+        if !this.has("model.safetensors") {
+            this.read("config.json")?;
+        }
         Ok(this)
     }
 

@@ -15,6 +15,7 @@ pub mod mutation;
 pub mod nn;
 pub mod qwen_vl;
 pub mod resample;
+pub mod sam;
 pub mod space;
 pub mod weights;
 

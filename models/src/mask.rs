@@ -1,5 +1,7 @@
 //! Image-sized boolean masks, kept run-length encoded.
 
+mod coco;
+
 use crate::{ImagePx, Rect};
 
 /// Boolean mask over an image, as COCO run lengths: column-major, the first run counts zeros.
@@ -220,7 +222,7 @@ mod tests {
             false, true, true, false, false, true, false, false, true, true, false, false,
         ];
         let m = Mask::from_bits(4, 3, &bits);
-        assert_eq!(m.counts(), [2, 4, 1, 1, 4]);
+        assert_eq!(m.counts(), [2, 5, 5]);
         assert_eq!(m.to_bits(), bits);
         assert_eq!(m.area(), 5);
         assert_eq!(m.bbox(), Some(Rect::new(0.0, 0.0, 3.0, 3.0)));

@@ -1,0 +1,170 @@
+//! The mask decoder: a two-way transformer between prompt tokens and image cells, then upscaling and the heads.
+//!
+//! Everything that does not depend on the prompt is computed once for an image ([`ImageSide`]), and the upscaled
+//! features keep the order of cells until the last product, so that only finished logits are moved.
+
+use candle_core::{Module, Result as Candle, Tensor};
+use candle_nn::VarBuilder;
+
+use super::config::MaskDecoderConfig;
+use super::stage::{Watch, at, nth};
+use super::two_way::{ImageSide, TwoWay};
+use crate::Result;
+use crate::nn::{self, LayerNorm, Linear};
+
+#[derive(Debug, Clone)]
+pub(super) struct MaskDecoder {
+    /// (1, 1 + masks, C): the quality token and the mask tokens.
+    output_tokens: Tensor,
+    transformer: TwoWay,
+    upscale1: Linear,
+    upscale_norm: LayerNorm,
+    upscale2: Linear,
+    hyper: Vec<Head>,
+    quality: Head,
+    masks: usize,
+    grid: usize,
+}
+
+/// Logits (P, M, 4 grid, 4 grid) and predicted IoU (P, M).
+pub(super) struct Decoded {
+    pub(super) logits: Tensor,
+    pub(super) iou: Tensor,
+}
+
+impl MaskDecoder {
+    /// `positions` is the encoding of the image's cells, (1, N, C).
+    pub(super) fn load(
+        config: &MaskDecoderConfig,
+        grid: usize,
+        positions: &Tensor,
+        vb: &VarBuilder<'_>,
+    ) -> Candle<Self> {
+        // fixed in the original code and in `transformers`; the config's epsilon is for the two-way blocks only
+        const UPSCALE_EPS: f64 = 1e-6;
+        let width = config.hidden_size;
+        let masks = config.num_multimask_outputs + 1;
+        let tokens = [
+            vb.get((1, width), "iou_token.weight")?,
+            vb.get((masks, width), "mask_tokens.weight")?,
+        ];
+        let hyper = vb.pp("output_hypernetworks_mlps");
+        Ok(Self {
+            output_tokens: Tensor::cat(&tokens, 0)?.reshape((1, 1 + masks, width))?,
+            transformer: TwoWay::load(config, positions, &vb.pp("transformer"))?,
+            upscale1: double(width, width / 4, &vb.pp("upscale_conv1"))?,
+            upscale_norm: nn::layer_norm(width / 4, UPSCALE_EPS, vb.pp("upscale_layer_norm"))?,
+            upscale2: double(width / 4, width / 8, &vb.pp("upscale_conv2"))?,
+            hyper: (0..masks)
+                .map(|i| Head::load(width, width, width / 8, 3, &hyper.pp(i)))
+                .collect::<Candle<_>>()?,
+            quality: Head::load(
+                width,
+                config.iou_head_hidden_dim,
+                masks,
+                config.iou_head_depth,
+                &vb.pp("iou_prediction_head"),
+            )?,
+            masks,
+            grid,
+        })
+    }
+
+    /// The part of the first block that only depends on the image (and on its dense map, (1, N, C) or per prompt).
+    pub(super) fn image_side(&self, cells: &Tensor) -> Candle<ImageSide> {
+        self.transformer.image_side(cells)
+    }
+
+    /// `sparse` (P, T, C); `image` made from cells of batch 1 or P.
+    ///
+    /// With `multimask` the outputs of mask tokens 1.., without it that of token 0 alone.
+    pub(super) fn forward(
+        &self,
+        image: &ImageSide,
+        sparse: &Tensor,
+        multimask: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Decoded> {
+        let (prompts, _, width) = sparse.dims3()?;
+        let outputs = self
+            .output_tokens
+            .broadcast_as((prompts, 1 + self.masks, width))?;
+        let tokens = match sparse.dim(1)? {
+            0 => outputs.contiguous()?,
+            _ => Tensor::cat(&[&outputs, sparse], 1)?,
+        };
+        let (queries, keys) = self.transformer.forward(image, &tokens, watch)?;
+        let wanted = if multimask { 1..self.masks } else { 0..1 };
+        let hyper = wanted
+            .clone()
+            .map(|i| self.hyper[i].forward(&queries.narrow(1, 1 + i, 1)?.squeeze(1)?))
+            .collect::<Candle<Vec<_>>>()?;
+        let hyper = Tensor::stack(&hyper, 1)?;
+        let iou = self.quality.forward(&queries.narrow(1, 0, 1)?.squeeze(1)?)?;
+        let logits = (0..prompts)
+            .map(|p| self.masks(&keys.narrow(0, p, 1)?, &hyper.narrow(0, p, 1)?, watch))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Decoded {
+            logits: Tensor::cat(&logits, 0)?,
+            iou: iou.narrow(1, wanted.start, wanted.len())?,
+        })
+    }
+
+    /// `keys` (1, N, C) and `hyper` (1, M, C / 8) to (1, M, 4 grid, 4 grid).
+    ///
+    /// One prompt at a time: the upscaled features are 16 N rows, which then stay in the cache.
+    fn masks(&self, keys: &Tensor, hyper: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
+        let (p, n, c) = keys.dims3()?;
+        let (g, m) = (self.grid, hyper.dim(1)?);
+        let x = self.upscale1.forward(keys)?.reshape((p, n * 4, c / 4))?;
+        let x = nn::gelu_erf(&self.upscale_norm.forward(&x)?)?;
+        let x = self.upscale2.forward(&x)?.reshape((p, n * 16, c / 8))?;
+        let x = nn::gelu_erf(&x)?;
+        watch(at("decoder.upscaled"), &x)?;
+        let logits = x.matmul(&hyper.transpose(1, 2)?.contiguous()?)?;
+        // (row, column, half row, half column, quarter row, quarter column) to rows and columns
+        let logits = logits
+            .reshape(vec![p, g, g, 2, 2, 2, 2, m])?
+            .permute(vec![0, 7, 1, 3, 5, 2, 4, 6])?
+            .reshape((p, m, 4 * g, 4 * g))?;
+        Ok(logits)
+    }
+}
+
+/// A transposed 2 x 2 convolution of stride 2: each input row gives four output rows, (row, column) of the square.
+fn double(from: usize, to: usize, vb: &VarBuilder<'_>) -> Candle<Linear> {
+    let weight = vb.get((from, to, 2, 2), "weight")?;
+    let weight = weight.permute((2, 3, 1, 0))?.reshape((4 * to, from))?;
+    let bias = vb.get(to, "bias")?;
+    let bias = bias.reshape((1, to))?.broadcast_as((4, to))?.reshape(4 * to)?;
+    Ok(Linear::new(weight, Some(bias)))
+}
+
+/// An MLP with ReLU between its layers.
+#[derive(Debug, Clone)]
+struct Head(Vec<Linear>);
+
+impl Head {
+    fn load(from: usize, hidden: usize, to: usize, depth: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+        let mut layers = vec![nn::linear(from, hidden, true, vb.pp("proj_in"))?];
+        for i in 0..depth - 2 {
+            layers.push(nn::linear(hidden, hidden, true, vb.pp("layers").pp(i))?);
+        }
+        layers.push(nn::linear(hidden, to, true, vb.pp("proj_out"))?);
+        Ok(Self(layers))
+    }
+
+    fn forward(&self, x: &Tensor) -> Candle<Tensor> {
+        let mut x = self.0[0].forward(x)?;
+        for layer in &self.0[1..] {
+            x = layer.forward(&x.relu()?)?;
+        }
+        Ok(x)
+    }
+}
+
+/// Stage names of the transformer's layers.
+pub(super) fn watch_layer(watch: &mut Watch<'_>, i: usize, queries: &Tensor, keys: &Tensor) -> Result<()> {
+    watch(nth("decoder.queries", i), queries)?;
+    watch(nth("decoder.keys", i), keys)
+}

@@ -1,0 +1,229 @@
+//! From an embedding and prompts to masks.
+
+use std::collections::BTreeMap;
+
+use candle_core::DType;
+use rayon::prelude::*;
+
+use super::amg::{self, AmgConfig, AutoMask, PointMask, PointPrompted};
+use super::composite::Composite;
+use super::preprocess::Fit;
+use super::prompt::{MaskLogits, Prompt};
+use super::stage::{Watch, at, unwatched};
+use super::{Embedding, Sam};
+use crate::{ImagePx, Mask, Point, Result, RgbImage};
+
+/// Cells times width of the image side that one decoder call may hold for all its prompts: 64 prompts at the
+/// published sizes.
+const CELLS_PER_CALL: usize = 64 * 64 * 64 * 256;
+
+/// One mask for a prompt.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Predicted by the model; not bounded to 0..1.
+    pub iou: f32,
+    /// Usable as [`Prompt::mask`].
+    pub logits: MaskLogits,
+    /// At the photo's size.
+    pub mask: Mask,
+}
+
+/// The masks of one prompt.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    pub candidates: Vec<Candidate>,
+}
+
+impl Prediction {
+    /// The one of highest predicted IoU.
+    pub fn best(&self) -> Option<&Candidate> {
+        self.candidates.iter().max_by(|a, b| a.iou.total_cmp(&b.iou))
+    }
+}
+
+/// Logits of one decoder call, not yet at the photo's size.
+struct LowRes {
+    iou: f32,
+    logits: MaskLogits,
+}
+
+impl Sam {
+    /// Masks for each prompt, in order. With `multimask` each prompt gets the alternatives of an ambiguous prompt
+    /// (three in published models), without it one mask.
+    ///
+    /// Prompts may differ in kind and length: those that become equally many tokens run together, so that each gets
+    /// the answer that it would get alone.
+    ///
+    /// # Errors
+    /// [`ModelError::Prompt`] for a prompt outside the photo.
+    pub fn predict(
+        &self,
+        embedding: &Embedding,
+        prompts: &[Prompt],
+        multimask: bool,
+    ) -> Result<Vec<Prediction>> {
+        self.predict_watched(embedding, prompts, multimask, &mut unwatched())
+    }
+
+    /// [`Sam::predict`] with a look at every stage.
+    ///
+    /// # Errors
+    /// As [`Sam::predict`], and what `watch` returns.
+    pub fn predict_watched(
+        &self,
+        embedding: &Embedding,
+        prompts: &[Prompt],
+        multimask: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Prediction>> {
+        let composite = self.composite_of(embedding.fit);
+        let low = self.low_res(embedding, prompts, multimask, watch)?;
+        Ok(low
+            .into_par_iter()
+            .map(|outputs| {
+                let finish = |low: LowRes| Candidate {
+                    iou: low.iou,
+                    mask: composite.mask(&low.logits),
+                    logits: low.logits,
+                };
+                Prediction {
+                    candidates: outputs.into_iter().map(finish).collect(),
+                }
+            })
+            .collect())
+    }
+
+    /// Finds masks without prompts; see [`AmgConfig`].
+    ///
+    /// # Errors
+    /// As [`Sam::embed`], and [`ModelError::Prompt`] for settings without a meaning.
+    pub fn generate(&self, image: &RgbImage, config: &AmgConfig) -> Result<Vec<AutoMask>> {
+        self.generate_watched(image, config, &mut unwatched())
+    }
+
+    /// [`Sam::generate`] with a look at every stage of every pass.
+    ///
+    /// # Errors
+    /// As [`Sam::generate`], and what `watch` returns.
+    pub fn generate_watched(
+        &self,
+        image: &RgbImage,
+        config: &AmgConfig,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<AutoMask>> {
+        amg::generate(&mut Prompter { sam: self, watch }, image, config)
+    }
+
+    /// How this model's logits lie over the photo of `embedding`.
+    pub fn composite(&self, embedding: &Embedding) -> Composite {
+        self.composite_of(embedding.fit)
+    }
+
+    fn composite_of(&self, fit: Fit) -> Composite {
+        Composite::new(self.config.mask_side(), self.preprocess.side(), fit)
+    }
+
+    fn low_res(
+        &self,
+        embedding: &Embedding,
+        prompts: &[Prompt],
+        multimask: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Vec<LowRes>>> {
+        for prompt in prompts {
+            self.prompts.check(prompt, embedding.fit)?;
+        }
+        let mut alike: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
+        for (i, prompt) in prompts.iter().enumerate() {
+            let kind = (prompt.tokens(), prompt.mask.is_some());
+            alike.entry(kind).or_default().push(i);
+        }
+        let per_call = (CELLS_PER_CALL / embedding.cells.elem_count()).clamp(1, 256);
+        let mut out: Vec<Vec<LowRes>> = prompts.iter().map(|_| Vec::new()).collect();
+        for ((tokens, masked), members) in alike {
+            for part in members.chunks(per_call) {
+                let group: Vec<&Prompt> = part.iter().map(|&i| &prompts[i]).collect();
+                let answers = self.decode(embedding, &group, tokens, masked, multimask, watch)?;
+                for (&i, answer) in part.iter().zip(answers) {
+                    out[i] = answer;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Prompts of equally many tokens, all with a mask or all without.
+    fn decode(
+        &self,
+        embedding: &Embedding,
+        prompts: &[&Prompt],
+        tokens: usize,
+        masked: bool,
+        multimask: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Vec<LowRes>>> {
+        let sparse = self.prompts.sparse(prompts, tokens, embedding.fit)?;
+        watch(at("prompt.sparse"), &sparse)?;
+        let with_masks;
+        let image = if masked {
+            let masks: Vec<&MaskLogits> = prompts.iter().filter_map(|p| p.mask.as_ref()).collect();
+            let dense = self.prompts.dense(&masks)?;
+            watch(at("prompt.dense"), &dense)?;
+            with_masks = self.decoder.image_side(&dense.broadcast_add(&embedding.cells)?)?;
+            &with_masks
+        } else {
+            &embedding.unmasked
+        };
+        let decoded = self.decoder.forward(image, &sparse, multimask, watch)?;
+        let iou = decoded.iou.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let side = self.config.mask_side();
+        let logits = decoded
+            .logits
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        let mut logits = logits.chunks_exact(side * side);
+        iou.into_iter()
+            .map(|row| {
+                row.into_iter()
+                    .zip(&mut logits)
+                    .map(|(iou, values)| {
+                        let logits = MaskLogits::new(side, values.to_vec())?;
+                        Ok(LowRes { iou, logits })
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+/// The model as the automatic generator drives it.
+struct Prompter<'a, 'w> {
+    sam: &'a Sam,
+    watch: &'a mut Watch<'w>,
+}
+
+impl PointPrompted for Prompter<'_, '_> {
+    type Embedding = Embedding;
+
+    fn embed(&mut self, image: &RgbImage) -> Result<Embedding> {
+        self.sam.embed_watched(image, self.watch)
+    }
+
+    fn composite(&self, embedding: &Embedding) -> Composite {
+        self.sam.composite_of(embedding.fit)
+    }
+
+    fn masks(&mut self, embedding: &Embedding, points: &[Point<ImagePx>]) -> Result<Vec<Vec<PointMask>>> {
+        let prompts: Vec<Prompt> = points.iter().map(|p| Prompt::point(p.x, p.y)).collect();
+        let low = self.sam.low_res(embedding, &prompts, true, self.watch)?;
+        let finish = |low: LowRes| PointMask {
+            logits: low.logits,
+            iou: low.iou,
+        };
+        Ok(low
+            .into_iter()
+            .map(|outputs| outputs.into_iter().map(finish).collect())
+            .collect())
+    }
+}
