@@ -7,6 +7,7 @@ use candle_core::{Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::MaskDecoderConfig;
+use super::neck::product;
 use super::stage::{Watch, at, nth};
 use super::two_way::{ImageSide, TwoWay};
 use crate::Result;
@@ -121,7 +122,7 @@ impl MaskDecoder {
         let x = self.upscale2.forward(&x)?.reshape((p, n * 16, c / 8))?;
         let x = nn::gelu_erf(&x)?;
         watch(at("decoder.upscaled"), &x)?;
-        let logits = x.matmul(&hyper.transpose(1, 2)?.contiguous()?)?;
+        let logits = product(&x, &hyper.transpose(1, 2)?.contiguous()?)?;
         // (row, column, half row, half column, quarter row, quarter column) to rows and columns
         let logits = logits
             .reshape(vec![p, g, g, 2, 2, 2, 2, m])?

@@ -1,6 +1,6 @@
 //! The end of both encoders: 1 x 1 convolution, norm, 3 x 3 convolution, norm, down to the decoder's width.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::nn::{self, Conv2d, Conv2dConfig, LayerNorm, Linear};
@@ -51,4 +51,13 @@ pub(super) fn to_map(x: &Tensor, grid: usize) -> Result<Tensor> {
 pub(super) fn to_tokens(x: &Tensor) -> Result<Tensor> {
     let (b, c, h, w) = x.dims4()?;
     x.permute((0, 2, 3, 1))?.reshape((b, h * w, c))
+}
+
+/// `a b`, batch by batch. candle has no bf16 product on the CPU: there it runs in f32.
+pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dtype() != DType::BF16 || !a.device().is_cpu() {
+        return a.matmul(b);
+    }
+    let wide = |t: &Tensor| t.to_dtype(DType::F32);
+    wide(a)?.matmul(&wide(b)?)?.to_dtype(DType::BF16)
 }

@@ -5,7 +5,7 @@ use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{Activation, VitConfig};
-use super::neck::Neck;
+use super::neck::{Neck, product};
 use super::stage::{Watch, at, nth};
 use super::window::{Windows, with_zero_row};
 use crate::Result;
@@ -194,8 +194,7 @@ impl RelativePositions {
         let (b, h, n, d) = q.dims4()?;
         let (s, t) = (self.side, b * h);
         let by_row = q.reshape((t, s, s, d))?.transpose(0, 1)?.reshape((s, t * s, d))?;
-        by_row
-            .matmul(&self.table)?
+        product(&by_row, &self.table)?
             .reshape((s, t, s, s))?
             .transpose(0, 1)?
             .reshape((b, h, n, s))
@@ -206,8 +205,7 @@ impl RelativePositions {
         let (b, h, n, d) = q.dims4()?;
         let (s, t) = (self.side, b * h);
         let by_column = q.reshape((t * s, s, d))?.transpose(0, 1)?.contiguous()?;
-        by_column
-            .matmul(&self.table)?
+        product(&by_column, &self.table)?
             .transpose(0, 1)?
             .reshape((t * s * s, s))?
             .reshape((b, h, n, s))
