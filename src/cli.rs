@@ -10,9 +10,9 @@ mod eval;
 mod foods;
 mod models;
 mod photo;
+mod segment;
 mod serve;
 mod worker;
-mod segment;
 
 use std::error::Error;
 use std::process::ExitCode;
