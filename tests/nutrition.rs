@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use dragunov::Estimated;
+use dragunov::geometry::ShapeClass;
 use dragunov::nutrition::{
     Basis, EnergyNote, Food, FoodTable, Form, ItemInput, MatchKind, NutritionError, SHAPES, TableError,
     VlmGrams, Volume, nourish,
@@ -55,6 +56,7 @@ fn builtin_rows_obey_physics_and_atwater() {
             food.name
         );
         assert!(SHAPES.contains(&food.shape.as_str()));
+        assert_ne!(food.shape_class(), ShapeClass::Unknown, "{}", food.name);
         assert!(
             food.density_source.len() > 5 && food.nutrient_source.len() > 5,
             "{}",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Estimated;
+use crate::geometry::ShapeClass;
 
 /// Stable name of a row, `a-z0-9_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,12 +147,18 @@ pub const SHAPES: &[&str] = &[
     "slab",
     "pile",
     "cluster",
-    "drumstick",
+    "tapered",
+    "rounded_slab",
     "liquid",
     "unknown",
 ];
 
 impl Food {
+    /// The solid that the geometry should assume.
+    pub fn shape_class(&self) -> ShapeClass {
+        named(&self.shape).unwrap_or_default()
+    }
+
     /// What this food's shape class measures: a heap's outline, or the pieces themselves.
     pub fn usual_form(&self) -> Form {
         match self.shape.as_str() {
