@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the work failed (a broken photo, a model that cannot run), 2 wrong usage or set-up.
 #![allow(clippy::print_stdout)]
 
+mod ask;
 mod completions;
 mod depth;
 mod engine;
@@ -36,6 +37,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Ask(ask::Args),
     Depth(depth::Args),
     Models(models::Args),
     Eval(Box<eval::Args>),
@@ -53,6 +55,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
+            Self::Ask(args) => args.run(),
             Self::Depth(args) => args.run(),
             Self::Models(args) => args.run(),
             Self::Eval(args) => args.run(),
