@@ -8,7 +8,7 @@ use super::outline::outline;
 use super::random::{median, quantile};
 use super::scene::DishKind;
 use super::surface::{Alignment, Surface};
-use super::table::ShiftPrior;
+use super::table::SlopePrior;
 
 /// What is read of a dish once, before any camera is assumed.
 #[derive(Debug, Clone)]
@@ -239,9 +239,9 @@ impl DishSamples {
         (circle, height)
     }
 
-    /// What the usual height of a rim, as a share of its width, says of the shift of relative disparity: `b` relative
-    /// to the table's disparity and its sd. `level` is a point of the table, `(d, q)`.
-    pub(crate) fn shift_by_rim(&self, view: &View, level: [f64; 2], noise: f64) -> Option<ShiftPrior> {
+    /// What the usual height of a rim, as a share of its width, says of the slope of relative disparity. `level` is a
+    /// point of the table, `(d, q)`; `noise` the table's relative residual.
+    pub(crate) fn slope_by_rim(&self, view: &View, level: [f64; 2], noise: f64) -> Option<SlopePrior> {
         let (share, sigma): (f64, f64) = match self.kind {
             DishKind::Plate => (0.074, 0.3),
             DishKind::Bowl => (0.38, 0.2),
@@ -274,15 +274,14 @@ impl DishSamples {
             median(&mut slopes)
         };
         let sigma = sigma.hypot(noise / height);
-        let shift = |a: f64| (level[0] - a * level[1]) / level[0];
         let (middle, low, high) = (
             slope(height)?,
             slope(height * (1.0 - sigma.min(0.6)))?,
             slope(height * (1.0 + sigma))?,
         );
-        let sd = 0.5 * (shift(low) - shift(high)).abs();
-        (sd.is_finite() && sd > 1e-3).then_some(ShiftPrior {
-            mean: shift(middle),
+        let sd = 0.5 * (low - high).abs();
+        (sd.is_finite() && sd > 1e-3 * middle).then_some(SlopePrior {
+            slope: middle,
             sigma: sd,
         })
     }

@@ -14,7 +14,7 @@ use super::scale::{ScaleCandidate, ScaleFusion, ScaleSource, fuse};
 use super::scene::{CameraFit, Depth, DishKind, Measured, RefKind, Scene};
 use super::shape::{ShapeClass, corrected};
 use super::surface::{Samples, Surface};
-use super::table::{self, SHIFT_PRIOR, ShiftPrior, TableFit, TableSamples};
+use super::table::{self, SHIFT_PRIOR, SlopePrior, TableFit, TableSamples};
 use super::tilt::{self, Ring};
 use super::uncertainty;
 use crate::contract::result::{PlaneFit, Warning};
@@ -29,7 +29,7 @@ pub(crate) struct Prepared<'a, 's> {
     pub(crate) metric: bool,
     table: TableSamples,
     keep: Vec<bool>,
-    shifts: Vec<ShiftPrior>,
+    slopes: Vec<SlopePrior>,
     dishes: Vec<DishSamples>,
     references: Vec<Option<RefSamples>>,
     items: Vec<Samples>,
@@ -150,7 +150,8 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
             inlier_fraction: solution.fit.inliers,
             residual_rel: solution.fit.residual_rel,
             correlation: (solution.fit.q_spread > 0.01).then_some(solution.fit.correlation),
-            nadir_degenerate: !prepared.metric && solution.fit.shift_sigma > 0.5 * SHIFT_PRIOR,
+            nadir_degenerate: !prepared.metric
+                && solution.fit.slope_sigma > 0.5 * SHIFT_PRIOR * solution.fit.alignment.a,
         },
         scale: solution.scale.info(),
         warnings,
@@ -230,10 +231,7 @@ impl<'a, 's> Prepared<'a, 's> {
             metric: matches!(scene.depth, Depth::Metric { .. }),
             table,
             keep,
-            shifts: vec![ShiftPrior {
-                mean: 0.0,
-                sigma: SHIFT_PRIOR,
-            }],
+            slopes: Vec::new(),
             dishes: scene
                 .dishes
                 .iter()
@@ -305,13 +303,13 @@ impl<'a, 's> Prepared<'a, 's> {
             let fit = if self.metric {
                 fit
             } else {
-                self.shifts.truncate(1);
-                let by_rim: Vec<ShiftPrior> = self
+                self.slopes.clear();
+                let by_rim: Vec<SlopePrior> = self
                     .dishes
                     .iter()
-                    .filter_map(|d| d.shift_by_rim(&view, fit.level, fit.residual_rel))
+                    .filter_map(|d| d.slope_by_rim(&view, fit.level, fit.residual_rel))
                     .collect();
-                self.shifts.extend(by_rim);
+                self.slopes.extend(by_rim);
                 self.fit(&view)?
             };
             let mut rings: Vec<Ring> = self
@@ -383,7 +381,7 @@ impl<'a, 's> Prepared<'a, 's> {
     }
 
     fn fit(&self, view: &View) -> Result<TableFit, GeometryError> {
-        table::fit(&self.table, &self.keep, view, self.metric, &self.shifts).ok_or(
+        table::fit(&self.table, &self.keep, view, self.metric, &self.slopes).ok_or(
             GeometryError::TableNotVisible {
                 samples: self.keep.iter().filter(|k| **k).count(),
                 needed: limits::TABLE_SAMPLES,
@@ -401,11 +399,10 @@ impl<'a, 's> Prepared<'a, 's> {
         let mut fit = self.fit(&view)?;
         if !self.metric {
             // At fixed table disparity a larger shift is a smaller slope.
-            let [d, q] = fit.level;
-            let move_b = state.shift * fit.shift_sigma * d.abs();
-            fit.alignment.b += move_b;
-            fit.alignment.a -= move_b / q;
-            fit.alignment.a = fit.alignment.a.max(0.02 * d.abs() / q);
+            let [_, q] = fit.level;
+            let slope = fit.alignment.a;
+            fit.alignment.a = (slope - state.shift * fit.slope_sigma).max(0.1 * slope);
+            fit.alignment.b += (slope - fit.alignment.a) * q;
         }
         let dishes: Vec<DishModel> = self
             .dishes

@@ -15,7 +15,7 @@ pub(crate) struct TableSamples {
 
 /// Neighbouring values of a network's depth go wrong together: so many are worth independent ones.
 const INDEPENDENT: f64 = 20.0;
-/// Prior sd of the shift, in units of the table's disparity.
+/// Prior sd of the shift, in units of the table's disparity without it.
 pub(crate) const SHIFT_PRIOR: f64 = 0.2;
 /// Least relative sd of a disparity (quantisation of a float raster).
 const NOISE_FLOOR: f64 = 1e-5;
@@ -49,7 +49,11 @@ impl TableSamples {
             x1 = x1.max(bbox.x1);
             y1 = y1.max(bbox.y1);
         }
-        let (mx, my) = (0.5 * (x1 - x0), 0.5 * (y1 - y0));
+        // One width of what stands there, and never less than a quarter of the photo.
+        let (mx, my) = (
+            (0.5 * (x1 - x0)).max(0.25 * width as f64),
+            (0.5 * (y1 - y0)).max(0.25 * height as f64),
+        );
         let mut points = Vec::with_capacity(nx * ny);
         for i in 0..nx {
             for j in 0..ny {
@@ -79,8 +83,8 @@ impl TableSamples {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TableFit {
     pub(crate) alignment: Alignment,
-    /// Standard deviation of the shift `b` at fixed table disparity, relative to the table's disparity.
-    pub(crate) shift_sigma: f64,
+    /// Standard deviation of the slope `a` at fixed table disparity; what is unknown of it is unknown of the shift.
+    pub(crate) slope_sigma: f64,
     pub(crate) residual_rel: f64,
     pub(crate) inliers: f64,
     /// Correlation of `d` with `q`; 0 where `q` does not vary.
@@ -91,10 +95,10 @@ pub(crate) struct TableFit {
     pub(crate) level: [f64; 2],
 }
 
-/// An independent opinion of the shift: `b` relative to the table's disparity, and its sd.
+/// An independent opinion of the slope `a`, in the raster's units.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ShiftPrior {
-    pub(crate) mean: f64,
+pub(crate) struct SlopePrior {
+    pub(crate) slope: f64,
     pub(crate) sigma: f64,
 }
 
@@ -149,13 +153,15 @@ pub(crate) fn inliers(samples: &TableSamples, view: &View, metric: bool, seed: u
         .collect()
 }
 
-/// Equation (10) by iteratively reweighted least squares (Tukey) over the inliers. With `metric` the shift is zero.
+/// Equation (10) by iteratively reweighted least squares (Tukey) over the inliers. With `metric` the shift is zero;
+/// otherwise the table's own slope is combined with the priors and with a shift near zero, each left out where it
+/// contradicts what came before it.
 pub(crate) fn fit(
     samples: &TableSamples,
     keep: &[bool],
     view: &View,
     metric: bool,
-    priors: &[ShiftPrior],
+    priors: &[SlopePrior],
 ) -> Option<TableFit> {
     let points: Vec<[f64; 2]> = samples
         .points
@@ -172,22 +178,24 @@ pub(crate) fn fit(
     scratch.clear();
     scratch.extend(points.iter().map(|p| p[0]));
     let q_level = median(&mut scratch)?;
-    let mut a = 0.0;
-    let mut b = 0.0;
+    let (mut a, mut b, mut var) = (0.0, d_level, 0.0);
+    let (mut q_here, mut d_here) = (q_level, d_level);
     let mut sd = f64::INFINITY;
-    let mut shift_sigma = 0.0;
-    for round in 0..8 {
+    for _ in 0..8 {
         let (mut w0, mut wq, mut wd, mut wqq, mut wqd) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for [q, d] in &points {
-            let t = (d - a * q - b) / (4.685 * sd);
-            let w = if round == 0 {
-                1.0
-            } else if t.abs() < 1.0 {
-                (1.0 - t * t).powi(2)
+            let t = if sd.is_finite() {
+                (d - a * q - b) / (4.685 * sd)
             } else {
                 0.0
             };
-            let (q, d) = (q - q_level, d - d_level);
+            let w = if t.abs() < 1.0 { (1.0 - t * t).powi(2) } else { 0.0 };
+            // Metric slopes go through the origin, relative ones through the middle.
+            let (q, d) = if metric {
+                (*q, *d)
+            } else {
+                (q - q_level, d - d_level)
+            };
             w0 += w;
             wq += w * q;
             wd += w * d;
@@ -198,47 +206,49 @@ pub(crate) fn fit(
             return None;
         }
         if metric {
-            // d = a q through the origin.
-            let (mut top, mut bottom) = (0.0, 0.0);
-            for [q, d] in &points {
-                let t = (d - a * q) / (4.685 * sd);
-                let w = if round == 0 {
-                    1.0
-                } else if t.abs() < 1.0 {
-                    (1.0 - t * t).powi(2)
-                } else {
-                    0.0
-                };
-                top += w * q * d;
-                bottom += w * q * q;
-            }
-            a = top / bottom;
+            a = wqd / wqq;
+            b = 0.0;
         } else {
             let (mq, md) = (wq / w0, wd / w0);
-            let var = (wqq / w0 - mq * mq).max(0.0);
-            let cov = wqd / w0 - mq * md;
-            // Slope from the table, each prior on the shift read as one on the slope: b = level - a q_level.
-            let noise = if sd.is_finite() { sd } else { 0.01 * d_level.abs() };
-            let noise = noise.max(NOISE_FLOOR * d_level.abs());
-            let mut weight = INDEPENDENT * var / (noise * noise);
-            let mut sum = if var > 0.0 { weight * cov / var } else { 0.0 };
-            let (q_here, d_here) = (q_level + mq, d_level + md);
-            for prior in priors {
-                let slope = (d_here - prior.mean * d_here) / q_here;
-                let w = (prior.sigma * d_here / q_here).powi(-2);
-                sum += w * slope;
-                weight += w;
-            }
-            if weight <= 0.0 {
-                return None;
-            }
-            a = sum / weight;
+            (q_here, d_here) = (q_level + mq, d_level + md);
+            var = (wqq / w0 - mq * mq).max(0.0);
+            a = if var > 1e-12 {
+                (wqd / w0 - mq * md) / var
+            } else {
+                0.0
+            };
             b = d_here - a * q_here;
-            shift_sigma = weight.powf(-0.5) * q_here / d_here.abs();
         }
         scratch.clear();
         scratch.extend(points.iter().map(|p| (p[1] - a * p[0] - b).abs()));
-        sd = (1.4826 * median(&mut scratch)?).max(NOISE_FLOOR * d_level.abs());
+        sd = (1.4826 * median(&mut scratch)?).max(NOISE_FLOOR * d_level.abs().max((a * q_level).abs()));
+    }
+    let mut slope_sigma = 0.0;
+    if !metric {
+        let unit = d_level.abs().max((a * q_level).abs());
+        let mut weight = INDEPENDENT * var / (sd * sd);
+        let near_zero = SlopePrior {
+            slope: d_here / q_here,
+            sigma: SHIFT_PRIOR * unit / q_here,
+        };
+        for prior in priors.iter().chain([&near_zero]) {
+            let sigma = if weight > 0.0 {
+                weight.powf(-0.5)
+            } else {
+                f64::INFINITY
+            };
+            if (prior.slope - a).abs() > 2.5 * sigma.hypot(prior.sigma) || prior.slope <= 0.0 {
+                continue;
+            }
+            let w = prior.sigma.powi(-2);
+            a = (a * weight + prior.slope * w) / (weight + w);
+            weight += w;
+        }
+        if weight <= 0.0 {
+            return None;
+        }
+        slope_sigma = weight.powf(-0.5);
+        b = d_here - a * q_here;
     }
     let n = points.len() as f64;
     let (mq, md) = (
@@ -254,7 +264,7 @@ pub(crate) fn fit(
     let alignment = Alignment { a, b };
     Some(TableFit {
         alignment,
-        shift_sigma,
+        slope_sigma,
         residual_rel: sd / (a * q_level).abs(),
         inliers: n / samples.points.len() as f64,
         correlation: if qq * dd > 0.0 { qd / (qq * dd).sqrt() } else { 0.0 },

@@ -1,0 +1,13 @@
+//! Geometry against what can be known: ray-marched solids, conservation laws, sample plates, and nonsense.
+#![allow(clippy::unwrap_used)]
+
+#[path = "geometry/laws.rs"]
+mod laws;
+#[path = "geometry/nonsense.rs"]
+mod nonsense;
+#[path = "geometry/plates.rs"]
+mod plates;
+#[path = "geometry/scenes.rs"]
+mod scenes;
+#[path = "geometry/tables.rs"]
+mod tables;

@@ -1,0 +1,174 @@
+//! Bad input is refused with its code or answered with flags; it never panics and is never confidently absurd.
+
+use dragunov::contract::ErrorCode;
+use dragunov::geometry::{CameraModel, Depth, Gravity, Region, Scene, ShapeClass, measure};
+use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
+
+use super::scenes::{PLATE_CM, Shot, Solid, shoot};
+
+const SIZE: [usize; 2] = [400, 300];
+
+fn dome(tilt: f64) -> Shot {
+    shoot(Solid::Cap { r: 5.0, h: 3.0 }, tilt, SIZE)
+}
+
+fn code<'a>(shot: &'a Shot, change: impl FnOnce(&mut Scene<'a>)) -> Option<ErrorCode> {
+    let mut scene = shot.bare(ShapeClass::Dome);
+    change(&mut scene);
+    measure(&scene).err().map(|e| e.code())
+}
+
+#[test]
+fn impossible_cameras_and_views_have_codes() {
+    let small = Mask::empty(10, 10);
+    let shot = dome(30.0);
+    assert_eq!(code(&shot, |_| ()), None);
+    assert_eq!(
+        code(&shot, |s| s.gravity = Some(Gravity::from_pitch(80.0, 0.0, 1.0))),
+        Some(ErrorCode::TiltTooLarge)
+    );
+    for focal in [0.0, -5.0, f64::NAN, 8.0] {
+        assert_eq!(
+            code(&shot, |s| s.camera.focal_px = focal),
+            Some(ErrorCode::InvalidField),
+            "{focal}"
+        );
+    }
+    assert_eq!(code(&shot, |s| s.items.clear()), Some(ErrorCode::NoFood));
+    assert_eq!(code(&shot, |s| s.others.push(&small)), Some(ErrorCode::Internal));
+}
+
+#[test]
+fn a_wrong_pitch_sign_is_found() {
+    let shot = dome(40.0);
+    let disparity = shot.disparity(0.2, 0.0);
+    let mut scene = shot.relative(&disparity, Some(PLATE_CM));
+    scene.gravity = Some(Gravity::from_pitch(-40.0, 0.0, 1.0));
+    assert_eq!(measure(&scene).unwrap_err().code(), ErrorCode::PitchInconsistent);
+}
+
+#[test]
+fn broken_depth_is_refused_and_gaps_are_flagged() {
+    let shot = dome(30.0);
+    let n = SIZE[0] * SIZE[1];
+    let nan = RelativeDisparity::new(SIZE[0], SIZE[1], vec![f32::NAN; n]).unwrap();
+    let flat = RelativeDisparity::new(SIZE[0], SIZE[1], vec![0.5; n]).unwrap();
+    for raster in [&nan, &flat] {
+        assert_eq!(
+            code(&shot, |s| s.depth = Depth::Disparity(raster)),
+            Some(ErrorCode::DepthInvalid)
+        );
+    }
+    let bits = shot.food.to_bits();
+    let holes = (0..n)
+        .map(|i| {
+            if bits[i] && i % 4 == 0 {
+                f32::NAN
+            } else {
+                shot.depth.values()[i]
+            }
+        })
+        .collect();
+    let holes = MetricDepth::new(SIZE[0], SIZE[1], holes).unwrap();
+    let mut scene = shot.bare(ShapeClass::Dome);
+    scene.depth = Depth::Metric {
+        depth: &holes,
+        scale_sigma_ln: 0.0,
+    };
+    let item = &measure(&scene).unwrap().items[0];
+    assert!(item.flags.contains(&"depth_gaps"), "{:?}", item.flags);
+    assert!((item.volume_cm3.p50 / shot.solid.volume() - 1.0).abs() < 0.15);
+}
+
+#[test]
+fn no_table_in_view_is_said() {
+    let shot = dome(20.0);
+    let all = Mask::from_fn(SIZE[0], SIZE[1], |_, _| true);
+    assert_eq!(
+        code(&shot, |s| s.items[0].mask = &all),
+        Some(ErrorCode::TableNotVisible)
+    );
+}
+
+#[test]
+fn the_horizon_in_view_does_no_harm() {
+    let shot = dome(68.0);
+    let v = measure(&shot.bare(ShapeClass::Dome)).unwrap().items[0].volume_cm3;
+    assert!(v.p50.is_finite() && v.p10 < v.p50 && v.p50 < v.p90);
+    assert!((v.p50 / shot.solid.volume()).ln().abs() < 0.3, "{v:?}");
+}
+
+#[test]
+fn a_cut_mask_is_flagged_and_less_sure() {
+    let shot = dome(30.0);
+    let whole = measure(&shot.bare(ShapeClass::Dome)).unwrap().items[0].own_sigma_ln;
+    let strip = Mask::from_fn(SIZE[0], SIZE[1], |x, y| x < 60 && (100..200).contains(&y));
+    let mut scene = shot.bare(ShapeClass::Dome);
+    scene.items = vec![Region {
+        mask: &strip,
+        shape: ShapeClass::Dome,
+    }];
+    let item = &measure(&scene).unwrap().items[0];
+    assert!(item.flags.contains(&"touches_edge"));
+    assert!(item.own_sigma_ln > whole + 0.2);
+    assert!(item.volume_cm3.p50 > 0.0);
+}
+
+#[test]
+fn a_buffet_of_forty_items_and_empty_masks_is_answered() {
+    let shot = dome(30.0);
+    let cells: Vec<Mask> = (0..40)
+        .map(|k| {
+            let (i, j) = (k % 8, k / 8);
+            Mask::from_fn(SIZE[0], SIZE[1], |x, y| x / 20 == 4 + i && y / 20 == 4 + j)
+        })
+        .chain([Mask::empty(SIZE[0], SIZE[1])])
+        .collect();
+    let mut scene = shot.bare(ShapeClass::Unknown);
+    scene.items = cells
+        .iter()
+        .map(|mask| Region {
+            mask,
+            shape: ShapeClass::Unknown,
+        })
+        .collect();
+    let measured = measure(&scene).unwrap();
+    assert_eq!(measured.items.len(), 41);
+    for item in &measured.items {
+        let v = item.volume_cm3;
+        assert!(v.p10.is_finite() && v.p90.is_finite() && v.p50 >= 0.0, "{v:?}");
+    }
+}
+
+#[test]
+fn without_pitch_the_plate_shows_the_tilt() {
+    let shot = dome(35.0);
+    let disparity = shot.disparity(0.2, 0.0);
+    let mut scene = shot.relative(&disparity, Some(PLATE_CM));
+    scene.gravity = None;
+    let measured = measure(&scene).unwrap();
+    assert_eq!(measured.camera.tilt_source, "circle");
+    assert!(
+        (measured.camera.gravity.tilt_deg() - 35.0).abs() < 2.0,
+        "{:?}",
+        measured.camera
+    );
+    assert!((measured.items[0].volume_cm3.p50 / shot.solid.volume() - 1.0).abs() < 0.12);
+}
+
+#[test]
+fn nothing_known_is_a_wide_answer() {
+    let shot = dome(3.0);
+    let disparity = shot.disparity(0.3, 0.002);
+    let mut scene = shot.relative(&disparity, None);
+    scene.gravity = None;
+    scene.dishes.clear();
+    scene.camera = CameraModel::centred(SIZE[0], SIZE[1], shot.camera.focal_px, 0.06);
+    let measured = measure(&scene).unwrap();
+    let v = measured.items[0].volume_cm3;
+    assert!(v.p90 / v.p10 > 2.5, "{v:?}");
+    let codes: Vec<&str> = measured.warnings.iter().map(|w| w.code.as_str()).collect();
+    for code in ["tilt_unknown", "scale_prior", "nadir"] {
+        assert!(codes.contains(&code), "{codes:?}");
+    }
+}

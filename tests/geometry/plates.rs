@@ -1,0 +1,73 @@
+//! The sample plates in the repository, from true masks and depth.
+
+use std::path::{Path, PathBuf};
+
+use dragunov::eval::oracle::{Damage, Oracle};
+use dragunov::eval::report::Report;
+use dragunov::eval::{Dataset, Oracular, convert};
+
+fn report(oracles: &[Oracle], damage: Damage) -> Report {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
+    let samples = convert::plates(&root).unwrap();
+    assert_eq!(samples.len(), 12);
+    let perceiver = Oracular {
+        oracles: oracles.to_vec(),
+        damage,
+        ..Oracular::default()
+    };
+    let outcomes = dragunov::eval::run(&Dataset { root, samples }, &perceiver, |_| ());
+    Report::new("sample plates".to_owned(), outcomes)
+}
+
+fn group<'a>(report: &'a Report, name: &str) -> &'a dragunov::eval::score::Errors {
+    let (_, summary) = report.groups.iter().find(|(n, _)| n == name).unwrap();
+    summary.volume.as_ref().unwrap()
+}
+
+#[test]
+fn true_depth_gives_volumes_within_seven_percent() {
+    let report = report(
+        &[
+            Oracle::Masks,
+            Oracle::Depth,
+            Oracle::Labels,
+            Oracle::Camera,
+            Oracle::Scale,
+        ],
+        Damage::default(),
+    );
+    let off = group(&report, "off bowls");
+    assert!(off.mape <= 7.0 && off.median_ape <= 4.0, "{off:?}");
+    assert!(group(&report, "in bowls").mape <= 30.0);
+    let html = report.html();
+    assert!(html.contains("<svg") && !html.contains("http"));
+    assert!(report.text().contains("baseline: mean of the true label"));
+}
+
+#[test]
+fn relative_disparity_with_a_known_size_gives_them_within_twelve() {
+    let oracles = [
+        Oracle::Masks,
+        Oracle::Disparity,
+        Oracle::Labels,
+        Oracle::Camera,
+        Oracle::Scale,
+    ];
+    let sized: Vec<&str> = vec!["off bowls"];
+    for (damage, limit) in [
+        (Damage::default(), 12.0),
+        (
+            Damage {
+                bits: Some(8),
+                noise: 0.005,
+            },
+            18.0,
+        ),
+    ] {
+        let report = report(&oracles, damage);
+        for name in &sized {
+            let e = group(&report, name);
+            assert!(e.mape <= limit, "{damage:?}: {e:?}");
+        }
+    }
+}
