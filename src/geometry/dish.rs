@@ -8,7 +8,7 @@ use super::outline::outline;
 use super::random::{median, quantile};
 use super::scene::DishKind;
 use super::surface::{Alignment, Surface};
-use super::table::SlopePrior;
+use super::table::{SlopePrior, TableFit};
 
 /// What is read of a dish once, before any camera is assumed.
 #[derive(Debug, Clone)]
@@ -239,9 +239,9 @@ impl DishSamples {
         (circle, height)
     }
 
-    /// What the usual height of a rim, as a share of its width, says of the slope of relative disparity. `level` is a
-    /// point of the table, `(d, q)`; `noise` the table's relative residual.
-    pub(crate) fn slope_by_rim(&self, view: &View, level: [f64; 2], noise: f64) -> Option<SlopePrior> {
+    /// What the usual height of a rim, as a share of its width, says of the slope of relative disparity. `None` where
+    /// the rim does not stand out of the table: flat ware has no usual height.
+    pub(crate) fn slope_by_rim(&self, view: &View, fit: &TableFit) -> Option<SlopePrior> {
         let (share, sigma): (f64, f64) = match self.kind {
             DishKind::Plate => (0.074, 0.3),
             DishKind::Bowl => (0.38, 0.2),
@@ -265,6 +265,15 @@ impl DishSamples {
         if far.len() < 8 {
             return None;
         }
+        let level = fit.level;
+        let unit = (fit.alignment.a * level[1]).abs();
+        let mut rise: Vec<f64> = far
+            .iter()
+            .map(|[d, q]| d - fit.alignment.a * q - fit.alignment.b)
+            .collect();
+        if median(&mut rise)? < (4.0 * fit.residual_rel).max(0.005) * unit {
+            return None;
+        }
         let slope = |eta: f64| {
             let mut slopes: Vec<f64> = far
                 .iter()
@@ -273,7 +282,7 @@ impl DishSamples {
                 .collect();
             median(&mut slopes)
         };
-        let sigma = sigma.hypot(noise / height);
+        let sigma = sigma.hypot(fit.residual_rel / height);
         let (middle, low, high) = (
             slope(height)?,
             slope(height * (1.0 - sigma.min(0.6)))?,

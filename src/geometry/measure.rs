@@ -14,7 +14,7 @@ use super::scale::{ScaleCandidate, ScaleFusion, ScaleSource, fuse};
 use super::scene::{CameraFit, Depth, DishKind, Measured, RefKind, Scene};
 use super::shape::{ShapeClass, corrected};
 use super::surface::{Samples, Surface};
-use super::table::{self, SHIFT_PRIOR, SlopePrior, TableFit, TableSamples};
+use super::table::{self, SlopePrior, TableFit, TableSamples};
 use super::tilt::{self, Ring};
 use super::uncertainty;
 use crate::contract::result::{PlaneFit, Warning};
@@ -150,8 +150,7 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
             inlier_fraction: solution.fit.inliers,
             residual_rel: solution.fit.residual_rel,
             correlation: (solution.fit.q_spread > 0.01).then_some(solution.fit.correlation),
-            nadir_degenerate: !prepared.metric
-                && solution.fit.slope_sigma > 0.5 * SHIFT_PRIOR * solution.fit.alignment.a,
+            nadir_degenerate: solution.fit.by_table < 0.8,
         },
         scale: solution.scale.info(),
         warnings,
@@ -307,7 +306,7 @@ impl<'a, 's> Prepared<'a, 's> {
                 let by_rim: Vec<SlopePrior> = self
                     .dishes
                     .iter()
-                    .filter_map(|d| d.slope_by_rim(&view, fit.level, fit.residual_rel))
+                    .filter_map(|d| d.slope_by_rim(&view, &fit))
                     .collect();
                 self.slopes.extend(by_rim);
                 self.fit(&view)?

@@ -66,7 +66,10 @@ const FLOOR: f64 = 0.002;
 /// A candidate farther than this many combined sigmas from the rest is left out.
 const REJECT: f64 = 2.5;
 
-/// Inverse-variance mean of ln(height). While any candidate contradicts the mean of the others by more than 2.5
+/// A prior with this many times the sigma of a measurement has no say beside it.
+const OUTCLASSED: f64 = 5.0;
+
+/// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate contradicts the mean of the others by more than 2.5
 /// combined sigmas, the least certain of the contradicting ones is left out; a prior goes before a measurement.
 /// `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
@@ -75,6 +78,14 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         .filter(|c| c.height_cm.is_finite() && c.height_cm > 0.0 && c.sigma_ln.is_finite())
         .map(|c| (*c, true))
         .collect();
+    let best = all
+        .iter()
+        .filter(|(c, _)| !c.source.is_prior())
+        .map(|(c, _)| c.sigma_ln.max(FLOOR))
+        .fold(f64::INFINITY, f64::min);
+    for (c, used) in &mut all {
+        *used = !(c.source.is_prior() && c.sigma_ln > OUTCLASSED * best);
+    }
     let mean = |all: &[(ScaleCandidate, bool)], skip: usize| {
         let (mut sum, mut weight) = (0.0, 0.0);
         for (i, (c, used)) in all.iter().enumerate() {
@@ -165,7 +176,7 @@ mod tests {
         let f = fuse(&[
             c(ScaleSource::Coin, 30.0, 0.01),
             c(ScaleSource::PlateKnown, 30.3, 0.01),
-            c(ScaleSource::PlatePrior, 45.0, 0.1),
+            c(ScaleSource::PlatePrior, 45.0, 0.045),
         ])
         .unwrap();
         assert!((f.height_cm - 30.15).abs() < 0.01);

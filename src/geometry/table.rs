@@ -16,7 +16,9 @@ pub(crate) struct TableSamples {
 /// Neighbouring values of a network's depth go wrong together: so many are worth independent ones.
 const INDEPENDENT: f64 = 20.0;
 /// Prior sd of the shift, in units of the table's disparity without it.
-pub(crate) const SHIFT_PRIOR: f64 = 0.2;
+const SHIFT_PRIOR: f64 = 0.2;
+/// Smooth error of a network's disparity from one side of the table to the other, relative.
+const RAMP: f64 = 0.002;
 /// Least relative sd of a disparity (quantisation of a float raster).
 const NOISE_FLOOR: f64 = 1e-5;
 
@@ -85,6 +87,8 @@ pub(crate) struct TableFit {
     pub(crate) alignment: Alignment,
     /// Standard deviation of the slope `a` at fixed table disparity; what is unknown of it is unknown of the shift.
     pub(crate) slope_sigma: f64,
+    /// Share of the table in deciding the slope; the rest are priors.
+    pub(crate) by_table: f64,
     pub(crate) residual_rel: f64,
     pub(crate) inliers: f64,
     /// Correlation of `d` with `q`; 0 where `q` does not vary.
@@ -223,10 +227,13 @@ pub(crate) fn fit(
         scratch.extend(points.iter().map(|p| (p[1] - a * p[0] - b).abs()));
         sd = (1.4826 * median(&mut scratch)?).max(NOISE_FLOOR * d_level.abs().max((a * q_level).abs()));
     }
-    let mut slope_sigma = 0.0;
+    let (mut slope_sigma, mut by_table) = (0.0, 1.0);
     if !metric {
         let unit = d_level.abs().max((a * q_level).abs());
-        let mut weight = INDEPENDENT * var / (sd * sd);
+        // A ramp over the photo looks like tilt and leaves no residual.
+        let ramp = RAMP * unit / (12.0 * var).sqrt().max(1e-9);
+        let mut weight = (sd * sd / (INDEPENDENT * var.max(1e-18)) + ramp * ramp).recip();
+        let of_table = weight;
         let near_zero = SlopePrior {
             slope: d_here / q_here,
             sigma: SHIFT_PRIOR * unit / q_here,
@@ -248,6 +255,7 @@ pub(crate) fn fit(
             return None;
         }
         slope_sigma = weight.powf(-0.5);
+        by_table = of_table / weight;
         b = d_here - a * q_here;
     }
     let n = points.len() as f64;
@@ -265,6 +273,7 @@ pub(crate) fn fit(
     Some(TableFit {
         alignment,
         slope_sigma,
+        by_table,
         residual_rel: sd / (a * q_level).abs(),
         inliers: n / samples.points.len() as f64,
         correlation: if qq * dd > 0.0 { qd / (qq * dd).sqrt() } else { 0.0 },

@@ -98,7 +98,7 @@ fn volume_methods_by_tilt() {
                 );
             } else {
                 assert!(
-                    columns <= 1.02 && columns >= 0.6,
+                    (0.6..=1.02).contains(&columns),
                     "{solid:?} {tilt}: columns {columns:.3}"
                 );
             }
