@@ -5,10 +5,13 @@
 
 mod ask;
 mod completions;
+mod config;
 mod depth;
+mod doctor;
 mod engine;
 mod eval;
 mod foods;
+mod man;
 mod models;
 mod photo;
 mod segment;
@@ -48,6 +51,12 @@ enum Command {
     /// Work for a RunPod serverless endpoint.
     Worker(Box<worker::Args>),
     Segment(segment::Args),
+    /// Check this machine: memory, disk, device, checkpoints.
+    Doctor(Box<doctor::Args>),
+    /// Show what `serve` would run with, or only check it.
+    Config(Box<config::Args>),
+    /// Write the manual pages into a folder.
+    Man(man::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -63,6 +72,9 @@ impl Command {
             Self::Serve(args) => args.run(),
             Self::Worker(args) => args.run(),
             Self::Segment(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+            Self::Config(args) => args.run(),
+            Self::Man(args) => args.run(),
             Self::Completions(args) => args.run(),
         }
     }

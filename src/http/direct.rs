@@ -10,10 +10,10 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream::{self, Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::stream::{self, Stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::edge::RequestId;
 use super::problem::Problem;
@@ -149,26 +149,42 @@ fn with_events(
             Err(error) => named("problem", &refused(&app, error).body(&id)),
         }
     };
-    let stages = UnboundedReceiverStream::new(told).map(|event| named("stage", &event.to_json()));
-    // The channel closes when the work drops its context, so the stages end; the result is put after them.
-    let both = stream::select(stages.map(Part::Stage), stream::once(work).map(Part::End));
-    let ordered = both.scan(false, |ended, part| {
-        let out = match part {
-            Part::Stage(_) if *ended => None,
-            Part::Stage(event) => Some(Ok(event)),
-            Part::End(event) => {
-                *ended = true;
-                Some(Ok(event))
-            }
-        };
-        std::future::ready(out)
-    });
-    Sse::new(ordered).keep_alive(KeepAlive::default())
+    let telling = Telling {
+        work: Box::pin(work),
+        told,
+        end: None,
+        over: false,
+    };
+    Sse::new(stream::unfold(telling, Telling::next)).keep_alive(KeepAlive::default())
 }
 
-enum Part {
-    Stage(sse::Event),
-    End(sse::Event),
+/// Stages while the work goes on, those still unsaid when it ends, then its end.
+struct Telling {
+    work: BoxFuture<'static, sse::Event>,
+    told: mpsc::UnboundedReceiver<Event>,
+    end: Option<sse::Event>,
+    over: bool,
+}
+
+impl Telling {
+    async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
+        if self.over {
+            return None;
+        }
+        if self.end.is_none() {
+            tokio::select! {
+                biased;
+                Some(event) = self.told.recv() => return Some((Ok(named("stage", &event.to_json())), self)),
+                end = &mut self.work => self.end = Some(end),
+            }
+        }
+        if let Ok(event) = self.told.try_recv() {
+            return Some((Ok(named("stage", &event.to_json())), self));
+        }
+        self.over = true;
+        let end = self.end.take()?;
+        Some((Ok(end), self))
+    }
 }
 
 fn named(name: &str, data: &impl serde::Serialize) -> sse::Event {

@@ -45,13 +45,7 @@ impl Fetcher {
     /// # Errors
     /// `internal` if the TLS set-up of this machine is unusable.
     pub fn new(allow_private: bool, timeout: Duration) -> Result<Self, ScanError> {
-        let system: Lookup = Arc::new(|name| {
-            Box::pin(async move {
-                let found = tokio::net::lookup_host((name.as_str(), 443)).await?;
-                Ok(found.map(|a| a.ip()).collect())
-            })
-        });
-        Self::with_lookup(allow_private, timeout, system)
+        Self::with_lookup(allow_private, timeout, system_lookup())
     }
 
     /// The same with another name service.
@@ -210,9 +204,37 @@ pub fn check_url(text: &str, allow_private: bool) -> Result<Url, ScanError> {
 #[error("{0} has no public address")]
 struct NotPublic(String);
 
-struct PublicOnly {
+/// A resolver that knows public addresses only, unless told otherwise.
+pub struct PublicOnly {
     lookup: Lookup,
     allow_private: bool,
+}
+
+impl PublicOnly {
+    /// Over the system's name service, for every client that calls addresses which users give.
+    pub fn system(allow_private: bool) -> Arc<Self> {
+        Arc::new(Self {
+            lookup: system_lookup(),
+            allow_private,
+        })
+    }
+}
+
+impl std::fmt::Debug for PublicOnly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublicOnly")
+            .field("allow_private", &self.allow_private)
+            .finish_non_exhaustive()
+    }
+}
+
+fn system_lookup() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 443)).await?;
+            Ok(found.map(|a| a.ip()).collect())
+        })
+    })
 }
 
 impl Resolve for PublicOnly {

@@ -1,0 +1,138 @@
+//! `dragunov doctor`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::engine::{EngineArgs, tokio_runtime};
+use crate::contract::{ErrorCode, ScanError};
+use crate::runtime::outcome::causes;
+use crate::worker::fitness::{available_memory, free_share};
+
+/// Check this machine: memory, disk, state directory, device and checkpoints, with one warm run of every model.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+    /// The directory that `serve` will keep jobs in.
+    #[arg(long, env = "DRAGUNOV_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+impl Finding {
+    fn good(what: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            what,
+            ok: true,
+            detail: detail.into(),
+        }
+    }
+
+    fn bad(what: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            ..Self::good(what, detail)
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        let mut findings = vec![
+            Finding::good("version", env!("CARGO_PKG_VERSION")),
+            memory(),
+            disk(),
+        ];
+        findings.extend(self.state_dir.as_deref().map(state_dir));
+        findings.extend(self.models()?);
+        if self.json {
+            let text = serde_json::to_string_pretty(&findings).unwrap_or_default();
+            println!("{text}");
+        } else {
+            for finding in &findings {
+                let mark = if finding.ok { "ok  " } else { "FAIL" };
+                println!("{mark}  {:<10} {}", finding.what, finding.detail);
+            }
+        }
+        match findings.iter().filter(|f| !f.ok).count() {
+            0 => Ok(()),
+            n => Err(
+                ScanError::new(ErrorCode::ConfigInvalid, format!("{n} check(s) failed"))
+                    .next_step("mend what is marked FAIL, then run this again"),
+            ),
+        }
+    }
+
+    fn models(&self) -> Result<Vec<Finding>, ScanError> {
+        let begun = Instant::now();
+        let executor = self.engine.executor()?;
+        let ready = tokio_runtime()?.block_on(executor.device().ready());
+        let seconds = begun.elapsed().as_secs_f64();
+        let info = match ready {
+            Ok(info) => info,
+            Err(error) => return Ok(vec![Finding::bad("models", causes(&error).replace('\n', "; "))]),
+        };
+        let names: Vec<String> = info
+            .models
+            .iter()
+            .map(|(role, name)| format!("{role} {name}"))
+            .collect();
+        let mut findings = vec![
+            Finding::good("device", format!("{}, {}", info.device, info.dtype)),
+            Finding::good(
+                "models",
+                format!(
+                    "{} ({}), loaded and run once in {seconds:.1} s",
+                    info.set,
+                    names.join(", ")
+                ),
+            ),
+        ];
+        if let Some(memory) = info.memory {
+            let mib = |bytes: u64| bytes >> 20;
+            let mut detail = format!("weights {} MiB", mib(memory.weights_bytes));
+            for (name, bytes) in [("peak", memory.peak_bytes), ("device", memory.total_bytes)] {
+                if let Some(bytes) = bytes {
+                    detail += &format!(", {name} {} MiB", mib(bytes));
+                }
+            }
+            findings.push(Finding::good("budget", detail));
+        }
+        Ok(findings)
+    }
+}
+
+fn memory() -> Finding {
+    match available_memory() {
+        Some(bytes) if bytes < 1 << 30 => Finding::bad("memory", format!("{} MiB available", bytes >> 20)),
+        Some(bytes) => Finding::good("memory", format!("{} MiB available", bytes >> 20)),
+        None => Finding::good("memory", "this system does not tell"),
+    }
+}
+
+fn disk() -> Finding {
+    match free_share(std::path::Path::new("/")) {
+        Some(percent) if percent < 2.0 => Finding::bad("disk", format!("{percent:.1} % free on /")),
+        Some(percent) => Finding::good("disk", format!("{percent:.1} % free on /")),
+        None => Finding::good("disk", "this system does not tell"),
+    }
+}
+
+/// Opening the database takes its lock, so a running service shows here as well.
+fn state_dir(dir: &std::path::Path) -> Finding {
+    match crate::jobs::disk::Disk::open(dir) {
+        Ok((_, records)) => Finding::good("state", format!("{}: {} job(s)", dir.display(), records.len())),
+        Err(error) => Finding::bad("state", error.to_string()),
+    }
+}
