@@ -7,7 +7,7 @@ use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
 /// A solid standing on the table at the origin, cm.
 #[derive(Debug, Clone, Copy)]
-pub enum Solid {
+pub(crate) enum Solid {
     Cylinder {
         r: f64,
         h: f64,
@@ -23,7 +23,7 @@ pub enum Solid {
 }
 
 impl Solid {
-    pub fn volume(self) -> f64 {
+    pub(crate) fn volume(self) -> f64 {
         let pi = std::f64::consts::PI;
         match self {
             Self::Cylinder { r, h } => pi * r * r * h,
@@ -71,22 +71,22 @@ impl Solid {
 }
 
 /// What the camera sees.
-pub struct Shot {
-    pub camera: CameraModel,
-    pub gravity: Gravity,
+pub(crate) struct Shot {
+    pub(crate) camera: CameraModel,
+    pub(crate) gravity: Gravity,
     /// Metres.
-    pub depth: MetricDepth,
-    pub food: Mask,
+    pub(crate) depth: MetricDepth,
+    pub(crate) food: Mask,
     /// A flat round plate of 26 cm under the food, drawn on the table.
-    pub plate: Mask,
-    pub solid: Solid,
+    pub(crate) plate: Mask,
+    pub(crate) solid: Solid,
 }
 
-pub const HEIGHT_CM: f64 = 40.0;
-pub const PLATE_CM: f64 = 26.0;
+pub(crate) const HEIGHT_CM: f64 = 40.0;
+pub(crate) const PLATE_CM: f64 = 26.0;
 
 /// HFOV 65 degrees, 40 cm over the table, looking at the origin.
-pub fn shoot(solid: Solid, tilt_deg: f64, size: [usize; 2]) -> Shot {
+pub(crate) fn shoot(solid: Solid, tilt_deg: f64, size: [usize; 2]) -> Shot {
     let [w, h] = size;
     let camera = CameraModel::centred(w, h, focal_from_fov(w as f64, 65.0), 0.0);
     let (s, c) = tilt_deg.to_radians().sin_cos();
@@ -123,7 +123,7 @@ pub fn shoot(solid: Solid, tilt_deg: f64, size: [usize; 2]) -> Shot {
 
 impl Shot {
     /// Food on the bare table, true depth.
-    pub fn bare(&self, shape: ShapeClass) -> Scene<'_> {
+    pub(crate) fn bare(&self, shape: ShapeClass) -> Scene<'_> {
         Scene {
             camera: self.camera,
             gravity: Some(self.gravity),
@@ -144,7 +144,11 @@ impl Shot {
     }
 
     /// The plate and a relative disparity.
-    pub fn relative<'a>(&'a self, disparity: &'a RelativeDisparity, diameter_cm: Option<f64>) -> Scene<'a> {
+    pub(crate) fn relative<'a>(
+        &'a self,
+        disparity: &'a RelativeDisparity,
+        diameter_cm: Option<f64>,
+    ) -> Scene<'a> {
         Scene {
             depth: Depth::Disparity(disparity),
             dishes: vec![Dish {
@@ -157,7 +161,7 @@ impl Shot {
     }
 
     /// `d = 3 / Z + shift`, plus a ramp down the photo from `-ramp / 2` to `ramp / 2` of the table's disparity.
-    pub fn disparity(&self, shift: f64, ramp: f64) -> RelativeDisparity {
+    pub(crate) fn disparity(&self, shift: f64, ramp: f64) -> RelativeDisparity {
         let (w, h) = (self.depth.width(), self.depth.height());
         let centre = 3.0 / f64::from(self.depth.at(w / 2, h - 1));
         let values = (0..w * h)
