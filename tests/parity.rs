@@ -7,6 +7,8 @@ mod compare;
 mod depth;
 #[path = "parity/qwen.rs"]
 mod qwen;
+#[path = "parity/jpeg.rs"]
+mod jpeg;
 #[path = "parity/resample.rs"]
 mod resample;
 #[path = "parity/sam.rs"]

@@ -1,6 +1,7 @@
 //! Encoded bytes to an upright sRGB picture, within a pixel budget that is checked before any pixel is decoded.
 
 mod colour;
+mod exact_jpeg;
 mod jpeg;
 
 use std::io::Cursor;
@@ -56,6 +57,7 @@ pub struct Decoded {
 
 /// Decodes a JPEG, PNG or WebP; applies orientation and colour profile once.
 ///
+/// Pixels are Pillow's, byte for byte, for PNG, WebP and the JPEGs that cameras write.
 /// Alpha is dropped (what Pillow's `convert("RGB")` does), 16 bits become 8 by rounding, grey becomes three equal
 /// channels, only the first frame of an animation is used.
 ///
@@ -154,7 +156,14 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
     };
     let icc = decoder.icc_profile().ok().flatten();
     note_layout(decoder.color_type(), &mut warnings);
-    let picture = DynamicImage::from_decoder(decoder).map_err(from_image_error)?;
+    let exact = match format {
+        ImageFormat::Jpeg => exact_jpeg::decode(bytes, (w, h), limits.max_alloc_bytes).and_then(into_dynamic),
+        _ => None,
+    };
+    let picture = match exact {
+        Some(picture) => picture,
+        None => DynamicImage::from_decoder(decoder).map_err(from_image_error)?,
+    };
     let grey = !picture.color().has_color();
     let mut picture = DynamicImage::ImageRgb8(picture.into_rgb8());
     let orientation = facts.orientation.unwrap_or(1);
@@ -177,6 +186,17 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         facts,
         warnings,
     })
+}
+
+fn into_dynamic(picture: exact_jpeg::Picture) -> Option<DynamicImage> {
+    let (w, h) = (
+        u32::try_from(picture.width).ok()?,
+        u32::try_from(picture.height).ok()?,
+    );
+    match picture.channels {
+        1 => image::GrayImage::from_raw(w, h, picture.data).map(DynamicImage::ImageLuma8),
+        _ => image::RgbImage::from_raw(w, h, picture.data).map(DynamicImage::ImageRgb8),
+    }
 }
 
 /// Says what the conversion to 8-bit RGB leaves out.
