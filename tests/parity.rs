@@ -5,10 +5,10 @@
 mod compare;
 #[path = "parity/depth.rs"]
 mod depth;
-#[path = "parity/qwen.rs"]
-mod qwen;
 #[path = "parity/jpeg.rs"]
 mod jpeg;
+#[path = "parity/qwen.rs"]
+mod qwen;
 #[path = "parity/resample.rs"]
 mod resample;
 #[path = "parity/sam.rs"]

@@ -200,7 +200,7 @@ impl Decoder {
         for spec in specs.chunks_exact(3) {
             let (h, v) = sampling(spec);
             let fits = (1..=4).contains(&h) && (1..=4).contains(&v);
-            if !fits || self.h_max % h != 0 || self.v_max % v != 0 {
+            if !fits || !self.h_max.is_multiple_of(h) || !self.v_max.is_multiple_of(v) {
                 return None;
             }
             let columns = self.width.div_ceil(8 * self.h_max) * h;
@@ -268,7 +268,7 @@ impl Decoder {
         };
         let single = scan.members.len() == 1;
         for unit in 0..across * down {
-            if self.restart_interval > 0 && unit > 0 && unit % self.restart_interval == 0 {
+            if self.restart_interval > 0 && unit > 0 && unit.is_multiple_of(self.restart_interval) {
                 bits.restart()?;
                 (predictions, run) = ([0; 4], 0);
             }
