@@ -2,7 +2,7 @@
 """SAM-tiny: a SamModel of 384 px trained from scratch on boxes and points over food, dishes and table objects.
 
 Each step draws photos, turns, scales, colours them and pastes foods of one photo on another, then asks for masks by
-jittered boxes and by one to three points. Losses: focal-free BCE + dice on the low-resolution logits (best of the three
+jittered boxes and by one to three points. Losses: BCE weighted by the error, and dice, on the low-resolution logits (best of the three
 multimask outputs, and the single output), squared error of the predicted IoU, and an auxiliary dense head that is dropped.
 
   sam_tiny.py --data D --cache C --minutes 30         trains (resumes <cache>/sam.pt), evaluates, exports

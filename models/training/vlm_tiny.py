@@ -21,9 +21,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 import vlm_tokenizer as vt
-from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, labels, learning_rate, load_state, save_state, share_cores, start
+from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, share_cores, start
 
-SIDE = 112                                   # input of the exported model: 8 x 8 patches, 16 visual tokens
+SIDE = 140                                   # input of the exported model: 10 x 10 patches, 25 visual tokens
 MEAN = np.float32([0.48145466, 0.4578275, 0.40821073]) * 255
 STD = np.float32([0.26862954, 0.26130258, 0.27577711]) * 255
 
@@ -250,10 +250,13 @@ def train(args):
     p = weights(data.target, classes)
     print(f"{len(data.rgb)} crops, {classes} answers, vocabulary {len(t)}, prompt {len(vt.prompt_ids(t, 1))} tokens, "
           f"{sum(q.numel() for q in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    shown, saved, side = [], time.time(), SIDE
-    view, speech = plan(model.model.visual, side), Speech(model, t, side)
+    shown, saved, side = [], time.time(), 0
     while clock.share < 1:
         share_cores(args.threads)
+        want = 112 if clock.share < args.small_share else SIDE
+        if want != side:
+            side = want
+            view, speech = plan(model.model.visual, side), Speech(model, t, side)
         for g in optimiser.param_groups:
             g["lr"] = learning_rate(clock.share, args.lr)
         index = rng.choice(len(p), args.batch, p=p)
@@ -370,6 +373,7 @@ def main():
     p.add_argument("--name", default="vlm")
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=1.2e-3)
+    p.add_argument("--small-share", type=float, default=0.5, help="share of the time at 112 px before the final size")
     p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
     p.add_argument("--eval", action="store_true")
     args = p.parse_args()
