@@ -3,10 +3,10 @@
 pub mod kind;
 pub mod openai;
 
-use dragunov_models::RgbImage;
+use dragunov_models::{ImagePx, Rect, RgbImage};
 pub use kind::Kind;
 
-use crate::contract::ScanError;
+use crate::contract::{ErrorCode, ScanError};
 
 /// What a region most likely is.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,4 +46,21 @@ pub trait Identifier: Send {
         crops: &[RgbImage],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>>;
+
+    /// Names every item on the photo with its box.
+    ///
+    /// # Errors
+    /// `config_invalid` from a backend that cannot.
+    fn ground(&mut self, _: &RgbImage, _cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+        Err(ScanError::new(ErrorCode::ConfigInvalid, format!("{} gives no boxes", self.name()))
+            .next_step("use the automatic strategy"))
+    }
+}
+
+/// An item named with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grounded {
+    pub identity: Identified,
+    /// In pixels of the photo that was shown.
+    pub bbox: Rect<ImagePx>,
 }

@@ -138,6 +138,15 @@ impl Intake {
             })?
     }
 
+    /// Checks the request and gets the photo's bytes, with what its storage says of the shot.
+    ///
+    /// # Errors
+    /// As [`Self::load`], but for what only decoding can tell.
+    pub async fn fetch_bytes(&self, request: &ScanRequest) -> Result<(Vec<u8>, SourceMeta), ScanError> {
+        validate::request(request)?;
+        self.bytes(&request.image).await
+    }
+
     /// Raw bytes of the photo and what its storage says of the shot.
     async fn bytes(&self, source: &ImageSource) -> Result<(Vec<u8>, SourceMeta), ScanError> {
         let cap = self.config.max_bytes;

@@ -56,12 +56,13 @@ pub fn draw(image: &RgbImage, items: &[Labelled<'_>], rims: &[Ellipse], px_per_c
     for (i, item) in items.iter().enumerate() {
         outline(&mut canvas, item.mask, PALETTE[i % PALETTE.len()], unit);
     }
+    let food = FoodMap::new(image, items);
     let mut taken = Vec::new();
     if let Some(px_per_cm) = px_per_cm.filter(|v| v.is_finite() && *v > 0.0) {
         taken.extend(scale_bar(&mut canvas, px_per_cm as f32, unit));
     }
     for (i, item) in items.iter().enumerate() {
-        taken.extend(label(&mut canvas, item, PALETTE[i % PALETTE.len()], unit, &taken));
+        taken.extend(label(&mut canvas, item, PALETTE[i % PALETTE.len()], unit, &taken, &food));
     }
     canvas.into_image()
 }
@@ -156,16 +157,17 @@ fn scale_bar(canvas: &mut Canvas, px_per_cm: f32, unit: f32) -> Option<Panel> {
     Some(rect)
 }
 
-/// Two lines beside the item, moved until they cover no other label; tied to the item by a line if moved.
+/// Two lines near the item, where they hide no other label and little food; tied to the item by a line if apart.
 fn label(
     canvas: &mut Canvas,
     item: &Labelled<'_>,
     colour: Colour,
     unit: f32,
     taken: &[Panel],
+    food: &FoodMap,
 ) -> Option<Panel> {
     let (ax, ay) = anchor(item.mask)?;
-    let (big, small, pad) = (13.0 * unit, 10.5 * unit, 5.0 * unit);
+    let (big, small, pad) = (12.0 * unit, 9.5 * unit, 4.5 * unit);
     let width = canvas
         .text_width(&item.title, big)
         .max(canvas.text_width(&item.detail, small))
@@ -174,21 +176,25 @@ fn label(
     let height = 1.15 * big + 1.15 * small + 2.0 * pad;
     let limit = |v: f32, max: f32| v.clamp(0.0, max.max(0.0));
     let place = |dx: f32, dy: f32| Panel {
-        x: limit(ax - width / 2.0 + dx, canvas.width as f32 - width),
-        y: limit(ay - height / 2.0 + dy, canvas.height as f32 - height),
+        x: limit(ax - width / 2.0 + dx * width, canvas.width as f32 - width),
+        y: limit(ay - height / 2.0 + dy * height, canvas.height as f32 - height),
         w: width,
         h: height,
     };
-    let steps = [0.0, -1.1, 1.1, -2.2, 2.2, -3.3, 3.3];
+    let cost = |rect: &Panel| {
+        let covered = taken.iter().filter(|other| rect.overlaps(other)).count() as f32;
+        let away = (rect.x + width / 2.0 - ax).hypot((rect.y + height / 2.0 - ay) * 1.5) / width;
+        10.0 * covered + 2.0 * food.share(rect) + 0.5 * away
+    };
+    let steps: [f32; 11] = [0.0, -0.8, 0.8, -1.6, 1.6, -2.4, 2.4, -3.2, 3.2, -4.0, 4.0];
     let rect = steps
         .iter()
-        .flat_map(|&dy| [0.0, -0.6, 0.6, -1.1, 1.1].map(|dx| place(dx * width, dy * height)))
-        .find(|rect| !taken.iter().any(|other| rect.overlaps(other)))
-        .unwrap_or_else(|| place(0.0, 0.0));
-    let (cx, cy) = (rect.x + rect.w / 2.0, rect.y + rect.h / 2.0);
-    if (cx - ax).abs() > rect.w / 2.0 || (cy - ay).abs() > rect.h / 2.0 {
-        canvas.line((ax, ay), (cx, cy), 1.6 * unit, INK);
-        canvas.line((ax, ay), (cx, cy), 0.8 * unit, colour);
+        .flat_map(|&dy| [0.0, -0.4, 0.4, -0.8, 0.8, -1.2, 1.2].map(|dx| place(dx, dy)))
+        .min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+    let edge = (ax.clamp(rect.x, rect.x + rect.w), ay.clamp(rect.y, rect.y + rect.h));
+    if edge != (ax, ay) {
+        canvas.line((ax, ay), edge, 1.6 * unit, INK);
+        canvas.line((ax, ay), edge, 0.8 * unit, colour);
         canvas.disc(ax, ay, 3.0 * unit, colour);
     }
     canvas.panel(rect, 4.0 * unit, INK, 0.8);
@@ -227,4 +233,44 @@ fn anchor(mask: &Mask) -> Option<(f32, f32)> {
         }
     });
     Some((best.1 as f32, best.2 as f32))
+}
+
+/// Where food is, in coarse cells: enough to place labels beside it.
+struct FoodMap {
+    cell: usize,
+    columns: usize,
+    /// Share of each cell that is food, row-major.
+    share: Vec<f32>,
+}
+
+impl FoodMap {
+    fn new(image: &RgbImage, items: &[Labelled<'_>]) -> Self {
+        let cell = (image.width().max(image.height()) / 64).max(1);
+        let columns = image.width().div_ceil(cell);
+        let mut share = vec![0.0; columns * image.height().div_ceil(cell)];
+        let one = 1.0 / (cell * cell) as f32;
+        for item in items {
+            item.mask.for_each_run(|x, y0, y1| {
+                for y in y0..y1 {
+                    share[y / cell * columns + x / cell] += one;
+                }
+            });
+        }
+        Self { cell, columns, share }
+    }
+
+    /// Mean share of food under a panel.
+    fn share(&self, panel: &Panel) -> f32 {
+        let cells = |from: f32, length: f32| {
+            (from as usize / self.cell)..((from + length) as usize).div_ceil(self.cell)
+        };
+        let (mut sum, mut n) = (0.0, 0.0f32);
+        for y in cells(panel.y, panel.h) {
+            for x in cells(panel.x, panel.w).take_while(|&x| x < self.columns) {
+                sum += self.share.get(y * self.columns + x).copied().unwrap_or_default();
+                n += 1.0;
+            }
+        }
+        sum / n.max(1.0)
+    }
 }

@@ -111,6 +111,13 @@ impl ScanError {
         self
     }
 
+    /// The same error, telling which file it is about.
+    #[must_use]
+    pub fn in_file(mut self, path: &std::path::Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

@@ -1,0 +1,192 @@
+//! `dragunov scan PHOTO...`
+
+mod table;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use dragunov_models::device::DeviceChoice;
+
+use crate::contract::request::{CameraHint, ImageSource, MaskFormat, Reference, ReferenceKind};
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use crate::overlay;
+use crate::pipeline::{ModelSet, Pictures, Scanner, ScannerConfig, Strategy};
+use crate::runtime::JobContext;
+
+/// Measure the food on one or more photos.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// JPEG, PNG or WebP files.
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    photos: Vec<PathBuf>,
+    /// Degrees between the lens and straight down: 0 = phone flat over the table, 90 = upright.
+    #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+    pitch: Option<f64>,
+    /// Degrees that the phone is rolled clockwise about the lens.
+    #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+    roll: Option<f64>,
+    /// Field of view of the photo's long side; EXIF is used if absent.
+    #[arg(long, value_name = "DEG")]
+    fov: Option<f64>,
+    /// 35 mm equivalent focal length.
+    #[arg(long, value_name = "MM")]
+    f35: Option<f64>,
+    /// Height of the lens over the table.
+    #[arg(long, value_name = "CM")]
+    height: Option<f64>,
+    /// Outer diameter of the plate.
+    #[arg(long, value_name = "CM", group = "reference")]
+    plate: Option<f64>,
+    /// Diameter of the coin on the table.
+    #[arg(long, value_name = "CM", group = "reference")]
+    coin: Option<f64>,
+    /// A bank card lies on the table.
+    #[arg(long, group = "reference")]
+    card: bool,
+    /// Write the result as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    json: Option<PathBuf>,
+    /// Write the photo with masks, labels, plate rim and scale bar. A folder if there are several photos.
+    #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
+    overlay: Option<PathBuf>,
+    /// Write the depth map in colour. A folder if there are several photos.
+    #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
+    depth: Option<PathBuf>,
+    /// Checkpoint set by name, or a folder with `sam`, `depth` and `vlm` in the Hugging Face layout.
+    #[arg(long, value_name = "SET|DIR", env = "DRAGUNOV_MODELS", default_value = "plate-tiny")]
+    models: String,
+    /// `cpu` or `cuda:N`.
+    #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
+    device: DeviceChoice,
+    /// How food is found.
+    #[arg(long, value_enum, default_value_t = Strategy::Automatic)]
+    strategy: Strategy,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), ScanError> {
+        let several = self.photos.len() > 1;
+        for dir in [&self.overlay, &self.depth].into_iter().flatten().filter(|_| several) {
+            std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
+        }
+        let set = ModelSet::find(&self.models)?;
+        let config = ScannerConfig { strategy: self.strategy, ..ScannerConfig::for_set(&set) };
+        let mut scanner = Scanner::load(&set, self.device, config, None)?;
+        let bar = progress(self.photos.len());
+        let (mut results, mut failed) = (Vec::new(), 0);
+        for path in &self.photos {
+            bar.set_message(path.display().to_string());
+            let outcome = self.scan_one(&mut scanner, path, several);
+            bar.inc(1);
+            match outcome {
+                Ok(result) => results.push((path, result)),
+                // One broken photo does not stop the others; alone it is the command's error.
+                Err(error) if several => {
+                    failed += 1;
+                    bar.suspend(|| super::report(&error.in_file(path)));
+                }
+                Err(error) => return Err(error.in_file(path)),
+            }
+        }
+        bar.finish_and_clear();
+        let to_stdout = self.json.as_deref() == Some(Path::new("-"));
+        if let Some(target) = &self.json {
+            let text = if several {
+                serde_json::to_string_pretty(&results.iter().map(|(_, r)| r).collect::<Vec<_>>())
+            } else {
+                serde_json::to_string_pretty(&results[0].1)
+            }
+            .map_err(|e| ScanError::new(ErrorCode::Internal, "cannot write the result as JSON").source(e))?;
+            if to_stdout {
+                println!("{text}");
+            } else {
+                std::fs::write(target, text + "\n").map_err(|e| unwritable(target, e))?;
+            }
+        }
+        if !to_stdout {
+            for (path, result) in &results {
+                print!("{}", table::render(path, result));
+            }
+        }
+        if failed > 0 {
+            let message = format!("{failed} of {} photos could not be measured", self.photos.len());
+            return Err(ScanError::new(ErrorCode::ImageUnreadable, message)
+                .next_step("each is reported above with its own reason"));
+        }
+        Ok(())
+    }
+
+    fn scan_one(
+        &self,
+        scanner: &mut Scanner,
+        path: &Path,
+        several: bool,
+    ) -> Result<crate::ScanResult, ScanError> {
+        let bytes = std::fs::read(path).map_err(|e| {
+            ScanError::new(ErrorCode::NotFound, "cannot read the photo")
+                .source(e)
+                .next_step("check the path and its permissions")
+        })?;
+        let request = self.request();
+        let photo = read_photo(
+            &bytes,
+            &Shot::from_request(&request),
+            &SourceMeta::default(),
+            &DecodeLimits::default(),
+        )?;
+        let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
+        let file = |target: &Path| {
+            if several {
+                target.join(path.file_stem().unwrap_or_default()).with_extension("png")
+            } else {
+                target.to_owned()
+            }
+        };
+        let Pictures { overlay, depth } = pictures;
+        for (target, picture) in [(&self.overlay, overlay), (&self.depth, depth)] {
+            if let (Some(target), Some(picture)) = (target, picture) {
+                let target = file(target);
+                std::fs::write(&target, overlay::png(&picture)?).map_err(|e| unwritable(&target, e))?;
+            }
+        }
+        Ok(result)
+    }
+
+    fn request(&self) -> ScanRequest {
+        let known = |kind, diameter_cm| Some(Reference { kind, diameter_cm });
+        let mut request = ScanRequest::new(ImageSource::Bytes(Vec::new()));
+        request.pitch_deg = self.pitch;
+        request.roll_deg = self.roll;
+        request.camera = CameraHint {
+            fov_long_deg: self.fov,
+            focal_px: None,
+            f35_mm: self.f35,
+            height_cm: self.height,
+        };
+        request.reference = match (self.plate, self.coin, self.card) {
+            (Some(cm), _, _) => known(ReferenceKind::Plate, Some(cm)),
+            (_, Some(cm), _) => known(ReferenceKind::Coin, Some(cm)),
+            (_, _, true) => known(ReferenceKind::Card, None),
+            _ => None,
+        };
+        request.options.masks = if self.json.is_some() { MaskFormat::Rle } else { MaskFormat::None };
+        request.options.overlay = self.overlay.is_some();
+        request.options.depth = self.depth.is_some();
+        request
+    }
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> ScanError {
+    ScanError::new(ErrorCode::Storage, format!("cannot write {}", path.display())).source(error)
+}
+
+fn progress(photos: usize) -> indicatif::ProgressBar {
+    if photos < 2 || !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
+    let bar = indicatif::ProgressBar::new(photos as u64);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
+}

@@ -1,0 +1,282 @@
+//! How regions are found: automatic masks named crop by crop, or names with boxes turned into masks.
+
+use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
+use dragunov_models::{Mask, ModelError, Rect, RgbImage};
+
+use super::crop;
+use super::resolve::{Candidate, Regions, resolve};
+use crate::contract::request::{Hints, ItemHint};
+use crate::contract::result::Warning;
+use crate::contract::{ErrorCode, ScanError};
+use crate::identify::{Identified, Identifier, Kind};
+use crate::runtime::{JobContext, Stage};
+
+/// How food is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Strategy {
+    /// A grid of points gives masks; each mask is named by its crop.
+    #[default]
+    Automatic,
+    /// The vision-language model names items with boxes; each box becomes a mask.
+    Grounded,
+}
+
+/// Masks outside these shares of the photo are no item.
+const SMALLEST: f64 = 0.0006;
+const LARGEST: f64 = 0.85;
+/// Masks that are named at most; the best by predicted quality are kept.
+const MOST_NAMED: usize = 72;
+
+/// The models that find and name regions.
+pub struct Finder<'a> {
+    pub sam: &'a Sam,
+    pub identifier: Option<&'a mut dyn Identifier>,
+    pub amg: &'a AmgConfig,
+    pub strategy: Strategy,
+}
+
+impl std::fmt::Debug for Finder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Finder").field("amg", self.amg).field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}
+
+/// What was found, and what could not be done.
+#[derive(Debug)]
+pub struct Found {
+    pub regions: Regions,
+    pub warnings: Vec<Warning>,
+}
+
+impl Finder<'_> {
+    /// # Errors
+    /// Of the models, and `cancelled` or `deadline_exceeded` of the job.
+    pub fn find(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Found, ScanError> {
+        let mut warnings = Vec::new();
+        ctx.stage(Stage::Segment)?;
+        let (hinted, open) = self.hinted(image, hints, ctx)?;
+        let mut masks = match self.strategy {
+            Strategy::Automatic => self.automatic(image, ctx)?,
+            Strategy::Grounded => Vec::new(),
+        };
+        masks.extend(open);
+        ctx.stage(Stage::Identify)?;
+        let mut candidates = self.named(image, masks, ctx, &mut warnings)?;
+        if self.strategy == Strategy::Grounded {
+            candidates.extend(self.grounded(image, ctx, &mut warnings)?);
+        }
+        candidates.extend(hinted);
+        Ok(Found { regions: resolve(candidates), warnings })
+    }
+
+    fn automatic(&self, image: &RgbImage, ctx: &JobContext) -> Result<Vec<(Mask, f64)>, ScanError> {
+        let mut stop = |_, _: &_| if ctx.check().is_err() { Err(ModelError::Cancelled) } else { Ok(()) };
+        let found = self.sam.generate_watched(image, self.amg, &mut stop).map_err(|e| or_stopped(e, ctx))?;
+        let pixels = (image.width() * image.height()) as f64;
+        let mut masks: Vec<(Mask, f64)> = found
+            .into_iter()
+            .map(|m| (m.mask, f64::from(m.iou.clamp(0.0, 1.0) * m.stability)))
+            .filter(|(mask, _)| (SMALLEST..LARGEST).contains(&(mask.area() as f64 / pixels)))
+            .collect();
+        masks.sort_by(|a, b| b.1.total_cmp(&a.1));
+        masks.truncate(MOST_NAMED);
+        Ok(masks)
+    }
+
+    /// Hints with a place become masks; those with a label are named already, the others are returned to be named.
+    fn hinted(
+        &self,
+        image: &RgbImage,
+        hints: &Hints,
+        ctx: &JobContext,
+    ) -> Result<(Vec<Candidate>, Vec<(Mask, f64)>), ScanError> {
+        let placed: Vec<(&ItemHint, Prompt)> =
+            hints.items.iter().filter_map(|h| Some((h, prompt_of(h)?))).collect();
+        if placed.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let embedding = self.sam.embed(image)?;
+        ctx.check()?;
+        let prompts: Vec<Prompt> = placed.iter().map(|(_, p)| p.clone()).collect();
+        let masks = best_masks(self.sam, &embedding, &prompts)?;
+        let (mut named, mut open) = (Vec::new(), Vec::new());
+        for ((hint, _), (mask, _)) in placed.into_iter().zip(masks) {
+            match &hint.label {
+                Some(label) => named.push(Candidate {
+                    mask,
+                    quality: 1.0,
+                    identity: Identified {
+                        kind: Kind::Food,
+                        label: label.trim().to_lowercase(),
+                        confidence: 1.0,
+                        alternatives: Vec::new(),
+                    },
+                }),
+                None => open.push((mask, 1.0)),
+            }
+        }
+        Ok((named, open))
+    }
+
+    fn named(
+        &mut self,
+        image: &RgbImage,
+        masks: Vec<(Mask, f64)>,
+        ctx: &JobContext,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Candidate>, ScanError> {
+        let masks: Vec<(Mask, f64)> = masks.into_iter().filter(|(m, _)| !m.is_empty()).collect();
+        let crops: Vec<RgbImage> = masks.iter().filter_map(|(mask, _)| crop(image, mask)).collect();
+        let answers = match &mut self.identifier {
+            Some(identifier) => identifier.identify(&crops, &|| ctx.check().is_err()),
+            None => Vec::new(),
+        };
+        ctx.check()?;
+        let failed = answers.iter().filter_map(|a| a.as_ref().err()).count();
+        if answers.len() < masks.len() || (failed > 0 && failed == answers.len()) {
+            let why = answers.into_iter().find_map(Result::err).map(|e| format!(": {e}")).unwrap_or_default();
+            warnings.push(Warning {
+                code: "not_identified".into(),
+                message: format!("nothing could be named{why}; volumes are given, labels are unknown"),
+            });
+            return Ok(by_shape(masks));
+        }
+        if failed > 0 {
+            warnings.push(Warning {
+                code: "partly_identified".into(),
+                message: format!("{failed} of {} regions could not be named and were left out", masks.len()),
+            });
+        }
+        Ok(masks
+            .into_iter()
+            .zip(answers)
+            .filter_map(|((mask, quality), answer)| {
+                answer.ok().map(|identity| Candidate { mask, quality, identity })
+            })
+            .collect())
+    }
+
+    fn grounded(
+        &mut self,
+        image: &RgbImage,
+        ctx: &JobContext,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Candidate>, ScanError> {
+        let Some(identifier) = &mut self.identifier else {
+            return Err(ScanError::new(ErrorCode::ConfigInvalid, "the grounded strategy needs an identifier")
+                .next_step("configure one, or use the automatic strategy"));
+        };
+        let items = identifier.ground(image, &|| ctx.check().is_err())?;
+        ctx.check()?;
+        let (w, h) = (image.width() as f64, image.height() as f64);
+        let boxed: Vec<_> = items
+            .into_iter()
+            .filter_map(|item| {
+                let b = item.bbox;
+                let rect =
+                    Rect::new(b.x0.clamp(0.0, w), b.y0.clamp(0.0, h), b.x1.clamp(0.0, w), b.y1.clamp(0.0, h));
+                (rect.width() >= 2.0 && rect.height() >= 2.0).then_some((item.identity, Prompt::rect(rect)))
+            })
+            .collect();
+        if boxed.is_empty() {
+            warnings.push(Warning {
+                code: "nothing_grounded".into(),
+                message: "the vision-language model named no item with a box".into(),
+            });
+            return Ok(Vec::new());
+        }
+        let embedding = self.sam.embed(image)?;
+        let prompts: Vec<Prompt> = boxed.iter().map(|(_, p)| p.clone()).collect();
+        let masks = best_masks(self.sam, &embedding, &prompts)?;
+        Ok(boxed
+            .into_iter()
+            .zip(masks)
+            .map(|((identity, _), (mask, quality))| Candidate { mask, quality, identity })
+            .collect())
+    }
+}
+
+/// The deadline's or the canceller's own error where one of them stopped the model.
+fn or_stopped(error: ModelError, ctx: &JobContext) -> ScanError {
+    match error {
+        ModelError::Cancelled => ctx.check().err().unwrap_or_else(|| ModelError::Cancelled.into()),
+        other => other.into(),
+    }
+}
+
+fn prompt_of(hint: &ItemHint) -> Option<Prompt> {
+    let mut prompt = match hint.bbox {
+        Some([x0, y0, x1, y1]) => Prompt::rect(Rect::new(x0, y0, x1, y1)),
+        None => Prompt::default(),
+    };
+    if let Some([x, y]) = hint.point {
+        prompt.points = Prompt::point(x, y).points;
+    }
+    (hint.bbox.is_some() || hint.point.is_some()).then_some(prompt)
+}
+
+/// One mask a prompt with its predicted IoU.
+fn best_masks(
+    sam: &Sam,
+    embedding: &Embedding,
+    prompts: &[Prompt],
+) -> Result<Vec<(Mask, f64)>, ScanError> {
+    let predictions = sam.predict(embedding, prompts, true)?;
+    Ok(predictions
+        .into_iter()
+        .map(|p| match p.best() {
+            Some(best) => (best.mask.clone(), f64::from(best.iou.clamp(0.0, 1.0))),
+            None => (Mask::empty(0, 0), 0.0),
+        })
+        .collect())
+}
+
+/// Without names: what holds other masks is a dish, what spans the photo is table, the rest may be food.
+fn by_shape(masks: Vec<(Mask, f64)>) -> Vec<Candidate> {
+    let kinds: Vec<Kind> = masks
+        .iter()
+        .map(|(mask, _)| {
+            let sides = mask.bbox().map_or(0, |b| {
+                usize::from(b.x0 == 0.0)
+                    + usize::from(b.y0 == 0.0)
+                    + usize::from(b.x1 == mask.width() as f64)
+                    + usize::from(b.y1 == mask.height() as f64)
+            });
+            let holds = masks
+                .iter()
+                .filter(|(other, _)| {
+                    let area = other.area();
+                    3 * area < 2 * mask.area() && bbox_inside(other, mask)
+                })
+                .count();
+            match (sides, holds) {
+                (3.., _) => Kind::Table,
+                (_, 1..) => Kind::Plate,
+                _ => Kind::Food,
+            }
+        })
+        .collect();
+    masks
+        .into_iter()
+        .zip(kinds)
+        .map(|((mask, quality), kind)| {
+            let identity = match kind {
+                Kind::Food => Identified::unknown_food(),
+                other => Identified {
+                    kind: other,
+                    label: other.as_str().into(),
+                    confidence: 0.3,
+                    alternatives: Vec::new(),
+                },
+            };
+            Candidate { mask, quality, identity }
+        })
+        .collect()
+}
+
+fn bbox_inside(inner: &Mask, outer: &Mask) -> bool {
+    match (inner.bbox(), outer.bbox()) {
+        (Some(a), Some(b)) => a.x0 >= b.x0 && a.y0 >= b.y0 && a.x1 <= b.x1 && a.y1 <= b.y1,
+        _ => false,
+    }
+}

@@ -1,0 +1,231 @@
+//! The scan from a decoded photo to the answer. The only place that calls the models; lives on the device's thread.
+
+mod answer;
+mod engine;
+mod front;
+mod measure;
+mod one_model;
+mod set;
+mod working;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::DType;
+use dragunov_models::bundled::PLATE_TINY;
+use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
+use dragunov_models::device::DeviceChoice;
+use dragunov_models::qwen_vl::QwenVl;
+use dragunov_models::sam::{AmgConfig, Sam};
+use dragunov_models::RgbImage;
+
+use crate::contract::result::{Models, Warning};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::identify::Identifier;
+use crate::identify::native::NativeIdentifier;
+use crate::intake::Photo;
+use crate::nutrition::FoodTable;
+use crate::overlay;
+use crate::perceive::{Finder, Found, Regions};
+use crate::runtime::{JobContext, Stage};
+use working::Working;
+
+pub use crate::perceive::Strategy;
+pub use engine::engine_factory;
+pub use set::ModelSet;
+
+/// What a deployment chooses.
+#[derive(Debug, Clone)]
+pub struct ScannerConfig {
+    pub strategy: Strategy,
+    pub amg: AmgConfig,
+    /// Photos are measured at this many pixels on the long side at most; masks are returned at the photo's size.
+    pub max_side_px: usize,
+}
+
+impl ScannerConfig {
+    /// Settings that suit a checkpoint set: the tiny decoder is surer of less, and needs fewer points.
+    pub fn for_set(set: &ModelSet) -> Self {
+        let amg = if set.name == PLATE_TINY {
+            AmgConfig {
+                points_per_side: 20,
+                pred_iou_thresh: 0.6,
+                stability_score_thresh: 0.8,
+                min_mask_region_area: 60,
+                ..AmgConfig::default()
+            }
+        } else {
+            AmgConfig { min_mask_region_area: 100, ..AmgConfig::default() }
+        };
+        Self { strategy: Strategy::Automatic, amg, max_side_px: 1536 }
+    }
+}
+
+/// Pictures that were asked for.
+#[derive(Debug, Default)]
+pub struct Pictures {
+    pub overlay: Option<RgbImage>,
+    pub depth: Option<RgbImage>,
+}
+
+/// All models of a set, loaded.
+pub struct Scanner {
+    names: Models,
+    dtype: DType,
+    device: DeviceChoice,
+    sam: Sam,
+    depth: DepthAnything,
+    identifier: Option<Box<dyn Identifier>>,
+    foods: Arc<FoodTable>,
+    config: ScannerConfig,
+}
+
+impl std::fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scanner")
+            .field("names", &self.names)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scanner {
+    /// Loads a set. `identifier` replaces the set's own vision-language model.
+    ///
+    /// # Errors
+    /// `device_unavailable` if CUDA was asked for in vain; `checkpoint_invalid` with file, key and shape.
+    pub fn load(
+        set: &ModelSet,
+        device: DeviceChoice,
+        config: ScannerConfig,
+        identifier: Option<Box<dyn Identifier>>,
+    ) -> Result<Self, ScanError> {
+        let on = device.open()?;
+        let dtype = if on.is_cuda() { DType::BF16 } else { DType::F32 };
+        let foods = FoodTable::builtin();
+        let identifier = match (identifier, &set.vlm) {
+            (Some(other), _) => Some(other),
+            (None, Some(checkpoint)) => {
+                let model = QwenVl::load(checkpoint, dtype, &on)?;
+                let labels = set.labels(&foods)?;
+                let name = format!("{} (Qwen2.5-VL)", set.name);
+                Some(Box::new(NativeIdentifier::new(model, name, labels)) as Box<dyn Identifier>)
+            }
+            (None, None) => None,
+        };
+        let names = Models {
+            set: set.name.clone(),
+            sam: format!("{} (Segment Anything)", set.name),
+            depth: format!("{} (Depth Anything V2)", set.name),
+            identify: identifier.as_ref().map_or_else(|| "none".into(), |i| i.name()),
+        };
+        let sam = Sam::load(&set.sam, dtype, &on)?;
+        let depth = DepthAnything::load(&set.depth, dtype, &on)?;
+        Ok(Self { names, dtype, device, sam, depth, identifier, foods, config })
+    }
+
+    /// Measures the food on one photo.
+    ///
+    /// # Errors
+    /// A coded error where no honest answer is possible; `cancelled` and `deadline_exceeded` from `ctx`.
+    pub fn scan(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<(ScanResult, Pictures), ScanError> {
+        let mut clock = Clock::start();
+        let work = Working::new(photo, request, self.config.max_side_px)?;
+
+        ctx.stage(Stage::Depth)?;
+        let depth = self.depth.infer(&work.photo.image, Policy::Hf)?;
+        clock.lap("depth");
+
+        let Found { regions, warnings } = self.find(&work, ctx)?;
+        clock.lap("find");
+
+        ctx.stage(Stage::Measure)?;
+        let mut warnings: Vec<Warning> = photo.warnings.iter().cloned().chain(warnings).collect();
+        if self.names.set == PLATE_TINY {
+            warnings.push(Warning {
+                code: "tiny_models".into(),
+                message: "measured with the bundled plate-tiny models; use a published set for real meals".into(),
+            });
+        }
+        let scene = measure::measure(&work, request, &depth, regions, &self.foods)?;
+        clock.lap("measure");
+
+        ctx.stage(Stage::Nourish)?;
+        let mut result =
+            answer::assemble(&work, request, &scene, &self.foods, self.names.clone(), warnings)?;
+        clock.lap("nourish");
+
+        let pictures = Pictures {
+            overlay: request.options.overlay.then(|| answer::draw(&work, &scene, &result)),
+            depth: request.options.depth.then(|| depth_picture(&depth)).flatten(),
+        };
+        result.timings_ms = clock.finish();
+        Ok((result, pictures))
+    }
+
+    fn find(&mut self, work: &Working, ctx: &JobContext) -> Result<Found, ScanError> {
+        let mut finder = Finder {
+            sam: &self.sam,
+            identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
+            amg: &self.config.amg,
+            strategy: self.config.strategy,
+        };
+        let found = finder.find(&work.photo.image, &work.hints, ctx)?;
+        if found.regions.foods.is_empty() {
+            return Err(no_food(&found.regions));
+        }
+        Ok(found)
+    }
+}
+
+fn no_food(regions: &Regions) -> ScanError {
+    let seen = match (regions.dishes.len(), regions.references.len() + regions.others.len()) {
+        (0, 0) => "nothing was recognised on the photo".to_owned(),
+        (dishes, others) => format!("{dishes} dishes and {others} other things are there, but no food"),
+    };
+    ScanError::new(ErrorCode::NoFood, format!("no food found: {seen}"))
+        .next_step("take the photo closer, from 20 to 45 degrees, or mark the food with a point")
+}
+
+/// Depth in colour, near bright.
+fn depth_picture(depth: &Depth) -> Option<RgbImage> {
+    let (width, height) = depth.size();
+    match depth {
+        Depth::Relative(raster) => overlay::depth_picture(width, height, raster.values()),
+        Depth::Metric(raster) => {
+            let near: Vec<f32> = raster.values().iter().map(|z| 1.0 / z).collect();
+            overlay::depth_picture(width, height, &near)
+        }
+    }
+}
+
+/// Milliseconds by stage.
+struct Clock {
+    begun: Instant,
+    last: Instant,
+    laps: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { begun: now, last: now, laps: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, name: &str) {
+        let now = Instant::now();
+        self.laps.insert(name.into(), (now - self.last).as_secs_f64() * 1e3);
+        self.last = now;
+    }
+
+    fn finish(mut self) -> BTreeMap<String, f64> {
+        self.laps.insert("total".into(), self.begun.elapsed().as_secs_f64() * 1e3);
+        self.laps
+    }
+}

@@ -1,0 +1,131 @@
+//! From named regions and a depth raster to the scene that geometry measures.
+
+use dragunov_models::depth_anything;
+
+use super::working::Working;
+use crate::contract::request::{ReferenceKind, ScanRequest};
+use crate::contract::result::Warning;
+use crate::contract::{ErrorCode, Estimated, ScanError};
+use crate::geometry::{
+    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, RefKind, RefObject, Region, Scene, ShapeClass,
+};
+use crate::identify::Kind;
+use crate::nutrition::FoodTable;
+use crate::perceive::Regions;
+
+/// How far a metric network's distances are off on tabletops it was not trained for, sd of the logarithm.
+const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
+/// How well an app knows the lens's height that it sends (AR plane), sd of the logarithm.
+const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
+/// Off a dish, what rises less than this over the table is a pattern or a stain.
+const LEAST_HEIGHT_CM: f64 = 0.25;
+
+/// Regions with their measures; `geometry.items[i]` belongs to `regions.foods[i]`.
+#[derive(Debug)]
+pub(super) struct MeasuredScene {
+    pub(super) regions: Regions,
+    pub(super) geometry: Measured,
+}
+
+/// Measures every food of `regions`.
+///
+/// # Errors
+/// Geometry's refusals: tilt over 75 degrees, no table, contradictory pitch, broken depth; `no_food` if nothing
+/// rises over the table.
+pub(super) fn measure(
+    work: &Working,
+    request: &ScanRequest,
+    depth: &depth_anything::Depth,
+    mut regions: Regions,
+    foods: &FoodTable,
+) -> Result<MeasuredScene, ScanError> {
+    let photo = &work.photo;
+    let known = |kind| {
+        request.reference.as_ref().filter(|r| r.kind == kind).and_then(|r| r.diameter_cm)
+    };
+    let dishes: Vec<_> = regions
+        .dishes
+        .iter()
+        .map(|(kind, mask)| {
+            let kind = match kind {
+                Kind::Plate => DishKind::Plate,
+                Kind::Bowl => DishKind::Bowl,
+                _ => DishKind::Board,
+            };
+            Dish { mask, kind, diameter_cm: None }
+        })
+        .collect();
+    let dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
+    let references = regions
+        .references
+        .iter()
+        .map(|(kind, mask)| match kind {
+            Kind::Card => RefObject { mask, kind: RefKind::Card, diameter_cm: None },
+            _ => RefObject { mask, kind: RefKind::Coin, diameter_cm: known(ReferenceKind::Coin) },
+        })
+        .collect();
+    let (width, height) = (photo.image.width(), photo.image.height());
+    let scene = Scene {
+        camera: CameraModel::centred(width, height, photo.camera.focal_px, photo.camera.sigma_ln),
+        gravity: photo.gravity.map(|g| Gravity {
+            down: g.down,
+            tilt_sigma_deg: g.sigma_deg,
+            roll_sigma_deg: g.sigma_roll_deg,
+        }),
+        depth: match depth {
+            depth_anything::Depth::Relative(d) => Depth::Disparity(d),
+            depth_anything::Depth::Metric(d) => Depth::Metric { depth: d, scale_sigma_ln: METRIC_NETWORK_SIGMA_LN },
+        },
+        items: regions
+            .foods
+            .iter()
+            .map(|food| Region { mask: &food.mask, shape: shape_of(foods, &food.identity.label) })
+            .collect(),
+        dishes,
+        references,
+        others: regions.others.iter().collect(),
+        camera_height_cm: request.camera.height_cm.map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
+        seed: 0,
+    };
+    let mut geometry = geometry::measure(&scene)?;
+    let real: Vec<bool> =
+        geometry.items.iter().map(|i| i.dish.is_some() || i.mean_height_cm >= LEAST_HEIGHT_CM).collect();
+    let flat = real.iter().filter(|r| !**r).count();
+    if flat == real.len() {
+        return Err(ScanError::new(ErrorCode::NoFood, "what looks like food does not rise above the table")
+            .next_step("take the photo of the meal itself, from 20 to 45 degrees"));
+    }
+    if flat > 0 {
+        let mut keep = real.iter().copied();
+        regions.foods.retain(|_| keep.next().unwrap_or(false));
+        let mut keep = real.iter().copied();
+        geometry.items.retain(|_| keep.next().unwrap_or(false));
+        geometry.warnings.push(Warning {
+            code: "flat_region_ignored".into(),
+            message: format!("{flat} regions that lie flat on the table were not counted as food"),
+        });
+    }
+    Ok(MeasuredScene { regions, geometry })
+}
+
+/// The solid that the food table gives the label.
+fn shape_of(foods: &FoodTable, label: &str) -> ShapeClass {
+    let name = foods.lookup(label).food.shape.clone();
+    serde_json::from_value(serde_json::Value::String(name)).unwrap_or_default()
+}
+
+/// The stated diameter belongs to the largest plate in view, or to the largest bowl if there is no plate.
+fn with_known_plate<'a>(mut dishes: Vec<Dish<'a>>, diameter_cm: Option<f64>) -> Vec<Dish<'a>> {
+    let size = |d: &Dish<'_>| d.mask.bbox().map_or(0.0, |b| b.area());
+    let best = (0..dishes.len())
+        .filter(|&i| dishes[i].kind != DishKind::Board)
+        .max_by(|&a, &b| {
+            let rank = |i: usize| (dishes[i].kind == DishKind::Plate, size(&dishes[i]));
+            let ((plate_a, size_a), (plate_b, size_b)) = (rank(a), rank(b));
+            plate_a.cmp(&plate_b).then(size_a.total_cmp(&size_b))
+        });
+    if let Some(i) = best {
+        dishes[i].diameter_cm = diameter_cm;
+    }
+    dishes
+}

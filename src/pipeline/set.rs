@@ -1,0 +1,85 @@
+//! Which checkpoints a scan runs on.
+
+use std::path::Path;
+
+use dragunov_models::bundled::{self, PLATE_TINY};
+use dragunov_models::checkpoint::Checkpoint;
+
+use crate::contract::{ErrorCode, ScanError};
+use crate::nutrition::FoodTable;
+
+/// One checkpoint for each role, under a name that ends up in the result.
+#[derive(Debug, Clone)]
+pub struct ModelSet {
+    pub name: String,
+    pub sam: Checkpoint,
+    pub depth: Checkpoint,
+    /// None: items stay `unknown` unless another identifier is configured.
+    pub vlm: Option<Checkpoint>,
+}
+
+impl ModelSet {
+    /// The set compiled into this binary.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` in a build without it.
+    pub fn bundled() -> Result<Self, ScanError> {
+        let get = |role: &str| {
+            bundled::checkpoint(role).ok_or_else(|| {
+                let message = format!("this binary was built without the bundled {role} checkpoint");
+                ScanError::new(ErrorCode::CheckpointInvalid, message)
+                    .next_step("name a folder of checkpoints with --models, or a published set after `models pull`")
+            })
+        };
+        Ok(Self { name: PLATE_TINY.into(), sam: get("sam")?, depth: get("depth")?, vlm: get("vlm").ok() })
+    }
+
+    /// A folder with `sam`, `depth` and, optionally, `vlm`, each in the Hugging Face layout.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` naming the file that cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, ScanError> {
+        let vlm = dir.join("vlm");
+        Ok(Self {
+            name: dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into()),
+            sam: Checkpoint::open(dir.join("sam"))?,
+            depth: Checkpoint::open(dir.join("depth"))?,
+            vlm: if vlm.exists() { Some(Checkpoint::open(vlm)?) } else { None },
+        })
+    }
+
+    /// The foods that the vision-language model may name: `labels.txt` beside it, one a line, or the food table.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` if the file cannot be read.
+    pub fn labels(&self, foods: &FoodTable) -> Result<Vec<String>, ScanError> {
+        const FILE: &str = "labels.txt";
+        match &self.vlm {
+            Some(vlm) if vlm.has(FILE) => {
+                let bytes = vlm.read(FILE)?;
+                let text = String::from_utf8_lossy(&bytes);
+                Ok(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect())
+            }
+            _ => Ok(foods.foods().iter().map(|f| f.name.clone()).collect()),
+        }
+    }
+
+    /// The set of this name, or the folder of this path.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` if there is neither.
+    pub fn find(name_or_dir: &str) -> Result<Self, ScanError> {
+        if name_or_dir == PLATE_TINY {
+            return Self::bundled();
+        }
+        let dir = Path::new(name_or_dir);
+        if dir.is_dir() {
+            return Self::open(dir);
+        }
+        Err(ScanError::new(
+            ErrorCode::CheckpointInvalid,
+            format!("{name_or_dir:?} is neither a checkpoint set nor a folder"),
+        )
+        .next_step("run `dragunov models list` for the sets and `dragunov models pull` to fetch one"))
+    }
+}
