@@ -17,6 +17,8 @@ mod photo;
 mod segment;
 mod serve;
 mod worker;
+mod scan;
+mod segment;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ask(ask::Args),
+    Scan(Box<scan::Args>),
     Depth(depth::Args),
     Models(models::Args),
     Eval(Box<eval::Args>),
@@ -65,6 +68,7 @@ impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
             Self::Ask(args) => args.run(),
+            Self::Scan(args) => args.run(),
             Self::Depth(args) => args.run(),
             Self::Models(args) => args.run(),
             Self::Eval(args) => args.run(),

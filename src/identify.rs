@@ -1,6 +1,7 @@
 //! Naming what is seen: crops of regions in, kind and label out.
 
 pub mod kind;
+pub mod native;
 pub mod openai;
 
 use dragunov_models::{ImagePx, Rect, RgbImage};

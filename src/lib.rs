@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod nutrition;
 pub mod overlay;
 pub mod perceive;
+pub mod pipeline;
 pub mod runtime;
 pub mod telemetry;
 pub mod weights_pull;
