@@ -19,6 +19,8 @@ mod serve;
 mod worker;
 mod scan;
 mod segment;
+mod serve;
+mod worker;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -53,8 +53,11 @@ pub trait Identifier: Send {
     /// # Errors
     /// `config_invalid` from a backend that cannot.
     fn ground(&mut self, _: &RgbImage, _cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
-        Err(ScanError::new(ErrorCode::ConfigInvalid, format!("{} gives no boxes", self.name()))
-            .next_step("use the automatic strategy"))
+        Err(ScanError::new(
+            ErrorCode::ConfigInvalid,
+            format!("{} gives no boxes", self.name()),
+        )
+        .next_step("use the automatic strategy"))
     }
 }
 

@@ -62,7 +62,14 @@ pub fn draw(image: &RgbImage, items: &[Labelled<'_>], rims: &[Ellipse], px_per_c
         taken.extend(scale_bar(&mut canvas, px_per_cm as f32, unit));
     }
     for (i, item) in items.iter().enumerate() {
-        taken.extend(label(&mut canvas, item, PALETTE[i % PALETTE.len()], unit, &taken, &food));
+        taken.extend(label(
+            &mut canvas,
+            item,
+            PALETTE[i % PALETTE.len()],
+            unit,
+            &taken,
+            &food,
+        ));
     }
     canvas.into_image()
 }
@@ -191,7 +198,10 @@ fn label(
         .iter()
         .flat_map(|&dy| [0.0, -0.4, 0.4, -0.8, 0.8, -1.2, 1.2].map(|dx| place(dx, dy)))
         .min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
-    let edge = (ax.clamp(rect.x, rect.x + rect.w), ay.clamp(rect.y, rect.y + rect.h));
+    let edge = (
+        ax.clamp(rect.x, rect.x + rect.w),
+        ay.clamp(rect.y, rect.y + rect.h),
+    );
     if edge != (ax, ay) {
         canvas.line((ax, ay), edge, 1.6 * unit, INK);
         canvas.line((ax, ay), edge, 0.8 * unit, colour);

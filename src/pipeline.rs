@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::DType;
+use dragunov_models::RgbImage;
 use dragunov_models::bundled::PLATE_TINY;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
 use dragunov_models::device::DeviceChoice;
 use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::{AmgConfig, Sam};
-use dragunov_models::RgbImage;
 
 use crate::contract::result::{Models, Warning};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
@@ -56,9 +56,16 @@ impl ScannerConfig {
                 ..AmgConfig::default()
             }
         } else {
-            AmgConfig { min_mask_region_area: 100, ..AmgConfig::default() }
+            AmgConfig {
+                min_mask_region_area: 100,
+                ..AmgConfig::default()
+            }
         };
-        Self { strategy: Strategy::Automatic, amg, max_side_px: 1536 }
+        Self {
+            strategy: Strategy::Automatic,
+            amg,
+            max_side_px: 1536,
+        }
     }
 }
 
@@ -122,7 +129,16 @@ impl Scanner {
         };
         let sam = Sam::load(&set.sam, dtype, &on)?;
         let depth = DepthAnything::load(&set.depth, dtype, &on)?;
-        Ok(Self { names, dtype, device, sam, depth, identifier, foods, config })
+        Ok(Self {
+            names,
+            dtype,
+            device,
+            sam,
+            depth,
+            identifier,
+            foods,
+            config,
+        })
     }
 
     /// Measures the food on one photo.
@@ -150,19 +166,22 @@ impl Scanner {
         if self.names.set == PLATE_TINY {
             warnings.push(Warning {
                 code: "tiny_models".into(),
-                message: "measured with the bundled plate-tiny models; use a published set for real meals".into(),
+                message: "measured with the bundled plate-tiny models; use a published set for real meals"
+                    .into(),
             });
         }
         let scene = measure::measure(&work, request, &depth, regions, &self.foods)?;
         clock.lap("measure");
 
         ctx.stage(Stage::Nourish)?;
-        let mut result =
-            answer::assemble(&work, request, &scene, &self.foods, self.names.clone(), warnings)?;
+        let mut result = answer::assemble(&work, request, &scene, &self.foods, self.names.clone(), warnings)?;
         clock.lap("nourish");
 
         let pictures = Pictures {
-            overlay: request.options.overlay.then(|| answer::draw(&work, &scene, &result)),
+            overlay: request
+                .options
+                .overlay
+                .then(|| answer::draw(&work, &scene, &result)),
             depth: request.options.depth.then(|| depth_picture(&depth)).flatten(),
         };
         result.timings_ms = clock.finish();
@@ -185,7 +204,10 @@ impl Scanner {
 }
 
 fn no_food(regions: &Regions) -> ScanError {
-    let seen = match (regions.dishes.len(), regions.references.len() + regions.others.len()) {
+    let seen = match (
+        regions.dishes.len(),
+        regions.references.len() + regions.others.len(),
+    ) {
         (0, 0) => "nothing was recognised on the photo".to_owned(),
         (dishes, others) => format!("{dishes} dishes and {others} other things are there, but no food"),
     };
@@ -215,17 +237,23 @@ struct Clock {
 impl Clock {
     fn start() -> Self {
         let now = Instant::now();
-        Self { begun: now, last: now, laps: BTreeMap::new() }
+        Self {
+            begun: now,
+            last: now,
+            laps: BTreeMap::new(),
+        }
     }
 
     fn lap(&mut self, name: &str) {
         let now = Instant::now();
-        self.laps.insert(name.into(), (now - self.last).as_secs_f64() * 1e3);
+        self.laps
+            .insert(name.into(), (now - self.last).as_secs_f64() * 1e3);
         self.last = now;
     }
 
     fn finish(mut self) -> BTreeMap<String, f64> {
-        self.laps.insert("total".into(), self.begun.elapsed().as_secs_f64() * 1e3);
+        self.laps
+            .insert("total".into(), self.begun.elapsed().as_secs_f64() * 1e3);
         self.laps
     }
 }

@@ -55,7 +55,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
     depth: Option<PathBuf>,
     /// Checkpoint set by name, or a folder with `sam`, `depth` and `vlm` in the Hugging Face layout.
-    #[arg(long, value_name = "SET|DIR", env = "DRAGUNOV_MODELS", default_value = "plate-tiny")]
+    #[arg(
+        long,
+        value_name = "SET|DIR",
+        env = "DRAGUNOV_MODELS",
+        default_value = "plate-tiny"
+    )]
     models: String,
     /// `cpu` or `cuda:N`.
     #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
@@ -68,11 +73,18 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
         let several = self.photos.len() > 1;
-        for dir in [&self.overlay, &self.depth].into_iter().flatten().filter(|_| several) {
+        for dir in [&self.overlay, &self.depth]
+            .into_iter()
+            .flatten()
+            .filter(|_| several)
+        {
             std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
         }
         let set = ModelSet::find(&self.models)?;
-        let config = ScannerConfig { strategy: self.strategy, ..ScannerConfig::for_set(&set) };
+        let config = ScannerConfig {
+            strategy: self.strategy,
+            ..ScannerConfig::for_set(&set)
+        };
         let mut scanner = Scanner::load(&set, self.device, config, None)?;
         let bar = progress(self.photos.len());
         let (mut results, mut failed) = (Vec::new(), 0);
@@ -139,7 +151,9 @@ impl Args {
         let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
         let file = |target: &Path| {
             if several {
-                target.join(path.file_stem().unwrap_or_default()).with_extension("png")
+                target
+                    .join(path.file_stem().unwrap_or_default())
+                    .with_extension("png")
             } else {
                 target.to_owned()
             }
@@ -171,7 +185,11 @@ impl Args {
             (_, _, true) => known(ReferenceKind::Card, None),
             _ => None,
         };
-        request.options.masks = if self.json.is_some() { MaskFormat::Rle } else { MaskFormat::None };
+        request.options.masks = if self.json.is_some() {
+            MaskFormat::Rle
+        } else {
+            MaskFormat::None
+        };
         request.options.overlay = self.overlay.is_some();
         request.options.depth = self.depth.is_some();
         request
@@ -188,5 +206,9 @@ fn progress(photos: usize) -> indicatif::ProgressBar {
     }
     let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
     let bar = indicatif::ProgressBar::new(photos as u64);
-    if let Ok(style) = style { bar.with_style(style) } else { bar }
+    if let Ok(style) = style {
+        bar.with_style(style)
+    } else {
+        bar
+    }
 }

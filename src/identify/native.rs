@@ -31,22 +31,36 @@ impl NativeIdentifier {
             ("kind", Schema::one_of(Kind::ALL.map(Kind::as_str))),
             ("label", Schema::one_of(names)),
         ]);
-        Self { model, schema, name: name.into() }
+        Self {
+            model,
+            schema,
+            name: name.into(),
+        }
     }
 
     fn identify_one(&self, crop: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Identified, ScanError> {
         let prompt = Prompt::ask([crop.clone()], QUESTION);
-        let options = JsonOptions { alternatives: ALTERNATIVES };
-        let answer = self.model.generate_json(&prompt, &self.schema, options, cancelled)?;
+        let options = JsonOptions {
+            alternatives: ALTERNATIVES,
+        };
+        let answer = self
+            .model
+            .generate_json(&prompt, &self.schema, options, cancelled)?;
         let field = |pointer: &str| {
             answer.field(pointer).ok_or_else(|| {
-                ScanError::from(ModelError::Prompt(format!("the answer {} lacks {pointer}", answer.text)))
+                ScanError::from(ModelError::Prompt(format!(
+                    "the answer {} lacks {pointer}",
+                    answer.text
+                )))
             })
         };
         let (kind, label) = (field("/kind")?, field("/label")?);
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let chosen = Kind::parse(&text(&kind.value)).ok_or_else(|| {
-            ScanError::new(ErrorCode::Internal, format!("the schema let kind {} through", kind.value))
+            ScanError::new(
+                ErrorCode::Internal,
+                format!("the schema let kind {} through", kind.value),
+            )
         })?;
         let mut label_text = text(&label.value);
         // A kind's name is no food: the two fields contradict each other.
@@ -66,7 +80,12 @@ impl NativeIdentifier {
             .map(|(value, p)| (text(value), kind.probability * p))
             .filter(|(name, _)| chosen == Kind::Food && Kind::parse(name).is_none())
             .collect();
-        Ok(Identified { kind: chosen, label: label_text, confidence, alternatives })
+        Ok(Identified {
+            kind: chosen,
+            label: label_text,
+            confidence,
+            alternatives,
+        })
     }
 }
 
@@ -80,6 +99,9 @@ impl Identifier for NativeIdentifier {
         crops: &[RgbImage],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>> {
-        crops.iter().map(|crop| self.identify_one(crop, cancelled)).collect()
+        crops
+            .iter()
+            .map(|crop| self.identify_one(crop, cancelled))
+            .collect()
     }
 }

@@ -37,7 +37,10 @@ pub struct Finder<'a> {
 
 impl std::fmt::Debug for Finder<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Finder").field("amg", self.amg).field("strategy", &self.strategy).finish_non_exhaustive()
+        f.debug_struct("Finder")
+            .field("amg", self.amg)
+            .field("strategy", &self.strategy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,12 +69,24 @@ impl Finder<'_> {
             candidates.extend(self.grounded(image, ctx, &mut warnings)?);
         }
         candidates.extend(hinted);
-        Ok(Found { regions: resolve(candidates), warnings })
+        Ok(Found {
+            regions: resolve(candidates),
+            warnings,
+        })
     }
 
     fn automatic(&self, image: &RgbImage, ctx: &JobContext) -> Result<Vec<(Mask, f64)>, ScanError> {
-        let mut stop = |_, _: &_| if ctx.check().is_err() { Err(ModelError::Cancelled) } else { Ok(()) };
-        let found = self.sam.generate_watched(image, self.amg, &mut stop).map_err(|e| or_stopped(e, ctx))?;
+        let mut stop = |_, _: &_| {
+            if ctx.check().is_err() {
+                Err(ModelError::Cancelled)
+            } else {
+                Ok(())
+            }
+        };
+        let found = self
+            .sam
+            .generate_watched(image, self.amg, &mut stop)
+            .map_err(|e| or_stopped(e, ctx))?;
         let pixels = (image.width() * image.height()) as f64;
         let mut masks: Vec<(Mask, f64)> = found
             .into_iter()
@@ -90,8 +105,11 @@ impl Finder<'_> {
         hints: &Hints,
         ctx: &JobContext,
     ) -> Result<(Vec<Candidate>, Vec<(Mask, f64)>), ScanError> {
-        let placed: Vec<(&ItemHint, Prompt)> =
-            hints.items.iter().filter_map(|h| Some((h, prompt_of(h)?))).collect();
+        let placed: Vec<(&ItemHint, Prompt)> = hints
+            .items
+            .iter()
+            .filter_map(|h| Some((h, prompt_of(h)?)))
+            .collect();
         if placed.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -134,7 +152,11 @@ impl Finder<'_> {
         ctx.check()?;
         let failed = answers.iter().filter_map(|a| a.as_ref().err()).count();
         if answers.len() < masks.len() || (failed > 0 && failed == answers.len()) {
-            let why = answers.into_iter().find_map(Result::err).map(|e| format!(": {e}")).unwrap_or_default();
+            let why = answers
+                .into_iter()
+                .find_map(Result::err)
+                .map(|e| format!(": {e}"))
+                .unwrap_or_default();
             warnings.push(Warning {
                 code: "not_identified".into(),
                 message: format!("nothing could be named{why}; volumes are given, labels are unknown"),
@@ -144,14 +166,21 @@ impl Finder<'_> {
         if failed > 0 {
             warnings.push(Warning {
                 code: "partly_identified".into(),
-                message: format!("{failed} of {} regions could not be named and were left out", masks.len()),
+                message: format!(
+                    "{failed} of {} regions could not be named and were left out",
+                    masks.len()
+                ),
             });
         }
         Ok(masks
             .into_iter()
             .zip(answers)
             .filter_map(|((mask, quality), answer)| {
-                answer.ok().map(|identity| Candidate { mask, quality, identity })
+                answer.ok().map(|identity| Candidate {
+                    mask,
+                    quality,
+                    identity,
+                })
             })
             .collect())
     }
@@ -163,8 +192,11 @@ impl Finder<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
         let Some(identifier) = &mut self.identifier else {
-            return Err(ScanError::new(ErrorCode::ConfigInvalid, "the grounded strategy needs an identifier")
-                .next_step("configure one, or use the automatic strategy"));
+            return Err(ScanError::new(
+                ErrorCode::ConfigInvalid,
+                "the grounded strategy needs an identifier",
+            )
+            .next_step("configure one, or use the automatic strategy"));
         };
         let items = identifier.ground(image, &|| ctx.check().is_err())?;
         ctx.check()?;
@@ -173,8 +205,12 @@ impl Finder<'_> {
             .into_iter()
             .filter_map(|item| {
                 let b = item.bbox;
-                let rect =
-                    Rect::new(b.x0.clamp(0.0, w), b.y0.clamp(0.0, h), b.x1.clamp(0.0, w), b.y1.clamp(0.0, h));
+                let rect = Rect::new(
+                    b.x0.clamp(0.0, w),
+                    b.y0.clamp(0.0, h),
+                    b.x1.clamp(0.0, w),
+                    b.y1.clamp(0.0, h),
+                );
                 (rect.width() >= 2.0 && rect.height() >= 2.0).then_some((item.identity, Prompt::rect(rect)))
             })
             .collect();
@@ -191,7 +227,11 @@ impl Finder<'_> {
         Ok(boxed
             .into_iter()
             .zip(masks)
-            .map(|((identity, _), (mask, quality))| Candidate { mask, quality, identity })
+            .map(|((identity, _), (mask, quality))| Candidate {
+                mask,
+                quality,
+                identity,
+            })
             .collect())
     }
 }
@@ -216,11 +256,7 @@ fn prompt_of(hint: &ItemHint) -> Option<Prompt> {
 }
 
 /// One mask a prompt with its predicted IoU.
-fn best_masks(
-    sam: &Sam,
-    embedding: &Embedding,
-    prompts: &[Prompt],
-) -> Result<Vec<(Mask, f64)>, ScanError> {
+fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Vec<(Mask, f64)>, ScanError> {
     let predictions = sam.predict(embedding, prompts, true)?;
     Ok(predictions
         .into_iter()
@@ -269,7 +305,11 @@ fn by_shape(masks: Vec<(Mask, f64)>) -> Vec<Candidate> {
                     alternatives: Vec::new(),
                 },
             };
-            Candidate { mask, quality, identity }
+            Candidate {
+                mask,
+                quality,
+                identity,
+            }
         })
         .collect()
 }

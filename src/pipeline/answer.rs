@@ -80,7 +80,10 @@ fn item(
 ) -> Result<Item, ScanError> {
     let (food, measured) = (&scene.regions.foods[index], &scene.geometry.items[index]);
     let k = work.enlarge();
-    let bbox = food.mask.bbox().map_or([0.0; 4], |b| [b.x0 * k, b.y0 * k, b.x1 * k, b.y1 * k]);
+    let bbox = food
+        .mask
+        .bbox()
+        .map_or([0.0; 4], |b| [b.x0 * k, b.y0 * k, b.x1 * k, b.y1 * k]);
     let mut flags: Vec<String> = measured.flags.iter().map(|f| (*f).to_owned()).collect();
     flags.extend(weighed.flags.iter().cloned());
     if food.pieces > 1 {
@@ -113,11 +116,16 @@ fn item(
 fn mask_data(mask: &Mask, format: MaskFormat) -> Result<Option<MaskData>, ScanError> {
     Ok(match format {
         MaskFormat::None => None,
-        MaskFormat::Rle => {
-            Some(MaskData::Rle { size: [mask.height(), mask.width()], counts: mask.to_coco_string() })
-        }
+        MaskFormat::Rle => Some(MaskData::Rle {
+            size: [mask.height(), mask.width()],
+            counts: mask.to_coco_string(),
+        }),
         MaskFormat::Png => {
-            let grey: Vec<u8> = mask.to_bits().into_iter().map(|b| if b { 255 } else { 0 }).collect();
+            let grey: Vec<u8> = mask
+                .to_bits()
+                .into_iter()
+                .map(|b| if b { 255 } else { 0 })
+                .collect();
             let mut png = std::io::Cursor::new(Vec::new());
             image::write_buffer_with_format(
                 &mut png,

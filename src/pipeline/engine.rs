@@ -24,9 +24,17 @@ pub fn engine_factory(set: ModelSet, device: DeviceChoice, config: ScannerConfig
 
 fn decoded(request: &ScanRequest) -> Result<Photo, ScanError> {
     let ImageSource::Bytes(bytes) = &request.image else {
-        return Err(ScanError::new(ErrorCode::Internal, "the photo reached the device without its bytes"));
+        return Err(ScanError::new(
+            ErrorCode::Internal,
+            "the photo reached the device without its bytes",
+        ));
     };
-    read_photo(bytes, &Shot::from_request(request), &SourceMeta::default(), &DecodeLimits::default())
+    read_photo(
+        bytes,
+        &Shot::from_request(request),
+        &SourceMeta::default(),
+        &DecodeLimits::default(),
+    )
 }
 
 fn base64_png(picture: &RgbImage) -> Result<String, ScanError> {

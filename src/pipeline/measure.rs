@@ -7,7 +7,8 @@ use crate::contract::request::{ReferenceKind, ScanRequest};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, Estimated, ScanError};
 use crate::geometry::{
-    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, RefKind, RefObject, Region, Scene, ShapeClass,
+    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, RefKind, RefObject, Region, Scene,
+    ShapeClass,
 };
 use crate::identify::Kind;
 use crate::nutrition::FoodTable;
@@ -41,7 +42,11 @@ pub(super) fn measure(
 ) -> Result<MeasuredScene, ScanError> {
     let photo = &work.photo;
     let known = |kind| {
-        request.reference.as_ref().filter(|r| r.kind == kind).and_then(|r| r.diameter_cm)
+        request
+            .reference
+            .as_ref()
+            .filter(|r| r.kind == kind)
+            .and_then(|r| r.diameter_cm)
     };
     let dishes: Vec<_> = regions
         .dishes
@@ -52,7 +57,11 @@ pub(super) fn measure(
                 Kind::Bowl => DishKind::Bowl,
                 _ => DishKind::Board,
             };
-            Dish { mask, kind, diameter_cm: None }
+            Dish {
+                mask,
+                kind,
+                diameter_cm: None,
+            }
         })
         .collect();
     let dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
@@ -60,8 +69,16 @@ pub(super) fn measure(
         .references
         .iter()
         .map(|(kind, mask)| match kind {
-            Kind::Card => RefObject { mask, kind: RefKind::Card, diameter_cm: None },
-            _ => RefObject { mask, kind: RefKind::Coin, diameter_cm: known(ReferenceKind::Coin) },
+            Kind::Card => RefObject {
+                mask,
+                kind: RefKind::Card,
+                diameter_cm: None,
+            },
+            _ => RefObject {
+                mask,
+                kind: RefKind::Coin,
+                diameter_cm: known(ReferenceKind::Coin),
+            },
         })
         .collect();
     let (width, height) = (photo.image.width(), photo.image.height());
@@ -74,26 +91,41 @@ pub(super) fn measure(
         }),
         depth: match depth {
             depth_anything::Depth::Relative(d) => Depth::Disparity(d),
-            depth_anything::Depth::Metric(d) => Depth::Metric { depth: d, scale_sigma_ln: METRIC_NETWORK_SIGMA_LN },
+            depth_anything::Depth::Metric(d) => Depth::Metric {
+                depth: d,
+                scale_sigma_ln: METRIC_NETWORK_SIGMA_LN,
+            },
         },
         items: regions
             .foods
             .iter()
-            .map(|food| Region { mask: &food.mask, shape: shape_of(foods, &food.identity.label) })
+            .map(|food| Region {
+                mask: &food.mask,
+                shape: shape_of(foods, &food.identity.label),
+            })
             .collect(),
         dishes,
         references,
         others: regions.others.iter().collect(),
-        camera_height_cm: request.camera.height_cm.map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
+        camera_height_cm: request
+            .camera
+            .height_cm
+            .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
         seed: 0,
     };
     let mut geometry = geometry::measure(&scene)?;
-    let real: Vec<bool> =
-        geometry.items.iter().map(|i| i.dish.is_some() || i.mean_height_cm >= LEAST_HEIGHT_CM).collect();
+    let real: Vec<bool> = geometry
+        .items
+        .iter()
+        .map(|i| i.dish.is_some() || i.mean_height_cm >= LEAST_HEIGHT_CM)
+        .collect();
     let flat = real.iter().filter(|r| !**r).count();
     if flat == real.len() {
-        return Err(ScanError::new(ErrorCode::NoFood, "what looks like food does not rise above the table")
-            .next_step("take the photo of the meal itself, from 20 to 45 degrees"));
+        return Err(ScanError::new(
+            ErrorCode::NoFood,
+            "what looks like food does not rise above the table",
+        )
+        .next_step("take the photo of the meal itself, from 20 to 45 degrees"));
     }
     if flat > 0 {
         let mut keep = real.iter().copied();

@@ -67,20 +67,23 @@ impl Scanner {
 
     fn segment_alone(&self, image: &RgbImage, at: &Where, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Segment)?;
-        let rle = |mask: &dragunov_models::Mask| {
-            json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()})
-        };
+        let rle = |mask: &dragunov_models::Mask| json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()});
         let masks: Vec<Value> = match at.prompt() {
             None => {
                 let found = self.sam.generate(image, &self.config.amg)?;
-                found.iter().map(|m| json!({"mask": rle(&m.mask), "iou": m.iou, "stability": m.stability})).collect()
+                found
+                    .iter()
+                    .map(|m| json!({"mask": rle(&m.mask), "iou": m.iou, "stability": m.stability}))
+                    .collect()
             }
             Some(prompt) => {
                 let embedding = self.sam.embed(image)?;
                 ctx.check()?;
                 let predictions = self.sam.predict(&embedding, &[prompt], true)?;
                 let candidates = predictions.iter().flat_map(|p| &p.candidates);
-                candidates.map(|c| json!({"mask": rle(&c.mask), "iou": c.iou})).collect()
+                candidates
+                    .map(|c| json!({"mask": rle(&c.mask), "iou": c.iou}))
+                    .collect()
             }
         };
         Ok(json!({ "masks": masks }))

@@ -27,11 +27,17 @@ impl ModelSet {
         let get = |role: &str| {
             bundled::checkpoint(role).ok_or_else(|| {
                 let message = format!("this binary was built without the bundled {role} checkpoint");
-                ScanError::new(ErrorCode::CheckpointInvalid, message)
-                    .next_step("name a folder of checkpoints with --models, or a published set after `models pull`")
+                ScanError::new(ErrorCode::CheckpointInvalid, message).next_step(
+                    "name a folder of checkpoints with --models, or a published set after `models pull`",
+                )
             })
         };
-        Ok(Self { name: PLATE_TINY.into(), sam: get("sam")?, depth: get("depth")?, vlm: get("vlm").ok() })
+        Ok(Self {
+            name: PLATE_TINY.into(),
+            sam: get("sam")?,
+            depth: get("depth")?,
+            vlm: get("vlm").ok(),
+        })
     }
 
     /// A folder with `sam`, `depth` and, optionally, `vlm`, each in the Hugging Face layout.
@@ -41,10 +47,16 @@ impl ModelSet {
     pub fn open(dir: &Path) -> Result<Self, ScanError> {
         let vlm = dir.join("vlm");
         Ok(Self {
-            name: dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into()),
+            name: dir
+                .file_name()
+                .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into()),
             sam: Checkpoint::open(dir.join("sam"))?,
             depth: Checkpoint::open(dir.join("depth"))?,
-            vlm: if vlm.exists() { Some(Checkpoint::open(vlm)?) } else { None },
+            vlm: if vlm.exists() {
+                Some(Checkpoint::open(vlm)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -58,7 +70,12 @@ impl ModelSet {
             Some(vlm) if vlm.has(FILE) => {
                 let bytes = vlm.read(FILE)?;
                 let text = String::from_utf8_lossy(&bytes);
-                Ok(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect())
+                Ok(text
+                    .lines()
+                    .map(str::trim)
+                    .filter(|l| !l.is_empty())
+                    .map(String::from)
+                    .collect())
             }
             _ => Ok(foods.foods().iter().map(|f| f.name.clone()).collect()),
         }

@@ -22,11 +22,12 @@ impl Working {
         let mut photo = photo.clone();
         let mut hints = request.hints.clone();
         for hint in &hints.items {
-            let inside = |x: f64, y: f64| {
-                (0.0..=full.0 as f64).contains(&x) && (0.0..=full.1 as f64).contains(&y)
-            };
+            let inside =
+                |x: f64, y: f64| (0.0..=full.0 as f64).contains(&x) && (0.0..=full.1 as f64).contains(&y);
             let ok = hint.point.is_none_or(|[x, y]| inside(x, y))
-                && hint.bbox.is_none_or(|[x0, y0, x1, y1]| inside(x0, y0) && inside(x1, y1) && x0 < x1 && y0 < y1);
+                && hint
+                    .bbox
+                    .is_none_or(|[x0, y0, x1, y1]| inside(x0, y0) && inside(x1, y1) && x0 < x1 && y0 < y1);
             if !ok {
                 let message = format!("a hint lies outside the photo of {} x {} pixels", full.0, full.1);
                 return Err(ScanError::new(ErrorCode::InvalidField, message)

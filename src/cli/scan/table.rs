@@ -16,9 +16,18 @@ pub(super) fn render(path: &Path, result: &ScanResult) -> String {
     out.push_str(&align(&rows));
     for item in &result.items {
         for question in &item.questions {
-            let options: Vec<_> =
-                question.options.iter().map(|o| format!("{} {:+.0} kcal", o.label, o.kcal)).collect();
-            let _ = writeln!(out, "  ? {}: {} ({})", item.label, question.text, options.join(", "));
+            let options: Vec<_> = question
+                .options
+                .iter()
+                .map(|o| format!("{} {:+.0} kcal", o.label, o.kcal))
+                .collect();
+            let _ = writeln!(
+                out,
+                "  ? {}: {} ({})",
+                item.label,
+                question.text,
+                options.join(", ")
+            );
         }
     }
     for warning in &result.warnings {
@@ -54,9 +63,11 @@ fn camera(result: &ScanResult) -> String {
 }
 
 fn header() -> Vec<String> {
-    ["item", "sure", "g", "10-90 %", "kcal", "10-90 %", "cm³", "g/cm³", "protein", "carbs", "fat"]
-        .map(String::from)
-        .to_vec()
+    [
+        "item", "sure", "g", "10-90 %", "kcal", "10-90 %", "cm³", "g/cm³", "protein", "carbs", "fat",
+    ]
+    .map(String::from)
+    .to_vec()
 }
 
 fn range(e: &Estimated) -> String {
@@ -104,7 +115,10 @@ fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let rule = format!("  {}\n", "─".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1)));
+    let rule = format!(
+        "  {}\n",
+        "─".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1))
+    );
     let mut out = String::new();
     for (i, row) in rows.iter().enumerate() {
         if i == 1 || i + 1 == rows.len() {
@@ -114,7 +128,13 @@ fn align(rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(c, (cell, &w))| if c == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") })
+            .map(|(c, (cell, &w))| {
+                if c == 0 {
+                    format!("{cell:<w$}")
+                } else {
+                    format!("{cell:>w$}")
+                }
+            })
             .collect();
         let _ = writeln!(out, "  {}", cells.join("  ").trim_end());
     }
@@ -135,6 +155,11 @@ mod tests {
         let text = align(&rows);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5);
-        assert!(lines.iter().all(|l| l.chars().count() == lines[0].chars().count()), "{text}");
+        assert!(
+            lines
+                .iter()
+                .all(|l| l.chars().count() == lines[0].chars().count()),
+            "{text}"
+        );
     }
 }
