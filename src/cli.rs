@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 mod ask;
+mod choose;
 mod completions;
 mod config;
 mod depth;

@@ -32,7 +32,6 @@ use crate::runtime::{JobContext, Stage};
 use working::Working;
 
 pub use crate::perceive::Strategy;
-pub use engine::engine_factory;
 pub use set::ModelSet;
 
 /// What a deployment chooses.

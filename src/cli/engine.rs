@@ -3,24 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choose::ModelArgs;
 use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
+use crate::intake::{IntakeConfig, S3Config};
 use crate::runtime::{Device, EngineFactory, Executor, InlineIntake, Intake, StubEngine};
 
 /// Flags of the engine.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct EngineArgs {
-    /// Checkpoint set by name, or a folder with `sam`, `depth` and `vlm` in the Hugging Face layout.
-    #[arg(
-        long,
-        value_name = "SET|DIR",
-        env = "DRAGUNOV_MODELS",
-        default_value = "plate-tiny"
-    )]
-    pub(super) models: String,
-    /// `cpu` or `cuda:N`.
-    #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
-    pub(super) device: String,
+    #[command(flatten)]
+    pub(super) choose: ModelArgs,
     /// `models`, or `stub` for load tests: made-up answers and scripted jobs.
     #[arg(
         long,
@@ -33,6 +26,9 @@ pub(super) struct EngineArgs {
     /// Time a scan of the stub takes.
     #[arg(long, default_value = "0ms", hide = true, value_parser = humantime::parse_duration)]
     pub(super) stub_latency: Duration,
+    /// Address S3 objects as `endpoint/bucket/key`: for MinIO and the like. The endpoint comes from `AWS_ENDPOINT_URL`.
+    #[arg(long, env = "DRAGUNOV_S3_PATH_STYLE")]
+    s3_path_style: bool,
     #[command(flatten)]
     pub(super) queue: QueueArgs,
 }
@@ -49,13 +45,18 @@ impl EngineArgs {
     pub(super) fn factory(&self) -> Result<EngineFactory, ScanError> {
         match self.engine {
             EngineKind::Stub => Ok(StubEngine::factory(self.stub_latency)),
-            EngineKind::Models => Err(ScanError::new(
-                ErrorCode::DeviceUnavailable,
-                format!(
-                    "cannot run {:?} on {:?}: no pipeline in this build",
-                    self.models, self.device
-                ),
-            )),
+            EngineKind::Models => Ok(self.choose.factory()),
+        }
+    }
+
+    fn intake(&self) -> IntakeConfig {
+        let s3 = S3Config {
+            force_path_style: self.s3_path_style,
+            ..S3Config::default()
+        };
+        IntakeConfig {
+            s3,
+            ..IntakeConfig::default()
         }
     }
 
@@ -69,7 +70,10 @@ impl EngineArgs {
         let factory: EngineFactory = Arc::new(move || (args.factory()?)());
         let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
-        let intake: Arc<dyn Intake> = Arc::new(InlineIntake);
+        let intake: Arc<dyn Intake> = match self.engine {
+            EngineKind::Stub => Arc::new(InlineIntake),
+            EngineKind::Models => Arc::new(crate::intake::Intake::new(self.intake())),
+        };
         Ok(Executor::new(device, intake, self.queue.fetches).takes_scripts(self.engine == EngineKind::Stub))
     }
 }

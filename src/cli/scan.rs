@@ -6,13 +6,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use dragunov_models::device::DeviceChoice;
 
+use super::choose::ModelArgs;
 use crate::contract::request::{CameraHint, ImageSource, MaskFormat, Reference, ReferenceKind};
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use crate::overlay;
-use crate::pipeline::{ModelSet, Pictures, Scanner, ScannerConfig, Strategy};
+use crate::pipeline::{Pictures, Scanner};
 use crate::runtime::JobContext;
 
 /// Measure the food on one or more photos.
@@ -54,20 +54,8 @@ pub(super) struct Args {
     /// Write the depth map in colour. A folder if there are several photos.
     #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
     depth: Option<PathBuf>,
-    /// Checkpoint set by name, or a folder with `sam`, `depth` and `vlm` in the Hugging Face layout.
-    #[arg(
-        long,
-        value_name = "SET|DIR",
-        env = "DRAGUNOV_MODELS",
-        default_value = "plate-tiny"
-    )]
-    models: String,
-    /// `cpu` or `cuda:N`.
-    #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
-    device: DeviceChoice,
-    /// How food is found.
-    #[arg(long, value_enum, default_value_t = Strategy::Automatic)]
-    strategy: Strategy,
+    #[command(flatten)]
+    choose: ModelArgs,
 }
 
 impl Args {
@@ -80,12 +68,7 @@ impl Args {
         {
             std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
         }
-        let set = ModelSet::find(&self.models)?;
-        let config = ScannerConfig {
-            strategy: self.strategy,
-            ..ScannerConfig::for_set(&set)
-        };
-        let mut scanner = Scanner::load(&set, self.device, config, None)?;
+        let mut scanner = self.choose.scanner()?;
         let bar = progress(self.photos.len());
         let (mut results, mut failed) = (Vec::new(), 0);
         for path in &self.photos {

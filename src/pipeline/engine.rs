@@ -1,26 +1,15 @@
 //! The scanner behind the fronts' engine seam.
 
-use std::sync::Arc;
-
+use base64::Engine as _;
 use dragunov_models::RgbImage;
 use serde_json::Value;
 
-use super::{ModelSet, Scanner, ScannerConfig};
+use super::Scanner;
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::overlay;
-use crate::runtime::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest, Stage};
-use base64::Engine as _;
-use dragunov_models::device::DeviceChoice;
-
-/// Loads the set on the device's own thread.
-pub fn engine_factory(set: ModelSet, device: DeviceChoice, config: ScannerConfig) -> EngineFactory {
-    Arc::new(move || {
-        let scanner = Scanner::load(&set, device, config.clone(), None)?;
-        Ok(Box::new(scanner) as Box<dyn Engine>)
-    })
-}
+use crate::runtime::{Engine, EngineInfo, JobContext, ModelRequest, Stage};
 
 fn decoded(request: &ScanRequest) -> Result<Photo, ScanError> {
     let ImageSource::Bytes(bytes) = &request.image else {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dragunov_models::bundled::{self, PLATE_TINY};
 use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::weights::{Catalogue, HubCache, Role};
 
 use crate::contract::{ErrorCode, ScanError};
 use crate::nutrition::FoodTable;
@@ -93,10 +94,33 @@ impl ModelSet {
         if dir.is_dir() {
             return Self::open(dir);
         }
-        Err(ScanError::new(
-            ErrorCode::CheckpointInvalid,
-            format!("{name_or_dir:?} is neither a checkpoint set nor a folder"),
-        )
-        .next_step("run `dragunov models list` for the sets and `dragunov models pull` to fetch one"))
+        let found = Catalogue::builtin().and_then(|c| c.locate(name_or_dir, &HubCache::from_env()));
+        let folders = found.map_err(|e| {
+            ScanError::new(
+                ErrorCode::CheckpointInvalid,
+                format!("no checkpoints for {name_or_dir:?}"),
+            )
+            .source(e)
+            .next_step(
+                "`dragunov models list` shows the sets, `dragunov models pull` fetches one; or name a folder",
+            )
+        })?;
+        let open = |role: Role| folders.get(&role).map(Checkpoint::open).transpose();
+        let need = |role: Role, checkpoint: Option<Checkpoint>| {
+            checkpoint.ok_or_else(|| {
+                let message = format!(
+                    "{name_or_dir:?} is one model, not a set: it has no {}",
+                    role.as_str()
+                );
+                ScanError::new(ErrorCode::CheckpointInvalid, message)
+                    .next_step("name a set of `dragunov models list`")
+            })
+        };
+        Ok(Self {
+            name: name_or_dir.to_owned(),
+            sam: need(Role::Sam, open(Role::Sam)?)?,
+            depth: need(Role::Depth, open(Role::Depth)?)?,
+            vlm: open(Role::Vlm)?,
+        })
     }
 }

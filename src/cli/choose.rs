@@ -1,0 +1,76 @@
+//! Flags that pick the models, shared by every command that scans.
+
+use std::sync::Arc;
+
+use dragunov_models::device::DeviceChoice;
+
+use crate::contract::ScanError;
+use crate::identify::Identifier;
+use crate::identify::openai::{OpenAi, OpenAiConfig};
+use crate::nutrition::FoodTable;
+use crate::pipeline::{ModelSet, Scanner, ScannerConfig, Strategy};
+use crate::runtime::{Engine, EngineFactory};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ModelArgs {
+    /// Checkpoint set by name, or a folder with `sam`, `depth` and `vlm` in the Hugging Face layout.
+    #[arg(
+        long,
+        value_name = "SET|DIR",
+        env = "DRAGUNOV_MODELS",
+        default_value = "plate-tiny"
+    )]
+    pub(super) models: String,
+    /// `cpu` or `cuda:N`.
+    #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
+    /// How food is found.
+    #[arg(long, env = "DRAGUNOV_STRATEGY", value_enum, default_value_t = Strategy::Automatic)]
+    strategy: Strategy,
+    /// Name food by an OpenAI-compatible vision API at this base URL instead of the set's own model.
+    #[arg(long, env = "DRAGUNOV_VLM_URL", value_name = "URL")]
+    vlm_url: Option<String>,
+    /// Key of that API.
+    #[arg(long, env = "DRAGUNOV_VLM_KEY", hide_env_values = true, value_name = "KEY")]
+    vlm_key: Option<secrecy::SecretString>,
+    /// Model of that API.
+    #[arg(
+        long,
+        env = "DRAGUNOV_VLM_MODEL",
+        default_value = "gpt-4o",
+        value_name = "NAME"
+    )]
+    vlm_model: String,
+}
+
+impl ModelArgs {
+    /// # Errors
+    /// What is wrong with the set, the device or the vision API's address.
+    pub(super) fn scanner(&self) -> Result<Scanner, ScanError> {
+        let set = ModelSet::find(&self.models)?;
+        let config = ScannerConfig {
+            strategy: self.strategy,
+            ..ScannerConfig::for_set(&set)
+        };
+        Scanner::load(&set, self.device, config, self.identifier()?)
+    }
+
+    /// Loads the models on the thread that will own them.
+    pub(super) fn factory(&self) -> EngineFactory {
+        let args = self.clone();
+        Arc::new(move || Ok(Box::new(args.scanner()?) as Box<dyn Engine>))
+    }
+
+    fn identifier(&self) -> Result<Option<Box<dyn Identifier>>, ScanError> {
+        let Some(url) = self.vlm_url.as_deref().filter(|u| !u.is_empty()) else {
+            return Ok(None);
+        };
+        let mut config = OpenAiConfig::new(url, self.vlm_key.clone(), &self.vlm_model)?;
+        config.vocabulary = FoodTable::builtin()
+            .foods()
+            .iter()
+            .map(|f| f.name.clone())
+            .collect();
+        Ok(Some(Box::new(OpenAi::new(config))))
+    }
+}
