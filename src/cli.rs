@@ -15,12 +15,12 @@ mod foods;
 mod man;
 mod models;
 mod photo;
-mod segment;
-mod serve;
-mod worker;
 mod scan;
 mod segment;
+mod segment;
 mod serve;
+mod serve;
+mod worker;
 mod worker;
 
 use std::error::Error;

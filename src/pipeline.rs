@@ -39,6 +39,8 @@ pub use set::ModelSet;
 pub struct ScannerConfig {
     pub strategy: Strategy,
     pub amg: AmgConfig,
+    /// Redraw automatic masks from their boxes.
+    pub refine: bool,
     /// Photos are measured at this many pixels on the long side at most; masks are returned at the photo's size.
     pub max_side_px: usize,
 }
@@ -48,9 +50,10 @@ impl ScannerConfig {
     pub fn for_set(set: &ModelSet) -> Self {
         let amg = if set.name == PLATE_TINY {
             AmgConfig {
-                points_per_side: 20,
-                pred_iou_thresh: 0.6,
-                stability_score_thresh: 0.8,
+                points_per_side: 24,
+                pred_iou_thresh: 0.25,
+                stability_score_thresh: 0.35,
+                stability_score_offset: 0.5,
                 min_mask_region_area: 60,
                 ..AmgConfig::default()
             }
@@ -192,6 +195,7 @@ impl Scanner {
             sam: &self.sam,
             identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
             amg: &self.config.amg,
+            refine: self.config.refine,
             strategy: self.config.strategy,
         };
         let found = finder.find(&work.photo.image, &work.hints, ctx)?;

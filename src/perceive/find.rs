@@ -32,6 +32,8 @@ pub struct Finder<'a> {
     pub sam: &'a Sam,
     pub identifier: Option<&'a mut dyn Identifier>,
     pub amg: &'a AmgConfig,
+    /// Ask again with each automatic mask's box: pays where the model is surer of boxes than of points.
+    pub refine: bool,
     pub strategy: Strategy,
 }
 
@@ -95,7 +97,38 @@ impl Finder<'_> {
             .collect();
         masks.sort_by(|a, b| b.1.total_cmp(&a.1));
         masks.truncate(MOST_NAMED);
+        if self.refine {
+            masks = self.refined(image, masks, ctx)?;
+        }
         Ok(masks)
+    }
+
+    /// Each mask as the model draws it for that mask's box; twins that this makes are dropped.
+    fn refined(
+        &self,
+        image: &RgbImage,
+        masks: Vec<(Mask, f64)>,
+        ctx: &JobContext,
+    ) -> Result<Vec<(Mask, f64)>, ScanError> {
+        let prompts: Vec<Prompt> = masks
+            .iter()
+            .filter_map(|(m, _)| m.bbox())
+            .map(Prompt::rect)
+            .collect();
+        if prompts.is_empty() {
+            return Ok(masks);
+        }
+        let embedding = self.sam.embed(image)?;
+        ctx.check()?;
+        let mut redrawn = best_masks(self.sam, &embedding, &prompts)?;
+        redrawn.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut kept: Vec<(Mask, f64)> = Vec::new();
+        for (mask, quality) in redrawn {
+            if !mask.is_empty() && kept.iter().all(|(k, _)| k.iou(&mask) < 0.9) {
+                kept.push((mask, quality));
+            }
+        }
+        Ok(kept)
     }
 
     /// Hints with a place become masks; those with a label are named already, the others are returned to be named.
