@@ -12,10 +12,12 @@ pub mod report;
 pub mod score;
 pub mod shapes;
 pub mod truth;
+pub mod whole;
 
 pub use manifest::{Dataset, Sample};
 pub use perceiver::{Oracular, Perceiver, Predicted, PredictedItem};
 pub use score::{Outcome, Summary};
+pub use whole::Whole;
 
 /// Every sample through the perceiver, in order; `tick` is called after each.
 pub fn run(dataset: &Dataset, perceiver: &dyn Perceiver, mut tick: impl FnMut(&Sample)) -> Vec<Outcome> {

@@ -22,12 +22,12 @@ use dragunov_models::sam::{AmgConfig, Sam};
 
 use crate::contract::result::{Models, Warning};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
-use crate::identify::Identifier;
 use crate::identify::native::NativeIdentifier;
+use crate::identify::{Identified, Identifier};
 use crate::intake::Photo;
 use crate::nutrition::FoodTable;
 use crate::overlay;
-use crate::perceive::{Finder, Found, Regions};
+use crate::perceive::{Finder, Found, Regions, crop};
 use crate::runtime::{JobContext, Stage};
 use working::Working;
 
@@ -76,6 +76,15 @@ impl ScannerConfig {
 pub struct Pictures {
     pub overlay: Option<RgbImage>,
     pub depth: Option<RgbImage>,
+}
+
+/// Parts of the truth, for evaluation. Masks must be at the measured size.
+#[derive(Debug, Default)]
+pub struct Given {
+    pub depth: Option<Depth>,
+    pub regions: Option<Regions>,
+    /// Let the identifier name the given regions.
+    pub name_foods: bool,
 }
 
 /// All models of a set, loaded.
@@ -153,14 +162,53 @@ impl Scanner {
         request: &ScanRequest,
         ctx: &JobContext,
     ) -> Result<(ScanResult, Pictures), ScanError> {
+        self.scan_given(photo, request, ctx, Given::default())
+    }
+
+    /// [`Self::scan`] with parts of the truth in place of what the models would say.
+    ///
+    /// # Errors
+    /// As [`Self::scan`]; `invalid_field` if what is given does not fit the photo's size.
+    pub fn scan_given(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+        given: Given,
+    ) -> Result<(ScanResult, Pictures), ScanError> {
         let mut clock = Clock::start();
         let work = Working::new(photo, request, self.config.max_side_px)?;
 
         ctx.stage(Stage::Depth)?;
-        let depth = self.depth.infer(&work.photo.image, Policy::Hf)?;
+        let depth = match given.depth {
+            Some(depth) => depth,
+            None => self.depth.infer(&work.photo.image, Policy::Hf)?,
+        };
         clock.lap("depth");
 
-        let Found { regions, warnings } = self.find(&work, ctx)?;
+        let Found { regions, warnings } = match given.regions {
+            None => self.find(&work, ctx)?,
+            Some(regions) => {
+                let size = (work.image().width(), work.image().height());
+                if regions
+                    .foods
+                    .iter()
+                    .any(|f| (f.mask.width(), f.mask.height()) != size)
+                {
+                    let message = format!("given masks must have {} x {} pixels", size.0, size.1);
+                    return Err(ScanError::new(ErrorCode::InvalidField, message));
+                }
+                let regions = if given.name_foods {
+                    self.rename(work.image(), regions, ctx)?
+                } else {
+                    regions
+                };
+                Found {
+                    regions,
+                    warnings: Vec::new(),
+                }
+            }
+        };
         clock.lap("find");
 
         ctx.stage(Stage::Measure)?;
@@ -188,6 +236,28 @@ impl Scanner {
         };
         result.timings_ms = clock.finish();
         Ok((result, pictures))
+    }
+
+    /// Asks the identifier what each given region is; those it cannot name become `unknown`.
+    fn rename(
+        &mut self,
+        image: &RgbImage,
+        mut regions: Regions,
+        ctx: &JobContext,
+    ) -> Result<Regions, ScanError> {
+        ctx.stage(Stage::Identify)?;
+        for food in &mut regions.foods {
+            let answer = match (crop(image, &food.mask), self.identifier.as_deref_mut()) {
+                (Some(picture), Some(identifier)) => identifier
+                    .identify(&[picture], &|| ctx.check().is_err())
+                    .pop()
+                    .and_then(Result::ok),
+                _ => None,
+            };
+            food.identity = answer.unwrap_or_else(Identified::unknown_food);
+        }
+        ctx.check()?;
+        Ok(regions)
     }
 
     fn find(&mut self, work: &Working, ctx: &JobContext) -> Result<Found, ScanError> {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::choose::ModelArgs;
 use crate::contract::{ErrorCode, ScanError};
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
-use crate::eval::{Dataset, Oracular, convert};
+use crate::eval::{Dataset, Oracular, Perceiver, Whole, convert};
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,8 @@ struct RunArgs {
     /// Only the first N photos.
     #[arg(long)]
     limit: Option<usize>,
+    #[command(flatten)]
+    choose: ModelArgs,
     /// Write the report with plots here.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -102,13 +105,8 @@ impl RunArgs {
             dataset.samples.truncate(limit);
         }
         let depth = self.oracle.contains(&Oracle::Depth) || self.oracle.contains(&Oracle::Disparity);
-        if !self.oracle.contains(&Oracle::Masks) || !depth {
-            return Err(ScanError::new(
-                ErrorCode::ConfigInvalid,
-                "an evaluation without the oracles of masks and depth needs the models, which are not wired in yet",
-            )
-            .next_step("add --oracle masks,depth or --oracle masks,disparity"));
-        }
+        let geometry_alone =
+            self.oracle.contains(&Oracle::Masks) && depth && self.oracle.contains(&Oracle::Labels);
         let names: Vec<String> = self
             .oracle
             .iter()
@@ -132,19 +130,30 @@ impl RunArgs {
                 perturb.pitch_deg
             );
         }
-        let perceiver = Oracular {
-            oracles: self.oracle,
-            damage: Damage {
-                bits: self.bits,
-                noise: self.noise,
-            },
-            perturb,
+        let damage = Damage {
+            bits: self.bits,
+            noise: self.noise,
+        };
+        let perceiver: Box<dyn Perceiver> = if geometry_alone {
+            Box::new(Oracular {
+                oracles: self.oracle,
+                damage,
+                perturb,
+            })
+        } else {
+            if perturb != Perturb::default() {
+                return Err(
+                    ScanError::new(ErrorCode::BadRequest, "the camera is moved on geometry alone")
+                        .next_step("add --oracle masks,labels and depth or disparity"),
+                );
+            }
+            Box::new(Whole::new(self.choose.scanner()?, self.oracle, damage))
         };
         let bar = ProgressBar::new(dataset.samples.len() as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {
             bar.set_style(style);
         }
-        let outcomes = crate::eval::run(&dataset, &perceiver, |sample| {
+        let outcomes = crate::eval::run(&dataset, perceiver.as_ref(), |sample| {
             bar.set_message(sample.id.clone());
             bar.inc(1);
         });

@@ -33,10 +33,19 @@ pub struct Perturb {
     pub pitch_deg: f64,
 }
 
-impl Truth {
+/// The masks of one sample.
+#[derive(Debug)]
+pub struct TrueMasks {
+    pub items: Vec<Mask>,
+    pub dishes: Vec<(Mask, DishKind, Option<f64>)>,
+    pub references: Vec<(Mask, RefKind, Option<f64>)>,
+    pub others: Vec<Mask>,
+}
+
+impl TrueMasks {
     /// # Errors
-    /// [`DataError`] if a file is missing or wrong, or the sample has no masks or depth.
-    pub fn load(root: &Path, sample: &Sample, damage: Option<Damage>) -> Result<Self, DataError> {
+    /// [`DataError`] if a file is missing or wrong, or an item has no mask.
+    pub fn load(root: &Path, sample: &Sample) -> Result<Self, DataError> {
         let size = [sample.width, sample.height];
         let mut labels = Labels::default();
         let missing =
@@ -76,6 +85,27 @@ impl Truth {
         for at in &sample.others {
             others.push(labels.mask(root, at, size)?);
         }
+        Ok(Self {
+            items,
+            dishes,
+            references,
+            others,
+        })
+    }
+}
+
+impl Truth {
+    /// # Errors
+    /// [`DataError`] if a file is missing or wrong, or the sample has no masks or depth.
+    pub fn load(root: &Path, sample: &Sample, damage: Option<Damage>) -> Result<Self, DataError> {
+        let TrueMasks {
+            items,
+            dishes,
+            references,
+            others,
+        } = TrueMasks::load(root, sample)?;
+        let missing =
+            |what: &str| DataError::content(&root.join(&sample.image), format!("the manifest has no {what}"));
         let at = sample.depth.as_ref().ok_or_else(|| missing("depth"))?;
         let depth = load::depth(root, at)?;
         let seed = sample

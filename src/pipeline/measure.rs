@@ -101,7 +101,7 @@ pub(super) fn measure(
             .iter()
             .map(|food| Region {
                 mask: &food.mask,
-                shape: shape_of(foods, &food.identity.label),
+                shape: foods.lookup(&food.identity.label).food.shape_class(),
             })
             .collect(),
         dishes,
@@ -138,12 +138,6 @@ pub(super) fn measure(
         });
     }
     Ok(MeasuredScene { regions, geometry })
-}
-
-/// The solid that the food table gives the label.
-fn shape_of(foods: &FoodTable, label: &str) -> ShapeClass {
-    let name = foods.lookup(label).food.shape.clone();
-    serde_json::from_value(serde_json::Value::String(name)).unwrap_or_default()
 }
 
 /// The stated diameter belongs to the largest plate in view, or to the largest bowl if there is no plate.

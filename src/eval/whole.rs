@@ -1,0 +1,199 @@
+//! The whole pipeline under evaluation, with as much of the truth given as the oracles say.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use dragunov_models::depth_anything::Depth;
+use dragunov_models::{Mask, RelativeDisparity};
+
+use super::load;
+use super::manifest::{DataError, DishType, Sample};
+use super::oracle::{Damage, Oracle, disparity};
+use super::perceiver::{Perceiver, Predicted, PredictedItem};
+use super::truth::TrueMasks;
+use crate::contract::request::{ImageSource, Reference, ReferenceKind};
+use crate::contract::result::MaskData;
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::geometry::{DishKind, RefKind};
+use crate::identify::{Identified, Kind};
+use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use crate::perceive::{FoodRegion, Regions};
+use crate::pipeline::{Given, Scanner};
+use crate::runtime::JobContext;
+
+/// Runs a scan of every photo.
+#[derive(Debug)]
+pub struct Whole {
+    scanner: Mutex<Scanner>,
+    oracles: Vec<Oracle>,
+    damage: Damage,
+}
+
+impl Whole {
+    pub fn new(scanner: Scanner, oracles: Vec<Oracle>, damage: Damage) -> Self {
+        Self {
+            scanner: Mutex::new(scanner),
+            oracles,
+            damage,
+        }
+    }
+
+    fn has(&self, oracle: Oracle) -> bool {
+        self.oracles.contains(&oracle)
+    }
+
+    fn request(&self, sample: &Sample) -> ScanRequest {
+        let mut request = ScanRequest::new(ImageSource::Bytes(Vec::new()));
+        request.pitch_deg = sample.pitch_deg;
+        if self.has(Oracle::Camera) {
+            request.camera.focal_px = sample.camera.focal_px;
+            request.roll_deg = sample.roll_deg;
+        }
+        if self.has(Oracle::Scale) {
+            request.reference = reference(sample);
+        }
+        request
+    }
+
+    fn given(&self, root: &Path, sample: &Sample) -> Result<Given, DataError> {
+        let mut given = Given::default();
+        if self.has(Oracle::Masks) {
+            let masks = TrueMasks::load(root, sample)?;
+            given.name_foods = !self.has(Oracle::Labels);
+            given.regions = Some(regions(masks, sample));
+        }
+        if let Some(at) = sample
+            .depth
+            .as_ref()
+            .filter(|_| self.has(Oracle::Depth) || self.has(Oracle::Disparity))
+        {
+            let depth = load::depth(root, at)?;
+            let seed = sample
+                .id
+                .bytes()
+                .fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)));
+            let relative: Option<RelativeDisparity> = self
+                .has(Oracle::Disparity)
+                .then(|| disparity(&depth, seed, self.damage))
+                .flatten();
+            given.depth = Some(relative.map_or(Depth::Metric(depth), Depth::Relative));
+        }
+        Ok(given)
+    }
+}
+
+impl Perceiver for Whole {
+    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+        let path = root.join(&sample.image);
+        let bytes = std::fs::read(&path).map_err(|e| {
+            ScanError::new(ErrorCode::NotFound, format!("cannot read {}", path.display())).source(e)
+        })?;
+        let request = self.request(sample);
+        let shot = Shot::from_request(&request);
+        let photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
+        let given = self.given(root, sample)?;
+        let matched = given.regions.is_some();
+        let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (result, _) = scanner.scan_given(&photo, &request, &JobContext::detached(), given)?;
+        let items = result
+            .items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| PredictedItem {
+                mask: item.mask.as_ref().and_then(mask_of),
+                truth: matched.then_some(i),
+                label: item.label,
+                volume_cm3: item.volume_cm3,
+                mass_g: Some(item.mass_g),
+                flags: item.flags,
+            })
+            .collect();
+        Ok(Predicted {
+            items,
+            tilt_deg: Some(result.camera.tilt_deg),
+            camera_height_cm: Some(result.scale.camera_height_cm.p50),
+            scale_source: Some(result.scale.source),
+            warnings: result.warnings.into_iter().map(|w| w.code).collect(),
+        })
+    }
+}
+
+/// The reference that a user would state: the plate's size, else a coin's, else a card.
+fn reference(sample: &Sample) -> Option<Reference> {
+    let plate = sample
+        .dishes
+        .iter()
+        .find(|d| d.kind == DishType::Plate && d.diameter_cm.is_some());
+    if let Some(dish) = plate {
+        return Some(Reference {
+            kind: ReferenceKind::Plate,
+            diameter_cm: dish.diameter_cm,
+        });
+    }
+    let of = |kind| sample.references.iter().find(|r| r.kind == kind);
+    of(ReferenceKind::Coin)
+        .filter(|r| r.diameter_cm.is_some())
+        .or_else(|| of(ReferenceKind::Card))
+        .map(|r| Reference {
+            kind: r.kind,
+            diameter_cm: r.diameter_cm,
+        })
+}
+
+/// The true masks as if they had been found; every item stays one region of its own.
+fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
+    let label = |i: usize| {
+        sample
+            .items
+            .get(i)
+            .map_or(Identified::UNKNOWN, |item| item.label.as_str())
+    };
+    Regions {
+        foods: masks
+            .items
+            .into_iter()
+            .enumerate()
+            .map(|(i, mask)| FoodRegion {
+                mask,
+                identity: Identified {
+                    kind: Kind::Food,
+                    label: label(i).to_owned(),
+                    confidence: 1.0,
+                    alternatives: Vec::new(),
+                },
+                pieces: 1,
+            })
+            .collect(),
+        dishes: masks
+            .dishes
+            .into_iter()
+            .map(|(mask, kind, _)| {
+                let kind = match kind {
+                    DishKind::Plate => Kind::Plate,
+                    DishKind::Bowl => Kind::Bowl,
+                    DishKind::Board => Kind::Board,
+                };
+                (kind, mask)
+            })
+            .collect(),
+        references: masks
+            .references
+            .into_iter()
+            .map(|(mask, kind, _)| {
+                let kind = match kind {
+                    RefKind::Coin => Kind::Coin,
+                    RefKind::Card => Kind::Card,
+                };
+                (kind, mask)
+            })
+            .collect(),
+        others: masks.others,
+    }
+}
+
+fn mask_of(data: &MaskData) -> Option<Mask> {
+    match data {
+        MaskData::Rle { size: [h, w], counts } => Mask::from_coco_string(*w, *h, counts),
+        MaskData::Png { .. } => None,
+    }
+}
