@@ -17,10 +17,7 @@ mod models;
 mod photo;
 mod scan;
 mod segment;
-mod segment;
 mod serve;
-mod serve;
-mod worker;
 mod worker;
 
 use std::error::Error;

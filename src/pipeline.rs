@@ -66,6 +66,7 @@ impl ScannerConfig {
         Self {
             strategy: Strategy::Automatic,
             amg,
+            refine: set.name == PLATE_TINY,
             max_side_px: 1536,
         }
     }
