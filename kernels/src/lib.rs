@@ -1,1 +1,21 @@
+//! CPU kernels for dragunov's models as candle custom ops: one op, one file, its plain reference in `reference`.
+//!
+//! Element types f32, bf16 and f16; arithmetic is always f32. Ops take CPU tensors only: `dragunov-models::nn`
+//! chooses between them and candle's own ops by device, in one place.
 
+mod activation;
+mod attention;
+mod block;
+mod linear;
+mod matmul;
+mod panels;
+mod parallel;
+pub mod reference;
+mod scratch;
+mod shared;
+mod simd;
+mod storage;
+
+pub use activation::{Activation, activation, add, silu_mul};
+pub use attention::{Mask, attention};
+pub use linear::{After, linear};

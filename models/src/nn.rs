@@ -7,12 +7,13 @@
 
 mod activation;
 mod attention;
+mod channels_last;
 mod conv;
 mod linear;
 mod norm;
 mod resize;
 
-pub use activation::gelu_erf;
+pub use activation::{Activation, activate, add, gelu_erf, relu, silu_mul};
 pub use attention::{AttentionMask, attention};
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d, conv_transpose2d, conv2d};
 pub use linear::{Linear, linear};

@@ -2,6 +2,9 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels as kernels;
+
+use super::activation::{Activation, activate};
 
 /// A fully connected layer over the last dimension: (..., in) to (..., out).
 #[derive(Debug, Clone)]
@@ -36,20 +39,44 @@ pub fn linear(in_dim: usize, out_dim: usize, bias: bool, vb: VarBuilder<'_>) -> 
     Ok(Linear { weight, bias })
 }
 
-impl Module for Linear {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+impl Linear {
+    /// `f(x W^T + b)`.
+    pub fn forward_activated(&self, x: &Tensor, f: Activation) -> Result<Tensor> {
+        self.fused(x, f, None)
+    }
+
+    /// `residual + x W^T + b`.
+    pub fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.fused(x, Activation::Identity, Some(residual))
+    }
+
+    fn fused(&self, x: &Tensor, activation: Activation, residual: Option<&Tensor>) -> Result<Tensor> {
+        if x.device().is_cpu() {
+            let after = kernels::After {
+                bias: self.bias.clone(),
+                activation,
+                residual: residual.map(Tensor::contiguous).transpose()?,
+            };
+            return kernels::linear(x, &self.weight, &after);
+        }
+        let y = activate(&self.composed(x)?, activation)?;
+        match residual {
+            Some(residual) => residual + y,
+            None => Ok(y),
+        }
+    }
+
+    /// Out of candle's own ops.
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
-        let Some(last) = shape.last_mut() else {
-            candle_core::bail!("linear: a scalar has no last dimension")
-        };
         let (out_dim, in_dim) = self.weight.dims2()?;
-        if *last != in_dim {
-            candle_core::bail!(
+        match shape.last_mut() {
+            Some(last) if *last == in_dim => *last = out_dim,
+            _ => candle_core::bail!(
                 "linear: input {:?} against a weight of {out_dim} x {in_dim}",
                 x.shape()
-            )
+            ),
         }
-        *last = out_dim;
         let rows = x.elem_count() / in_dim.max(1);
         let y = x.reshape((rows, in_dim))?.matmul(&self.weight.t()?)?;
         let y = match &self.bias {
@@ -57,5 +84,11 @@ impl Module for Linear {
             None => y,
         };
         y.reshape(shape)
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.fused(x, Activation::Identity, None)
     }
 }

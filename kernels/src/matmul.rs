@@ -1,0 +1,228 @@
+//! `A W^T` for row-major A (M x K) and W (N x K), the layout of a PyTorch linear layer.
+//!
+//! Many rows: W is copied once into panels, then blocks of rows are independent tasks. Few rows (a token, the queries
+//! of a decoder): W is read once, as it lies, in dot products.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::block::{Block, Dense, Epilogue};
+use crate::panels::Panels;
+use crate::parallel::{SERIAL_WORK, grain};
+use crate::{scratch, simd};
+
+/// Rows up to which the dot products win: packing costs about as much as multiplying 60 rows.
+const FEW_ROWS: usize = 48;
+/// Shorter sums spend their time in adding up lanes.
+const LONG_SUM: usize = 128;
+/// Floats of packed panels at a time (8 MiB).
+const PACKED: usize = 2 << 20;
+/// Length of a sum in one go: keeps a panel of it in the second-level cache, and rounding errors of long sums small.
+const K_BLOCK: usize = 1024;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dims {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// `out = epilogue(a w^T)`, `out` M x N.
+pub(crate) fn matmul_nt(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
+    let Dims { m, n, k } = dims;
+    if m == 0 || n == 0 {
+        return;
+    }
+    if m <= FEW_ROWS && k >= LONG_SUM {
+        few_rows(dims, a, w, epilogue, out);
+    } else {
+        many_rows(dims, a, w, epilogue, out);
+    }
+}
+
+fn many_rows(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
+    let Dims { m, n, k } = dims;
+    let serial = m * n * k < SERIAL_WORK;
+    let width = Panels::new(k, n).width();
+    let slice = (PACKED / k.max(1))
+        .next_multiple_of(width)
+        .clamp(width, n.next_multiple_of(width));
+    let rows = if serial { m } else { grain(m, 24, 24, 96) };
+    for n0 in (0..n).step_by(slice) {
+        let n1 = (n0 + slice).min(n);
+        // Cut like the whole, so that panels have the width chosen for it.
+        let shape = Panels::new(k, n1 - n0);
+        let w = &w[n0 * k..n1 * k];
+        scratch::with(shape.len(), |packed| {
+            let pack = |(p, panel): (usize, &mut [f32])| shape.pack_transposed(p, panel, w, k);
+            let chunk = shape.stride().max(1);
+            if serial {
+                packed.chunks_mut(chunk).enumerate().for_each(pack);
+            } else {
+                packed.par_chunks_mut(chunk).enumerate().for_each(pack);
+            }
+            let packed = &*packed;
+            let block = |(index, out): (usize, &mut [f32])| {
+                let first = index * rows;
+                let count = out.len() / n;
+                for begin in (0..k.max(1)).step_by(K_BLOCK) {
+                    let end = (begin + K_BLOCK).min(k);
+                    simd::dispatch(Block {
+                        a: Dense {
+                            data: &a[first * k..(first + count) * k],
+                            stride: k,
+                            begin,
+                            end,
+                        },
+                        rows: count,
+                        shape,
+                        packed,
+                        out: &mut *out,
+                        stride: n,
+                        column: n0,
+                        accumulate: begin > 0,
+                        epilogue: if end == k {
+                            Epilogue {
+                                bias: epilogue.bias.map(|b| &b[n0..n1]),
+                                activation: epilogue.activation,
+                                residual: epilogue.residual.map(|r| &r[first * n..(first + count) * n]),
+                            }
+                        } else {
+                            Epilogue::default()
+                        },
+                    });
+                }
+            };
+            if serial {
+                out.chunks_mut(rows * n).enumerate().for_each(block);
+            } else {
+                out.par_chunks_mut(rows * n).enumerate().for_each(block);
+            }
+        });
+    }
+}
+
+fn few_rows(dims: Dims, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
+    let Dims { m, n, k } = dims;
+    // Transposed, N x M, so that every task owns whole rows of W.
+    scratch::with(n * m, |sums| {
+        let rows = if m * n * k < SERIAL_WORK {
+            n
+        } else {
+            grain(n, 4, 4, usize::MAX)
+        };
+        let dots = |(index, sums): (usize, &mut [f32])| {
+            let count = sums.len() / m;
+            let w = &w[index * rows * k..(index * rows + count) * k];
+            simd::dispatch(Dots { x, w, k, m, sums });
+        };
+        if rows >= n {
+            dots((0, sums));
+        } else {
+            sums.par_chunks_mut(rows * m).enumerate().for_each(dots);
+        }
+        for (i, out) in out.chunks_exact_mut(n).enumerate() {
+            for (out, sums) in out.iter_mut().zip(sums.chunks_exact(m)) {
+                *out = sums[i];
+            }
+        }
+        simd::dispatch(Finish { n, out, epilogue });
+    });
+}
+
+/// `sums[j, i] = w[j, :] . x[i, :]`.
+struct Dots<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
+    k: usize,
+    m: usize,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let n = self.sums.len() / self.m;
+        for j in (0..n).step_by(4) {
+            let mut i = 0;
+            while self.m - i >= 3 && S::REGISTER_COUNT >= 32 {
+                self.tile::<S, 4>(simd, j, n, i);
+                i = (i + 4).min(self.m);
+            }
+            while i < self.m {
+                if self.m - i >= 2 {
+                    self.tile::<S, 2>(simd, j, n, i);
+                    i += 2;
+                } else {
+                    self.tile::<S, 1>(simd, j, n, i);
+                    i += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Dots<'_> {
+    /// Four rows of W against `XR` rows of x.
+    #[inline(always)]
+    fn tile<S: Simd, const XR: usize>(&mut self, simd: S, j: usize, n: usize, i: usize) {
+        let k = self.k;
+        let w: [&[f32]; 4] = std::array::from_fn(|r| {
+            let at = (j + r).min(n - 1) * k;
+            &self.w[at..at + k]
+        });
+        let x: [&[f32]; XR] = std::array::from_fn(|r| {
+            let at = (i + r).min(self.m - 1) * k;
+            &self.x[at..at + k]
+        });
+        let (wv, xv) = (w.map(|w| S::as_simd_f32s(w)), x.map(|x| S::as_simd_f32s(x)));
+        let len = wv[0].0.len();
+        let (ws, xs) = (wv.map(|w| &w.0[..len]), xv.map(|x| &x.0[..len]));
+        let mut acc = [[simd.splat_f32s(0.); XR]; 4];
+        for p in 0..len {
+            let x = xs.map(|x| x[p]);
+            for (acc, w) in acc.iter_mut().zip(ws) {
+                let w = w[p];
+                for (acc, x) in acc.iter_mut().zip(x) {
+                    *acc = simd.mul_add_e_f32s(w, x, *acc);
+                }
+            }
+        }
+        if !wv[0].1.is_empty() {
+            let x = xv.map(|x| simd.partial_load_f32s(x.1));
+            for (acc, w) in acc.iter_mut().zip(wv) {
+                let w = simd.partial_load_f32s(w.1);
+                for (acc, x) in acc.iter_mut().zip(x) {
+                    *acc = simd.mul_add_e_f32s(w, x, *acc);
+                }
+            }
+        }
+        for (r, acc) in acc.into_iter().enumerate() {
+            for (c, acc) in acc.into_iter().enumerate() {
+                if j + r < n && i + c < self.m {
+                    self.sums[(j + r) * self.m + i + c] = simd.reduce_sum_f32s(acc);
+                }
+            }
+        }
+    }
+}
+
+/// The epilogue alone, over a finished M x N matrix.
+struct Finish<'a> {
+    n: usize,
+    out: &'a mut [f32],
+    epilogue: Epilogue<'a>,
+}
+
+impl WithSimd for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (i, row) in self.out.chunks_exact_mut(self.n).enumerate() {
+            self.epilogue.apply(simd, row, 0, i * self.n);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Working memory that threads keep between calls, so that a layer does not fault fresh pages in on every call.
+
+use std::cell::RefCell;
+
+/// Floats that one kept buffer may hold (16 MiB); larger ones are freed after use.
+const KEEP: usize = 4 << 20;
+/// Floats in a cache line.
+const LINE: usize = 16;
+
+thread_local! {
+    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with `len` floats of unspecified content, aligned to a cache line.
+pub(crate) fn with<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut buffer = FREE.with_borrow_mut(|free| match free.iter().position(|b| b.len() >= len + LINE) {
+        Some(i) => free.swap_remove(i),
+        None => free.pop().unwrap_or_default(),
+    });
+    if buffer.len() < len + LINE {
+        // Not `resize`: the old content is not worth copying.
+        buffer = vec![0.; len + LINE];
+    }
+    let start = buffer.as_ptr().align_offset(64).min(LINE);
+    let result = f(&mut buffer[start..start + len]);
+    if buffer.len() <= KEEP {
+        FREE.with_borrow_mut(|free| {
+            if free.len() < 4 {
+                free.push(buffer);
+            }
+        });
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_buffers_do_not_overlap() {
+        for len in [0, 1, 100, 5000] {
+            with(len, |a| {
+                a.fill(1.);
+                with(len, |b| b.fill(2.));
+                assert_eq!(a.len(), len);
+                assert!(a.iter().all(|&v| v == 1.));
+            });
+        }
+    }
+}

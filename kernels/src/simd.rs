@@ -1,0 +1,150 @@
+//! Elementary functions on vectors of whatever width the machine has (`pulp` picks it at run time).
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Runs `op` with the widest vectors of this machine.
+pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+    Arch::new().dispatch(op)
+}
+
+/// A function of one number, on vectors.
+pub(crate) trait Map: Copy + Sync {
+    fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
+}
+
+/// `dst[i] = f(src[i])`.
+pub(crate) struct MapSlice<'a, F> {
+    pub f: F,
+    pub src: &'a [f32],
+    pub dst: &'a mut [f32],
+}
+
+impl<F: Map> WithSimd for MapSlice<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (src, src_tail) = S::as_simd_f32s(self.src);
+        let (dst, dst_tail) = S::as_mut_simd_f32s(self.dst);
+        for (y, &x) in dst.iter_mut().zip(src) {
+            *y = self.f.apply(simd, x);
+        }
+        if !src_tail.is_empty() {
+            let y = self.f.apply(simd, simd.partial_load_f32s(src_tail));
+            simd.partial_store_f32s(dst_tail, y);
+        }
+    }
+}
+
+/// `e^x` within 2 ulp for results in the normal range; 0 below it (so `exp(-inf) = 0`), capped at `e^88` above.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low mantissa bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const LOWEST: f32 = -87.336_54;
+    let splat = |v: f32| simd.splat_f32s(v);
+    let finite = simd.max_f32s(simd.min_f32s(x, splat(88.)), splat(LOWEST));
+    let shifted = simd.mul_add_e_f32s(finite, splat(std::f32::consts::LOG2_E), splat(ROUND));
+    let n = simd.sub_f32s(shifted, splat(ROUND));
+    let r = simd.mul_add_e_f32s(n, splat(-LN2_HIGH), finite);
+    let r = simd.mul_add_e_f32s(n, splat(-LN2_LOW), r);
+    // Taylor series on |r| <= ln 2 / 2.
+    let mut p = splat(1. / 5040.);
+    for c in [1. / 720., 1. / 120., 1. / 24., 1. / 6., 0.5, 1., 1.] {
+        p = simd.mul_add_e_f32s(p, r, splat(c));
+    }
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    let scaled = simd.add_u32s(simd.transmute_u32s_f32s(p), exponent);
+    let in_range = simd.greater_than_or_equal_f32s(x, splat(LOWEST));
+    simd.select_f32s(in_range, simd.transmute_f32s_u32s(scaled), splat(0.))
+}
+
+/// [`exp`] as a [`Map`].
+#[derive(Clone, Copy)]
+pub(crate) struct Exp;
+
+impl Map for Exp {
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        exp(simd, x)
+    }
+}
+
+/// `x Phi(x) = max(x, 0) - |x| Phi(-|x|)` with `Phi(-a) = e^(-a^2 / 2) h(a)`, `h` a polynomial fitted on [0, 5.5]
+/// (beyond it the exponential alone is below 3e-7).
+///
+/// Absolute error at most 2.5e-7 for |x| <= 1 and 2 ulp of the result above.
+#[inline(always)]
+pub(crate) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const H: [f32; 12] = [
+        -1.526_930_8e-7,
+        4.313_282_3e-6,
+        -5.455_560_6e-5,
+        4.132_794_6e-4,
+        -2.129_329_1e-3,
+        8.102_112e-3,
+        -2.434_057_6e-2,
+        6.103_604e-2,
+        -1.323_950_3e-1,
+        2.498_737_4e-1,
+        -3.989_316e-1,
+        0.5,
+    ];
+    let splat = |v: f32| simd.splat_f32s(v);
+    let a = simd.abs_f32s(x);
+    let near = simd.min_f32s(a, splat(5.5));
+    let mut h = splat(H[0]);
+    for &c in &H[1..] {
+        h = simd.mul_add_e_f32s(h, near, splat(c));
+    }
+    let bell = exp(simd, simd.mul_f32s(simd.mul_f32s(a, a), splat(-0.5)));
+    let below = simd.mul_f32s(simd.mul_f32s(a, bell), h);
+    simd.sub_f32s(simd.max_f32s(x, splat(0.)), below)
+}
+
+/// `x / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let e = exp(simd, simd.sub_f32s(simd.splat_f32s(0.), x));
+    simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map<F: Map>(f: F, src: &[f32]) -> Vec<f32> {
+        let mut dst = vec![f32::NAN; src.len()];
+        dispatch(MapSlice {
+            f,
+            src,
+            dst: &mut dst,
+        });
+        dst
+    }
+
+    #[test]
+    fn exp_is_within_two_ulp() {
+        let xs: Vec<f32> = (-870..=880)
+            .flat_map(|i| [i as f32 * 0.1, i as f32 * 0.1 + 0.0317])
+            .collect();
+        for (x, y) in xs.iter().zip(map(Exp, &xs)) {
+            let exact = f64::from(x.clamp(-87.3, 88.)).exp();
+            if *x > -87.3 && *x < 88. {
+                assert!(
+                    (f64::from(y) / exact - 1.).abs() < 2.5e-7,
+                    "exp({x}) = {y}, not {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn exp_ends() {
+        let y = map(Exp, &[f32::NEG_INFINITY, -1e30, -100., 0., 1e30]);
+        assert_eq!(y[..4], [0., 0., 0., 1.]);
+        assert!(y[4].is_finite() && y[4] > 1e38);
+    }
+}

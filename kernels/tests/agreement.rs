@@ -1,0 +1,9 @@
+//! Every kernel against its plain f64 reference, on random, odd, empty and large shapes.
+#![allow(clippy::unwrap_used)]
+
+mod it {
+    pub(crate) mod activation;
+    pub(crate) mod attention;
+    pub(crate) mod linear;
+    pub(crate) mod support;
+}
