@@ -115,7 +115,7 @@ pub(crate) struct Block<'a, A> {
     pub stride: usize,
     /// Column of `out` at which the product starts.
     pub column: usize,
-    /// Start from what `out` holds instead of zero.
+    /// Add to what `out` holds.
     pub accumulate: bool,
     pub epilogue: Epilogue<'a>,
 }
@@ -150,6 +150,16 @@ impl<A: RowSource> Block<'_, A> {
         for i0 in (0..self.rows).step_by(MR) {
             let valid = (self.rows - i0).min(MR);
             let mut acc = [[simd.splat_f32s(0.); NV]; MR];
+            for s in 0..self.a.segments() {
+                // Rows past the end repeat the last one; what they sum up is not stored.
+                let mut rows: [&[f32]; MR] = [&[]; MR];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = self.a.segment(i0 + r.min(valid - 1), s);
+                }
+                let b = &panel[self.a.start(s) * NV * S::F32_LANES..];
+                accumulate::<S, MR, NV>(simd, rows, b, &mut acc);
+            }
+            // Added last: partial sums of long rows start from zero, which keeps their rounding errors small.
             if self.accumulate {
                 for (r, acc) in acc.iter_mut().enumerate() {
                     if r < valid {
@@ -157,19 +167,13 @@ impl<A: RowSource> Block<'_, A> {
                         let (full, tail) = S::as_simd_f32s(&self.out[at..at + width]);
                         for (j, acc) in acc.iter_mut().enumerate() {
                             if j < full.len() {
-                                *acc = full[j];
+                                *acc = simd.add_f32s(full[j], *acc);
                             } else if j == full.len() {
-                                *acc = simd.partial_load_f32s(tail);
+                                *acc = simd.add_f32s(simd.partial_load_f32s(tail), *acc);
                             }
                         }
                     }
                 }
-            }
-            for s in 0..self.a.segments() {
-                // Rows past the end repeat the last one; what they sum up is not stored.
-                let rows: [&[f32]; MR] = std::array::from_fn(|r| self.a.segment(i0 + r.min(valid - 1), s));
-                let b = &panel[self.a.start(s) * NV * S::F32_LANES..];
-                accumulate::<S, MR, NV>(simd, rows, b, &mut acc);
             }
             for (r, acc) in acc.iter().enumerate() {
                 if r < valid {
@@ -199,18 +203,20 @@ impl<A: RowSource> Block<'_, A> {
 #[inline(always)]
 fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    rows: [&[f32]; MR],
+    mut rows: [&[f32]; MR],
     b: &[f32],
     acc: &mut [[S::f32s; NV]; MR],
 ) {
     let k = rows[0].len();
-    let rows = rows.map(|row| &row[..k]);
+    for row in &mut rows {
+        *row = &row[..k];
+    }
     let (b, _) = S::as_simd_f32s(&b[..k * NV * S::F32_LANES]).0.as_chunks::<NV>();
     let b = &b[..k];
     let mut sum = *acc;
     for i in 0..k {
         let b = b[i];
-        for (sum, row) in sum.iter_mut().zip(rows) {
+        for (sum, row) in sum.iter_mut().zip(&rows) {
             let a = simd.splat_f32s(row[i]);
             for (sum, b) in sum.iter_mut().zip(b) {
                 *sum = simd.mul_add_e_f32s(a, b, *sum);

@@ -169,33 +169,34 @@ impl Dots<'_> {
     #[inline(always)]
     fn tile<S: Simd, const XR: usize>(&mut self, simd: S, j: usize, n: usize, i: usize) {
         let k = self.k;
-        let w: [&[f32]; 4] = std::array::from_fn(|r| {
+        // Plain loops over arrays: closures (`map`, `from_fn`) may stay calls, which would spill every vector.
+        let empty: (&[S::f32s], &[f32]) = (&[], &[]);
+        let (mut w, mut x) = ([empty; 4], [empty; XR]);
+        for (r, w) in w.iter_mut().enumerate() {
             let at = (j + r).min(n - 1) * k;
-            &self.w[at..at + k]
-        });
-        let x: [&[f32]; XR] = std::array::from_fn(|r| {
+            *w = S::as_simd_f32s(&self.w[at..at + k]);
+        }
+        for (r, x) in x.iter_mut().enumerate() {
             let at = (i + r).min(self.m - 1) * k;
-            &self.x[at..at + k]
-        });
-        let (wv, xv) = (w.map(|w| S::as_simd_f32s(w)), x.map(|x| S::as_simd_f32s(x)));
-        let len = wv[0].0.len();
-        let (ws, xs) = (wv.map(|w| &w.0[..len]), xv.map(|x| &x.0[..len]));
+            *x = S::as_simd_f32s(&self.x[at..at + k]);
+        }
+        let len = w[0].0.len();
+        for row in w.iter_mut().chain(&mut x) {
+            row.0 = &row.0[..len];
+        }
         let mut acc = [[simd.splat_f32s(0.); XR]; 4];
         for p in 0..len {
-            let x = xs.map(|x| x[p]);
-            for (acc, w) in acc.iter_mut().zip(ws) {
-                let w = w[p];
-                for (acc, x) in acc.iter_mut().zip(x) {
-                    *acc = simd.mul_add_e_f32s(w, x, *acc);
+            for (acc, w) in acc.iter_mut().zip(&w) {
+                for (acc, x) in acc.iter_mut().zip(&x) {
+                    *acc = simd.mul_add_e_f32s(w.0[p], x.0[p], *acc);
                 }
             }
         }
-        if !wv[0].1.is_empty() {
-            let x = xv.map(|x| simd.partial_load_f32s(x.1));
-            for (acc, w) in acc.iter_mut().zip(wv) {
+        if !w[0].1.is_empty() {
+            for (acc, w) in acc.iter_mut().zip(&w) {
                 let w = simd.partial_load_f32s(w.1);
-                for (acc, x) in acc.iter_mut().zip(x) {
-                    *acc = simd.mul_add_e_f32s(w, x, *acc);
+                for (acc, x) in acc.iter_mut().zip(&x) {
+                    *acc = simd.mul_add_e_f32s(w, simd.partial_load_f32s(x.1), *acc);
                 }
             }
         }

@@ -61,17 +61,6 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(in_range, simd.transmute_f32s_u32s(scaled), splat(0.))
 }
 
-/// [`exp`] as a [`Map`].
-#[derive(Clone, Copy)]
-pub(crate) struct Exp;
-
-impl Map for Exp {
-    #[inline(always)]
-    fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        exp(simd, x)
-    }
-}
-
 /// `x Phi(x) = max(x, 0) - |x| Phi(-|x|)` with `Phi(-a) = e^(-a^2 / 2) h(a)`, `h` a polynomial fitted on [0, 5.5]
 /// (beyond it the exponential alone is below 3e-7).
 ///
@@ -114,6 +103,15 @@ pub(crate) fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Exp;
+
+    impl Map for Exp {
+        fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+            exp(simd, x)
+        }
+    }
 
     fn map<F: Map>(f: F, src: &[f32]) -> Vec<f32> {
         let mut dst = vec![f32::NAN; src.len()];

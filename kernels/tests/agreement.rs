@@ -5,5 +5,6 @@ mod it {
     pub(crate) mod activation;
     pub(crate) mod attention;
     pub(crate) mod linear;
+    pub(crate) mod norm;
     pub(crate) mod support;
 }

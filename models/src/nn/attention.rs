@@ -1,6 +1,7 @@
 //! `softmax(scale q k^T + mask) v`, softmax in f32, grouped key/value heads.
 
 use candle_core::{D, DType, Result, Tensor};
+use dragunov_kernels as kernels;
 
 /// Which keys a query sees, or what is added to its scores.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,9 @@ pub enum AttentionMask<'a> {
 /// Shapes that do not fit each other or the mask.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'_>) -> Result<Tensor> {
     check_shapes(q, k, v, mask)?;
+    if q.device().is_cpu() {
+        return fused(q, k, v, scale, mask);
+    }
     match mask {
         AttentionMask::Segments(cu) => {
             let parts = cu
@@ -46,6 +50,25 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &Attentio
         }
         mask => composed(q, k, v, scale, mask),
     }
+}
+
+/// One pass over tiles of keys. The result is a (B, H, Nq, Dv) view that lies in memory as (B, Nq, H, Dv), so that
+/// merging the heads after a `transpose(1, 2)` copies nothing.
+fn fused(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'_>) -> Result<Tensor> {
+    let mask = match *mask {
+        AttentionMask::None => kernels::Mask::None,
+        AttentionMask::Causal { offset } => kernels::Mask::Causal { offset },
+        AttentionMask::RelPos { rel_h, rel_w } => kernels::Mask::RelPos {
+            rel_h: rel_h.clone(),
+            rel_w: rel_w.clone(),
+        },
+        AttentionMask::Segments(cu) => kernels::Mask::Segments(cu.to_vec()),
+        AttentionMask::Bias(bias) => {
+            let (b, h, nq, _) = q.dims4()?;
+            kernels::Mask::Bias(bias.broadcast_as((b, h, nq, k.dim(2)?))?)
+        }
+    };
+    kernels::attention(q, k, v, scale, mask)?.transpose(1, 2)
 }
 
 /// The same out of candle's own ops; holds all scores at once.

@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels as kernels;
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension.
 #[derive(Debug, Clone)]
@@ -24,6 +25,9 @@ impl LayerNorm {
 
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() {
+            return kernels::layer_norm(x, &self.weight, &self.bias, self.eps);
+        }
         let f = x.to_dtype(DType::F32)?;
         let centred = f.broadcast_sub(&f.mean_keepdim(D::Minus1)?)?;
         let var = centred.sqr()?.mean_keepdim(D::Minus1)?;
@@ -75,6 +79,9 @@ impl RmsNorm {
 
 impl Module for RmsNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() {
+            return kernels::rms_norm(x, &self.weight, self.eps);
+        }
         let f = x.to_dtype(DType::F32)?;
         let mean_sq = f.sqr()?.mean_keepdim(D::Minus1)?;
         let unit = f.broadcast_div(&(mean_sq + self.eps)?.sqrt()?)?;
