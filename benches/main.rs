@@ -3,6 +3,7 @@
 
 mod suites {
     pub(crate) mod kernels;
+    pub(crate) mod models;
 }
 
 use std::time::Duration;
@@ -16,5 +17,6 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
     suites::kernels::register(&mut criterion);
+    suites::models::register(&mut criterion);
     criterion.final_summary();
 }

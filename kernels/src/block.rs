@@ -68,7 +68,7 @@ impl Epilogue<'_> {
 
     /// Applies to `row`, which starts at column `column` of the output and at `offset` of the block.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, row: &mut [f32], column: usize, offset: usize) {
+    pub(crate) fn apply_at<S: Simd>(&self, simd: S, row: &mut [f32], column: usize, offset: usize) {
         let width = row.len();
         let bias = self.bias.map(|b| &b[column..column + width]);
         let residual = self.residual.map(|r| &r[offset..offset + width]);
@@ -192,7 +192,7 @@ impl<A: RowSource> Block<'_, A> {
                 for r in 0..valid {
                     let at = (i0 + r) * self.stride + self.column + first;
                     self.epilogue
-                        .apply(simd, &mut self.out[at..at + width], first, at);
+                        .apply_at(simd, &mut self.out[at..at + width], first, at);
                 }
             }
         }

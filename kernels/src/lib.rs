@@ -6,6 +6,8 @@
 mod activation;
 mod attention;
 mod block;
+mod conv;
+mod depthwise;
 mod linear;
 mod matmul;
 mod norm;
@@ -16,8 +18,14 @@ mod scratch;
 mod shared;
 mod simd;
 mod storage;
+mod transposed;
+mod upsample;
 
 pub use activation::{Activation, activation, add, silu_mul};
 pub use attention::{Mask, attention};
+pub use conv::conv2d;
+pub use depthwise::depthwise;
 pub use linear::{After, linear};
 pub use norm::{layer_norm, rms_norm};
+pub use transposed::conv_transpose2d;
+pub use upsample::{to_channels_last, upsample_bilinear};

@@ -223,7 +223,7 @@ impl WithSimd for Finish<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for (i, row) in self.out.chunks_exact_mut(self.n).enumerate() {
-            self.epilogue.apply(simd, row, 0, i * self.n);
+            self.epilogue.apply_at(simd, row, 0, i * self.n);
         }
     }
 }

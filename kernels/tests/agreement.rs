@@ -4,6 +4,7 @@
 mod it {
     pub(crate) mod activation;
     pub(crate) mod attention;
+    pub(crate) mod conv;
     pub(crate) mod linear;
     pub(crate) mod norm;
     pub(crate) mod support;

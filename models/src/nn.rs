@@ -12,6 +12,8 @@ mod conv;
 mod linear;
 mod norm;
 mod resize;
+#[cfg(test)]
+mod tests;
 
 pub use activation::{Activation, activate, add, gelu_erf, relu, silu_mul};
 pub use attention::{AttentionMask, attention};

@@ -36,20 +36,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &Attentio
     if q.device().is_cpu() {
         return fused(q, k, v, scale, mask);
     }
-    match mask {
-        AttentionMask::Segments(cu) => {
-            let parts = cu
-                .windows(2)
-                .filter(|w| w[1] > w[0])
-                .map(|w| {
-                    let part = |t: &Tensor| t.narrow(2, w[0], w[1] - w[0]);
-                    composed(&part(q)?, &part(k)?, &part(v)?, scale, &AttentionMask::None)
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Tensor::cat(&parts, 2)
-        }
-        mask => composed(q, k, v, scale, mask),
-    }
+    composed(q, k, v, scale, mask)
 }
 
 /// One pass over tiles of keys. The result is a (B, H, Nq, Dv) view that lies in memory as (B, Nq, H, Dv), so that
@@ -71,8 +58,31 @@ fn fused(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'_
     kernels::attention(q, k, v, scale, mask)?.transpose(1, 2)
 }
 
-/// The same out of candle's own ops; holds all scores at once.
-fn composed(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'_>) -> Result<Tensor> {
+/// The same out of candle's own ops; holds all scores of a segment at once.
+pub(super) fn composed(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f32,
+    mask: &AttentionMask<'_>,
+) -> Result<Tensor> {
+    match mask {
+        AttentionMask::Segments(cu) => {
+            let parts = cu
+                .windows(2)
+                .filter(|w| w[1] > w[0])
+                .map(|w| {
+                    let part = |t: &Tensor| t.narrow(2, w[0], w[1] - w[0]);
+                    scored(&part(q)?, &part(k)?, &part(v)?, scale, &AttentionMask::None)
+                })
+                .collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 2)
+        }
+        mask => scored(q, k, v, scale, mask),
+    }
+}
+
+fn scored(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'_>) -> Result<Tensor> {
     let (b, h, nq, d) = q.dims4()?;
     let (_, hkv, nk, dv) = v.dims4()?;
     let group = h / hkv;

@@ -26,3 +26,15 @@ pub(super) fn keeping(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> 
         None => f(x),
     }
 }
+
+/// A contiguous (B, H, W, C) tensor of a (B, C, H, W) one, whichever way it lies in memory; on the CPU.
+pub(super) fn convert(x: &Tensor) -> Result<Tensor> {
+    let nhwc = x.permute((0, 2, 3, 1))?;
+    if nhwc.is_contiguous() {
+        return Ok(nhwc);
+    }
+    if x.is_contiguous() {
+        return dragunov_kernels::to_channels_last(x);
+    }
+    nhwc.contiguous()
+}

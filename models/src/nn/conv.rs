@@ -1,7 +1,14 @@
 //! 2-D convolutions on (B, C, H, W).
+//!
+//! On the CPU they run on (B, H, W, C) and hand on a view of that (see [`super::channels_last`]); a contiguous
+//! (B, C, H, W) input, an image for instance, is reordered once.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels as kernels;
+
+use super::activation::{Activation, activate};
+use super::channels_last;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dConfig {
@@ -20,10 +27,35 @@ impl Default for Conv2dConfig {
     }
 }
 
+/// How the weight is kept, by device and grouping.
+#[derive(Debug, Clone)]
+enum Weight {
+    /// (out, in / groups, kh, kw), for candle's own convolution.
+    Plain(Tensor),
+    /// (out, kh, kw, in)
+    ChannelsLast(Tensor),
+    /// (kh, kw, channels)
+    Depthwise(Tensor),
+}
+
+impl Weight {
+    fn arrange(weight: &Tensor, groups: usize) -> Result<Self> {
+        let (out, per_group, kh, kw) = weight.dims4()?;
+        Ok(match (weight.device().is_cpu(), groups) {
+            (true, 1) => Self::ChannelsLast(weight.permute((0, 2, 3, 1))?.contiguous()?),
+            (true, groups) if groups == out && per_group == 1 => {
+                let taps = weight.reshape((out, kh, kw))?;
+                Self::Depthwise(taps.permute((1, 2, 0))?.contiguous()?)
+            }
+            _ => Self::Plain(weight.clone()),
+        })
+    }
+}
+
 /// Cross-correlation with zero padding: (B, in, H, W) to (B, out, H', W').
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
     config: Conv2dConfig,
 }
@@ -47,28 +79,67 @@ pub fn conv2d(
     } else {
         None
     };
-    Ok(Conv2d { weight, bias, config })
+    Ok(Conv2d::new(weight, bias, config))
 }
 
 impl Conv2d {
     /// `weight` (out, in / groups, kh, kw) and `bias` (out).
     pub fn new(weight: Tensor, bias: Option<Tensor>, config: Conv2dConfig) -> Self {
+        // A weight of another rank stays as it is, and is refused by `forward`.
+        let weight = Weight::arrange(&weight, config.groups).unwrap_or(Weight::Plain(weight));
         Self { weight, bias, config }
     }
-}
 
-impl Module for Conv2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `f(conv(x) + bias)`.
+    pub fn forward_activated(&self, x: &Tensor, f: Activation) -> Result<Tensor> {
+        self.fused(x, f, None)
+    }
+
+    /// `residual + conv(x) + bias`.
+    pub fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.fused(x, Activation::Identity, Some(residual))
+    }
+
+    fn fused(&self, x: &Tensor, activation: Activation, residual: Option<&Tensor>) -> Result<Tensor> {
         let Conv2dConfig {
             stride,
             padding,
             groups,
         } = self.config;
-        let y = x.contiguous()?.conv2d(&self.weight, padding, stride, 1, groups)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-            None => Ok(y),
-        }
+        let after = || -> Result<kernels::After> {
+            Ok(kernels::After {
+                bias: self.bias.clone(),
+                activation,
+                residual: residual.map(channels_last::convert).transpose()?,
+            })
+        };
+        let y = match &self.weight {
+            Weight::ChannelsLast(w) => {
+                kernels::conv2d(&channels_last::convert(x)?, w, stride, padding, after()?)?
+            }
+            Weight::Depthwise(w) => {
+                kernels::depthwise(&channels_last::convert(x)?, w, stride, padding, after()?)?
+            }
+            Weight::Plain(w) => {
+                let y = x.contiguous()?.conv2d(w, padding, stride, 1, groups)?;
+                let y = match &self.bias {
+                    Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?,
+                    None => y,
+                };
+                let y = activate(&y, activation)?;
+                return match residual {
+                    Some(residual) => residual + y,
+                    None => Ok(y),
+                };
+            }
+        };
+        channels_last::restore(&y)
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.fused(x, Activation::Identity, None)
     }
 }
 
@@ -77,10 +148,9 @@ impl Module for Conv2d {
 /// No two input pixels touch the same output pixel, so it is one matrix product and a pixel shuffle.
 #[derive(Debug, Clone)]
 pub struct ConvTranspose2d {
-    /// (in, out kh kw)
+    /// (kh, kw, out, in)
     weight: Tensor,
     bias: Option<Tensor>,
-    kernel: (usize, usize),
 }
 
 /// Reads `weight` (in, out, k, k) and `bias` (out); the stride is `kernel`.
@@ -97,29 +167,39 @@ pub fn conv_transpose2d(
 impl ConvTranspose2d {
     /// `weight` (in, out, kh, kw) and `bias` (out); the stride is (kh, kw).
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        let (c_in, c_out, kh, kw) = weight.dims4()?;
-        let weight = weight.reshape((c_in, c_out * kh * kw))?;
-        Ok(Self {
-            weight,
-            bias,
-            kernel: (kh, kw),
-        })
+        let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `f(conv(x) + bias)`.
+    pub fn forward_activated(&self, x: &Tensor, f: Activation) -> Result<Tensor> {
+        if x.device().is_cpu() {
+            let after = kernels::After {
+                bias: self.bias.clone(),
+                activation: f,
+                residual: None,
+            };
+            let y = kernels::conv_transpose2d(&channels_last::convert(x)?, &self.weight, after)?;
+            return channels_last::restore(&y);
+        }
+        let (b, c_in, h, w) = x.dims4()?;
+        let (kh, kw, c_out, _) = self.weight.dims4()?;
+        let rows = x.permute((0, 2, 3, 1))?.reshape((b * h * w, c_in))?;
+        let weight = self.weight.reshape((kh * kw * c_out, c_in))?;
+        let y = rows.matmul(&weight.t()?)?.reshape((b, h, w, kh, kw, c_out))?;
+        let y = y
+            .permute((0, 5, 1, 3, 2, 4))?
+            .reshape((b, c_out, h * kh, w * kw))?;
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?,
+            None => y,
+        };
+        activate(&y, f)
     }
 }
 
 impl Module for ConvTranspose2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (b, c_in, h, w) = x.dims4()?;
-        let (kh, kw) = self.kernel;
-        let c_out = self.weight.dim(1)? / (kh * kw).max(1);
-        let rows = x.permute((0, 2, 3, 1))?.reshape((b * h * w, c_in))?;
-        let y = rows.matmul(&self.weight)?.reshape((b, h, w, c_out, kh, kw))?;
-        let y = y
-            .permute((0, 3, 1, 4, 2, 5))?
-            .reshape((b, c_out, h * kh, w * kw))?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-            None => Ok(y),
-        }
+        self.forward_activated(x, Activation::Identity)
     }
 }

@@ -1,0 +1,134 @@
+//! Depthwise convolution on (B, H, W, C): every channel with its own kernel, vectors along the channels.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::block::{Epilogue, load, store};
+use crate::conv::Geometry;
+use crate::linear::After;
+use crate::parallel::grain;
+use crate::simd;
+use crate::storage::{F32Input, TensorInput, same_type};
+
+#[derive(Debug, Clone)]
+struct Depthwise {
+    stride: usize,
+    padding: usize,
+    after: After,
+}
+
+/// `x` (B, H, W, C) and `weight` (kh, kw, C) to (B, H', W', C), zero padding on all sides; bias (C) and a residual of
+/// the result's shape through `after`.
+///
+/// # Errors
+/// Shapes that do not fit, another device than the CPU, another element type than f32, bf16 or f16.
+pub fn depthwise(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, after: After) -> Result<Tensor> {
+    let op = Depthwise {
+        stride,
+        padding,
+        after,
+    };
+    x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
+}
+
+impl CustomOp2 for Depthwise {
+    fn name(&self) -> &'static str {
+        "depthwise"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (kh, kw, channels) = wl.shape().dims3()?;
+        let g = Geometry::new(xl, (kh, kw), self.stride, self.padding)?;
+        if channels != g.channels {
+            candle_core::bail!(
+                "depthwise: input {:?} against a weight {:?}",
+                xl.shape(),
+                wl.shape()
+            )
+        }
+        let shape = Shape::from((g.batch, g.out_height, g.out_width, channels));
+        let after = &self.after;
+        let bias = after
+            .bias
+            .as_ref()
+            .map(|b| TensorInput::new(b, &[channels]))
+            .transpose()?;
+        let residual = after.residual.as_ref();
+        let residual = residual.map(|r| TensorInput::new(r, shape.dims())).transpose()?;
+        let bias = bias.as_ref().map(TensorInput::view).transpose()?;
+        let residual = residual.as_ref().map(TensorInput::view).transpose()?;
+        let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
+        let mut out = vec![0f32; shape.elem_count()];
+        let line = (g.out_width * channels).max(1);
+        let rows = grain(g.batch * g.out_height, 1, 1, 64);
+        out.par_chunks_mut(rows * line)
+            .enumerate()
+            .for_each(|(index, out)| {
+                for (r, out) in out.chunks_exact_mut(line).enumerate() {
+                    let row = index * rows + r;
+                    let (b, y) = (row / g.out_height, row % g.out_height);
+                    let image = g.height * g.width * channels;
+                    simd::dispatch(Row {
+                        g,
+                        image: &data[b * image..(b + 1) * image],
+                        w: &w,
+                        y,
+                        out,
+                        epilogue: Epilogue {
+                            bias: bias.as_deref(),
+                            activation: after.activation,
+                            residual: residual.as_deref().map(|r| &r[row * line..(row + 1) * line]),
+                        },
+                    });
+                }
+            });
+        Ok((same_type(x, out)?, shape))
+    }
+}
+
+struct Row<'a> {
+    g: Geometry,
+    image: &'a [f32],
+    w: &'a [f32],
+    y: usize,
+    out: &'a mut [f32],
+    epilogue: Epilogue<'a>,
+}
+
+impl WithSimd for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let g = &self.g;
+        let c = g.channels;
+        let rows = g.kernel_rows(self.y);
+        for (x, out) in self.out.chunks_exact_mut(c).enumerate() {
+            let start = x * g.stride;
+            let kx = g.padding.saturating_sub(start).min(g.kw)
+                ..(g.width + g.padding).saturating_sub(start).min(g.kw);
+            for i in (0..c).step_by(S::F32_LANES) {
+                let end = (i + S::F32_LANES).min(c);
+                let mut sum = simd.splat_f32s(0.);
+                for ky in rows.clone() {
+                    let line = (self.y * g.stride + ky - g.padding) * g.width;
+                    for kx in kx.clone() {
+                        let at = (line + start + kx - g.padding) * c;
+                        let w = (ky * g.kw + kx) * c;
+                        let (x, w) = (&self.image[at + i..at + end], &self.w[w + i..w + end]);
+                        sum = simd.mul_add_e_f32s(load(simd, x), load(simd, w), sum);
+                    }
+                }
+                store(simd, &mut out[i..end], sum);
+            }
+            self.epilogue.apply_at(simd, out, 0, x * c);
+        }
+    }
+}
