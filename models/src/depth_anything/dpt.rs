@@ -5,7 +5,9 @@ use candle_nn::VarBuilder;
 
 use super::Probe;
 use super::config::{Config, Kind, Reassemble};
-use crate::nn::{Conv2d, Conv2dConfig, ConvTranspose2d, conv_transpose2d, conv2d, upsample_bilinear};
+use crate::nn::{
+    Activation, Conv2d, Conv2dConfig, ConvTranspose2d, add, conv_transpose2d, conv2d, relu, upsample_bilinear,
+};
 
 const SAME: Conv2dConfig = Conv2dConfig {
     stride: 1,
@@ -151,8 +153,8 @@ impl Residual {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.conv1.forward(&x.relu()?)?.relu()?;
-        self.conv2.forward(&y)? + x
+        let y = self.conv1.forward_activated(&relu(x)?, Activation::Relu)?;
+        self.conv2.forward_onto(&y, x)
     }
 }
 
@@ -185,7 +187,7 @@ impl Fusion {
         probe: Probe<'_>,
     ) -> Result<Tensor> {
         let x = match (finer, &self.residual1) {
-            (Some(finer), Some(residual)) => (x + residual.forward(finer)?)?,
+            (Some(finer), Some(residual)) => add(x, &residual.forward(finer)?)?,
             _ => x.clone(),
         };
         let x = probe(&format!("fusion.{index}.fused"), self.residual2.forward(&x)?)?;
@@ -226,7 +228,9 @@ impl Head {
     fn forward(&self, x: &Tensor, (rows, columns): (usize, usize), probe: Probe<'_>) -> Result<Tensor> {
         let x = probe("head.conv1", self.conv1.forward(x)?)?;
         let up = upsample_bilinear(&x, rows * self.patch, columns * self.patch, true)?;
-        let x = self.conv2.forward(&probe("head.up", up)?)?.relu()?;
+        let x = self
+            .conv2
+            .forward_activated(&probe("head.up", up)?, Activation::Relu)?;
         let x = probe("head.conv3", self.conv3.forward(&x)?)?;
         let x = match self.kind {
             Kind::Relative => x.relu()?,
