@@ -100,7 +100,7 @@ impl CustomOp3 for Attention {
             F32Input::strided(k, kl)?,
             F32Input::strided(v, vl)?,
         );
-        let operands = Operands::new(&self.mask, [b, h, nq, nk])?;
+        let operands = operands(&self.mask, [b, h, nq, nk])?;
         let inputs = operands
             .iter()
             .map(TensorInput::strided)
@@ -135,25 +135,21 @@ impl CustomOp3 for Attention {
     }
 }
 
-struct Operands;
-
-impl Operands {
-    /// The mask's own tensors, checked.
-    fn new(mask: &Mask, [b, h, nq, nk]: [usize; 4]) -> Result<Vec<TensorInput<'_>>> {
-        match mask {
-            Mask::RelPos { rel_h, rel_w } => {
-                let (kh, kw) = (rel_h.dim(3)?, rel_w.dim(3)?);
-                if kh * kw != nk {
-                    candle_core::bail!("attention: relative positions over {kh} x {kw} for {nk} keys")
-                }
-                Ok(vec![
-                    TensorInput::new(rel_h, &[b, h, nq, kh])?,
-                    TensorInput::new(rel_w, &[b, h, nq, kw])?,
-                ])
+/// The mask's own tensors, checked.
+fn operands(mask: &Mask, [b, h, nq, nk]: [usize; 4]) -> Result<Vec<TensorInput<'_>>> {
+    match mask {
+        Mask::RelPos { rel_h, rel_w } => {
+            let (kh, kw) = (rel_h.dim(3)?, rel_w.dim(3)?);
+            if kh * kw != nk {
+                candle_core::bail!("attention: relative positions over {kh} x {kw} for {nk} keys")
             }
-            Mask::Bias(bias) => Ok(vec![TensorInput::new(bias, &[b, h, nq, nk])?]),
-            _ => Ok(Vec::new()),
+            Ok(vec![
+                TensorInput::new(rel_h, &[b, h, nq, kh])?,
+                TensorInput::new(rel_w, &[b, h, nq, kw])?,
+            ])
         }
+        Mask::Bias(bias) => Ok(vec![TensorInput::new(bias, &[b, h, nq, nk])?]),
+        _ => Ok(Vec::new()),
     }
 }
 
