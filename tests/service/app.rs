@@ -1,0 +1,167 @@
+//! A whole service in this process, on a free port.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dragunov::http::{App, AppOptions, ServeOptions, SharedApp, serve};
+use dragunov::jobs::{Clock, Limits, Store};
+use dragunov::runtime::{
+    Device, DeviceOptions, EngineFactory, Executor, InlineIntake, StubEngine, WorkerIdentity,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub struct Knobs {
+    pub app: AppOptions,
+    pub limits: Limits,
+    pub serve: ServeOptions,
+    pub device: DeviceOptions,
+    pub engine: EngineFactory,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            app: AppOptions {
+                private_webhooks: true,
+                ..AppOptions::default()
+            },
+            limits: Limits::default(),
+            serve: ServeOptions {
+                drain_timeout: Duration::from_secs(5),
+                ..ServeOptions::default()
+            },
+            device: DeviceOptions::default(),
+            engine: StubEngine::factory(Duration::ZERO),
+        }
+    }
+}
+
+pub struct TestApp {
+    pub url: String,
+    pub http: reqwest::Client,
+    pub clock: Clock,
+    pub app: SharedApp,
+    stop: CancellationToken,
+    server: JoinHandle<Result<(), dragunov::ScanError>>,
+}
+
+impl TestApp {
+    pub async fn spawn() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(turn: impl FnOnce(&mut Knobs)) -> Self {
+        Self::at(None, turn).await
+    }
+
+    pub async fn at(dir: Option<&Path>, turn: impl FnOnce(&mut Knobs)) -> Self {
+        let mut knobs = Knobs::default();
+        turn(&mut knobs);
+        let clock = Clock::default();
+        let (store, due) = Store::open(dir, knobs.limits, clock.clone(), "w-test").unwrap();
+        let device = Device::start(knobs.engine, knobs.device).unwrap();
+        let executor = Executor::new(device, std::sync::Arc::new(InlineIntake), 4).takes_scripts(true);
+        let metrics = dragunov::telemetry::metrics::install().unwrap();
+        let app = App::new(
+            knobs.app,
+            executor,
+            store,
+            WorkerIdentity::new("w-test"),
+            Some(metrics),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(
+            listener,
+            app.clone(),
+            due,
+            clock.clone(),
+            knobs.serve,
+            stop.clone().cancelled_owned(),
+        ));
+        Self {
+            url,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            clock,
+            app,
+            stop,
+            server,
+        }
+    }
+
+    /// Tells the service to end; returns how it did.
+    pub async fn stop(self) -> Result<(), dragunov::ScanError> {
+        self.stop.cancel();
+        self.server.await.unwrap()
+    }
+
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        read(self.http.get(format!("{}{path}", self.url)).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.url)).json(body);
+        read(request.send().await.unwrap()).await
+    }
+
+    /// `/run`, expecting acceptance; the id.
+    pub async fn run(&self, input: Value) -> String {
+        let (status, body) = self.post("/run", &json!({ "input": input })).await;
+        assert_eq!((status, &body["status"]), (200, &json!("IN_QUEUE")), "{body}");
+        body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// `/status` until the job has ended.
+    pub async fn ended(&self, id: &str) -> Value {
+        for _ in 0..1000 {
+            let (status, body) = self.get(&format!("/status/{id}")).await;
+            assert_eq!(status, 200, "{body}");
+            if !matches!(body["status"].as_str(), Some("IN_QUEUE" | "IN_PROGRESS")) {
+                return body;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{id} did not end");
+    }
+
+    pub async fn until_running(&self, id: &str) {
+        for _ in 0..500 {
+            if self.get(&format!("/status/{id}")).await.1["status"] == "IN_PROGRESS" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{id} did not start");
+    }
+}
+
+pub async fn read(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await.unwrap();
+    (
+        status,
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))),
+    )
+}
+
+/// A small PNG of one colour.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(width, height, image::Rgb([180, 140, 90]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+pub fn png_base64() -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(png(64, 48))
+}

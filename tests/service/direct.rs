@@ -1,0 +1,197 @@
+//! Calls that hold the line, SageMaker's contract, and overload.
+
+use std::time::{Duration, Instant};
+
+use dragunov::runtime::{DeviceOptions, StubEngine};
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, png, png_base64, read};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scan_takes_json_forms_and_images() {
+    let app = TestApp::spawn().await;
+    let (status, json_answer) = app
+        .post(
+            "/v1/scan",
+            &json!({"image": {"base64": png_base64()}, "pitch_deg": 41.5}),
+        )
+        .await;
+    assert_eq!((status, &json_answer["camera"]["tilt_deg"]), (200, &json!(41.5)));
+    assert_eq!(json_answer["items"][0]["mask"]["size"], json!([48, 64]));
+
+    let form = reqwest::multipart::Form::new()
+        .part(
+            "image",
+            reqwest::multipart::Part::bytes(png(64, 48)).file_name("a.png"),
+        )
+        .text("pitch_deg", "41.5")
+        .text("plate_cm", "26");
+    let url = format!("{}/v1/scan", app.url);
+    let (status, form_answer) = read(app.http.post(&url).multipart(form).send().await.unwrap()).await;
+    assert_eq!((status, form_answer), (200, json_answer.clone()));
+
+    let image = app
+        .http
+        .post(format!("{}/invocations", app.url))
+        .header("content-type", "image/png")
+        .header("x-amzn-sagemaker-custom-attributes", "pitch_deg=41.5")
+        .body(png(64, 48));
+    let response = image.send().await.unwrap();
+    assert!(
+        response.headers()["server-timing"]
+            .to_str()
+            .unwrap()
+            .contains("total;dur=")
+    );
+    assert_eq!(read(response).await, (200, json_answer));
+
+    let broken = reqwest::multipart::Form::new()
+        .part("image", reqwest::multipart::Part::bytes(png(8, 8)))
+        .text("pitch_deg", "steep");
+    let (status, body) = read(app.http.post(&url).multipart(broken).send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    assert!(body["detail"].as_str().unwrap().contains("pitch_deg"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_model_alone() {
+    let app = TestApp::spawn().await;
+    for task in ["segment", "depth", "identify"] {
+        let call = json!({"image": {"base64": png_base64()}, "prompt": "?"});
+        let (status, body) = app.post(&format!("/v1/{task}"), &call).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["task"], task);
+        assert_eq!(body["params"], json!({"prompt": "?"}));
+    }
+    assert_eq!(app.post("/v1/depth", &json!({})).await.0, 400);
+}
+
+/// A scan error keeps its code, status and next step.
+#[tokio::test(flavor = "multi_thread")]
+async fn scan_errors_become_problems() {
+    let app = TestApp::spawn().await;
+    let image = json!({"base64": png_base64()});
+    for (body, status, code) in [
+        (json!({"image": image, "pitch_deg": 80}), 422, "tilt_too_large"),
+        (json!({"image": {"base64": "AAAA"}}), 422, "image_unreadable"),
+        (json!({"image": {"base64": "*"}}), 422, "image_unreadable"),
+        (
+            json!({"image": {"url": "https://example.com/a.jpg"}}),
+            422,
+            "url_refused",
+        ),
+        (json!({"pitch_deg": 3}), 400, "bad_request"),
+    ] {
+        let (got, problem) = app.post("/v1/scan", &body).await;
+        assert_eq!((got, &problem["code"]), (status, &json!(code)), "{problem}");
+        assert_eq!(problem["fault"], "client");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_the_stages_and_then_the_result() {
+    let app = TestApp::spawn().await;
+    let events = |body: Value| {
+        let request = app
+            .http
+            .post(format!("{}/v1/scan", app.url))
+            .header("accept", "text/event-stream")
+            .json(&body);
+        async move {
+            let text = request.send().await.unwrap().text().await.unwrap();
+            let names: Vec<String> = text
+                .lines()
+                .filter_map(|l| l.strip_prefix("event: ").map(str::to_owned))
+                .collect();
+            (names, text)
+        }
+    };
+    let (names, text) = events(json!({"image": {"base64": png_base64()}})).await;
+    assert_eq!(names, [vec!["stage"; 7], vec!["result"]].concat());
+    assert!(text.contains(r#""stage":"depth""#), "{text}");
+    let (names, text) = events(json!({"image": {"base64": png_base64()}, "pitch_deg": 88})).await;
+    assert_eq!(names.last().map(String::as_str), Some("problem"));
+    assert!(text.contains("tilt_too_large"));
+}
+
+/// The queue refuses at once; a caller who hangs up frees the device.
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_is_429_and_abandoned_work_is_skipped() {
+    let app = TestApp::with(|k| {
+        k.device = DeviceOptions {
+            queue: 2,
+            warm_up: true,
+        };
+        k.engine = StubEngine::factory(Duration::from_secs(20));
+    })
+    .await;
+    let body = json!({"image": {"base64": png_base64()}});
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let request = app.http.post(format!("{}/v1/scan", app.url)).json(&body);
+            tokio::spawn(async move { request.send().await.map(|r| r.status().as_u16()) })
+        })
+        .collect();
+    let full = async {
+        while app.app.executor.device().waiting() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), full).await.unwrap();
+    let begun = Instant::now();
+    let response = app
+        .http
+        .post(format!("{}/v1/scan", app.url))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(begun.elapsed() < Duration::from_millis(500));
+    for call in &calls {
+        call.abort();
+    }
+    let free = async {
+        while app.app.executor.device().waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), free).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_call_has_a_deadline() {
+    let app = TestApp::with(|k| {
+        k.app.direct_time = Duration::from_millis(200);
+        k.engine = StubEngine::factory(Duration::from_secs(20));
+    })
+    .await;
+    let (status, body) = app
+        .post("/v1/scan", &json!({"image": {"base64": png_base64()}}))
+        .await;
+    assert_eq!((status, &body["code"]), (504, &json!("deadline_exceeded")));
+    // The engine stopped as well: the next job starts.
+    assert_eq!(
+        app.post("/runsync", &json!({"input": {"mock_return": 1}}))
+            .await
+            .1["status"],
+        "COMPLETED"
+    );
+}
+
+/// A panic of the engine is one job's failure; the next job finds a new engine.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_panics_is_replaced() {
+    let app = TestApp::spawn().await;
+    let (_, failed) = app
+        .post("/runsync", &json!({"input": {"mock_panic": true}}))
+        .await;
+    assert_eq!(failed["status"], "FAILED");
+    assert!(
+        !failed["error"].as_str().unwrap().contains("scripted"),
+        "the panic's text stays inside"
+    );
+    let (_, next) = app.post("/runsync", &json!({"input": {"mock_return": 1}})).await;
+    assert_eq!(next["status"], "COMPLETED");
+}
