@@ -683,6 +683,37 @@ fn prompts_that_would_confuse_are_refused() {
     );
 }
 
+/// The command, from a PNG on disk to JSON on the standard output.
+#[test]
+fn the_ask_command_answers_as_the_reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.png");
+    let photo = photo("a");
+    let (w, h) = (photo.width() as u32, photo.height() as u32);
+    image::save_buffer(&path, photo.as_bytes(), w, h, image::ExtendedColorType::Rgb8).unwrap();
+    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_dragunov"))
+        .args(["ask", "--json", "--max-new-tokens", "8", "--prompt", QUESTION])
+        .arg("--checkpoint")
+        .arg(fixture("qwen-untied"))
+        .arg("--image")
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let want = case("one");
+    assert_eq!(answer["token_ids"], serde_json::json!(want.greedy[0]));
+    assert_eq!(answer["text"], serde_json::json!(want.text[0]));
+    assert_eq!(
+        answer["images"][0]["grid"],
+        serde_json::json!({"t": 1, "h": 10, "w": 12})
+    );
+}
+
 /// Each fault must be seen by the comparison that is meant to see it.
 #[test]
 fn mutations_are_caught() {
