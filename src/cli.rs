@@ -42,18 +42,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Ask(ask::Args),
     Scan(Box<scan::Args>),
-    Depth(depth::Args),
-    Models(models::Args),
     Eval(Box<eval::Args>),
-    /// Look into the food table.
-    Foods(foods::Args),
+    Segment(segment::Args),
+    Depth(depth::Args),
+    Ask(ask::Args),
     /// Serve the job API, direct calls and the web page over HTTP.
     Serve(Box<serve::Args>),
     /// Work for a RunPod serverless endpoint.
     Worker(Box<worker::Args>),
-    Segment(segment::Args),
+    Models(models::Args),
+    /// Look into the food table.
+    Foods(foods::Args),
     /// Check this machine: memory, disk, device, checkpoints.
     Doctor(Box<doctor::Args>),
     /// Show what `serve` would run with, or only check it.
@@ -67,15 +67,15 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
-            Self::Ask(args) => args.run(),
             Self::Scan(args) => args.run(),
-            Self::Depth(args) => args.run(),
-            Self::Models(args) => args.run(),
             Self::Eval(args) => args.run(),
-            Self::Foods(args) => args.run(),
+            Self::Segment(args) => args.run(),
+            Self::Depth(args) => args.run(),
+            Self::Ask(args) => args.run(),
             Self::Serve(args) => args.run(),
             Self::Worker(args) => args.run(),
-            Self::Segment(args) => args.run(),
+            Self::Models(args) => args.run(),
+            Self::Foods(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Config(args) => args.run(),
             Self::Man(args) => args.run(),

@@ -8,7 +8,6 @@ use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, Estimated, ScanError};
 use crate::geometry::{
     self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, RefKind, RefObject, Region, Scene,
-    ShapeClass,
 };
 use crate::identify::Kind;
 use crate::nutrition::FoodTable;

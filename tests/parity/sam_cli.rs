@@ -19,7 +19,8 @@ struct Npy {
 }
 
 fn npy(path: &std::path::Path) -> Npy {
-    let file = npyz::NpyFile::new(&std::fs::read(path).unwrap()[..]).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let file = npyz::NpyFile::new(&bytes[..]).unwrap();
     let shape = file.shape().to_vec();
     let values = match file.dtype().descr().as_str() {
         "'|b1'" => file
