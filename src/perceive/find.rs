@@ -46,6 +46,9 @@ impl std::fmt::Debug for Finder<'_> {
     }
 }
 
+/// A mask and how good the model thinks it is, 0 to 1.
+type Scored = (Mask, f64);
+
 /// What was found, and what could not be done.
 #[derive(Debug)]
 pub struct Found {
@@ -77,7 +80,7 @@ impl Finder<'_> {
         })
     }
 
-    fn automatic(&self, image: &RgbImage, ctx: &JobContext) -> Result<Vec<(Mask, f64)>, ScanError> {
+    fn automatic(&self, image: &RgbImage, ctx: &JobContext) -> Result<Vec<Scored>, ScanError> {
         let mut stop = |_, _: &_| {
             if ctx.check().is_err() {
                 Err(ModelError::Cancelled)
@@ -90,7 +93,7 @@ impl Finder<'_> {
             .generate_watched(image, self.amg, &mut stop)
             .map_err(|e| or_stopped(e, ctx))?;
         let pixels = (image.width() * image.height()) as f64;
-        let mut masks: Vec<(Mask, f64)> = found
+        let mut masks: Vec<Scored> = found
             .into_iter()
             .map(|m| (m.mask, f64::from(m.iou.clamp(0.0, 1.0) * m.stability)))
             .filter(|(mask, _)| (SMALLEST..LARGEST).contains(&(mask.area() as f64 / pixels)))
@@ -107,9 +110,9 @@ impl Finder<'_> {
     fn refined(
         &self,
         image: &RgbImage,
-        masks: Vec<(Mask, f64)>,
+        masks: Vec<Scored>,
         ctx: &JobContext,
-    ) -> Result<Vec<(Mask, f64)>, ScanError> {
+    ) -> Result<Vec<Scored>, ScanError> {
         let prompts: Vec<Prompt> = masks
             .iter()
             .filter_map(|(m, _)| m.bbox())
@@ -122,7 +125,7 @@ impl Finder<'_> {
         ctx.check()?;
         let mut redrawn = best_masks(self.sam, &embedding, &prompts)?;
         redrawn.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut kept: Vec<(Mask, f64)> = Vec::new();
+        let mut kept: Vec<Scored> = Vec::new();
         for (mask, quality) in redrawn {
             if !mask.is_empty() && kept.iter().all(|(k, _)| k.iou(&mask) < 0.9) {
                 kept.push((mask, quality));
@@ -137,7 +140,7 @@ impl Finder<'_> {
         image: &RgbImage,
         hints: &Hints,
         ctx: &JobContext,
-    ) -> Result<(Vec<Candidate>, Vec<(Mask, f64)>), ScanError> {
+    ) -> Result<(Vec<Candidate>, Vec<Scored>), ScanError> {
         let placed: Vec<(&ItemHint, Prompt)> = hints
             .items
             .iter()
@@ -172,11 +175,11 @@ impl Finder<'_> {
     fn named(
         &mut self,
         image: &RgbImage,
-        masks: Vec<(Mask, f64)>,
+        masks: Vec<Scored>,
         ctx: &JobContext,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
-        let masks: Vec<(Mask, f64)> = masks.into_iter().filter(|(m, _)| !m.is_empty()).collect();
+        let masks: Vec<Scored> = masks.into_iter().filter(|(m, _)| !m.is_empty()).collect();
         let crops: Vec<RgbImage> = masks.iter().filter_map(|(mask, _)| crop(image, mask)).collect();
         let answers = match &mut self.identifier {
             Some(identifier) => identifier.identify(&crops, &|| ctx.check().is_err()),
@@ -289,7 +292,7 @@ fn prompt_of(hint: &ItemHint) -> Option<Prompt> {
 }
 
 /// One mask a prompt with its predicted IoU.
-fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Vec<(Mask, f64)>, ScanError> {
+fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Vec<Scored>, ScanError> {
     let predictions = sam.predict(embedding, prompts, true)?;
     Ok(predictions
         .into_iter()
@@ -301,7 +304,7 @@ fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Ve
 }
 
 /// Without names: what holds other masks is a dish, what spans the photo is table, the rest may be food.
-fn by_shape(masks: Vec<(Mask, f64)>) -> Vec<Candidate> {
+fn by_shape(masks: Vec<Scored>) -> Vec<Candidate> {
     let kinds: Vec<Kind> = masks
         .iter()
         .map(|(mask, _)| {

@@ -302,7 +302,6 @@ fn a_batch_is_the_same_as_one_by_one() {
 }
 
 #[test]
-#[ignore = "candle 0.11 has no bf16 matrix product on the CPU; run it on a GPU or once `nn` brings one"]
 fn bf16_stays_near_f32() {
     for name in ["sam", "mobile-sam"] {
         let (sam, golden) = load(name);

@@ -86,6 +86,11 @@ impl Job<'_> {
         if tiles == 0 {
             return;
         }
+        // Scores are scaled after the sum, as the references do, unless something is added to them.
+        let (early, late) = match self.mask {
+            Mask::None | Mask::Causal { .. } => (1., self.scale),
+            Mask::Bias(_) | Mask::RelPos { .. } => (self.scale, 1.),
+        };
         let (k_len, v_len) = (kt(0).len(), vt(0).len());
         scratch::with(tiles * (k_len + v_len), |packed| {
             for (tile, packed) in packed.chunks_exact_mut(k_len + v_len).enumerate() {
@@ -113,7 +118,7 @@ impl Job<'_> {
                     let rows: Vec<[usize; 3]> = (begin..begin + count).map(|r| self.row(&task, r)).collect();
                     for (q, &[b, h, n]) in q.chunks_exact_mut(d.max(1)).zip(&rows) {
                         let src = &self.q.from(b, h, n)[..d];
-                        q.iter_mut().zip(src).for_each(|(q, v)| *q = v * self.scale);
+                        q.iter_mut().zip(src).for_each(|(q, v)| *q = v * early);
                     }
                     values[..count * dv].fill(0.);
                     let (maxima, sums) = state.split_at_mut(QUERIES);
@@ -148,6 +153,7 @@ impl Job<'_> {
                             rows: count,
                             keys: shape.n,
                             dv,
+                            scale: late,
                             scores: &mut *scores,
                             values: &mut *values,
                             maxima: &mut *maxima,
@@ -224,6 +230,8 @@ struct Softmax<'a> {
     rows: usize,
     keys: usize,
     dv: usize,
+    /// Of the scores as they come.
+    scale: f32,
     /// `KEYS` floats a row.
     scores: &'a mut [f32],
     /// `dv` floats a row.
@@ -241,6 +249,9 @@ impl WithSimd for Softmax<'_> {
         for r in 0..self.rows {
             let scores = &mut self.scores[r * KEYS..r * KEYS + self.keys];
             let mut peak = simd.splat_f32s(f32::NEG_INFINITY);
+            if self.scale != 1. {
+                scores.iter_mut().for_each(|v| *v *= self.scale);
+            }
             let (full, tail) = S::as_mut_simd_f32s(scores);
             for v in full.iter() {
                 peak = simd.max_f32s(peak, *v);
@@ -251,17 +262,14 @@ impl WithSimd for Softmax<'_> {
             // With every key so far masked out there is nothing to be relative to; all weights become 0.
             let base = if now == f32::NEG_INFINITY { 0. } else { now };
             let minus = simd.splat_f32s(base);
-            let mut total = simd.splat_f32s(0.);
             for v in full.iter_mut() {
                 *v = simd::exp(simd, simd.sub_f32s(*v, minus));
-                total = simd.add_f32s(total, *v);
             }
-            let mut sum = simd.reduce_sum_f32s(total);
             if !tail.is_empty() {
                 let v = simd::exp(simd, simd.sub_f32s(simd.partial_load_f32s(tail), minus));
                 simd.partial_store_f32s(tail, v);
-                sum += tail.iter().sum::<f32>();
             }
+            let sum = sum_f64(scores);
             if now > before && self.sums[r] > 0. {
                 let shrink = (before - now).exp();
                 let factor = simd.splat_f32s(shrink);
@@ -277,4 +285,19 @@ impl WithSimd for Softmax<'_> {
             self.sums[r] += sum;
         }
     }
+}
+
+/// Weights are added in f64: their sum divides everything, so its rounding would be in every value.
+#[inline(always)]
+fn sum_f64(weights: &[f32]) -> f32 {
+    let mut lanes = [0f64; 8];
+    let (eights, rest) = weights.as_chunks::<8>();
+    for eight in eights {
+        lanes
+            .iter_mut()
+            .zip(eight)
+            .for_each(|(sum, &w)| *sum += f64::from(w));
+    }
+    let rest: f64 = rest.iter().map(|&w| f64::from(w)).sum();
+    (lanes.iter().sum::<f64>() + rest) as f32
 }

@@ -39,7 +39,7 @@ pub(super) fn render(path: &Path, result: &ScanResult) -> String {
     let ms = result.timings_ms.get("total").copied().unwrap_or_default();
     let _ = writeln!(
         out,
-        "  {} in {:.2} s; intervals hold the truth in 8 of 10 cases",
+        "  {} in {:.2} s; 10-90 % is the interval of each estimate",
         result.models.set,
         ms / 1000.0
     );
