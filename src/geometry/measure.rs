@@ -295,7 +295,7 @@ impl<'a, 's> Prepared<'a, 's> {
         for round in 0..2 {
             let view = View::new(camera, &prior);
             self.keep = table::inliers(&self.table, &view, self.metric, self.scene.seed);
-            let fit = self.fit(&view)?;
+            let fit = self.fit(&view, prior.tilt_sigma_deg.to_radians())?;
             for (i, dish) in self.dishes.iter_mut().enumerate() {
                 dish.find_rim(&view, fit.alignment, self.scene.seed ^ i as u64);
             }
@@ -309,7 +309,7 @@ impl<'a, 's> Prepared<'a, 's> {
                     .filter_map(|d| d.slope_by_rim(&view, &fit))
                     .collect();
                 self.slopes.extend(by_rim);
-                self.fit(&view)?
+                self.fit(&view, prior.tilt_sigma_deg.to_radians())?
             };
             let mut rings: Vec<Ring> = self
                 .dishes
@@ -379,13 +379,19 @@ impl<'a, 's> Prepared<'a, 's> {
         })
     }
 
-    fn fit(&self, view: &View) -> Result<TableFit, GeometryError> {
-        table::fit(&self.table, &self.keep, view, self.metric, &self.slopes).ok_or(
-            GeometryError::TableNotVisible {
-                samples: self.keep.iter().filter(|k| **k).count(),
-                needed: limits::TABLE_SAMPLES,
-            },
+    fn fit(&self, view: &View, tilt_sigma: f64) -> Result<TableFit, GeometryError> {
+        table::fit(
+            &self.table,
+            &self.keep,
+            view,
+            self.metric,
+            &self.slopes,
+            tilt_sigma,
         )
+        .ok_or(GeometryError::TableNotVisible {
+            samples: self.keep.iter().filter(|k| **k).count(),
+            needed: limits::TABLE_SAMPLES,
+        })
     }
 
     pub(crate) fn gaps(&self, item: usize) -> f64 {
@@ -395,7 +401,7 @@ impl<'a, 's> Prepared<'a, 's> {
     /// Everything for one state; with `thin` on a fifth of the samples, for differences.
     pub(crate) fn solve(&self, state: &State, thin: bool) -> Result<Solution, GeometryError> {
         let view = View::new(state.camera, &state.gravity);
-        let mut fit = self.fit(&view)?;
+        let mut fit = self.fit(&view, state.gravity.tilt_sigma_deg.to_radians())?;
         if !self.metric {
             // At fixed table disparity a larger shift is a smaller slope.
             let [_, q] = fit.level;

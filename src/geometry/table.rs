@@ -159,13 +159,14 @@ pub(crate) fn inliers(samples: &TableSamples, view: &View, metric: bool, seed: u
 
 /// Equation (10) by iteratively reweighted least squares (Tukey) over the inliers. With `metric` the shift is zero;
 /// otherwise the table's own slope is combined with the priors and with a shift near zero, each left out where it
-/// contradicts what came before it.
+/// contradicts what came before it. `tilt_sigma` is in radians.
 pub(crate) fn fit(
     samples: &TableSamples,
     keep: &[bool],
     view: &View,
     metric: bool,
     priors: &[SlopePrior],
+    tilt_sigma: f64,
 ) -> Option<TableFit> {
     let points: Vec<[f64; 2]> = samples
         .points
@@ -232,7 +233,10 @@ pub(crate) fn fit(
         let unit = d_level.abs().max((a * q_level).abs());
         // A ramp over the photo looks like tilt and leaves no residual.
         let ramp = RAMP * unit / (12.0 * var).sqrt().max(1e-9);
-        let mut weight = (sd * sd / (INDEPENDENT * var.max(1e-18)) + ramp * ramp).recip();
+        // And a wrong tilt stretches q: by cot(tilt) a radian.
+        let lean = tilt_sigma / view.down[0].hypot(view.down[1]).max(1e-6);
+        let stretch = unit / q_here * lean.min(10.0);
+        let mut weight = (sd * sd / (INDEPENDENT * var.max(1e-18)) + ramp * ramp + stretch * stretch).recip();
         let of_table = weight;
         let near_zero = SlopePrior {
             slope: d_here / q_here,

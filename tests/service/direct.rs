@@ -129,7 +129,16 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
     let calls: Vec<_> = (0..3)
         .map(|_| {
             let request = app.http.post(format!("{}/v1/scan", app.url)).json(&body);
-            tokio::spawn(async move { request.send().await.map(|r| r.status().as_u16()) })
+            // Until the device has taken up the first, the queue may refuse the third.
+            tokio::spawn(async move {
+                loop {
+                    let status = request.try_clone().unwrap().send().await?.status().as_u16();
+                    if status != 429 {
+                        return Ok::<_, reqwest::Error>(status);
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            })
         })
         .collect();
     let full = async {
