@@ -14,12 +14,12 @@ use crate::eval::{Dataset, Oracular, Perceiver, Whole, convert};
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: Option<RunArgs>,
+    run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,7 @@ enum Layout {
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     /// Folder with manifest.jsonl, or the manifest itself.
-    dataset: PathBuf,
+    dataset: Option<PathBuf>,
     /// Truths that are given instead of found; comma separated.
     #[arg(long, value_enum, value_delimiter = ',')]
     oracle: Vec<Oracle>,
@@ -92,15 +92,18 @@ impl Args {
                 );
                 Ok(())
             }
-            (None, Some(run)) => run.run(),
-            (None, None) => Err(ScanError::new(ErrorCode::BadRequest, "no data set was named")),
+            (None, run) => run.run(),
         }
     }
 }
 
 impl RunArgs {
     fn run(self) -> Result<(), ScanError> {
-        let mut dataset = Dataset::open(&self.dataset)?;
+        let path = self.dataset.as_ref().ok_or_else(|| {
+            ScanError::new(ErrorCode::BadRequest, "no data set was named")
+                .next_step("dragunov eval DATASET_DIR --oracle masks,disparity,labels,scale")
+        })?;
+        let mut dataset = Dataset::open(path)?;
         if let Some(limit) = self.limit {
             dataset.samples.truncate(limit);
         }
