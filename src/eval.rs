@@ -10,7 +10,6 @@ pub mod oracle;
 pub mod perceiver;
 pub mod report;
 pub mod score;
-pub mod shapes;
 pub mod truth;
 pub mod whole;
 

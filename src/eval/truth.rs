@@ -7,12 +7,12 @@ use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 use super::load::{self, Labels};
 use super::manifest::{DataError, DishType, Sample};
 use super::oracle::{Damage, Oracle, disparity};
-use super::shapes::shape_of;
 use crate::contract::request::ReferenceKind;
 use crate::geometry::{
     CameraModel, Depth, Dish, DishKind, Gravity, RefKind, RefObject, Region, Scene, ShapeClass,
     focal_from_fov,
 };
+use crate::nutrition::FoodTable;
 
 /// Masks and rasters of one sample, which a [`Scene`] borrows.
 #[derive(Debug)]
@@ -140,6 +140,7 @@ impl Truth {
             Gravity::from_pitch(pitch, roll, if exact { 0.1 } else { 1.0 })
         });
         let scale = oracles.contains(&Oracle::Scale);
+        let foods = FoodTable::builtin();
         Scene {
             camera: CameraModel::centred(sample.width, sample.height, focal * (1.0 + perturb.focal), sigma),
             gravity,
@@ -157,7 +158,7 @@ impl Truth {
                 .map(|(mask, item)| Region {
                     mask,
                     shape: if oracles.contains(&Oracle::Labels) {
-                        shape_of(&item.label)
+                        foods.lookup(&item.label).food.shape_class()
                     } else {
                         ShapeClass::Unknown
                     },
