@@ -37,6 +37,7 @@ def arguments(doc: str) -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, default=os.environ.get("PLATE_CACHE", ".cache/training"))
     p.add_argument("--minutes", type=float, default=30.0, help="wall-clock budget of this run")
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--device", type=torch.device, default=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=None, help="checkpoint folder to write")
     return p
@@ -159,11 +160,12 @@ def save_state(path: Path, **things):
 
 
 def load_state(path: Path) -> dict | None:
-    return torch.load(path, weights_only=False) if path.exists() else None
+    return torch.load(path, map_location="cpu", weights_only=False) if path.exists() else None
 
 
 def start(args) -> torch.Generator:
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
     return torch.Generator().manual_seed(args.seed)
