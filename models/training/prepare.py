@@ -2,13 +2,19 @@
 
 <cache>/plates.npz   rgb (N,448,448,3) letterboxed top left, ids (N,448,448), ratio r = h/Z (f16), q (f16), sizes, food labels
 <cache>/ecustfd.npz  rgb, ids (0 unknown, 1 food, 200 dish, 207 coin), ratio from pseudo heights (f16), sizes, label, usable flags
-<cache>/crops.npz    rgb (M,176,176,3) and mask (M,176,176) of single items, box side 1.8 x the longer side; kind, label, split
+<cache>/crops.npz    rgb (M,240,240,3) and mask (M,240,240) of single items, box side 1.8 x the longer side; kind, label, held, real,
+                     name of the photo, part: "item" (a whole one), "piece" (of a table or dish) or "merge" (of two foods)
 
 r = h/Z is the depth target: disparity scaled so that on the table r = q (models of the height above it: H/h = 1 - q/r).
 For ECUSTFD (no depth) the food's height is a pseudo height: an ellipsoid or slab of the object's weighed volume over its mask.
 """
 
 import json
+import multiprocessing
+import os
+import tarfile
+import zlib
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,7 +22,7 @@ import numpy as np
 from common import (ECUSTFD_NO_MASK, KIND_OF_ID, arguments, ecustfd_label, ecustfd_rows, read_split, scene, scenes)
 
 SIDE = 448            # longest side of the cached photos
-CROP, CROP_SCALE = 176, 1.8
+CROP, CROP_SCALE = 240, 1.8
 FLAT = {"bread", "bun", "doughnut", "mooncake", "sachima", "fired_dough_twist", "grape", "banana"}
 
 
@@ -53,54 +59,107 @@ def crop(rgb, mask, side_scale=CROP_SCALE):
     return c, k
 
 
-def plates(args, crops):
-    rows, held = [], set(read_split("plates_heldout.txt"))
-    for name in scenes(args.data):
-        d, p = scene(args.data, name), args.data / "plates" / name
-        rgb = upright(p / "photo.jpg", d["exif"].get("Orientation", 1))
-        ids = cv2.imread(str(p / "masks.png"), -1)
-        z = cv2.imread(str(p / "depth.png"), -1).astype(np.float32) * d["files"]["depth_unit_m"]
-        h, w = ids.shape
-        assert rgb.shape[:2] == (h, w) == z.shape, name
-        u, v = (np.arange(w) + 0.5 - d["cx"]) / d["fx"], (np.arange(h) + 0.5 - d["cy"]) / d["fy"]
-        n = d["table_plane"]["n"]
-        q = -(n[0] * u[None] + n[1] * v[:, None] + n[2]).astype(np.float32)
-        r = np.where(z > 0, d["table_plane"]["d"] / np.maximum(z, 1e-3), 0).astype(np.float32)
-        k = SIDE / max(w, h)
-        size = (round(w * k), round(h * k))
-        rows.append(dict(rgb=letterbox(rgb, size, cv2.INTER_AREA), ids=letterbox(ids, size, cv2.INTER_NEAREST),
-                         r=letterbox(r, size, cv2.INTER_NEAREST).astype(np.float16), q=letterbox(q, size, cv2.INTER_LINEAR).astype(np.float16),
-                         size=size, h=d["table_plane"]["d"], name=name, held=name in held))
-        split = int(name in held)
-        label = {f["id"]: f["label"] for f in d["foods"]}
-        for i in np.unique(ids):
-            if i == 0 or i == 250:
-                continue
-            kind = "food" if i < 200 else KIND_OF_ID[int(i)]
-            c = crop(rgb, ids == i)
-            if c is not None:
-                crops.append((*c, kind, label[int(i)] if i < 200 else kind, split, 0, name))
-        # dishes with what lies on them: what a box around a dish selects
-        for i in (200, 201, 202):
-            if (ids == i).any():
-                hull = np.zeros_like(ids)
-                points = np.argwhere(ids == i)[:, ::-1].astype(np.int32)
-                cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
-                c = crop(rgb, (ids == i) | ((hull > 0) & (ids > 0) & (ids < 200)))
-                crops.append((*c, KIND_OF_ID[i], KIND_OF_ID[i], split, 0, name))
-        rng = np.random.default_rng(d["seed"])
-        for _ in range(3):  # pieces of table (and one of the room if seen)
-            c = blob(rng, rgb, ids == 0)
-            if c is not None:
-                crops.append((*c, "table", "table", split, 0, name))
-        c = blob(rng, rgb, ids == 250)
+def plate_scene(name, data, held):
+    """One rendered scene: (row of plates.npz, crops)."""
+    d, p = scene(data, name), data / "plates" / name
+    rgb = upright(p / "photo.jpg", d["exif"].get("Orientation", 1))
+    ids = cv2.imread(str(p / "masks.png"), -1)
+    z = cv2.imread(str(p / "depth.png"), -1).astype(np.float32) * d["files"]["depth_unit_m"]
+    h, w = ids.shape
+    assert rgb.shape[:2] == (h, w) == z.shape, name
+    u, v = (np.arange(w) + 0.5 - d["cx"]) / d["fx"], (np.arange(h) + 0.5 - d["cy"]) / d["fy"]
+    n = d["table_plane"]["n"]
+    q = -(n[0] * u[None] + n[1] * v[:, None] + n[2]).astype(np.float32)
+    r = np.where(z > 0, d["table_plane"]["d"] / np.maximum(z, 1e-3), 0).astype(np.float32)
+    k = SIDE / max(w, h)
+    size = (round(w * k), round(h * k))
+    row = dict(rgb=letterbox(rgb, size, cv2.INTER_AREA), ids=letterbox(ids, size, cv2.INTER_NEAREST),
+               r=letterbox(r, size, cv2.INTER_NEAREST).astype(np.float16), q=letterbox(q, size, cv2.INTER_LINEAR).astype(np.float16),
+               size=size, h=d["table_plane"]["d"], name=name, held=name in held)
+    labels = {f["id"]: f["label"] for f in d["foods"]}
+    return row, [(*c, int(name in held), 0, name, part) for c, part in scene_crops(rgb, ids, labels, np.random.default_rng(d["seed"]))]
+
+
+def scene_crops(rgb, ids, labels, rng):
+    """Every item of a picture with an id map, pieces of tables and dishes, merges of neighbours: ((rgb, mask, kind, label), part)."""
+    out = []
+
+    def add(mask, kind, label, part):
+        c = crop(rgb, mask)
         if c is not None:
-            crops.append((*c, "other", "other", split, 0, name))
-    save(args.cache / "plates", rows)
+            out.append(((*c, kind, label), part))
+
+    for i in np.unique(ids):
+        if i not in (0, 250):
+            kind = "food" if i < 200 else KIND_OF_ID[int(i)]
+            add(ids == i, kind, labels[int(i)] if i < 200 else kind, "item")
+    for i in (200, 201, 202):  # dishes with what lies on them: what a box around a dish selects
+        if (ids == i).any():
+            add((ids == i) | (hull(ids == i) & (ids > 0) & (ids < 200)), KIND_OF_ID[i], KIND_OF_ID[i], "item")
+    for _ in range(3):  # pieces of table (and one of the room if seen)
+        m = blob(rng, ids == 0)
+        if m is not None:
+            add(m, "table", "table", "item")
+    m = blob(rng, ids == 250)
+    if m is not None:
+        add(m, "other", "other", "item")
+    for kind, region, count in [("table", ids == 0, 6), *((KIND_OF_ID[i], ids == i, 4) for i in (200, 201, 202, 205))]:
+        for m in pieces(rng, rgb, region, count):
+            add(m, kind, kind, "piece")
+    for a, b in neighbours(ids):
+        large = a if (ids == a).sum() > (ids == b).sum() else b
+        add((ids == a) | (ids == b), "food", labels[large], "merge")
+    return out
 
 
-def blob(rng, rgb, free):
-    """A random ellipse that lies mostly on free pixels."""
+def hull(mask):
+    """The convex hull of a mask, as a mask."""
+    out = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(out, cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32)), 1)
+    return out > 0
+
+
+def neighbours(ids):
+    """Pairs of foods that touch within 9 px."""
+    found = set()
+    grown = {int(i): cv2.dilate((ids == i).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0 for i in np.unique(ids) if 0 < i < 200}
+    for a in grown:
+        for b in grown:
+            if a < b and (grown[a] & (ids == b)).any():
+                found.add((a, b))
+    return sorted(found)
+
+
+def pieces(rng, rgb, region, count):
+    """Up to `count` parts of a region as automatic segmentation finds them: patches of like colour (a stripe of cloth, a shadow,
+    a rim, a glint), crescents along its edge, arbitrary patches."""
+    if region.sum() < 800:
+        return []
+    found = []
+    lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 2), cv2.COLOR_RGB2LAB).astype(np.float32)
+    sample = lab[region]
+    cv2.setRNGSeed(int(rng.integers(1 << 30)))
+    k = int(rng.integers(2, 5))
+    _, _, centres = cv2.kmeans(sample[rng.choice(len(sample), min(len(sample), 3000))], k, None, (3, 10, 1.0), 1, cv2.KMEANS_RANDOM_CENTERS)
+    near = ((lab[:, :, None] - centres) ** 2).sum(-1).argmin(-1)
+    for c in range(k):
+        m = cv2.morphologyEx((region & (near == c)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(m)
+        found += [parts == i for i in range(1, len(stats)) if 300 < stats[i][4] < 0.9 * region.sum()][:4]
+    inner = cv2.erode(region.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+    a = rng.uniform(0, 2 * np.pi)
+    ys, xs = np.nonzero(region)
+    slope = np.cos(a) * np.arange(region.shape[1])[None] + np.sin(a) * np.arange(region.shape[0])[:, None]
+    half = slope > np.quantile(slope[ys, xs], rng.uniform(0.3, 0.8))
+    found += [m for m in (region & ~inner & half, region & half) if m.sum() > 300]
+    m = blob(rng, region)
+    if m is not None:
+        found.append(m)
+    return [found[i] for i in rng.permutation(len(found))[:count]]
+
+
+def blob(rng, free):
+    """A random ellipse that lies mostly on free pixels; None where there is no room."""
     h, w = free.shape
     for _ in range(12):
         m = np.zeros((h, w), np.uint8)
@@ -108,7 +167,7 @@ def blob(rng, rgb, free):
         cv2.ellipse(m, ((rng.uniform(0, w), rng.uniform(0, h)), (2 * a, 2 * b), rng.uniform(0, 180)), 1, -1)
         m = m > 0
         if m.sum() > 400 and (m & free).sum() > 0.9 * m.sum():
-            return crop(rgb, m & free)
+            return m & free
     return None
 
 
@@ -126,104 +185,120 @@ def pseudo_height(mask, volume_cm3, f_over_h_px, h_cm, food):
     return 0.5 + (c + c * np.sqrt(np.clip(1 - rho * rho, 0, 1))) * (mask > 0)
 
 
-def ecustfd(args, crops):
-    held = set(read_split("ecustfd_heldout.txt"))
-    by_photo = {}
-    for row in ecustfd_rows(args.data):
-        by_photo.setdefault(row["image"], []).append(row)
-    rows = []
-    for image, items in sorted(by_photo.items()):
-        stem, row = image.rsplit(".", 1)[0], items[0]
-        rgb = cv2.imread(str(args.data / "ecustfd" / "photos" / image))
-        if rgb is None:
+def ecustfd_photo(photo, data, cache, densities, held):
+    """One ECUSTFD photo, `photo` = (file name, its rows of photos.csv): (row of ecustfd.npz, crops), or None if it is missing."""
+    image, items = photo
+    stem, row = image.rsplit(".", 1)[0], items[0]
+    rgb = cv2.imread(str(data / "ecustfd" / "photos" / image))
+    if rgb is None:
+        return None
+    rgb = np.ascontiguousarray(rgb[..., ::-1])
+    scale, (h, w) = float(row["stored_scale"]), rgb.shape[:2]
+    split, crops = int(stem in held), []
+    ids = np.zeros((h, w), np.uint8)
+    number = lambda k: float(row[k]) * scale if row[k] else None
+
+    def ellipse(kind, value):
+        keys = ("cx", "cy", "major", "minor")
+        if row[f"{kind}_cx"]:
+            x, y, a, b = (number(f"{kind}_{k}") for k in keys)
+            cv2.ellipse(ids, ((x, y), (a, b), float(row[f"{kind}_ang"])), value, -1)
+
+    def add(mask, kind, label, part="item"):
+        c = crop(rgb, mask)
+        if c is not None:
+            crops.append((*c, kind, label, split, 1, stem, part))
+
+    plate_known = bool(row["plate_cx"])
+    ellipse("plate", 200)
+    ellipse("coin", 207)
+    mask_path = cache / "gc" / "masks" / f"{stem}.png"
+    good = (mask_path.exists() and row["food"] not in ECUSTFD_NO_MASK and not (row["food"] == "banana" and row["view"] == "S")
+            and len(items) == 1)
+    boxed = np.zeros((h, w), bool)
+    for item in items:
+        box = [float(item[f"food_{k}"]) * scale if item[f"food_{k}"] else None for k in ("x0", "y0", "x1", "y1")]
+        if None in box or item["boxes_ok"] != "1":
+            good = False
             continue
-        rgb = np.ascontiguousarray(rgb[..., ::-1])
-        scale, (h, w) = float(row["stored_scale"]), rgb.shape[:2]
-        split = int(stem in held)
-        ids = np.zeros((h, w), np.uint8)
-        number = lambda k: float(row[k]) * scale if row[k] else None
-
-        def ellipse(kind, value):
-            keys = ("cx", "cy", "major", "minor")
-            if row[f"{kind}_cx"]:
-                x, y, a, b = (number(f"{kind}_{k}") for k in keys)
-                cv2.ellipse(ids, ((x, y), (a, b), float(row[f"{kind}_ang"])), value, -1)
-
-        plate_known = bool(row["plate_cx"])
-        ellipse("plate", 200)
-        ellipse("coin", 207)
-        mask_path = args.cache / "gc" / "masks" / f"{stem}.png"
-        good = (mask_path.exists() and row["food"] not in ECUSTFD_NO_MASK and not (row["food"] == "banana" and row["view"] == "S")
-                and len(items) == 1)
-        height = np.zeros((h, w), np.float32)
-        for item in items:
-            box = [float(item[f"food_{k}"]) * scale if item[f"food_{k}"] else None for k in ("x0", "y0", "x1", "y1")]
-            if None in box or item["boxes_ok"] != "1":
-                good = False
-                continue
-            m = np.zeros((h, w), np.uint8)
-            if good:
-                m = (cv2.resize(cv2.imread(str(mask_path), 0), (w, h), interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
-                ids[m > 0] = 1
-            else:
-                cv2.ellipse(m, (((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[2] - box[0], box[3] - box[1]), 0), 1, -1)
-            label = ecustfd_label(item["food"])
-            c = crop(rgb, m)
-            if c is not None:
-                crops.append((*c, "food", label, split, 1, stem))
-        if (ids == 207).sum() > 40:
-            c = crop(rgb, ids == 207)
-            if c is not None:
-                crops.append((*c, "coin", "coin", split, 1, stem))
-        if plate_known:
-            hull = ids > 0
-            if not row["coin_on_plate"] == "1":
-                hull &= ids != 207
-            for m in (hull, ids == 200):
-                crops.append((*crop(rgb, m), "plate", "plate", split, 1, stem))
-            rng = np.random.default_rng(len(rows))
-            c = blob(rng, rgb, ids == 0)
-            if c is not None:
-                crops.append((*c, "table", "table", split, 1, stem))
-        r = np.zeros((h, w), np.float32)
-        deep = False
-        if good and row["view"] == "T" and plate_known and row["coin_major"] and row["mass_g"] and ids.any():
-            f = 0.87 * max(w, h)
-            h_cm = f * 2.5 / number("coin_major")
-            if 20 < h_cm < 45:
-                volume = float(row["mass_g"]) / args.density[row["food"]]
-                r = 1 / (1 - pseudo_height(ids == 1, volume, f / h_cm, h_cm, row["food"]) / h_cm)
-                r = np.where(ids == 1, r, 1.0).astype(np.float32)
-                deep = True
-        k = SIDE / max(w, h)
-        size = (round(w * k), round(h * k))
-        rows.append(dict(rgb=letterbox(rgb, size, cv2.INTER_AREA), ids=letterbox(ids, size, cv2.INTER_NEAREST),
-                         r=letterbox(r, size, cv2.INTER_LINEAR).astype(np.float16), size=size, name=stem, held=bool(split),
-                         segment=good, plate=plate_known, deep=deep, top=row["view"] == "T", label=ecustfd_label(row["food"])))
-    save(args.cache / "ecustfd", rows)
+        m = np.zeros((h, w), np.uint8)
+        boxed[max(0, int(box[1]) - 6) : int(box[3]) + 6, max(0, int(box[0]) - 6) : int(box[2]) + 6] = True
+        if good:
+            m = (cv2.resize(cv2.imread(str(mask_path), 0), (w, h), interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
+            ids[m > 0] = 1
+        else:
+            cv2.ellipse(m, (((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[2] - box[0], box[3] - box[1]), 0), 1, -1)
+        add(m, "food", ecustfd_label(item["food"]))
+    if (ids == 207).sum() > 40:
+        add(ids == 207, "coin", "coin")
+    if plate_known:
+        rng = np.random.default_rng(zlib.crc32(stem.encode()))
+        whole = ids > 0
+        if not row["coin_on_plate"] == "1":
+            whole &= ids != 207
+        for m in (whole, ids == 200):
+            add(m, "plate", "plate")
+        m = blob(rng, ids == 0)
+        if m is not None:
+            add(m, "table", "table")
+        for kind, region in (("plate", (ids == 200) & ~boxed), ("table", (ids == 0) & ~boxed)):
+            for m in pieces(rng, rgb, region, 2):
+                add(m, kind, kind, "piece")
+    r = np.zeros((h, w), np.float32)
+    deep = False
+    if good and row["view"] == "T" and plate_known and row["coin_major"] and row["mass_g"] and ids.any():
+        f = 0.87 * max(w, h)
+        h_cm = f * 2.5 / number("coin_major")
+        if 20 < h_cm < 45:
+            volume = float(row["mass_g"]) / densities[row["food"]]
+            r = 1 / (1 - pseudo_height(ids == 1, volume, f / h_cm, h_cm, row["food"]) / h_cm)
+            r = np.where(ids == 1, r, 1.0).astype(np.float32)
+            deep = True
+    k = SIDE / max(w, h)
+    size = (round(w * k), round(h * k))
+    return dict(rgb=letterbox(rgb, size, cv2.INTER_AREA), ids=letterbox(ids, size, cv2.INTER_NEAREST),
+                r=letterbox(r, size, cv2.INTER_LINEAR).astype(np.float16), size=size, name=stem, held=bool(split),
+                segment=good, plate=plate_known, deep=deep, top=row["view"] == "T", label=ecustfd_label(row["food"])), crops
 
 
 def save(path, rows):
     np.savez(path, **{k: np.stack([np.asarray(r[k]) for r in rows]) for k in rows[0]})
 
 
+def gather(results, path):
+    """Collects what the workers return; writes the rows (unless `path` is None), gives the crops back."""
+    rows, crops = [], []
+    for done in results:
+        if done is not None:
+            rows.append(done[0] if path else None)
+            crops += done[1]
+    if path:
+        save(path, rows)
+    return crops
+
+
 def main():
-    args = arguments(__doc__).parse_args()
+    p = arguments(__doc__)
+    p.add_argument("--processes", type=int, default=os.cpu_count())
+    p.add_argument("--crops-only", action="store_true", help="leave plates.npz and ecustfd.npz alone")
+    args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
-    cv2.setNumThreads(1)
     if not (args.cache / "gc").exists():
-        import tarfile
         tarfile.open(args.data / "ecustfd" / "masks_grabcut.tar.gz").extractall(args.cache / "gc", filter="data")
-    density = {}
+    measured, by_photo = {}, {}
     for row in ecustfd_rows(args.data):
-        density[row["food"]] = density.get(row["food"], []) + ([float(row["mass_g"]) / float(row["volume_cm3"])] if row["volume_suspect"] == "0" and row["volume_cm3"] else [])
-    args.density = {k: float(np.median(v)) for k, v in density.items() if v}
+        by_photo.setdefault(row["image"], []).append(row)
+        measured.setdefault(row["food"], []).extend([float(row["mass_g"]) / float(row["volume_cm3"])] if row["volume_suspect"] == "0" and row["volume_cm3"] else [])
+    densities = {k: float(np.median(v)) for k, v in measured.items() if v}
     crops = []
-    plates(args, crops)
-    ecustfd(args, crops)
-    names = ["rgb", "mask", "kind", "label", "held", "real", "name"]
+    with multiprocessing.Pool(args.processes, cv2.setNumThreads, (1,)) as pool:
+        work = partial(plate_scene, data=args.data, held=set(read_split("plates_heldout.txt")))
+        crops += gather(pool.imap(work, scenes(args.data), 4), None if args.crops_only else args.cache / "plates")
+        work = partial(ecustfd_photo, data=args.data, cache=args.cache, densities=densities, held=set(read_split("ecustfd_heldout.txt")))
+        crops += gather(pool.imap(work, sorted(by_photo.items()), 8), None if args.crops_only else args.cache / "ecustfd")
+    names = ["rgb", "mask", "kind", "label", "held", "real", "name", "part"]
     np.savez(args.cache / "crops", **{n: np.stack([np.asarray(c[i]) for c in crops]) for i, n in enumerate(names)})
-    print(f"{len(crops)} crops; densities {json.dumps({k: round(v, 2) for k, v in args.density.items()})}")
+    print(f"{len(crops)} crops; densities {json.dumps({k: round(v, 2) for k, v in densities.items()})}")
 
 
 if __name__ == "__main__":
