@@ -69,31 +69,43 @@ class Photos:
     """Photos padded to S x S: rgb (N,S,S,3), ids (N,S,S) uint8, t (N,S,S) f16, ramp (N,3), size (N,2) as (w,h), h (N,) mm."""
 
     def __init__(self, device):
-        self.device, self.name, self.label, parts = device, [], [], {}
-        self.parts = parts
+        self.device, self.name, self.label, self.parts, self.held_arrays = device, [], [], {}, {}
 
-    def add(self, source, rgb, ids, r, size, name, h=None, q=None, label=None, step=128):
-        for i in range(0, len(rgb), step):
-            cut = lambda a: torch.from_numpy(np.ascontiguousarray(a[i:i + step])).to(self.device)
-            R, I, wh = cut(r).float(), cut(ids), cut(np.asarray(size, np.int64))
-            if q is None:
-                ramp = torch.tensor([1.0, 0, 0], device=self.device).repeat(len(R), 1)
+    def hold(self, key: str, array: np.ndarray):
+        """One array of the file that the next `add` takes in."""
+        self.held_arrays[key] = array
+
+    def add(self, source: int, step=256):
+        a, self.held_arrays = self.held_arrays, {}
+        n = len(a["rgb"])
+        for i in range(0, n, step):
+            cut = lambda k: torch.from_numpy(np.ascontiguousarray(a[k][i:i + step])).to(self.device)
+            r, ids, size = cut("r").float(), cut("ids"), cut("size").long()
+            if "q" in a:
+                ramp = linear_ramp(cut("q"), size)
             else:
-                ramp = linear_ramp(cut(q), wh)
-            t = 1 - ramp_at(ramp, R.shape[-1]) / R.clamp(min=1e-3)
-            bare = I == 0                                          # the table is level: there q and r differ by rounding only
+                ramp = torch.tensor([1.0, 0, 0], device=self.device).repeat(len(r), 1)
+            t = 1 - ramp_at(ramp, r.shape[-1]) / r.clamp(min=1e-3)
+            bare = ids == 0                                        # the table is level: there q and r differ by rounding only
             t = torch.where(bare, torch.where(t.abs() < 0.1, 0.0, UNKNOWN), t)
-            t = torch.where((R > 0.15) & (t < 0.9), t, UNKNOWN)
-            height = torch.full((len(R),), TOP_VIEW_H, device=self.device) if h is None else 1000 * cut(np.asarray(h, np.float32))
-            new = dict(rgb=cut(rgb), ids=I, t=t.half(), ramp=ramp, size=wh, h=height, source=torch.full((len(R),), source, device=self.device))
+            t = torch.where((r > 0.15) & (t < 0.9), t, UNKNOWN)
+            h = 1000 * cut("h").float() if "h" in a else torch.full((len(r),), TOP_VIEW_H, device=self.device)
+            new = dict(rgb=cut("rgb"), ids=ids, t=t.half(), ramp=ramp, size=size, h=h, source=torch.full((len(r),), source, device=self.device))
             for k, v in new.items():
                 self.parts.setdefault(k, []).append(v)
-        self.name += [str(s) for s in name]
-        self.label += [str(s) for s in (label if label is not None else [""] * len(rgb))]
+        self.name += [str(s) for s in a["name"]]
+        self.label += [str(s) for s in a["label"]] if "label" in a else [""] * n
 
     def ready(self):
         for k in list(self.parts):
-            setattr(self, k, torch.cat(self.parts.pop(k)))
+            one = self.parts.pop(k)
+            whole = torch.empty((sum(map(len, one)), *one[0].shape[1:]), dtype=one[0].dtype, device=self.device)
+            at = 0
+            while one:           # pieces are freed on the way: at no time does all lie in memory twice
+                piece = one.pop(0)
+                whole[at:at + len(piece)] = piece
+                at += len(piece)
+            setattr(self, k, whole)
         return self
 
     def __len__(self):
@@ -108,18 +120,26 @@ def ramp_at(ramp, side):
 def load(cache, device, limit=None) -> tuple[Photos, Photos]:
     """(training, held-out) photos of plates.npz, ecustfd.npz (top views) and, for training only, every rendered_*.npz."""
     both = Photos(device), Photos(device)
-    p, e = np.load(cache / "plates.npz"), np.load(cache / "ecustfd.npz")
-    p, e = ({k: z[k] for k in ("rgb", "ids", "r", "q", "size", "name", "held", "h", "deep", "label") if k in z.files} for z in (p, e))
-    for out, held in zip(both, (False, True)):
-        i = np.nonzero(p["held"] == held)[0][:limit]
-        out.add(PLATE, *(p[k][i] for k in ("rgb", "ids", "r", "size", "name", "h", "q")))
-        i = np.nonzero((e["held"] == held) & e["deep"])[0][:limit]
-        out.add(REAL, *(e[k][i] for k in ("rgb", "ids", "r", "size", "name")), label=e["label"][i])
-    del p, e
-    for path in sorted(cache.glob("rendered_*.npz")):
+    files = [(PLATE, cache / "plates.npz"), (REAL, cache / "ecustfd.npz")] + [(RENDERED, f) for f in sorted(cache.glob("rendered_*.npz"))]
+    for source, path in files:
+        if not path.exists():
+            print(f"{path.name}: absent", flush=True)
+            continue
         with np.load(path) as z:
-            i = np.nonzero(~z["held"])[0][:limit]
-            both[0].add(RENDERED, *(z[k][i] for k in ("rgb", "ids", "r", "size", "name", "h", "q")))
+            wanted = ("rgb", "ids", "r", "size", "name", "label") + (() if source == REAL else ("h", "q"))
+            held = z["held"] if "held" in z.files else np.zeros(len(z["size"]), bool)
+            use = z["deep"] if source == REAL else np.ones(len(held), bool)
+            rows = [np.nonzero(use & (held == side))[0][:limit] for side in (False, True)]
+            if source == RENDERED:
+                rows[1] = rows[1][:0]
+            for k in wanted:     # one array at a time: they are large
+                if k in z.files:
+                    array = z[k]
+                    for out, i in zip(both, rows):
+                        out.hold(k, array[i] if len(i) < len(array) else array)
+                    del array
+        for out in both:
+            out.add(source)
     return both[0].ready(), both[1].ready()
 
 
