@@ -94,6 +94,55 @@ def learning_rate(share: float, peak: float, warm: float = 0.03, floor: float = 
     return peak * (floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * (share - warm) / (1 - warm))))
 
 
+class Muon:
+    """torch.optim.Muon's rule (Nesterov momentum, five quintic Newton-Schulz steps, steps as large as AdamW's), for all
+    matrices of one shape at once: few large products instead of many small ones. Nothing is read back from the device."""
+
+    COEFFICIENTS = (3.4445, -4.775, 2.0315)
+
+    def __init__(self, matrices, rate: float, decay: float, momentum: float = 0.95):
+        shapes = {}
+        for p in matrices:
+            shapes.setdefault(tuple(p.shape), []).append(p)
+        self.groups, self.momentum = list(shapes.values()), momentum
+        self.buffers = [torch.zeros(len(g), *g[0].shape, device=g[0].device) for g in self.groups]
+        self.param_groups = [{"lr": rate, "weight_decay": decay}]
+
+    @torch.no_grad()
+    def orthogonal(self, x):
+        """The nearest semi-orthogonal matrices, roughly; (N,rows,columns) in bf16."""
+        a, b, c = self.COEFFICIENTS
+        tall = x.shape[1] > x.shape[2]
+        x = x.bfloat16().mT if tall else x.bfloat16()
+        x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+        for _ in range(5):
+            g = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(g, g, g, beta=b, alpha=c), x, beta=a)
+        return x.mT if tall else x
+
+    @torch.no_grad()
+    def step(self):
+        rate, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
+        for matrices, buffer in zip(self.groups, self.buffers):
+            grad = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in matrices])
+            buffer.lerp_(grad, 1 - self.momentum)
+            move = self.orthogonal(grad.lerp(buffer, self.momentum)).to(buffer.dtype)
+            torch._foreach_mul_(matrices, 1 - rate * decay)
+            torch._foreach_add_(matrices, list(move.unbind(0)), alpha=-rate * 0.2 * max(matrices[0].shape) ** 0.5)
+
+    def zero_grad(self):
+        for matrices in self.groups:
+            for p in matrices:
+                p.grad = None
+
+    def state_dict(self):
+        return {"buffers": self.buffers}
+
+    def load_state_dict(self, state):
+        for mine, theirs in zip(self.buffers, state["buffers"], strict=True):
+            mine.copy_(theirs)
+
+
 class Optimiser:
     """Muon on the hidden matrices, AdamW on the rest (embeddings, convolutions, norms, biases, output layers)."""
 
@@ -104,10 +153,10 @@ class Optimiser:
         hidden = [p for n, p in named if p.ndim == 2 and min(p.shape) > 8 and not any(k in n for k in self.REST)]
         taken = {id(p) for p in hidden}
         rest = [(n, p) for n, p in named if id(p) not in taken]
-        self.parts = [torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        self.parts = [Muon(hidden, rate, decay),
                       torch.optim.AdamW([{"params": [p for n, p in rest if p.ndim > 1 and "embed" not in n], "weight_decay": decay},
                                          {"params": [p for n, p in rest if p.ndim <= 1 or "embed" in n], "weight_decay": 0.0}],
-                                        lr=rate, betas=(0.9, 0.98))]
+                                        lr=rate, betas=(0.9, 0.98), fused=rest[0][1].is_cuda)]
 
     @property
     def param_groups(self):
