@@ -85,12 +85,17 @@ def decode(model, embeddings, sparse, dense):
     return masks.float().view(b, k, 4, side, side), taken["iou"].float()
 
 
-def losses(masks, iou, target, valid):
-    """Mask and IoU losses of (B,K,4,L,L) logits, (B,K,4) predictions, targets of the masks' shape and weights (B,K)."""
+def losses(masks, iou, target, valid, balance):
+    """Mask loss, IoU loss and mean IoU of (B,K,4,L,L) logits, (B,K,4) predictions, targets of the masks' shape and weights (B,K).
+
+    `balance` (0 to 1, a tensor) lets a mask's inside count as much as its outside: without it small things stay empty for long.
+    """
     z, t = masks.flatten(3), target.flatten(3)
     p = z.sigmoid()
     bce = F.binary_cross_entropy_with_logits(z, t, reduction="none")
-    bce = ((0.3 + (p - t).abs().detach()) * bce).mean(-1)
+    bce = (0.3 + (p - t).abs().detach()) * bce
+    inside, outside = ((bce * m).sum(-1) / m.sum(-1).clamp(min=1) for m in (t, 1 - t))
+    bce = (1 - 0.5 * balance) * bce.mean(-1) + 0.06 * balance * (inside + outside)
     dice = 1 - (2 * (p * t).sum(-1) + 1) / (p.sum(-1) + t.sum(-1) + 1)
     each = (8 * bce + dice).mean(-1)
     with torch.no_grad():
@@ -100,7 +105,8 @@ def losses(masks, iou, target, valid):
         truth = both / (one - both).clamp(min=1)
         truth = torch.cat([truth[..., :1, 0], truth[..., 1:, 1:].amax(-1)], -1)
     count = valid.sum().clamp(min=1)
-    return (each * valid).sum() / count, (((iou - truth) ** 2).mean(-1) * valid).sum() / count
+    mean = lambda v: (v * valid).sum() / count
+    return mean(each), mean(((iou - truth) ** 2).mean(-1)), mean(truth.mean(-1))
 
 
 class Dense(torch.nn.Module):
@@ -120,8 +126,8 @@ def dense_loss(seg, batch):
     return F.cross_entropy(seg.float(), torch.where(small == 0, -100, kind), ignore_index=-100)
 
 
-def step_losses(model, dense, batch, args, parts):
-    """Losses of one batch: masks, IoU, second look, dense."""
+def step_losses(model, dense, batch, args, parts, share):
+    """Of one batch: losses of masks, predicted IoU, second look, dense head; and the mean IoU reached."""
     ask_for = ask(batch, args.boxes, args.points, random.choice([1, 1, 1, 2, 3]))
     with torch.autocast(args.device.type, torch.bfloat16):
         sb, db = model.prompt_encoder(None, None, ask_for.boxes, None)
@@ -137,9 +143,10 @@ def step_losses(model, dense, batch, args, parts):
         point, mark = correct(first, ask_for.target[:, 0, 0], batch.x.shape[-1])
         sc, dc = model.prompt_encoder(point, mark, ask_for.boxes[:, :1] if random.random() < 0.5 else None, first[:, None].clamp(-32, 32))
         again, iou_again = decode(model, e, sc, dc)
-    lm, li = parts["losses"](masks, iou, ask_for.target, ask_for.valid)
-    rm, ri = parts["losses"](again, iou_again, ask_for.target[:, :1], ask_for.valid[:, :1])
-    return lm, li + 0.2 * ri, rm, dense_loss(seg, batch)
+    balance = torch.full((), max(0.2, 1 - 2 * share), device=masks.device)
+    lm, li, reached = parts["losses"](masks, iou, ask_for.target, ask_for.valid, balance)
+    rm, ri, _ = parts["losses"](again, iou_again, ask_for.target[:, :1], ask_for.valid[:, :1], balance)
+    return lm, li + 0.2 * ri, rm, dense_loss(seg, batch), reached
 
 
 def compiled(model, args):
@@ -181,7 +188,7 @@ def train(args):
     shadow = new_model(args).eval()
     every = list(model.parameters())
     print(f"{sum(p.numel() for p in every) / 1e6:.2f} M parameters", flush=True)
-    saved, looked, begun, sums, since = time.time(), time.time(), step, torch.zeros(4, device=args.device), 0
+    saved, looked, begun, sums, since = time.time(), time.time(), step, torch.zeros(5, device=args.device), 0
     while clock.share < 1 and (not args.steps or step < args.steps):
         if args.device.type == "cpu":
             share_cores(args.threads)
@@ -189,7 +196,7 @@ def train(args):
         for g in optimiser.param_groups:
             g["lr"] = rate
         batch = draw(data, args.batch, args.size)
-        lm, li, rm, ls = step_losses(model, dense, batch, args, parts)
+        lm, li, rm, ls, reached = step_losses(model, dense, batch, args, parts, clock.share)
         loss = lm + li + 0.2 * rm + 1.5 * ls * (1 - 0.7 * clock.share)
         optimiser.zero_grad()
         loss.backward()
@@ -197,13 +204,13 @@ def train(args):
         optimiser.step()
         average.update(model)
         step += 1
-        sums += torch.stack([lm, li, rm, ls]).detach()
+        sums += torch.stack([lm, li, rm, ls, reached]).detach()
         since += 1
         if step % args.show == 0:
             values = (sums / since).tolist()
             sums.zero_()
             since = 0
-            print(step, f"share {clock.share:.3f}", "mask %.3f iou %.4f again %.3f dense %.3f" % tuple(values),
+            print(step, f"share {clock.share:.3f}", "mask %.3f iou %.4f again %.3f dense %.3f, IoU %.3f" % tuple(values),
                   f"{(clock.spent - clock.before) / (step - begun):.3f} s/step", flush=True)
         if time.time() - looked > 60 * args.look:
             average.into(shadow)
