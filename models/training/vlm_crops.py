@@ -62,8 +62,8 @@ class Pool:
         self.source, self.index = source, index
         self.part = z["part"][index] if "part" in z else np.full(len(index), "item")
         self.real, self.name = z["real"][index].astype(bool), z["name"][index]
-        whole = len(index) == len(z["rgb"])
-        self.rgb, self.mask = (torch.from_numpy(z[k] if whole else z[k][index]).to(device) for k in ("rgb", "mask"))
+        here = len(index) == len(z["rgb"])
+        self.rgb, self.mask = (torch.as_tensor(z[k] if here else z[k][index]).to(device) for k in ("rgb", "mask"))
         self.target = torch.from_numpy(target).to(device)
         self.above = torch.tensor([from_above(str(n)) for n in self.name], device=device)
         food = kind[known] == "food"
@@ -82,8 +82,9 @@ class Pool:
         return torch.searchsorted(self.cumulative, u).clamp(max=len(self) - 1)
 
 
-def pools(cache, device, held_only=False):
-    """(training, calibration, held-out) pools: rendered scenes, ECUSTFD photos; own renderings if there are any are for training."""
+def pools(cache, device, held_only=False, limit=60000):
+    """(training, calibration, held-out) pools: rendered scenes, ECUSTFD photos; own renderings, if there
+    are any (`limit`: how many are kept), are for training."""
     z = dict(np.load(cache / "crops.npz"))
     real, held = z["real"] == 1, z["held"] == 1
     take = lambda which: [Pool(s, z, np.nonzero(which & r)[0], device) for s, r in (("rendered", ~real), ("photos", real))]
@@ -95,12 +96,35 @@ def pools(cache, device, held_only=False):
     merge = z["part"] == "merge" if "part" in z else np.zeros(len(real), bool)
     train, calibration = take(~held & ~apart), take(~held & apart & ~merge)
     del z
-    for path in sorted(cache.glob("crops_*.npz")):
-        own = dict(np.load(path))
-        pool = Pool("own", own, np.nonzero(own["held"] == 0)[0], device)
-        if len(pool):
-            train.append(pool)
+    files = sorted(cache.glob("crops_*.npz"))
+    if files:
+        z = together(files, device, limit)
+        train.append(Pool("own", z, np.arange(len(z["kind"])), device))
     return train, calibration, out
+
+
+def together(files, device, limit):
+    """Crop files as one, pictures and masks on the device as they are read; at most `limit` crops, evenly from all files."""
+    most, rows, small = limit // len(files), [], {}
+    for path in files:
+        z = np.load(path)
+        index = np.nonzero(z["held"] == 0)[0]
+        index = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(int)]
+        rows.append(index)
+        for k in ("kind", "label", "name", "real"):
+            small.setdefault(k, []).append(z[k][index])
+        small.setdefault("part", []).append(z["part"][index] if "part" in z else np.full(len(index), "item"))
+    out = {k: np.concatenate(v) for k, v in small.items()}
+    at = np.cumsum([0, *map(len, rows)])
+    for key in ("rgb", "mask"):
+        for path, index, a, b in zip(files, rows, at[:-1], at[1:]):
+            part = torch.from_numpy(np.load(path)[key][index])
+            if key not in out:
+                out[key] = torch.empty((at[-1], *part.shape[1:]), dtype=torch.uint8, device=device)
+            if part.shape[1:] != out[key].shape[1:]:
+                raise SystemExit(f"{path}: {key} of shape {tuple(part.shape[1:])}, other files have {tuple(out[key].shape[1:])}")
+            out[key][a:b] = part.to(device)
+    return out
 
 
 def counts(train, batch):

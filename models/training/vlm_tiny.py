@@ -81,7 +81,7 @@ def train(args):
             clock, average.n = Clock(args.minutes, state["spent"]), state["n"]
             average.state = {k: v.to(device) for k, v in state["average"].items()}
     torch.manual_seed(args.seed + step)
-    data, calibration, held = pools(args.cache, device)
+    data, calibration, held = pools(args.cache, device, limit=args.own)
     number = counts(data, args.batch)
     print(", ".join(f"{p.source}: {len(p)} crops of {p.rgb.shape[1]} px, {n} a batch" for p, n in zip(data, number)), flush=True)
     print(f"calibration {[len(p) for p in calibration]}, held out {[len(p) for p in held]}; {len(KINDS)} answers, vocabulary {len(t)}, "
@@ -239,6 +239,7 @@ def main():
     p.add_argument("--aux", type=float, default=1.0, help="weight of the auxiliary head's loss")
     p.add_argument("--average", type=float, default=0.999)
     p.add_argument("--small-share", type=float, default=0.3, help="share of the time at 112 px before the final size")
+    p.add_argument("--own", type=int, default=60000, help="how many own renderings (crops_*.npz) are kept in memory")
     p.add_argument("--every", type=float, default=3.0, help="minutes between evaluations")
     p.add_argument("--show", type=int, default=100, help="steps between lines of the log")
     p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
