@@ -95,7 +95,7 @@ def losses(masks, iou, target, valid, balance):
     bce = F.binary_cross_entropy_with_logits(z, t, reduction="none")
     bce = (0.3 + (p - t).abs().detach()) * bce
     inside, outside = ((bce * m).sum(-1) / m.sum(-1).clamp(min=1) for m in (t, 1 - t))
-    bce = (1 - 0.5 * balance) * bce.mean(-1) + 0.06 * balance * (inside + outside)
+    bce = (1 - 0.7 * balance) * bce.mean(-1) + 0.2 * balance * (inside + outside)
     dice = 1 - (2 * (p * t).sum(-1) + 1) / (p.sum(-1) + t.sum(-1) + 1)
     each = (8 * bce + dice).mean(-1)
     with torch.no_grad():
@@ -143,7 +143,7 @@ def step_losses(model, dense, batch, args, parts, share):
         point, mark = correct(first, ask_for.target[:, 0, 0], batch.x.shape[-1])
         sc, dc = model.prompt_encoder(point, mark, ask_for.boxes[:, :1] if random.random() < 0.5 else None, first[:, None].clamp(-32, 32))
         again, iou_again = decode(model, e, sc, dc)
-    balance = torch.full((), max(0.2, 1 - 2 * share), device=masks.device)
+    balance = torch.full((), max(0.1, 1 - 2 * share), device=masks.device)
     lm, li, reached = parts["losses"](masks, iou, ask_for.target, ask_for.valid, balance)
     rm, ri, _ = parts["losses"](again, iou_again, ask_for.target[:, :1], ask_for.valid[:, :1], balance)
     return lm, li + 0.2 * ri, rm, dense_loss(seg, batch), reached
