@@ -1,5 +1,5 @@
 # requires: python>=3.11 torch>=2.11 numpy>=2 opencv-python-headless>=4.10
-"""Renders tabletop meals with exact truth: `python -m render --count 1000 --seed 0 --out .cache/rendered --device cuda`.
+"""Renders tabletop meals with exact truth: `python -m render --count 1000 --seed 0 --out $PLATE_CACHE --device cuda`.
 
 Writes shards rendered_000.npz (rgb, ids, r = h/Z, q, size, h, name, held, f_px, pitch, food_label, volume_cm3) and crops_000.npz of
 at most --shard scenes. One seed, one scene: scene i has the seed --seed + i.
@@ -20,7 +20,7 @@ def main():
     p.add_argument("--out", type=Path, default=Path("rendered"))
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--long", type=int, default=448, help="longer side of a photo in pixels")
-    p.add_argument("--shard", type=int, default=500)
+    p.add_argument("--shard", type=int, default=400)
     p.add_argument("--first-shard", type=int, default=0, help="number of the first shard written")
     p.add_argument("--no-crops", action="store_true")
     p.add_argument("--check", action="store_true", help="compares depth and sizes with geometry, writes nothing")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from common import KIND_OF_ID
-from prepare import blob, crop
+from prepare import blob, crop, hull, neighbours, pieces
 
 from .compose import FOODS, picture_of
 
@@ -49,35 +49,33 @@ def letter(image, long):
 
 
 def items(pic, name, rng):
-    """(rgb, mask, kind, label, held, real, name) of every item, as prepare.plates cuts them."""
-    out = []
+    """Crops as prepare.scene_crops makes them: every item and dish, merged neighbours; of tables, rooms and parts of things only some."""
+    out, ids = [], pic.ids
 
-    def add(mask, kind, label):
-        c = crop(pic.rgb, mask)
+    def add(mask, kind, label, part):
+        c = crop(pic.rgb, mask) if mask is not None and mask.sum() > 250 else None
         if c is not None:
-            out.append((*c, kind, label, 0, 0, name))
+            out.append((*c, kind, label, 0, 0, name, part))
 
-    for i in np.unique(pic.ids):
-        if i in (0, 250):
-            continue
-        kind = "food" if i < 200 else KIND_OF_ID[int(i)]
-        mask = pic.ids == i
-        if mask.sum() > 300:
-            add(mask, kind, pic.labels[i - 1] if i < 200 else kind)
+    for i in np.unique(ids):
+        if i not in (0, 250):
+            kind = "food" if i < 200 else KIND_OF_ID[int(i)]
+            add(ids == i, kind, pic.labels[i - 1] if i < 200 else kind, "item")
     for i in (200, 201, 202):
-        mask = pic.ids == i
-        if mask.any():
-            hull = np.zeros_like(pic.ids)
-            cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32)), 1)
-            add(mask | ((hull > 0) & (pic.ids > 0) & (pic.ids < 200)), KIND_OF_ID[i], KIND_OF_ID[i])
+        if (ids == i).any():
+            add((ids == i) | (hull(ids == i) & (ids > 0) & (ids < 200)), KIND_OF_ID[i], KIND_OF_ID[i], "item")
     for value, kind in ((0, "table"), (250, "other")):
-        c = blob(rng, pic.rgb, pic.ids == value)
-        if c is not None:
-            out.append((*c, kind, kind, 0, 0, name))
+        add(blob(rng, ids == value), kind, kind, "item")
+    value, kind = ((0, "table"), (0, "table"), (200, "plate"), (201, "bowl"), (202, "board"), (205, "napkin"))[rng.integers(6)]
+    if (ids == value).any():
+        for m in pieces(rng, pic.rgb, ids == value, 2):
+            add(m, kind, kind, "piece")
+    for a, b in neighbours(ids)[:1]:
+        add((ids == a) | (ids == b), "food", pic.labels[(a if (ids == a).sum() > (ids == b).sum() else b) - 1], "merge")
     return out
 
 
-CROP_FIELDS = ("rgb", "mask", "kind", "label", "held", "real", "name")
+CROP_FIELDS = ("rgb", "mask", "kind", "label", "held", "real", "name", "part")
 
 
 def save(path, rows):

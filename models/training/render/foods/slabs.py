@@ -215,7 +215,7 @@ def half(length, width, depth, flesh, rind, pit=None, taper=0.0, gloss=0.15, cou
     def make(rng, device):
         a, b, D = rng.uniform(*length) / 2, rng.uniform(*width) / 2, rng.uniform(*depth)
         f, s = vary(rng, choose(rng, flesh)), vary(rng, choose(rng, rind))
-        lean = rng.uniform(-tilt, tilt, 2)
+        lean = rng.uniform(-tilt, tilt, 2).tolist()
         full = rng.random() < 0.7
 
         def build(u, v):
@@ -244,7 +244,7 @@ def half(length, width, depth, flesh, rind, pit=None, taper=0.0, gloss=0.15, cou
 
 def yolk(rng, device, u, v, rho, t, rgb):
     c = choose(rng, [(238, 160, 40), (232, 176, 60), (226, 140, 40)])
-    o = rng.normal(0, 0.15, 2)
+    o = rng.normal(0, 0.15, 2).tolist()
     r = torch.sqrt((u - o[0]) ** 2 + (v - o[1]) ** 2)
     return mix(rgb, colour(device, vary(rng, c)), smooth(r, 1.35, 1.25))
 
@@ -264,7 +264,7 @@ def avocado_face(rng, device, u, v, rho, t, rgb):
 
 def fried_egg(rng, device):
     R = rng.uniform(4.3, 5.4)
-    o = rng.normal(0, 0.7, 2)
+    o = rng.normal(0, 0.7, 2).tolist()
     tone = vary(rng, (240, 234, 224), 6, 0.05)
 
     def build(u, v):
@@ -352,7 +352,7 @@ def floret(stem, heads):
         base = vary(rng, choose(rng, heads))
 
         def build(u, v):
-            o = rng.uniform(-0.4, 0.4, 2)
+            o = rng.uniform(-0.4, 0.4, 2).tolist()
             knobs = noise(u, v, 0, 2.0, rng.random()) * 0.22 + noise(u, v, 3, 1.0, rng.random()) * 0.06
             top, bottom = turned_solid(u, v, R, H, 0.6, 0.5, lobes(rng, u, v, 0.10))
             rho = torch.sqrt((u - o[0]) ** 2 + (v - o[1]) ** 2)
