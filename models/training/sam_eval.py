@@ -11,7 +11,7 @@ from sam_augment import MEAN, STD
 from sam_data import DISHES, SOURCES
 
 SMALLEST = 150      # pixels at the cached size
-IOU_FLOORS, STABLE_FLOORS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.88), (0.5, 0.7, 0.8, 0.9, 0.95)
+IOU_FLOORS, STABLE_FLOORS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.88), (0.5, 0.7, 0.8, 0.9, 0.95)
 LIKE = 0.7          # boxes that overlap more are one mask, as published
 
 

@@ -1,5 +1,5 @@
 # requires: see common.py
-"""SAM-tiny: a SamModel of 384 px trained from scratch on boxes and points over food, dishes and table objects.
+"""SAM-tiny: a SamModel of 320 px trained from scratch on boxes and points over food, dishes and table objects.
 
 Each step draws photos, turns, scales, colours them and pastes foods of one photo on another (sam_augment), then asks for masks by
 jittered boxes and by one to three points (sam_prompts). Losses: BCE weighted by the error, and dice, on the low-resolution logits of the
@@ -247,9 +247,9 @@ def export(model, args):
 def main():
     p = arguments(__doc__)
     p.add_argument("--name", default="sam")
-    p.add_argument("--batch", type=int, default=48)
+    p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--size", type=int, default=384)
+    p.add_argument("--size", type=int, default=320)
     p.add_argument("--width", type=int, default=224, help="of the encoder, a multiple of 32")
     p.add_argument("--layers", type=int, default=8)
     p.add_argument("--boxes", type=int, default=6, help="box prompts for each photo")
@@ -263,7 +263,7 @@ def main():
     p.add_argument("--workers", type=int, default=1, help="processes that label photos at the start")
     p.add_argument("--show", type=int, default=100)
     p.add_argument("--look", type=float, default=3.0, help="minutes between evaluations and exports")
-    p.add_argument("--grid", type=int, default=16, help="points a side of the automatic evaluation")
+    p.add_argument("--grid", type=int, default=14, help="points a side of the automatic evaluation")
     p.add_argument("--eval", action="store_true")
     p.add_argument("--limit", type=int, default=150, help="evaluate this many photos at most; 0: all, -1: none")
     args = p.parse_args()
