@@ -6,6 +6,7 @@ touches it: crops, flips and turns only move it. The ramp q = g.ray is linear in
 it exactly. The network's target is r = h/Z = q / (1 - t).
 """
 
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ MEAN, STD = np.float32([0.485, 0.456, 0.406]) * 255, np.float32([0.229, 0.224, 0
 PLATE, RENDERED, REAL = 0, 1, 2          # where a photo comes from
 TOP_VIEW_H = 300.0                       # mm: ECUSTFD's usual camera height, to weigh its errors
 UNKNOWN = -9.0                           # t where there is no depth
+SIDE = 448                               # all photos lie in the top left of squares of this side
+FIELDS = ("rgb", "ids", "t", "ramp", "size", "h", "source")
 
 
 @dataclass
@@ -66,7 +69,7 @@ def linear_ramp(q: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
 
 
 class Photos:
-    """Photos padded to S x S: rgb (N,S,S,3), ids (N,S,S) uint8, t (N,S,S) f16, ramp (N,3), size (N,2) as (w,h), h (N,) mm."""
+    """Photos padded to S = 448 px: rgb (N,S,S,3), ids (N,S,S) uint8, t (N,S,S) f16, ramp (N,3), size (N,2) as (w,h), h (N,) mm."""
 
     def __init__(self, device):
         self.device, self.name, self.label, self.parts, self.held_arrays = device, [], [], {}, {}
@@ -79,7 +82,12 @@ class Photos:
         a, self.held_arrays = self.held_arrays, {}
         n = len(a["rgb"])
         for i in range(0, n, step):
-            cut = lambda k: torch.from_numpy(np.ascontiguousarray(a[k][i:i + step])).to(self.device)
+            def cut(k):
+                piece = a[k][i:i + step]
+                if piece.ndim > 2 and piece.shape[1] < SIDE:
+                    piece = np.pad(piece, [(0, 0)] + 2 * [(0, SIDE - piece.shape[1])] + [(0, 0)] * (piece.ndim - 3))
+                return torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)
+
             r, ids, size = cut("r").float(), cut("ids"), cut("size").long()
             if "q" in a:
                 ramp = linear_ramp(cut("q"), size)
@@ -108,6 +116,13 @@ class Photos:
             setattr(self, k, whole)
         return self
 
+    def joined(self, other: "Photos") -> "Photos":
+        out = Photos(self.device)
+        for k in FIELDS:
+            out.parts[k] = [getattr(self, k), getattr(other, k)]
+        out.name, out.label = self.name + other.name, self.label + other.label
+        return out.ready()
+
     def __len__(self):
         return len(self.name)
 
@@ -117,30 +132,52 @@ def ramp_at(ramp, side):
     return ramp[:, 0, None, None] + ramp[:, 1, None, None] * at[None, None] + ramp[:, 2, None, None] * at[None, :, None]
 
 
+def take(path, source: int, train: "Photos", held: "Photos | None" = None, limit=None) -> bool:
+    """Adds a file's photos to `train` and, where marked so, to `held`; False for a file of another layout."""
+    with np.load(path) as z:
+        if not {"rgb", "ids", "r", "size", "name"} <= set(z.files):
+            return False
+        if max(z["size"].max(), 1) > SIDE:
+            print(f"{path.name}: photos of more than {SIDE} px", flush=True)
+            return False
+        wanted = ("rgb", "ids", "r", "size", "name", "label") + (() if source == REAL else ("h", "q"))
+        apart = z["held"] if "held" in z.files else np.zeros(len(z["size"]), bool)
+        use = z["deep"] if source == REAL else np.ones(len(apart), bool)
+        sides = [(train, np.nonzero(use & ~apart)[0][:limit])] + ([(held, np.nonzero(use & apart)[0][:limit])] if held is not None else [])
+        for k in wanted:     # one array at a time: they are large
+            if k in z.files:
+                array = z[k]
+                for out, i in sides:
+                    out.hold(k, array[i] if len(i) < len(array) else array)
+                del array
+    for out, _ in sides:
+        out.add(source)
+    return True
+
+
 def load(cache, device, limit=None) -> tuple[Photos, Photos]:
-    """(training, held-out) photos of plates.npz, ecustfd.npz (top views) and, for training only, every rendered_*.npz."""
-    both = Photos(device), Photos(device)
-    files = [(PLATE, cache / "plates.npz"), (REAL, cache / "ecustfd.npz")] + [(RENDERED, f) for f in sorted(cache.glob("rendered_*.npz"))]
-    for source, path in files:
-        if not path.exists():
-            print(f"{path.name}: absent", flush=True)
-            continue
-        with np.load(path) as z:
-            wanted = ("rgb", "ids", "r", "size", "name", "label") + (() if source == REAL else ("h", "q"))
-            held = z["held"] if "held" in z.files else np.zeros(len(z["size"]), bool)
-            use = z["deep"] if source == REAL else np.ones(len(held), bool)
-            rows = [np.nonzero(use & (held == side))[0][:limit] for side in (False, True)]
-            if source == RENDERED:
-                rows[1] = rows[1][:0]
-            for k in wanted:     # one array at a time: they are large
-                if k in z.files:
-                    array = z[k]
-                    for out, i in zip(both, rows):
-                        out.hold(k, array[i] if len(i) < len(array) else array)
-                    del array
-        for out in both:
-            out.add(source)
-    return both[0].ready(), both[1].ready()
+    """(training, held-out) photos of plates.npz and ecustfd.npz (top views)."""
+    train, held = Photos(device), Photos(device)
+    for source, name in ((PLATE, "plates.npz"), (REAL, "ecustfd.npz")):
+        if (cache / name).exists():
+            take(cache / name, source, train, held, limit)
+        else:
+            print(f"{name}: absent", flush=True)
+    return train.ready(), held.ready()
+
+
+def more(cache, photos: Photos, seen: set, limit=None) -> Photos:
+    """The photos and those of rendered_*.npz that came since; `seen` grows. A file still being written is left for later."""
+    new = Photos(photos.device)
+    for path in sorted(cache.glob("rendered_*.npz")):
+        if path.name not in seen:
+            try:
+                used = take(path, RENDERED, new, None, limit)
+            except (zipfile.BadZipFile, EOFError, ValueError, OSError):
+                continue
+            seen.add(path.name)
+            print(f"{path.name}: {'taken' if used else 'another layout'}", flush=True)
+    return photos.joined(new.ready()) if len(new) else photos
 
 
 class Sampler:

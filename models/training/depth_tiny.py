@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, start
-from depth_data import MEAN, REAL, STD, Batch, Photos, Sampler, load, ramp_at
+from depth_data import MEAN, REAL, RENDERED, STD, Batch, Photos, Sampler, load, more, ramp_at
 from depth_loss import heights, losses, total
 
 SHORT = 252               # shorter side of the exported model's input
@@ -134,6 +134,16 @@ def short_line(e: dict) -> str:
             f"mean height ratio {b.get('median')} mape {b.get('mape')}; table mm {e.get('table_height_mm')} d {e.get('table_disparity_error')}; ECUSTFD volume {c}")
 
 
+def sampler_of(photos: Photos, args, step: int) -> Sampler:
+    count = [int((photos.source == s).sum()) for s in range(3)]
+    mix = list(args.mix)
+    # a few hundred renderings of our own do not deserve the share of thousands
+    mix[RENDERED] *= min(1.0, count[RENDERED] / 1000)
+    mix[0] += args.mix[RENDERED] - mix[RENDERED]
+    print(f"{count} photos to train on (bundled, rendered, ECUSTFD), mixed {[round(m, 2) for m in mix]}", flush=True)
+    return Sampler(photos, mix, args.short, args.seed + step, augment=not args.overfit)
+
+
 def train(args):
     start(args)
     device = args.device
@@ -152,14 +162,12 @@ def train(args):
             before, average.n = state["spent"], state["n"]
             average.state = {k: v.to(device) for k, v in state["average"].items()}
     at = time.time()
-    photos, held = load(args.cache, device, args.limit)
+    (photos, held), rendered = load(args.cache, device, args.limit), set()
+    photos = more(args.cache, photos, rendered, args.limit)
     if args.overfit:
         held = photos
-    mix = args.mix if (photos.source == 1).any() else (args.mix[0] + args.mix[1], 0, args.mix[2])
-    sampler = Sampler(photos, mix, args.short, args.seed + step, augment=not args.overfit)
-    count = [int((photos.source == s).sum()) for s in range(3)]
-    print(f"{count} photos to train on (bundled, rendered, ECUSTFD), {len(held)} held out, read in {time.time() - at:.0f} s; mix {mix}; "
-          f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters; {device}", flush=True)
+    sampler = sampler_of(photos, args, step)
+    print(f"{len(held)} held out, read in {time.time() - at:.0f} s; {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters; {device}", flush=True)
     if args.compile:
         for layer in model.backbone.encoder.layer if hasattr(model.backbone, "encoder") else model.backbone.layers:
             layer.compile(dynamic=False)
@@ -191,9 +199,12 @@ def train(args):
             print(step, f"share {clock.share:.3f}", " ".join(f"{k} {v:.3f}" for k, v in zip([*parts, "norm"], (shown / args.every).tolist())),
                   f"{1000 * (time.time() - begun) / (step - first):.0f} ms/step", flush=True)
             shown.zero_()
-        if time.time() - saved > 120 or clock.share >= 1:
+        if time.time() - saved > 60 or clock.share >= 1:
             save_state(state_path, model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.state, n=average.n, step=step, spent=clock.spent, phase=args.phase)
             saved = time.time()
+            grown = more(args.cache, photos, rendered, args.limit)
+            if grown is not photos:
+                photos, sampler = grown, sampler_of(grown, args, step)
         if time.time() - looked > 60 * args.look and clock.share < 0.97:
             at = time.time()
             print(f"held out at {step}:", short_line(evaluate(average.into(watched), held, args.short, True, thin=3)), flush=True)
