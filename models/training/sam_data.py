@@ -19,7 +19,7 @@ from common import KIND_OF_ID, KINDS
 
 SOURCES = ["plates", "own", "ecustfd"]
 SHARE = (0.45, 0.30, 0.25)       # of the draws, by source; what is missing is left out
-OWN_HELD = 16                    # scenes at the end of each file of own renderings that are only looked at
+OWN_HELD = 16                    # at most, and a fiftieth at most: scenes at the end of each file of own renderings that are only looked at
 DISHES = ("plate", "bowl", "board")
 PASTED = 150                     # ids from here to 199 are free for foods pasted in; in `part` from 251
 PARTS = 250
@@ -142,7 +142,8 @@ def read(cache, held: bool, limit: int = 0):
         with np.load(path) as z:
             n = len(z["size"])
             if source == 1:
-                index = np.arange(n)[-OWN_HELD:] if held else np.arange(n)[:-OWN_HELD]
+                cut = n - min(OWN_HELD, max(1, n // 50))
+                index = np.arange(cut, n) if held else np.arange(cut)
             else:
                 keep = z["held"] == held
                 index = np.nonzero(keep & z["segment"] if source == 2 else keep)[0]
