@@ -97,10 +97,10 @@ def scene_crops(rgb, ids, labels, rng):
         if (ids == i).any():
             add((ids == i) | (hull(ids == i) & (ids > 0) & (ids < 200)), KIND_OF_ID[i], KIND_OF_ID[i], "item")
     for _ in range(3):  # pieces of table (and one of the room if seen)
-        m = patch(rng, ids == 0)
+        m = blob(rng, ids == 0)
         if m is not None:
             add(m, "table", "table", "item")
-    m = patch(rng, ids == 250)
+    m = blob(rng, ids == 250)
     if m is not None:
         add(m, "other", "other", "item")
     for kind, region, count in [("table", ids == 0, 6), *((KIND_OF_ID[i], ids == i, 4) for i in (200, 201, 202, 205))]:
@@ -152,13 +152,13 @@ def pieces(rng, rgb, region, count):
     slope = np.cos(a) * np.arange(region.shape[1])[None] + np.sin(a) * np.arange(region.shape[0])[:, None]
     half = slope > np.quantile(slope[ys, xs], rng.uniform(0.3, 0.8))
     found += [m for m in (region & ~inner & half, region & half) if m.sum() > 300]
-    m = patch(rng, region)
+    m = blob(rng, region)
     if m is not None:
         found.append(m)
     return [found[i] for i in rng.permutation(len(found))[:count]]
 
 
-def patch(rng, free):
+def blob(rng, free):
     """A random ellipse that lies mostly on free pixels; None where there is no room."""
     h, w = free.shape
     for _ in range(12):
@@ -169,12 +169,6 @@ def patch(rng, free):
         if m.sum() > 400 and (m & free).sum() > 0.9 * m.sum():
             return m & free
     return None
-
-
-def blob(rng, rgb, free):
-    """The crop of a `patch`, or None."""
-    m = patch(rng, free)
-    return None if m is None else crop(rgb, m)
 
 
 def pseudo_height(mask, volume_cm3, f_over_h_px, h_cm, food):
@@ -244,7 +238,7 @@ def ecustfd_photo(photo, data, cache, densities, held):
             whole &= ids != 207
         for m in (whole, ids == 200):
             add(m, "plate", "plate")
-        m = patch(rng, ids == 0)
+        m = blob(rng, ids == 0)
         if m is not None:
             add(m, "table", "table")
         for kind, region in (("plate", (ids == 200) & ~boxed), ("table", (ids == 0) & ~boxed)):
