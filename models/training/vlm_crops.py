@@ -16,7 +16,7 @@ import vlm_tokenizer as vt
 
 GREY = 128.0
 MARGIN, FADE = 1.3, 0.6                 # the pipeline's crop: side over the box, share of grey outside the mask
-SHARES = {"rendered": 0.40, "own": 0.35, "photos": 0.25}
+SHARES = {"rendered": 0.30, "own": 0.45, "photos": 0.25}
 FOODS, POWER = 0.6, 0.4                 # share of foods in the draws; a class's share grows with the power of its size
 LOW = 120                               # side at which masks are disturbed
 QUANT = torch.tensor([[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
