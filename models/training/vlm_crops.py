@@ -6,6 +6,7 @@ the pipeline. Crop files hold squares of side 1.8 x the item's box, so that turn
 """
 
 import re
+import zipfile
 import zlib
 
 import numpy as np
@@ -82,9 +83,8 @@ class Pool:
         return torch.searchsorted(self.cumulative, u).clamp(max=len(self) - 1)
 
 
-def pools(cache, device, held_only=False, limit=60000):
-    """(training, calibration, held-out) pools: rendered scenes, ECUSTFD photos; own renderings, if there
-    are any (`limit`: how many are kept), are for training."""
+def pools(cache, device, held_only=False):
+    """(training, calibration, held-out) pools: rendered scenes, ECUSTFD photos."""
     z = dict(np.load(cache / "crops.npz"))
     real, held = z["real"] == 1, z["held"] == 1
     take = lambda which: [Pool(s, z, np.nonzero(which & r)[0], device) for s, r in (("rendered", ~real), ("photos", real))]
@@ -95,17 +95,23 @@ def pools(cache, device, held_only=False, limit=60000):
     apart = np.array([group(str(n), bool(r)) in groups for n, r in zip(z["name"], z["real"])])
     merge = z["part"] == "merge" if "part" in z else np.zeros(len(real), bool)
     train, calibration = take(~held & ~apart), take(~held & apart & ~merge)
-    del z
-    files = sorted(cache.glob("crops_*.npz"))
-    if files:
-        z = together(files, device, limit)
-        train.append(Pool("own", z, np.arange(len(z["kind"])), device))
     return train, calibration, out
+
+
+def arrivals(cache, device, seen, limit):
+    """A pool of the own renderings in files that are not in `seen` (it grows), at most `limit` crops; None if there are none.
+    A renderer may be at work: a file without its end is left for later."""
+    files = [p for p in sorted(cache.glob("crops_*.npz")) if p not in seen and zipfile.is_zipfile(p)] if limit > 0 else []
+    if not files:
+        return None
+    seen.update(files)
+    z = together(files, device, limit)
+    return Pool("own", z, np.arange(len(z["kind"])), device) if len(z["kind"]) else None
 
 
 def together(files, device, limit):
     """Crop files as one, pictures and masks on the device as they are read; at most `limit` crops, evenly from all files."""
-    most, rows, small = limit // len(files), [], {}
+    most, rows, small = max(1, limit // len(files)), [], {}
     for path in files:
         z = np.load(path)
         index = np.nonzero(z["held"] == 0)[0]

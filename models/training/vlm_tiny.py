@@ -6,7 +6,8 @@ outside the photo, pixels outside the mask drawn 60 % to grey; user message: ima
 Masks are disturbed in training as those of a segmenter are. An auxiliary class head on the visual tokens speeds learning up and
 is dropped; a temperature, fitted on a part of the training split that training does not see, is folded into the output layer.
 
-Crops: <cache>/crops.npz of prepare.py and, where there are any, <cache>/crops_*.npz of the same layout (own renderings).
+Crops: <cache>/crops.npz of prepare.py and, where there are any, <cache>/crops_*.npz of the same layout (own renderings), which
+may still arrive while it trains.
 
   vlm_tiny.py --data D --cache C --minutes 16      trains (resumes <cache>/<name>.pt), evaluates on the way, exports, evaluates
   vlm_tiny.py ... --eval                            evaluates the exported checkpoint
@@ -24,7 +25,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 import vlm_tokenizer as vt
 from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, start
-from vlm_crops import augmented, counts, plain, pools
+from vlm_crops import arrivals, augmented, counts, plain, pools
 from vlm_network import Speech, Tower, agrees
 
 SIDE, SMALL = 168, 112                       # input of the exported model: 12 x 12 patches, 36 visual tokens; early training
@@ -81,14 +82,19 @@ def train(args):
             clock, average.n = Clock(args.minutes, state["spent"]), state["n"]
             average.state = {k: v.to(device) for k, v in state["average"].items()}
     torch.manual_seed(args.seed + step)
-    data, calibration, held = pools(args.cache, device, limit=args.own)
-    number = counts(data, args.batch)
-    print(", ".join(f"{p.source}: {len(p)} crops of {p.rgb.shape[1]} px, {n} a batch" for p, n in zip(data, number)), flush=True)
+    data, calibration, held = pools(args.cache, device)
+    seen, number = set(), None
     print(f"calibration {[len(p) for p in calibration]}, held out {[len(p) for p in held]}; {len(KINDS)} answers, vocabulary {len(t)}, "
           f"{sum(q.numel() for q in model.parameters()) / 1e6:.2f} M parameters, {device}, step {step}, {clock.spent:.0f} s spent", flush=True)
     compute = torch.compile(loss_of) if args.compile else loss_of
     shown, saved, looked, side, began = [], time.time(), clock.spent, 0, (step, clock.spent)
     while clock.share < 1:
+        if number is None:  # at the start and every minute: renderings that came meanwhile
+            new = arrivals(args.cache, device, seen, args.own - sum(len(p) for p in data if p.source == "own"))
+            data += [new] if new else []
+            number = counts(data, args.batch)
+            if new or step == began[0]:
+                print(", ".join(f"{p.source}: {len(p)} crops of {p.rgb.shape[1]} px, {n} a batch" for p, n in zip(data, number)), flush=True)
         want = SMALL if clock.share < args.small_share else SIDE
         if want != side:
             side = want
@@ -117,7 +123,7 @@ def train(args):
         if time.time() - saved > 60 or clock.share >= 1:
             save_state(state_path, model=model.state_dict(), aux=aux.state_dict(), optimiser=optimiser.state_dict(),
                        average=average.state, n=average.n, step=step, spent=clock.spent, phase=args.phase)
-            saved = time.time()
+            saved, number = time.time(), None
     return average.into(new_model(t).to(device)).eval(), t, held, calibration
 
 
