@@ -18,6 +18,7 @@ mod photo;
 mod scan;
 mod segment;
 mod serve;
+mod timing;
 mod worker;
 
 use std::error::Error;

@@ -1,8 +1,9 @@
 //! Single layers at the sizes the published models have.
 
 use candle_core::{DType, Device, Module, Tensor};
-use criterion::Criterion;
 use dragunov_models::nn;
+
+use crate::case::Case;
 
 fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
     Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
@@ -19,21 +20,26 @@ const LINEARS: [(&str, usize, usize, usize); 7] = [
     ("qwen_3b_decode_gate", 1, 2048, 11008),
 ];
 
-pub(crate) fn register(c: &mut Criterion) {
-    for (name, m, k, n) in LINEARS {
-        let layer = nn::Linear::new(random((n, k)), Some(random(n)));
-        let x = random((1, m, k));
-        c.bench_function(&format!("linear/{name}"), |b| {
-            b.iter(|| layer.forward(&x).unwrap())
-        });
-    }
-    let x = random((1, 4096, 3072));
-    c.bench_function("gelu/4096x3072", |b| b.iter(|| nn::gelu_erf(&x).unwrap()));
-    let x = random((1, 4096, 768));
-    let norm = nn::LayerNorm::new(
-        Tensor::ones(768, DType::F32, &Device::Cpu).unwrap(),
-        Tensor::zeros(768, DType::F32, &Device::Cpu).unwrap(),
-        1e-6,
-    );
-    c.bench_function("layer_norm/4096x768", |b| b.iter(|| norm.forward(&x).unwrap()));
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
+    let linears = LINEARS.into_iter().map(|(name, m, k, n)| {
+        Case::new(format!("linear/{name}"), move || {
+            let layer = nn::Linear::new(random((n, k)), Some(random(n)));
+            let x = random((1, m, k));
+            move || layer.forward(&x).unwrap()
+        })
+    });
+    let gelu = Case::new("gelu/4096x3072", || {
+        let x = random((1, 4096, 3072));
+        move || nn::gelu_erf(&x).unwrap()
+    });
+    let norm = Case::new("layer_norm/4096x768", || {
+        let x = random((1, 4096, 768));
+        let norm = nn::LayerNorm::new(
+            Tensor::ones(768, DType::F32, &Device::Cpu).unwrap(),
+            Tensor::zeros(768, DType::F32, &Device::Cpu).unwrap(),
+            1e-6,
+        );
+        move || norm.forward(&x).unwrap()
+    });
+    linears.chain([gelu, norm])
 }

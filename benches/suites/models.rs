@@ -1,111 +1,164 @@
-//! Blocks of the published models with random weights: attention, MLP and convolution stages at their real sizes.
+//! The three models at their published sizes, with random weights.
 
-use candle_core::{Device, Module, Tensor};
-use criterion::Criterion;
-use dragunov_models::nn::{self, AttentionMask, Conv2d, Conv2dConfig};
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::var_builder::{SimpleBackend, VarBuilder};
+use dragunov_models::RgbImage;
+use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::depth_anything::{DepthAnything, Policy, Preprocessor, config::Config as DepthConfig};
+use dragunov_models::qwen_vl::decoder::{Decoder, KvCache};
+use dragunov_models::qwen_vl::grid::{Grid, Positions};
+use dragunov_models::qwen_vl::{Config as QwenConfig, vision::VisionTower};
+use dragunov_models::sam::{Preprocess, Prompt, Sam, SamConfig};
 
-fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
-    Tensor::randn(0f32, 0.5, shape, &Device::Cpu).unwrap()
+use crate::case::Case;
+
+/// Draws every tensor that a model asks for.
+struct RandomWeights;
+
+impl SimpleBackend for RandomWeights {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: candle_nn::Init,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        if name.ends_with("running_var") {
+            return Tensor::ones(shape, dtype, device);
+        }
+        let width: usize = shape.dims().iter().skip(1).product();
+        Tensor::randn(0f32, 1. / (width.max(1) as f32).sqrt(), shape, device)?.to_dtype(dtype)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        candle_core::bail!("{name}: the shape is needed")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
 }
 
-fn conv(input: usize, output: usize, kernel: usize, config: Conv2dConfig) -> Conv2d {
-    let weight = random((output, input / config.groups, kernel, kernel));
-    Conv2d::new(weight, Some(random(output)), config)
+fn weights() -> VarBuilder<'static> {
+    VarBuilder::from_backend(Box::new(RandomWeights), DType::F32, Device::Cpu)
 }
 
-/// Queries, keys and values as views of one fused projection, as the vision towers have them.
-fn fused_qkv(batch: usize, tokens: usize, heads: usize, d: usize) -> [Tensor; 3] {
-    let qkv = random((batch, tokens, 3, heads, d));
-    [0, 1, 2].map(|i| {
-        qkv.narrow(2, i, 1)
-            .unwrap()
-            .squeeze(2)
-            .unwrap()
-            .transpose(1, 2)
-            .unwrap()
+fn random(shape: impl Into<Shape>) -> Tensor {
+    Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
+}
+
+fn sam(config: &str) -> Sam {
+    let config: SamConfig = serde_json::from_str(config).unwrap();
+    let preprocess = Preprocess::original(config.image_size());
+    Sam::new(config, preprocess, &weights()).unwrap()
+}
+
+/// The defaults of the configuration are ViT-B.
+const SAM_B: &str = "{}";
+const MOBILE_SAM: &str = r#"{"vision_config": {"model_type": "tiny_vit"}}"#;
+
+fn sam_encoder(name: &str, config: &'static str) -> Case {
+    Case::new(name, move || {
+        let model = sam(config);
+        let pixels = random((1, 3, 1024, 1024));
+        move || model.encode(&pixels, &mut |_, _| Ok(())).unwrap()
     })
 }
 
-fn attentions(c: &mut Criterion) {
-    let [q, k, v] = fused_qkv(1, 4096, 12, 64);
-    let (rel_h, rel_w) = (random((1, 12, 4096, 64)), random((1, 12, 4096, 64)));
-    let mask = AttentionMask::RelPos {
-        rel_h: &rel_h,
-        rel_w: &rel_w,
-    };
-    c.bench_function("attention/sam_b_global", |b| {
-        b.iter(|| nn::attention(&q, &k, &v, 0.125, &mask).unwrap())
-    });
-    let [q, k, v] = fused_qkv(25, 196, 12, 64);
-    let (rel_h, rel_w) = (random((25, 12, 196, 14)), random((25, 12, 196, 14)));
-    let mask = AttentionMask::RelPos {
-        rel_h: &rel_h,
-        rel_w: &rel_w,
-    };
-    c.bench_function("attention/sam_b_windows", |b| {
-        b.iter(|| nn::attention(&q, &k, &v, 0.125, &mask).unwrap())
-    });
-    let [q, k, v] = fused_qkv(1, 1370, 6, 64);
-    c.bench_function("attention/dav2_s", |b| {
-        b.iter(|| nn::attention(&q, &k, &v, 0.125, &AttentionMask::None).unwrap())
-    });
-    let [q, k, v] = fused_qkv(1, 1024, 16, 80);
-    let cu: Vec<usize> = (0..=16).map(|i| i * 64).collect();
-    c.bench_function("attention/qwen_3b_vision_windows", |b| {
-        b.iter(|| nn::attention(&q, &k, &v, 0.1118, &AttentionMask::Segments(&cu)).unwrap())
-    });
-    let (q, kv) = (random((1, 16, 512, 128)), random((1, 2, 512, 128)));
-    c.bench_function("attention/qwen_3b_prefill", |b| {
-        b.iter(|| nn::attention(&q, &kv, &kv, 0.0884, &AttentionMask::Causal { offset: 0 }).unwrap())
-    });
-    let (q, kv) = (random((1, 16, 1, 128)), random((1, 2, 1024, 128)));
-    c.bench_function("attention/qwen_3b_decode", |b| {
-        b.iter(|| nn::attention(&q, &kv, &kv, 0.0884, &AttentionMask::Causal { offset: 1023 }).unwrap())
-    });
-    let (q, kv) = (random((64, 8, 7, 16)), random((64, 8, 4096, 16)));
-    c.bench_function("attention/sam_decoder_64_tokens_to_image", |b| {
-        b.iter(|| nn::attention(&q, &kv, &kv, 0.25, &AttentionMask::None).unwrap())
-    });
+/// 64 points, three masks each, from a small photo so that resizing masks to it costs nothing.
+fn sam_decoder() -> Case {
+    Case::new("model/sam_decoder_64_points", || {
+        let model = sam(MOBILE_SAM);
+        let photo = RgbImage::new(8, 8, vec![127; 8 * 8 * 3]).unwrap();
+        let embedding = model.embed(&photo).unwrap();
+        let point = |i: usize| Prompt::point((i % 8) as f64, (i / 8) as f64);
+        let prompts: Vec<Prompt> = (0..64).map(point).collect();
+        move || {
+            let masks = model.predict(&embedding, &prompts, true).unwrap();
+            let iou: Vec<f32> = masks
+                .iter()
+                .flat_map(|p| p.candidates.iter().map(|c| c.iou))
+                .collect();
+            Tensor::from_vec(iou, 64 * 3, &Device::Cpu).unwrap()
+        }
+    })
 }
 
-/// Name, input (height = width, channels), output channels, kernel, config.
-fn convolutions(c: &mut Criterion) {
-    let same = Conv2dConfig {
-        padding: 1,
-        ..Conv2dConfig::default()
-    };
-    let depthwise = Conv2dConfig { groups: 256, ..same };
-    let patches = Conv2dConfig {
-        stride: 14,
-        ..Conv2dConfig::default()
-    };
-    for (name, size, input, output, kernel, config) in [
-        ("dav2_s_fusion", 148, 64, 64, 3, same),
-        ("dav2_s_head", 518, 32, 32, 3, same),
-        ("sam_neck", 64, 256, 256, 3, same),
-        ("mobile_sam_expand", 256, 64, 256, 1, Conv2dConfig::default()),
-        ("mobile_sam_depthwise", 256, 256, 256, 3, depthwise),
-        ("dav2_s_patches", 518, 3, 384, 14, patches),
-    ] {
-        let layer = conv(input, output, kernel, config);
-        let x = random((1, input, size, size));
-        // As the layer before hands it on: channels side by side in memory.
-        let x = x
-            .permute((0, 2, 3, 1))
-            .unwrap()
-            .contiguous()
-            .unwrap()
-            .permute((0, 3, 1, 2))
-            .unwrap();
-        c.bench_function(&format!("conv/{name}"), |b| b.iter(|| layer.forward(&x).unwrap()));
-    }
-    let x = random((1, 148, 148, 64)).permute((0, 3, 1, 2)).unwrap();
-    c.bench_function("upsample/dav2_s_148_to_296", |b| {
-        b.iter(|| nn::upsample_bilinear(&x, 296, 296, true).unwrap())
-    });
+const DEPTH_SMALL: &[u8] = br#"{
+    "backbone_config": {"model_type": "dinov2", "hidden_size": 384, "num_attention_heads": 6, "image_size": 518,
+        "patch_size": 14, "out_indices": [3, 6, 9, 12], "reshape_hidden_states": false},
+    "reassemble_hidden_size": 384
+}"#;
+
+fn depth() -> Case {
+    Case::new("model/dav2_s_518", || {
+        let checkpoint = Checkpoint::embedded("dav2-s", &[("config.json", DEPTH_SMALL)]);
+        let config = DepthConfig::read(&checkpoint).unwrap();
+        let model = DepthAnything::new(config, Preprocessor::default(), &weights()).unwrap();
+        let pixels = random((1, 3, 518, 518));
+        move || model.forward(&pixels, Policy::Hf).unwrap()
+    })
 }
 
-pub(crate) fn register(c: &mut Criterion) {
-    attentions(c);
-    convolutions(c);
+/// One block of Qwen2.5-VL-3B's vision tower and one layer of its decoder.
+const QWEN_3B: &[u8] = br#"{
+    "model_type": "qwen2_5_vl", "image_token_id": 505, "video_token_id": 506, "vision_start_token_id": 502,
+    "tie_word_embeddings": true, "eos_token_id": 501,
+    "text_config": {"vocab_size": 512, "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 1,
+        "num_attention_heads": 16, "num_key_value_heads": 2, "max_position_embeddings": 4096, "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}},
+    "vision_config": {"depth": 1, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420,
+        "out_hidden_size": 2048, "patch_size": 14, "temporal_patch_size": 2, "spatial_merge_size": 2,
+        "window_size": 112, "fullatt_block_indexes": [], "tokens_per_second": 2}
+}"#;
+
+fn qwen_config() -> QwenConfig {
+    QwenConfig::parse(QWEN_3B, "config.json".as_ref()).unwrap()
+}
+
+/// Patches in, merged tokens out, with one windowed block between.
+fn qwen_vision() -> Case {
+    Case::new("model/qwen_3b_vision_block", || {
+        let config = qwen_config();
+        let tower = VisionTower::new(&config.vision, weights()).unwrap();
+        let patches = random((32 * 32, config.vision.patch_len()));
+        let grid = Grid { t: 1, h: 32, w: 32 };
+        move || tower.forward(&patches, &[grid]).unwrap()
+    })
+}
+
+/// `n` tokens behind `before` cached ones.
+fn qwen_layer(name: &str, before: usize, n: usize) -> Case {
+    Case::new(name, move || {
+        let config = qwen_config();
+        let decoder = Decoder::new(&config, weights()).unwrap();
+        let mut cache = KvCache::new(&config.text, vec![0], before + n, DType::F32, &Device::Cpu).unwrap();
+        if before > 0 {
+            let x = random((1, before, 2048));
+            decoder
+                .forward(&x, &[Positions::text(0, before)], &mut cache)
+                .unwrap();
+        }
+        let x = random((1, n, 2048));
+        move || {
+            cache.truncate(before);
+            decoder
+                .forward(&x, &[Positions::text(before as i64, n)], &mut cache)
+                .unwrap()
+        }
+    })
+}
+
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
+    [
+        sam_encoder("model/sam_b_encoder", SAM_B),
+        sam_encoder("model/mobile_sam_encoder", MOBILE_SAM),
+        sam_decoder(),
+        depth(),
+        qwen_vision(),
+        qwen_layer("model/qwen_3b_layer_prefill", 0, 512),
+        qwen_layer("model/qwen_3b_layer_decode", 512, 1),
+    ]
+    .into_iter()
 }

@@ -1,11 +1,14 @@
-//! Geometry of a whole scan: 1024 x 768, six items on a plate, relative disparity at the network's resolution.
+//! Geometry and nutrition of a whole scan: 1024 x 768, six items on a plate, relative disparity at the network's
+//! resolution. `RAYON_NUM_THREADS=1 cargo bench --bench pipeline`; the aim is 15 ms on one thread.
+#![allow(clippy::expect_used)]
 
 use std::hint::black_box;
 
-use criterion::Criterion;
+use criterion::{Criterion, criterion_group, criterion_main};
 use dragunov::geometry::{
     CameraModel, Depth, Dish, DishKind, Gravity, Region, Scene, ShapeClass, View, focal_from_fov, measure,
 };
+use dragunov::nutrition::{FoodTable, ItemInput, Volume, nourish};
 use dragunov_models::{Mask, RelativeDisparity};
 
 const WIDTH: usize = 1024;
@@ -42,7 +45,11 @@ fn meal(view: &View) -> Meal {
         centres().iter().position(|c| near(g, *c) < dome)
     };
     let items = (0..6)
-        .map(|k| Mask::from_fn(WIDTH, HEIGHT, |x, y| item_of(x as f64 + 0.5, y as f64 + 0.5) == Some(k)))
+        .map(|k| {
+            Mask::from_fn(WIDTH, HEIGHT, |x, y| {
+                item_of(x as f64 + 0.5, y as f64 + 0.5) == Some(k)
+            })
+        })
         .collect();
     let plate = Mask::from_fn(WIDTH, HEIGHT, |x, y| {
         let (u, v) = (x as f64 + 0.5, y as f64 + 0.5);
@@ -68,7 +75,7 @@ fn meal(view: &View) -> Meal {
     }
 }
 
-pub fn pipeline(c: &mut Criterion) {
+fn pipeline(c: &mut Criterion) {
     let camera = CameraModel::centred(WIDTH, HEIGHT, focal_from_fov(WIDTH as f64, 66.0), 0.02);
     let gravity = Gravity::from_pitch(35.0, 0.0, 1.0);
     let meal = meal(&View::new(camera, &gravity));
@@ -97,4 +104,26 @@ pub fn pipeline(c: &mut Criterion) {
     c.bench_function("geometry/measure 1024x768, 6 items", |b| {
         b.iter(|| measure(black_box(&scene)).expect("measured"));
     });
+    let foods = FoodTable::builtin();
+    c.bench_function("geometry and nutrition/1024x768, 6 items", |b| {
+        b.iter(|| {
+            let measured = measure(black_box(&scene)).expect("measured");
+            let items: Vec<ItemInput> = measured
+                .items
+                .iter()
+                .map(|item| ItemInput {
+                    label: "rice".into(),
+                    confidence: 0.7,
+                    alternatives: vec![("fried rice".into(), 0.2), ("risotto".into(), 0.1)],
+                    volume: Volume::from_estimate(&item.volume_cm3, 0.1),
+                    form: None,
+                    vlm: None,
+                })
+                .collect();
+            nourish(&foods, &items).expect("weighed")
+        });
+    });
 }
+
+criterion_group!(benches, pipeline);
+criterion_main!(benches);

@@ -62,6 +62,14 @@ pub(crate) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
+    /// For the part of the output that `range` is, counted in floats.
+    pub(crate) fn rows(self, range: std::ops::Range<usize>) -> Self {
+        Self {
+            residual: self.residual.map(|r| &r[range]),
+            ..self
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.bias.is_none() && self.activation == Activation::Identity && self.residual.is_none()
     }

@@ -7,12 +7,12 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::after::After;
 use crate::block::{Block, Epilogue, RowSource};
-use crate::linear::After;
 use crate::matmul::{Dims, matmul_nt};
 use crate::panels::Panels;
 use crate::parallel::grain;
-use crate::storage::{F32Input, TensorInput, same_type};
+use crate::storage::{F32Input, same_type};
 use crate::{scratch, simd};
 
 #[derive(Debug, Clone)]
@@ -111,31 +111,18 @@ impl CustomOp2 for Conv2d {
             candle_core::bail!("conv2d: input {:?} against a weight {:?}", xl.shape(), wl.shape())
         }
         let shape = Shape::from((g.batch, g.out_height, g.out_width, n));
-        let after = &self.after;
-        let bias = after
-            .bias
-            .as_ref()
-            .map(|b| TensorInput::new(b, &[n]))
-            .transpose()?;
-        let residual = after.residual.as_ref();
-        let residual = residual.map(|r| TensorInput::new(r, shape.dims())).transpose()?;
-        let bias = bias.as_ref().map(TensorInput::view).transpose()?;
-        let residual = residual.as_ref().map(TensorInput::view).transpose()?;
-        let epilogue = Epilogue {
-            bias: bias.as_deref(),
-            activation: after.activation,
-            residual: residual.as_deref(),
-        };
         let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
         let mut out = vec![0f32; shape.elem_count()];
         let k = kh * kw * channels;
-        if out.is_empty() {
-        } else if (kh, kw, g.stride, g.padding) == (1, 1, 1, 0) {
-            let m = out.len() / n;
-            matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
-        } else {
-            convolve(&g, &data, &w, epilogue, &mut out);
-        }
+        self.after.read(&shape, |epilogue| {
+            if out.is_empty() {
+            } else if (kh, kw, g.stride, g.padding) == (1, 1, 1, 0) {
+                let m = out.len() / n;
+                matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
+            } else {
+                convolve(&g, &data, &w, epilogue, &mut out);
+            }
+        })?;
         Ok((same_type(x, out)?, shape))
     }
 }
@@ -172,10 +159,7 @@ fn convolve(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mu
                             stride: n,
                             column: 0,
                             accumulate: false,
-                            epilogue: Epilogue {
-                                residual: epilogue.residual.map(|r| &r[row * line..(row + 1) * line]),
-                                ..epilogue
-                            },
+                            epilogue: epilogue.rows(row * line..(row + 1) * line),
                         });
                     }
                 });

@@ -4,12 +4,12 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::after::After;
 use crate::block::{Epilogue, load, store};
 use crate::conv::Geometry;
-use crate::linear::After;
 use crate::parallel::grain;
 use crate::simd;
-use crate::storage::{F32Input, TensorInput, same_type};
+use crate::storage::{F32Input, same_type};
 
 #[derive(Debug, Clone)]
 struct Depthwise {
@@ -54,41 +54,29 @@ impl CustomOp2 for Depthwise {
             )
         }
         let shape = Shape::from((g.batch, g.out_height, g.out_width, channels));
-        let after = &self.after;
-        let bias = after
-            .bias
-            .as_ref()
-            .map(|b| TensorInput::new(b, &[channels]))
-            .transpose()?;
-        let residual = after.residual.as_ref();
-        let residual = residual.map(|r| TensorInput::new(r, shape.dims())).transpose()?;
-        let bias = bias.as_ref().map(TensorInput::view).transpose()?;
-        let residual = residual.as_ref().map(TensorInput::view).transpose()?;
         let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
         let mut out = vec![0f32; shape.elem_count()];
         let line = (g.out_width * channels).max(1);
         let rows = grain(g.batch * g.out_height, 1, 1, 64);
-        out.par_chunks_mut(rows * line)
-            .enumerate()
-            .for_each(|(index, out)| {
-                for (r, out) in out.chunks_exact_mut(line).enumerate() {
-                    let row = index * rows + r;
-                    let (b, y) = (row / g.out_height, row % g.out_height);
-                    let image = g.height * g.width * channels;
-                    simd::dispatch(Row {
-                        g,
-                        image: &data[b * image..(b + 1) * image],
-                        w: &w,
-                        y,
-                        out,
-                        epilogue: Epilogue {
-                            bias: bias.as_deref(),
-                            activation: after.activation,
-                            residual: residual.as_deref().map(|r| &r[row * line..(row + 1) * line]),
-                        },
-                    });
-                }
-            });
+        self.after.read(&shape, |epilogue| {
+            out.par_chunks_mut(rows * line)
+                .enumerate()
+                .for_each(|(index, out)| {
+                    for (r, out) in out.chunks_exact_mut(line).enumerate() {
+                        let row = index * rows + r;
+                        let (b, y) = (row / g.out_height, row % g.out_height);
+                        let image = g.height * g.width * channels;
+                        simd::dispatch(Row {
+                            g,
+                            image: &data[b * image..(b + 1) * image],
+                            w: &w,
+                            y,
+                            out,
+                            epilogue: epilogue.rows(row * line..(row + 1) * line),
+                        });
+                    }
+                });
+        })?;
         Ok((same_type(x, out)?, shape))
     }
 }

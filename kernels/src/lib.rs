@@ -4,6 +4,7 @@
 //! chooses between them and candle's own ops by device, in one place.
 
 mod activation;
+mod after;
 mod attention;
 mod block;
 mod conv;
@@ -22,10 +23,11 @@ mod transposed;
 mod upsample;
 
 pub use activation::{Activation, activation, add, silu_mul};
+pub use after::After;
 pub use attention::{Mask, attention};
 pub use conv::conv2d;
 pub use depthwise::depthwise;
-pub use linear::{After, linear};
+pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use transposed::conv_transpose2d;
 pub use upsample::{to_channels_last, upsample_bilinear};

@@ -2,22 +2,13 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use crate::activation::Activation;
-use crate::block::Epilogue;
+use crate::after::After;
 use crate::matmul::{Dims, matmul_nt};
-use crate::storage::{F32Input, TensorInput, same_type};
-
-/// What follows the product.
-#[derive(Debug, Clone, Default)]
-pub struct After {
-    /// (out)
-    pub bias: Option<Tensor>,
-    pub activation: Activation,
-    /// Added last; the shape of the result.
-    pub residual: Option<Tensor>,
-}
+use crate::storage::{F32Input, same_type};
 
 /// `x` (..., in) and `weight` (out, in) to (..., out), all contiguous and of one element type; sums in f32.
+///
+/// A residual with 1 as its first dimension is added to every entry of the batch.
 ///
 /// # Errors
 /// Shapes that do not fit, another device than the CPU, another element type than f32, bf16 or f16.
@@ -45,23 +36,16 @@ impl CustomOp2 for After {
         }
         let shape = Shape::from(shape);
         let m: usize = shape.dims()[..shape.rank() - 1].iter().product();
-        let bias = self
-            .bias
-            .as_ref()
-            .map(|b| TensorInput::new(b, &[n]))
-            .transpose()?;
-        let residual = self.residual.as_ref();
-        let residual = residual.map(|r| TensorInput::new(r, shape.dims())).transpose()?;
         let (a, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
         let mut out = vec![0f32; m * n];
-        let bias = bias.as_ref().map(TensorInput::view).transpose()?;
-        let residual = residual.as_ref().map(TensorInput::view).transpose()?;
-        let epilogue = Epilogue {
-            bias: bias.as_deref(),
-            activation: self.activation,
-            residual: residual.as_deref(),
-        };
-        matmul_nt(Dims { m, n, k }, &a, &w, epilogue, &mut out);
+        let part = self.one_for_all(&shape);
+        self.read(&part, |epilogue| {
+            let rows = part.elem_count() / n.max(1);
+            for (i, out) in out.chunks_mut((rows * n).max(1)).enumerate() {
+                let a = &a[i * rows * k..(i + 1) * rows * k];
+                matmul_nt(Dims { m: rows, n, k }, a, &w, epilogue, out);
+            }
+        })?;
         Ok((same_type(x, out)?, shape))
     }
 }

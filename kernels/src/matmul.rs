@@ -84,8 +84,7 @@ fn many_rows(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut
                         epilogue: if end == k {
                             Epilogue {
                                 bias: epilogue.bias.map(|b| &b[n0..n1]),
-                                activation: epilogue.activation,
-                                residual: epilogue.residual.map(|r| &r[first * n..(first + count) * n]),
+                                ..epilogue.rows(first * n..(first + count) * n)
                             }
                         } else {
                             Epilogue::default()

@@ -4,8 +4,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::after::After;
 use crate::block::{Block, Dense, Epilogue};
-use crate::linear::After;
 use crate::panels::Panels;
 use crate::storage::{F32Input, TensorInput, same_type};
 use crate::{scratch, simd};

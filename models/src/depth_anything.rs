@@ -11,6 +11,7 @@ mod layout;
 mod prepare;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
 
 use crate::checkpoint::Checkpoint;
 use crate::resample::{TorchResize, host_tensor};
@@ -81,17 +82,24 @@ impl DepthAnything {
         }
         let config = Config::read(checkpoint)?;
         let preprocessor = Preprocessor::read(checkpoint)?;
-        let (backbone, decoder) = checkpoint.load(&layout::names, dtype, device, |vb| {
-            let backbone = Backbone::load(&config.backbone, vb.pp("backbone"))?;
-            let decoder = Decoder::load(&config, vb.to_dtype(DType::F32))?;
-            Ok((backbone, decoder))
-        })?;
+        checkpoint.load(&layout::names, dtype, device, |vb| {
+            Self::new(config, preprocessor, &vb)
+        })
+    }
+
+    /// Builds the model from weights under the names of the Hugging Face layout.
+    ///
+    /// # Errors
+    /// Missing and mis-shaped tensors.
+    pub fn new(config: Config, preprocessor: Preprocessor, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+        let backbone = Backbone::load(&config.backbone, vb.pp("backbone"))?;
+        let decoder = Decoder::load(&config, vb.to_dtype(DType::F32))?;
         Ok(Self {
             config,
             preprocessor,
             backbone,
             decoder,
-            device: device.clone(),
+            device: vb.device().clone(),
         })
     }
 
@@ -144,7 +152,7 @@ impl DepthAnything {
     }
 
     /// [`Self::forward`] with a [`Probe`] at `patch_embed`, `position`, `embeddings`, `block.{i}` (`.attention`,
-    /// `.mlp.in`, `.mlp.act`), `tap.{k}`, `reassemble.{k}`, `rn.{k}`, `fusion.{k}` (`.fused`, `.up`), `head.conv1`,
+    /// `.mlp.act`), `tap.{k}`, `reassemble.{k}`, `rn.{k}`, `fusion.{k}` (`.fused`, `.up`), `head.conv1`,
     /// `head.up`, `head.conv3` and `depth`.
     ///
     /// # Errors

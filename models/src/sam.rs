@@ -32,6 +32,7 @@ mod vit;
 mod window;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
 
 pub use amg::{AmgConfig, AutoMask, Crop, PointMask, PointPrompted, crop_boxes, generate, point_grid};
 pub use composite::{Composite, THRESHOLD};
@@ -122,27 +123,31 @@ impl Sam {
             }
             aliases
         };
-        let (encoder, prompts, decoder) = checkpoint.load(&layout, dtype, device, |vb| {
-            let vision = vb.pp("vision_encoder");
-            let encoder = match &config.vision_config {
-                VisionConfig::Vit(c) => Encoder::Vit(Vit::load(c, &vision)?),
-                VisionConfig::TinyVit(c) => Encoder::TinyVit(TinyVit::load(c, &vision)?),
-            };
-            let prompts = PromptEncoder::load(&config.prompt_encoder_config, &vb)?;
-            let positions = prompts.dense_positions()?;
-            let decoder = vb.pp("mask_decoder");
-            let decoder =
-                MaskDecoder::load(&config.mask_decoder_config, config.grid(), &positions, &decoder)?;
-            Ok((encoder, prompts, decoder))
-        })?;
+        checkpoint.load(&layout, dtype, device, |vb| Self::new(config, preprocess, &vb))
+    }
+
+    /// Builds the model of a valid `config` from weights under the names of the Hugging Face layout.
+    ///
+    /// # Errors
+    /// Missing and mis-shaped tensors.
+    pub fn new(config: SamConfig, preprocess: Preprocess, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+        let vision = vb.pp("vision_encoder");
+        let encoder = match &config.vision_config {
+            VisionConfig::Vit(c) => Encoder::Vit(Vit::load(c, &vision)?),
+            VisionConfig::TinyVit(c) => Encoder::TinyVit(TinyVit::load(c, &vision)?),
+        };
+        let prompts = PromptEncoder::load(&config.prompt_encoder_config, vb)?;
+        let positions = prompts.dense_positions()?;
+        let decoder = vb.pp("mask_decoder");
+        let decoder = MaskDecoder::load(&config.mask_decoder_config, config.grid(), &positions, &decoder)?;
         Ok(Self {
             config,
             preprocess,
             encoder,
             prompts,
             decoder,
-            dtype,
-            device: device.clone(),
+            dtype: vb.dtype(),
+            device: vb.device().clone(),
         })
     }
 

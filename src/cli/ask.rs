@@ -8,6 +8,7 @@ use dragunov_models::device::DeviceChoice;
 use dragunov_models::qwen_vl::{GenerateOptions, Generation, Prompt, QwenVl, Shape, grounding};
 use serde::Serialize;
 
+use super::timing;
 use crate::contract::{ErrorCode, ScanError};
 
 /// The answer of a vision language model to a question about photos.
@@ -36,6 +37,9 @@ pub(super) struct Args {
     device: DeviceChoice,
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
+    /// Answer this many times more and print the median times to the first token and of each further one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    repeat: usize,
     /// Print token ids, text, image sizes and boxes in the photo's pixels as JSON.
     #[arg(long)]
     json: bool,
@@ -53,6 +57,10 @@ struct Answer {
     generation: Generation,
     /// Boxes of the answer, if it names some and there is one photo.
     boxes: Vec<FoundBox>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    further_token_ms: Option<f64>,
 }
 
 /// In pixels of the photo.
@@ -86,13 +94,42 @@ impl Args {
             None => GenerateOptions::greedy(config, self.max_new_tokens),
             Some(seed) => GenerateOptions::seeded(config, seed, self.max_new_tokens),
         };
-        let generation = model.generate(&Prompt::ask(photos, self.prompt), &options, &|| false)?;
+        let prompt = Prompt::ask(photos, self.prompt);
+        let generation = model.generate(&prompt, &options, &|| false)?;
+        let one = GenerateOptions {
+            max_new_tokens: 1,
+            ..options.clone()
+        };
+        let encoded = [model.encode(&prompt)?];
+        let timed = |options: &GenerateOptions| {
+            timing::median_ms(self.repeat, &device, || {
+                model.generate_batch(&encoded, options, &|| false)
+            })
+        };
+        let (first_token_ms, all_ms) = (timed(&one)?, timed(&options)?);
+        let further = generation.token_ids.len().saturating_sub(1).max(1) as f64;
+        let further_token_ms = all_ms
+            .zip(first_token_ms)
+            .map(|(all, first)| (all - first) / further);
         if !self.json {
             println!("{}", generation.text);
+            let times = [
+                ("first token", first_token_ms),
+                ("each further", further_token_ms),
+            ];
+            if let Some(line) = timing::line(&times) {
+                println!("{line}");
+            }
             return Ok(());
         }
         let boxes = boxes(&generation);
-        let text = serde_json::to_string_pretty(&Answer { generation, boxes }).map_err(|e| {
+        let answer = Answer {
+            generation,
+            boxes,
+            first_token_ms,
+            further_token_ms,
+        };
+        let text = serde_json::to_string_pretty(&answer).map_err(|e| {
             ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e)
         })?;
         println!("{text}");

@@ -11,6 +11,7 @@ use dragunov_models::device::DeviceChoice;
 use npyz::WriterBuilder;
 use serde::Serialize;
 
+use super::timing;
 use crate::contract::{ErrorCode, ScanError};
 
 /// Depth of one photo as a NumPy file: float32 (H, W) at the photo's size.
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// What the backbone computes in; the decoder is always f32.
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
+    /// Run the network this many times more and print the median time.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    repeat: usize,
     /// Print a summary as JSON.
     #[arg(long)]
     json: bool,
@@ -62,6 +66,8 @@ struct Summary<'a> {
     kind: &'static str,
     min: f32,
     max: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_ms: Option<f64>,
 }
 
 impl Args {
@@ -82,11 +88,13 @@ impl Args {
             let message = format!("cannot write {}", self.out.display());
             ScanError::new(ErrorCode::Storage, message).source(e)
         })?;
-        self.report(&depth);
+        let pixels = model.prepare(&photo, policy)?.tensor(&device)?;
+        let network_ms = timing::median_ms(self.repeat, &device, || model.forward(&pixels, policy))?;
+        self.report(&depth, network_ms);
         Ok(())
     }
 
-    fn report(&self, depth: &Depth) {
+    fn report(&self, depth: &Depth, network_ms: Option<f64>) {
         let (width, height) = depth.size();
         let values = depth.values().iter().copied();
         let summary = Summary {
@@ -99,6 +107,7 @@ impl Args {
             },
             min: values.clone().fold(f32::INFINITY, f32::min),
             max: values.fold(f32::NEG_INFINITY, f32::max),
+            network_ms,
         };
         if self.json {
             println!("{}", serde_json::json!(summary));
@@ -111,6 +120,9 @@ impl Args {
                 println!("{out}: {width} x {height}, disparity {min:.3} to {max:.3}, larger is nearer")
             }
             Depth::Metric(_) => println!("{out}: {width} x {height}, {min:.3} to {max:.3} m"),
+        }
+        if let Some(line) = timing::line(&[("network", network_ms)]) {
+            println!("{line}");
         }
     }
 }

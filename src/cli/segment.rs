@@ -3,15 +3,15 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use clap::ValueHint;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::device::DeviceChoice;
 use dragunov_models::sam::{AmgConfig, AutoMask, Label, Prediction, Prompt, Sam};
-use dragunov_models::{ImagePx, Mask, Point, Rect, RgbImage};
+use dragunov_models::{ImagePx, Mask, ModelError, Point, Rect, RgbImage};
 use serde_json::json;
 
-use super::photo;
+use super::{photo, timing};
 use crate::contract::{ErrorCode, ScanError};
 
 /// Masks for boxes and points, or for everything in the photo.
@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// f32 or bf16.
     #[arg(long, default_value = "f32", value_parser = parse_dtype)]
     dtype: DType,
+    /// Run encoder and decoder this many times more and print the median times.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "auto")]
+    repeat: usize,
     /// Print a JSON summary in place of the table.
     #[arg(long)]
     json: bool,
@@ -123,8 +126,26 @@ impl Args {
             let prompts = self.prompts();
             let embedding = sam.embed(&image)?;
             let predictions = sam.predict(&embedding, &prompts, !self.single)?;
-            self.write_predictions(&image, &predictions, sam.config().mask_side())
+            let times = self.times(&sam, &image, &device)?;
+            self.write_predictions(&image, &predictions, sam.config().mask_side(), times)
         }
+    }
+
+    /// Of the encoder alone, and of the decoder with everything up to masks at the photo's size.
+    fn times(&self, sam: &Sam, image: &RgbImage, device: &Device) -> Result<Times, ScanError> {
+        if self.repeat == 0 {
+            return Ok(Times::default());
+        }
+        let pixels = sam.preprocess().pixel_values(&[image], device)?;
+        let pixels = pixels.to_dtype(self.dtype).map_err(ModelError::from)?;
+        let embedding = sam.embed(image)?;
+        let prompts = self.prompts();
+        Ok(Times {
+            encoder_ms: timing::median_ms(self.repeat, device, || sam.encode(&pixels, &mut |_, _| Ok(())))?,
+            prompts_ms: timing::median_ms(self.repeat, device, || {
+                sam.predict(&embedding, &prompts, !self.single)
+            })?,
+        })
     }
 
     fn prompts(&self) -> Vec<Prompt> {
@@ -150,6 +171,7 @@ impl Args {
         image: &RgbImage,
         predictions: &[Prediction],
         side: usize,
+        times: Times,
     ) -> Result<(), ScanError> {
         let all: Vec<_> = predictions.iter().flat_map(|p| &p.candidates).collect();
         let masks: Vec<_> = all.iter().map(|c| &c.mask).collect();
@@ -174,7 +196,11 @@ impl Args {
                 .iter()
                 .map(|(p, i, c)| json!({"prompt": p, "output": i, "iou": c.iou, "area": c.mask.area()}))
                 .collect();
-            println!("{}", json!({"out": self.out, "masks": summary}));
+            let mut report = json!({"out": self.out, "masks": summary});
+            if self.repeat > 0 {
+                report["timings_ms"] = json!({"encoder": times.encoder_ms, "prompts": times.prompts_ms});
+            }
+            println!("{report}");
             return Ok(());
         }
         println!(
@@ -190,6 +216,9 @@ impl Args {
             );
         }
         println!("masks.npy, logits.npy, iou.json in {}", self.out.display());
+        if let Some(line) = timing::line(&[("encoder", times.encoder_ms), ("prompts", times.prompts_ms)]) {
+            println!("{line}");
+        }
         Ok(())
     }
 
@@ -218,6 +247,13 @@ impl Args {
         println!("masks.npy, masks.json in {}", self.out.display());
         Ok(())
     }
+}
+
+/// What `--repeat` measured.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    encoder_ms: Option<f64>,
+    prompts_ms: Option<f64>,
 }
 
 impl Grid {

@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use super::config::{Activation, BackboneConfig};
 use super::{Policy, Probe};
 use crate::nn::{
-    AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, attention, conv2d, gelu_erf, layer_norm, linear,
+    self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, add, attention, conv2d, layer_norm, linear,
 };
 use crate::resample::{TorchResize, host_tensor};
 
@@ -224,9 +224,11 @@ impl Block {
         )?;
         let mixed = mixed.transpose(1, 2)?.reshape((batch, tokens, heads * dim))?;
         let mixed = probe(&format!("block.{index}.attention"), self.out.forward(&mixed)?)?;
-        let x = (x + mixed)?;
-        let mlp = self.mlp.forward(&self.norm2.forward(&x)?, index, probe)?;
-        probe(&format!("block.{index}"), (x + mlp)?)
+        let x = add(x, &mixed)?;
+        let y = self
+            .mlp
+            .forward_onto(&self.norm2.forward(&x)?, &x, index, probe)?;
+        probe(&format!("block.{index}"), y)
     }
 }
 
@@ -263,24 +265,24 @@ impl Mlp {
         })
     }
 
-    fn forward(&self, x: &Tensor, index: usize, probe: Probe<'_>) -> Result<Tensor> {
+    /// `residual` plus the output.
+    fn forward_onto(&self, x: &Tensor, residual: &Tensor, index: usize, probe: Probe<'_>) -> Result<Tensor> {
         match self {
             Self::Plain { up, activation, down } => {
-                let x = probe(&format!("block.{index}.mlp.in"), up.forward(x)?)?;
                 let x = match activation {
-                    Activation::Gelu => gelu_erf(&x)?,
-                    Activation::GeluTanh => x.gelu()?,
-                    Activation::Relu => x.relu()?,
-                    Activation::Silu => x.silu()?,
+                    Activation::Gelu => up.forward_activated(x, nn::Activation::Gelu)?,
+                    Activation::GeluTanh => up.forward(x)?.gelu()?,
+                    Activation::Relu => up.forward_activated(x, nn::Activation::Relu)?,
+                    Activation::Silu => up.forward_activated(x, nn::Activation::Silu)?,
                 };
-                down.forward(&probe(&format!("block.{index}.mlp.act"), x)?)
+                down.forward_onto(&probe(&format!("block.{index}.mlp.act"), x)?, residual)
             }
             Self::SwiGlu { gate_up, down } => {
-                let both = probe(&format!("block.{index}.mlp.in"), gate_up.forward(x)?)?;
+                let both = gate_up.forward(x)?;
                 let half = both.dim(D::Minus1)? / 2;
                 let gate = both.narrow(D::Minus1, 0, half)?.silu()?;
                 let x = (gate * both.narrow(D::Minus1, half, half)?)?;
-                down.forward(&probe(&format!("block.{index}.mlp.act"), x)?)
+                down.forward_onto(&probe(&format!("block.{index}.mlp.act"), x)?, residual)
             }
         }
     }

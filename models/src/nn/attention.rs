@@ -93,10 +93,11 @@ fn scored(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: &AttentionMask<'
     let scores = match mask {
         AttentionMask::None | AttentionMask::Segments(_) => scores,
         AttentionMask::Causal { offset } => {
-            let hide: Vec<f32> = (0..nq)
-                .flat_map(|i| (0..nk).map(move |j| if j > i + offset { f32::NEG_INFINITY } else { 0. }))
-                .collect();
-            scores.broadcast_add(&Tensor::from_vec(hide, (nq, nk), q.device())?)?
+            let at = |begin: usize, n: usize| Tensor::arange(begin as u32, (begin + n) as u32, q.device());
+            let (queries, keys) = (at(*offset, nq)?.reshape((nq, 1))?, at(0, nk)?.reshape((1, nk))?);
+            let hidden = keys.broadcast_gt(&queries)?.broadcast_as(scores.shape())?;
+            let never = Tensor::new(f32::NEG_INFINITY, q.device())?.broadcast_as(scores.shape())?;
+            hidden.where_cond(&never, &scores)?
         }
         AttentionMask::RelPos { rel_h, rel_w } => {
             let (kh, kw) = (rel_h.dim(3)?, rel_w.dim(3)?);

@@ -121,7 +121,11 @@ impl Conv2d {
                 kernels::depthwise(&channels_last::convert(x)?, w, stride, padding, after()?)?
             }
             Weight::Plain(w) => {
-                let y = x.contiguous()?.conv2d(w, padding, stride, 1, groups)?;
+                let y = if groups > 1 && w.dim(0)? == groups && w.dim(1)? == 1 {
+                    depthwise_by_taps(x, w, stride, padding)?
+                } else {
+                    x.contiguous()?.conv2d(w, padding, stride, 1, groups)?
+                };
                 let y = match &self.bias {
                     Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?,
                     None => y,
@@ -135,6 +139,62 @@ impl Conv2d {
         };
         channels_last::restore(&y)
     }
+}
+
+/// A depthwise convolution out of element-wise ops, one tap of the kernel after the other: candle's own runs one
+/// product per channel.
+pub(super) fn depthwise_by_taps(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    let (_, c, h, w) = x.dims4()?;
+    let (out, _, kh, kw) = weight.dims4()?;
+    let along = |size: usize, kernel: usize| {
+        (size + 2 * padding)
+            .checked_sub(kernel)
+            .map(|room| room / stride + 1)
+    };
+    let (Some(oh), Some(ow), true) = (along(h, kh), along(w, kw), out == c) else {
+        candle_core::bail!(
+            "conv2d: input {:?} against a depthwise weight {:?}",
+            x.shape(),
+            weight.shape()
+        )
+    };
+    // Zeros behind the last window too, so that every tap's rows and columns are whole strides.
+    let after =
+        |out: usize, kernel: usize, size: usize| (out * stride + kernel - 1).saturating_sub(size + padding);
+    let x = x
+        .contiguous()?
+        .pad_with_zeros(2, padding, after(oh, kh, h))?
+        .pad_with_zeros(3, padding, after(ow, kw, w))?;
+    let mut sum: Option<Tensor> = None;
+    for i in 0..kh {
+        let rows = every(&x.narrow(2, i, oh * stride)?, 2, stride)?;
+        for j in 0..kw {
+            let seen = every(&rows.narrow(3, j, ow * stride)?, 3, stride)?;
+            let tap = weight.narrow(2, i, 1)?.narrow(3, j, 1)?.reshape((1, c, 1, 1))?;
+            let term = seen.broadcast_mul(&tap)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + term)?,
+                None => term,
+            });
+        }
+    }
+    sum.ok_or_else(|| candle_core::Error::Msg("conv2d: an empty kernel".into()))
+}
+
+/// Every `stride`-th element along `dim`, whose length is a multiple of it.
+fn every(x: &Tensor, dim: usize, stride: usize) -> Result<Tensor> {
+    if stride == 1 {
+        return Ok(x.clone());
+    }
+    let mut shape = x.dims().to_vec();
+    shape[dim] /= stride;
+    shape.insert(dim + 1, stride);
+    x.reshape(shape)?.narrow(dim + 1, 0, 1)?.squeeze(dim + 1)
 }
 
 impl Module for Conv2d {

@@ -45,7 +45,7 @@ impl Linear {
         self.fused(x, f, None)
     }
 
-    /// `residual + x W^T + b`.
+    /// `residual + x W^T + b`. A residual with 1 as its first dimension is added to every entry of the batch.
     pub fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.fused(x, Activation::Identity, Some(residual))
     }
@@ -61,7 +61,7 @@ impl Linear {
         }
         let y = activate(&self.composed(x)?, activation)?;
         match residual {
-            Some(residual) => residual + y,
+            Some(residual) => y.broadcast_add(residual),
             None => Ok(y),
         }
     }

@@ -67,6 +67,20 @@ fn convolutions_of_either_layout() {
     }
 }
 
+/// What a GPU runs for depthwise convolutions.
+#[test]
+fn depthwise_convolution_by_taps() {
+    let x = random((2, 6, 9, 11));
+    for (stride, padding, kernel) in [(1, 1, 3), (2, 1, 3), (1, 0, 1), (3, 2, 5), (4, 0, 2), (2, 0, 9)] {
+        let w = random((6, 1, kernel, kernel));
+        let plain = x.conv2d(&w, padding, stride, 1, 6).unwrap();
+        let taps = conv::depthwise_by_taps(&x, &w, stride, padding).unwrap();
+        close(&taps, &plain, 2e-6);
+    }
+    assert!(conv::depthwise_by_taps(&x, &random((6, 1, 12, 12)), 1, 1).is_err());
+    assert!(conv::depthwise_by_taps(&x, &random((5, 1, 3, 3)), 1, 1).is_err());
+}
+
 #[test]
 fn transposed_convolution() {
     let (x, w, b) = (random((2, 5, 4, 7)), random((5, 6, 2, 2)), random(6));
@@ -117,6 +131,12 @@ fn linear_norms_and_activations() {
     close(
         &layer.forward_onto(&x, &plain).unwrap(),
         &(&plain + &plain).unwrap(),
+        2e-6,
+    );
+    let shared = random((1, 33, 20));
+    close(
+        &layer.forward_onto(&x, &shared).unwrap(),
+        &plain.broadcast_add(&shared).unwrap(),
         2e-6,
     );
 

@@ -145,6 +145,7 @@ impl Attention {
         })
     }
 
+    /// `x` (B, N, C) to (B, N, heads d), before the output projection.
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
         let (b, n, _) = x.dims3()?;
         let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
@@ -162,8 +163,7 @@ impl Attention {
             });
             Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?
         };
-        self.o
-            .forward(&out.transpose(1, 2)?.reshape((b, n, self.heads * self.head_dim))?)
+        out.transpose(1, 2)?.reshape((b, n, self.heads * self.head_dim))
     }
 }
 
@@ -228,10 +228,11 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
-        let x = (x + self
+        let mixed = self
             .attn
-            .forward(&self.input_norm.forward(x)?, rotation, cache, layer)?)?;
-        &x + self.mlp.forward(&self.post_norm.forward(&x)?)?
+            .forward(&self.input_norm.forward(x)?, rotation, cache, layer)?;
+        let x = self.attn.o.forward_onto(&mixed, x)?;
+        self.mlp.forward_onto(&self.post_norm.forward(&x)?, &x)
     }
 }
 

@@ -8,7 +8,7 @@ use super::config::VisionConfig;
 use super::grid::{Grid, full_segments, patch_positions, window_index};
 use super::rope::{self, Rotation};
 use crate::mutation::{self, Mutation};
-use crate::nn::{AttentionMask, Linear, RmsNorm, attention, gelu_erf, linear, rms_norm};
+use crate::nn::{AttentionMask, Linear, RmsNorm, attention, gelu_erf, linear, rms_norm, silu_mul};
 
 /// Fixed in the reference; not a config field.
 const NORM_EPS: f64 = 1e-6;
@@ -30,7 +30,7 @@ impl Attention {
         })
     }
 
-    /// `x` (N, C); attention stays inside `segments` (cumulative lengths).
+    /// `x` (N, C), before the output projection; attention stays inside `segments` (cumulative lengths).
     fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &[usize]) -> Result<Tensor> {
         let (n, c) = x.dims2()?;
         let d = c / self.heads;
@@ -41,8 +41,7 @@ impl Attention {
         let k = rotation.apply_f32(&part(1)?)?;
         let scale = 1. / (d as f32).sqrt();
         let out = attention(&q, &k, &part(2)?, scale, &AttentionMask::Segments(segments))?;
-        self.proj
-            .forward(&out.squeeze(0)?.transpose(0, 1)?.reshape((n, c))?)
+        out.squeeze(0)?.transpose(0, 1)?.reshape((n, c))
     }
 }
 
@@ -64,10 +63,11 @@ impl GatedMlp {
     }
 }
 
-impl Module for GatedMlp {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate = self.gate.forward(x)?.silu()?;
-        self.down.forward(&(gate * self.up.forward(x)?)?)
+impl GatedMlp {
+    /// `residual` plus the output.
+    pub(super) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let inner = silu_mul(&self.gate.forward(x)?, &self.up.forward(x)?)?;
+        self.down.forward_onto(&inner, residual)
     }
 }
 
@@ -90,8 +90,9 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &[usize]) -> Result<Tensor> {
-        let x = (x + self.attn.forward(&self.norm1.forward(x)?, rotation, segments)?)?;
-        &x + self.mlp.forward(&self.norm2.forward(&x)?)?
+        let mixed = self.attn.forward(&self.norm1.forward(x)?, rotation, segments)?;
+        let x = self.attn.proj.forward_onto(&mixed, x)?;
+        self.mlp.forward_onto(&self.norm2.forward(&x)?, &x)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod validate;
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use serde::{Deserialize, Deserializer};
 
 use crate::nn;
@@ -243,13 +243,30 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// `f(layer(x))`.
+    pub(super) fn after(self, layer: &nn::Linear, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self.kernel() {
+            Some(f) => layer.forward_activated(x, f),
+            None => self.apply(&layer.forward(x)?),
+        }
+    }
+
     pub(super) fn apply(self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match (self.kernel(), self) {
+            (Some(f), _) => nn::activate(x, f),
+            (None, Self::QuickGelu) => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+            // the tanh approximation, candle's plain name
+            (None, _) => x.gelu(),
+        }
+    }
+
+    /// The same among the kernels' own, which layers apply in passing.
+    fn kernel(self) -> Option<nn::Activation> {
         match self {
-            Self::Gelu => nn::gelu_erf(x),
-            Self::GeluNew => x.gelu(),
-            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
-            Self::Relu => x.relu(),
-            Self::Silu => x.silu(),
+            Self::Gelu => Some(nn::Activation::Gelu),
+            Self::Relu => Some(nn::Activation::Relu),
+            Self::Silu => Some(nn::Activation::Silu),
+            Self::GeluNew | Self::QuickGelu => None,
         }
     }
 }

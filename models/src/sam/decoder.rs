@@ -119,8 +119,8 @@ impl MaskDecoder {
         let (g, m) = (self.grid, hyper.dim(1)?);
         let x = self.upscale1.forward(keys)?.reshape((p, n * 4, c / 4))?;
         let x = nn::gelu_erf(&self.upscale_norm.forward(&x)?)?;
-        let x = self.upscale2.forward(&x)?.reshape((p, n * 16, c / 8))?;
-        let x = nn::gelu_erf(&x)?;
+        let x = self.upscale2.forward_activated(&x, nn::Activation::Gelu)?;
+        let x = x.reshape((p, n * 16, c / 8))?;
         watch(at("decoder.upscaled"), &x)?;
         let logits = product(&x, &hyper.transpose(1, 2)?.contiguous()?)?;
         // (row, column, half row, half column, quarter row, quarter column) to rows and columns
@@ -156,9 +156,15 @@ impl Head {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        let mut x = self.0[0].forward(x)?;
-        for layer in &self.0[1..] {
-            x = layer.forward(&x.relu()?)?;
+        let mut x = x.clone();
+        for (i, layer) in self.0.iter().enumerate() {
+            let last = i + 1 == self.0.len();
+            let f = if last {
+                nn::Activation::Identity
+            } else {
+                nn::Activation::Relu
+            };
+            x = layer.forward_activated(&x, f)?;
         }
         Ok(x)
     }

@@ -12,6 +12,8 @@ use super::window::{Windows, with_zero_row};
 use crate::Result;
 use crate::nn::{self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear};
 
+const GELU: nn::Activation = nn::Activation::Gelu;
+
 #[derive(Debug, Clone)]
 pub(super) struct TinyVit {
     stem: [Conv2d; 2],
@@ -57,7 +59,7 @@ impl TinyVit {
 
     /// (B, 3, side, side) to (B, N, output channels).
     pub(super) fn forward(&self, pixels: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
-        let x = nn::gelu_erf(&self.stem[0].forward(pixels)?)?;
+        let x = self.stem[0].forward_activated(pixels, GELU)?;
         let mut x = self.stem[1].forward(&x)?;
         for (i, stage) in self.stages.iter().enumerate() {
             x = stage.forward(&x)?;
@@ -169,9 +171,9 @@ impl Inverted {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        let y = nn::gelu_erf(&self.expand.forward(x)?)?;
-        let y = nn::gelu_erf(&self.spatial.forward(&y)?)?;
-        nn::gelu_erf(&(self.project.forward(&y)? + x)?)
+        let y = self.expand.forward_activated(x, GELU)?;
+        let y = self.spatial.forward_activated(&y, GELU)?;
+        nn::gelu_erf(&self.project.forward_onto(&y, x)?)
     }
 }
 
@@ -193,8 +195,8 @@ impl Merge {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        let y = nn::gelu_erf(&self.widen.forward(x)?)?;
-        let y = nn::gelu_erf(&self.spatial.forward(&y)?)?;
+        let y = self.widen.forward_activated(x, GELU)?;
+        let y = self.spatial.forward_activated(&y, GELU)?;
         self.mix.forward(&y)
     }
 }
@@ -242,13 +244,13 @@ impl Block {
     /// (B, C, grid, grid) to the same shape.
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
         let x = to_tokens(x)?;
-        let x = (&x + self.attend(&x)?)?;
+        let x = self.proj.forward_onto(&self.attend(&x)?, &x)?;
         let x = to_tokens(&self.local.forward(&to_map(&x, self.grid)?)?)?;
-        let hidden = nn::gelu_erf(&self.fc1.forward(&self.mlp_norm.forward(&x)?)?)?;
-        to_map(&(x + self.fc2.forward(&hidden)?)?, self.grid)
+        let hidden = self.fc1.forward_activated(&self.mlp_norm.forward(&x)?, GELU)?;
+        to_map(&self.fc2.forward_onto(&hidden, &x)?, self.grid)
     }
 
-    /// Padding enters before the norm here, so that padding tokens carry the norm's bias.
+    /// Before the output projection. Padding enters before the norm here, so that padding tokens carry the norm's bias.
     fn attend(&self, x: &Tensor) -> Candle<Tensor> {
         let normed = self.norm.forward(&with_zero_row(x)?)?;
         let qkv = self.windows.split(&self.qkv.forward(&normed)?)?;
@@ -261,7 +263,7 @@ impl Block {
         let mask = AttentionMask::Bias(&self.bias);
         let out = nn::attention(&part(0)?, &part(1)?, &part(2)?, scale, &mask)?;
         let out = out.transpose(1, 2)?.reshape((b, n, c3 / 3))?;
-        self.proj.forward(&self.windows.join(&out)?)
+        self.windows.join(&out)
     }
 }
 

@@ -77,8 +77,10 @@ impl TwoWay {
                 None => self.final_attention.image.forward(&keys)?,
             };
         }
-        let attended = self.final_attention.forward(&(&queries + tokens)?, &projected)?;
-        let queries = self.final_norm.forward(&(queries + attended)?)?;
+        let attended = self
+            .final_attention
+            .forward(&(&queries + tokens)?, &projected, &queries)?;
+        let queries = self.final_norm.forward(&attended)?;
         watch(at("decoder.queries.final"), &queries)?;
         Ok((queries, keys))
     }
@@ -141,25 +143,26 @@ impl Layer {
     ) -> Candle<(Tensor, Tensor)> {
         // The first layer has neither positions nor a residual here.
         let queries = if first {
-            self.self_attention.forward(queries, queries)?
+            self.self_attention.forward(queries, queries, None)?
         } else {
             let placed = (queries + positions)?;
-            (queries + self.self_attention.forward(&placed, queries)?)?
+            self.self_attention.forward(&placed, queries, Some(queries))?
         };
         let queries = self.norm1.forward(&queries)?;
 
         let part = |i: usize| self.image.part(projected, i, self.heads);
         let placed = (&queries + positions)?;
-        let attended = self.token_to_image.forward(&placed, &part(0)?, &part(1)?)?;
-        let queries = self.norm2.forward(&(queries + attended)?)?;
+        let attended = self
+            .token_to_image
+            .forward(&placed, &part(0)?, &part(1)?, &queries)?;
+        let queries = self.norm2.forward(&attended)?;
 
-        let hidden = self.act.apply(&self.lin1.forward(&queries)?)?;
-        let queries = self.norm3.forward(&(&queries + self.lin2.forward(&hidden)?)?)?;
+        let hidden = self.act.after(&self.lin1, &queries)?;
+        let queries = self.norm3.forward(&self.lin2.forward_onto(&hidden, &queries)?)?;
 
         let placed = (&queries + positions)?;
-        let attended = self.image_to_token.forward(&part(2)?, &placed, &queries)?;
-        let keys = self.norm4.forward(&attended.broadcast_add(keys)?)?;
-        Ok((queries, keys))
+        let attended = self.image_to_token.forward(&part(2)?, &placed, &queries, keys)?;
+        Ok((queries, self.norm4.forward(&attended)?))
     }
 }
 
@@ -202,7 +205,7 @@ impl OnImage {
     }
 
     fn forward(&self, cells: &Tensor) -> Candle<Tensor> {
-        self.weight.forward(cells)?.broadcast_add(&self.offset)
+        self.weight.forward_onto(cells, &self.offset)
     }
 
     /// One projection out of [`OnImage::forward`]'s, as heads: (B, heads, N, d), without a copy.
@@ -245,8 +248,8 @@ impl Ends {
         })
     }
 
-    /// `tokens` (P, T, C), `k` and `v` (1 or P, heads, N, d) to (P, T, C).
-    fn forward(&self, tokens: &Tensor, k: &Tensor, v: &Tensor) -> Candle<Tensor> {
+    /// `tokens` and `residual` (P, T, C), `k` and `v` (1 or P, heads, N, d) to (P, T, C).
+    fn forward(&self, tokens: &Tensor, k: &Tensor, v: &Tensor, residual: &Tensor) -> Candle<Tensor> {
         let (p, t, _) = tokens.dims3()?;
         let q = self.q.forward(tokens)?;
         let inner = q.dim(2)?;
@@ -255,7 +258,8 @@ impl Ends {
         let q = if shared { q.reshape((1, p * t, inner))? } else { q };
         let q = split_heads(&q, self.heads)?;
         let out = nn::attention(&q, k, v, self.scale, &AttentionMask::None)?;
-        self.out.forward(&out.transpose(1, 2)?.reshape((p, t, inner))?)
+        let out = out.transpose(1, 2)?.reshape((p, t, inner))?;
+        self.out.forward_onto(&out, residual)
     }
 }
 
@@ -267,9 +271,9 @@ struct TokenToImage {
 }
 
 impl TokenToImage {
-    fn forward(&self, tokens: &Tensor, projected: &Tensor) -> Candle<Tensor> {
+    fn forward(&self, tokens: &Tensor, projected: &Tensor, residual: &Tensor) -> Candle<Tensor> {
         let part = |i: usize| self.image.part(projected, i, self.ends.heads);
-        self.ends.forward(tokens, &part(0)?, &part(1)?)
+        self.ends.forward(tokens, &part(0)?, &part(1)?, residual)
     }
 }
 
@@ -292,16 +296,16 @@ impl TokenSide {
         })
     }
 
-    /// `q` (1 or P, heads, N, d), tokens (P, T, C) to (P, N, C).
-    fn forward(&self, q: &Tensor, placed: &Tensor, tokens: &Tensor) -> Candle<Tensor> {
+    /// `q` (1 or P, heads, N, d), tokens (P, T, C), `residual` (1 or P, N, C) to (P, N, C).
+    fn forward(&self, q: &Tensor, placed: &Tensor, tokens: &Tensor, residual: &Tensor) -> Candle<Tensor> {
         let (_, heads, n, d) = q.dims4()?;
         let p = tokens.dim(0)?;
         let q = q.broadcast_as((p, heads, n, d))?;
         let k = split_heads(&self.k.forward(placed)?, heads)?;
         let v = split_heads(&self.v.forward(tokens)?, heads)?;
         let out = nn::attention(&q, &k, &v, self.scale, &AttentionMask::None)?;
-        self.out
-            .forward(&out.transpose(1, 2)?.reshape((p, n, heads * d))?)
+        let out = out.transpose(1, 2)?.reshape((p, n, heads * d))?;
+        self.out.forward_onto(&out, residual)
     }
 }
 
@@ -329,7 +333,7 @@ impl SelfAttention {
     }
 
     /// Queries and keys from `placed`, values from `values`; all (P, T, C).
-    fn forward(&self, placed: &Tensor, values: &Tensor) -> Candle<Tensor> {
+    fn forward(&self, placed: &Tensor, values: &Tensor, residual: Option<&Tensor>) -> Candle<Tensor> {
         let heads = |x: &Tensor| split_heads(x, self.heads);
         let (q, k, v) = (
             self.q.forward(placed)?,
@@ -343,6 +347,10 @@ impl SelfAttention {
             self.scale,
             &AttentionMask::None,
         )?;
-        self.out.forward(&out.transpose(1, 2)?.reshape(values.shape())?)
+        let out = out.transpose(1, 2)?.reshape(values.shape())?;
+        match residual {
+            Some(residual) => self.out.forward_onto(&out, residual),
+            None => self.out.forward(&out),
+        }
     }
 }

@@ -57,11 +57,15 @@ impl Vit {
         }
         watch(at("vision.patch"), &x)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            let attended = block.attend(&x)?;
-            if i == 0 {
+            let mixed = block.attend(&x)?;
+            x = if i == 0 {
+                let attended = block.proj.forward(&mixed)?;
                 watch(nth("vision.attention", i), &attended)?;
-            }
-            x = block.rest(&(x + attended)?)?;
+                nn::add(&x, &attended)?
+            } else {
+                block.proj.forward_onto(&mixed, &x)?
+            };
+            x = block.rest(&x)?;
             watch(nth("vision.block", i), &x)?;
         }
         let x = self.neck.forward(&x)?;
@@ -124,18 +128,17 @@ impl Block {
         })
     }
 
-    /// Attention of the normed input. Padding enters after the norm as zeros and is attended to, so that one row of
+    /// Attention of the normed input, before the output projection. Padding enters after the norm as zeros and is attended to, so that one row of
     /// zeros through the projection stands for all of it.
     fn attend(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let normed = self.norm1.forward(x)?;
-        let mixed = match &self.windows {
-            None => self.mix(&self.qkv.forward(&normed)?)?,
+        match &self.windows {
+            None => self.mix(&self.qkv.forward(&normed)?),
             Some(windows) => {
                 let rows = self.qkv.forward(&with_zero_row(&normed)?)?;
-                windows.join(&self.mix(&windows.split(&rows)?)?)?
+                windows.join(&self.mix(&windows.split(&rows)?)?)
             }
-        };
-        self.proj.forward(&mixed)
+        }
     }
 
     /// (B, N, 3C) of fused queries, keys and values to (B, N, C).
@@ -162,8 +165,8 @@ impl Block {
     }
 
     fn rest(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let hidden = self.act.apply(&self.lin1.forward(&self.norm2.forward(x)?)?)?;
-        x + self.lin2.forward(&hidden)?
+        let hidden = self.act.after(&self.lin1, &self.norm2.forward(x)?)?;
+        self.lin2.forward_onto(&hidden, x)
     }
 }
 
