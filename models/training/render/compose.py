@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from . import clutter, dishes
 from .camera import sample
-from .field import BANDS, CELL, Field
+from .field import BANDS, CELL, Field, noise
 from .foods.catalogue import BOWL, BREAKFAST, DINNER, ECUSTFD, FRUIT, HEAPS, SNACK, piece
+from .foods.fruit import Piece
 from .foods.piled import build
 from .foods.place import Packing, settle
 from .light import Lights, develop, sensor, shade
@@ -65,9 +66,9 @@ class Kitchen:
                         volume.append(build(self.field, rng, heap, (spot[0], spot[1], (R, H)), mask_id))
                         break
         else:
-            first, n = None, 1
+            first, n, kin = None, 1, int(rng.integers(1 << 30)) if rng.random() < 0.85 else None
             for k in range(12):
-                p = piece(label, rng, self.field.device)
+                p = piece(label, rng, self.field.device) if kin is None else alike(label, kin, rng, self.field.device)
                 if k == 0:
                     n = int(rng.integers(p.count[0], p.count[1] + 1))
                 if k >= n:
@@ -82,6 +83,19 @@ class Kitchen:
             self.labels.append(label)
             self.volumes.append(sum(volume))
         return bool(volume)
+
+
+def alike(label, kin, rng, device):
+    """One of several of a kind: the size, colours and shape that `kin` draws, a little larger or smaller, with its own details."""
+    own = np.random.default_rng(kin)
+    p, k = piece(label, own, device), rng.uniform(0.92, 1.08)
+    own.bit_generator.state = np.random.default_rng(int(rng.integers(1 << 30))).bit_generator.state
+
+    def build(u, v):
+        top, bottom, look = p.build(u / k, v / k)
+        return top * k, bottom * k, look
+
+    return Piece(p.a * k, p.b * k, build, p.count, p.spread)
 
 
 def compose(seed, device="cpu", long=448):
@@ -110,7 +124,7 @@ def compose(seed, device="cpu", long=448):
         else:
             main = dishes.plate(field, rng, 0, 0, rng.uniform(20, 24) if style == "ecustfd" else None)
         packing = Packing(main)
-        shrink = 1.0 if len(menu) < 3 else rng.uniform(0.78, 0.95)
+        shrink = 1.0 if len(menu) < 3 else rng.uniform(0.88, 1.0)
         subject = 2 * (main.reach if main.half is None else main.half[0]) + 2
         for label in menu:
             if label in HEAPS and HEAPS[label].bowl > 0.95:
@@ -202,15 +216,19 @@ def picture(scene, rng):
     # solids
     rows = torch.where(layer[:, None], tracer.bilinear(b.albedo.reshape(-1, 4), p[:, 0], p[:, 1]), tracer.bilinear(a.albedo.reshape(-1, 4), p[:, 0], p[:, 1]))
     albedo, gloss = rows[:, :3], rows[:, 3]
+    albedo = torch.where(layer[:, None], albedo.clamp_min(1e-4) ** 0.92, albedo)            # light scattered within foods
     paint = under[material]
     albedo = torch.where((below & (normal[:, 2] < 0.35))[:, None] & (paint[:, 3:] > 0), paint[:, :3] * (0.9 + 0.2 * (albedo.mean(1, keepdim=True) > 0.3)), albedo)
     side = bands[material, (frac * BANDS).long().clamp(0, BANDS - 1)]
     albedo = torch.where(((normal[:, 2].abs() < 0.5) & (side[:, 3] > 0))[:, None], side[:, :3], albedo)
+    wall = normal[:, 2].abs() < 0.4                                                        # colours of (x, y) would smear down a wall
+    grain = noise(p[:, 0] + p[:, 1], 1.7 * p[:, 2], 0, 1.5, 0.3)
+    albedo = torch.where(wall[:, None], albedo * (1 + 0.07 * grain)[:, None], albedo)
     lit = tracer.light(p + normal * 0.06, towards, scene.lights.softness)
     sky, near = tracer.sky(p + normal * 0.1)
     colour = shade(scene.lights, albedo, gloss, metal[material], normal, view[hit], lit, sky, near, bounce)
     clear = (see > 0) & ((p[:, 2] > pool) | (see > 0.5))
-    edge = 0.12 + 0.8 * (1 - (normal * view[hit]).sum(1).abs()).clamp(0, 1) ** 3
+    edge = 0.2 + 0.8 * (1 - (normal * view[hit]).sum(1).abs()).clamp(0, 1) ** 3
     sheen = colour.mean(1, keepdim=True).clamp(max=0.6) * 0.25 + 0.1
     behind = rgb[hit] * (1 - 0.55 * edge[:, None]) + sheen * edge[:, None] * 0.5
     rgb[hit] = torch.where(clear[:, None], behind, colour)

@@ -8,7 +8,7 @@ import torch
 from .field import colour, mix, noise, smooth
 from .table import WOODS, jitter
 
-GLAZES = [(232, 232, 228)] * 6 + [(214, 208, 196), (150, 170, 180), (60, 72, 92), (80, 110, 140), (150, 160, 130), (196, 150, 124), (200, 188, 184),
+GLAZES = [(236, 236, 232)] * 9 + [(214, 208, 196), (150, 170, 180), (60, 72, 92), (80, 110, 140), (150, 160, 130), (196, 150, 124), (200, 188, 184),
                                   (70, 74, 80), (170, 196, 200), (188, 190, 150), (230, 222, 204), (60, 130, 160)]
 INKS = [(40, 60, 120), (150, 40, 40), (40, 100, 70), (170, 120, 50), (60, 60, 64), (50, 130, 150), (110, 60, 40)]
 
@@ -112,7 +112,7 @@ def board(field, rng, x, y):
     bottom = torch.where(d < 0, 0.0, h / 2 + d * 8)
     c = colour(field.device, jitter(rng, WOODS[rng.integers(len(WOODS))]))
     row = (v / rng.uniform(4, 8)).floor()
-    streak = noise(v, u * 0.25 + row * 31, 4, 9.0, rng.random())
+    streak = noise(u * 0.5 + row * 31, v, 4, 9.0, rng.random())
     rgb = c * (1 + 0.16 * streak + 0.1 * torch.sin(row * 5.1))[..., None].clamp(0.3, 1.5)
     field.put(0, where, top, bottom, rgb, rng.uniform(0, 0.3), field.material(202))
     return Dish("board", x, y, min(a, b) * 0.9, math.hypot(a, b), half=(a * 0.92, b * 0.9), angle=angle, height=h)

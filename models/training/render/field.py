@@ -8,6 +8,7 @@ Lengths are centimetres; the table top is z = 0; the grid's centre is the origin
 import math
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 
@@ -20,18 +21,25 @@ BANDS = 16                  # colours of a side, from its foot to its top
 
 @lru_cache(maxsize=None)
 def noise_bank(device: str):
-    """(6,1,512,512) tileable textures of mean 0 and deviation 1: 4 of falling roughness, streaks, cells."""
+    """(7,1,512,512) tileable textures of mean 0 and deviation 1: 4 of falling roughness, streaks along x, veins, knobs."""
     rng = np.random.default_rng(20240)
     f = np.fft.fftfreq(512)[:, None] ** 2 + np.fft.fftfreq(512)[None] ** 2
     out = []
     for power, low in ((1.0, 2), (1.5, 3), (2.0, 4), (0.5, 12)):
         spectrum = np.where(f > 0, 1, 0) / (np.sqrt(f) + low / 512) ** power
         out.append(np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) * spectrum).real)
-    fx, fy = np.fft.fftfreq(512)[:, None], np.fft.fftfreq(512)[None]
+    fx, fy = np.fft.fftfreq(512)[None], np.fft.fftfreq(512)[:, None]
     streak = 1 / (np.sqrt((fx * 40) ** 2 + fy**2 + 1e-9) + 3 / 512) ** 1.2
     out.append(np.fft.ifft2(np.fft.fft2(rng.standard_normal((512, 512))) * streak).real)
     veins = np.abs(out[1] - out[1].mean())
     out.append(-np.sqrt(veins / veins.std()))
+    points = np.ones((512 * 3, 512 * 3), np.uint8)
+    at = rng.integers(0, 512, (1500, 2))
+    for dx in (0, 512, 1024):
+        for dy in (0, 512, 1024):
+            points[at[:, 0] + dx, at[:, 1] + dy] = 0
+    reach = cv2.distanceTransform(points, cv2.DIST_L2, 5)[512:1024, 512:1024].astype(float)
+    out.append(-(np.minimum(reach, 16) ** 2))
     out = [(a - a.mean()) / a.std() for a in out]
     return torch.tensor(np.stack(out)[:, None], dtype=torch.float32, device=device)
 

@@ -12,11 +12,10 @@ class Lights:
         elevation, azimuth = math.radians(rng.uniform(32, 80)), rng.uniform(0, 2 * math.pi)
         self.towards = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)], np.float32)
         warm = rng.normal(0, 0.07)
-        self.key = np.array([1 + warm, 1 + 0.1 * warm, 1 - warm], np.float32) * rng.uniform(0.55, 1.1)
+        self.key = np.array([1 + warm, 1 + 0.1 * warm, 1 - warm], np.float32) * rng.uniform(0.6, 1.1)
         cool = rng.normal(-0.02, 0.05)
-        self.ambient = np.array([1 + cool, 1.0, 1 - cool], np.float32) * rng.uniform(0.45, 0.9)
+        self.ambient = np.array([1 + cool, 1.0, 1 - cool], np.float32) * rng.uniform(0.5, 0.95)
         self.softness = rng.uniform(0.05, 0.45)
-        self.fill = rng.uniform(0.0, 0.25)
 
 
 def shade(lights, albedo, gloss, metal, normal, view, seen, sky, near, bounce):
@@ -32,7 +31,7 @@ def shade(lights, albedo, gloss, metal, normal, view, seen, sky, near, bounce):
     h = L + view
     h = h / h.norm(dim=1, keepdim=True)
     power = 18 + 160 * gloss
-    spark = (normal * h).sum(1).clamp_min(0) ** power * seen * gloss * (0.35 + 0.4 * metal) * (power + 8) / 60
+    spark = (normal * h).sum(1).clamp_min(0) ** power * seen * gloss * (0.5 + 0.4 * metal) * (power + 8) / 60
     nv = (normal * view).sum(1).clamp(0, 1)
     fresnel = 0.03 + 0.6 * (1 - nv) ** 5
     r = 2 * nv[:, None] * normal - view
@@ -45,7 +44,7 @@ def shade(lights, albedo, gloss, metal, normal, view, seen, sky, near, bounce):
 def develop(rng, rgb, weight, width, height):
     """(2h,2w,3) linear radiance to sRGB floats 0..1 at the buffer's size: exposure by the mean, balance, vignette, shoulder, blur, curve."""
     dev = rgb.device
-    target = float(np.clip(rng.normal(0.20, 0.035), 0.10, 0.32))
+    target = float(np.clip(rng.normal(0.235, 0.035), 0.12, 0.34))
     lum = (rgb.clamp(max=3).mean(-1) * weight).sum() / weight.sum().clamp_min(1)
     rgb = rgb * (target / lum.clamp_min(1e-4))
     balance = torch.tensor(1 + rng.normal(0, 0.035, 3), dtype=torch.float32, device=dev)

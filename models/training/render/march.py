@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .field import CELL, HALF, SIDE
+from .field import CELL, EMPTY, HALF, SIDE
 
 FINE = 0.07                                    # cm, the least step
 REACH = (0.5, 2.0, 6.0)                        # cm, radii of the coarse maps that let a ray skip empty space
@@ -16,6 +16,11 @@ class Tracer:
         self.maps = torch.stack([a.top, a.bottom, b.top, b.bottom])                      # (4,S,S)
         self.rows = self.maps.reshape(4, -1).T.contiguous()                               # (S*S,4)
         self.solid = torch.where(a.top > a.bottom, a.top, 0.0).maximum(torch.where(b.top > b.bottom, b.top, 0.0)).clamp_min(0)
+        # clear glass is seen but shades nothing
+        clear = torch.tensor([g[0] > 0.5 for g in field.glass], device=field.device)[a.material].reshape(-1)
+        self.casting = self.rows.clone()
+        self.casting[clear, :2] = torch.tensor([-EMPTY / 2, EMPTY / 2], device=field.device)
+        self.lit = torch.where(clear.reshape(SIDE, SIDE), 0.0, self.solid)
         self.peak = float(self.solid.max()) + 0.05
         levels, step = [], 4
         coarse = F.max_pool2d(self.solid[None, None], step, step)
@@ -27,13 +32,17 @@ class Tracer:
         dx = (self.maps[:, :, 2:] - self.maps[:, :, :-2]) / (2 * CELL)
         dy = (self.maps[:, 2:] - self.maps[:, :-2]) / (2 * CELL)
         slope = torch.stack([F.pad(dx, (1, 1)), F.pad(dy, (0, 0, 1, 1))], -1).clamp(-12, 12)
+        # on walls one cell wide the direction wavers from cell to cell: it is taken from the neighbourhood
+        steep = slope.norm(dim=-1, keepdim=True)
+        around = F.avg_pool2d(slope.permute(0, 3, 1, 2), 5, 1, 2).permute(0, 2, 3, 1)
+        slope = torch.where(steep > 3, around / around.norm(dim=-1, keepdim=True).clamp_min(1e-3) * steep, slope)
         self.slope = slope.reshape(-1, 2).contiguous()                                     # (4*S*S,2)
         self.blurs()
 
     def blurs(self):
         """Mean heights within 0.5, 1.5 and 4.5 cm on a 0.32 cm grid, and the mean colour there."""
         a, b = self.field.layers
-        h = F.avg_pool2d(self.solid[None, None], 4, 4)
+        h = F.avg_pool2d(self.lit[None, None], 4, 4)
         rgb = torch.where((b.top > b.bottom)[..., None], b.albedo[..., :3], a.albedo[..., :3] * (a.top > a.bottom)[..., None])
         rgb = F.avg_pool2d(rgb.permute(2, 0, 1)[None], 4, 4)
         out = []
@@ -43,7 +52,7 @@ class Tracer:
             out.append(blur(h)[0, 0])
             if sigma == 1.5:
                 self.near_rgb = blur(rgb)[0].reshape(3, -1).T.contiguous()
-        self.mean = torch.stack(out, -1).reshape(-1, 3).contiguous()
+        self.mean_map = torch.stack(out)[None].contiguous()
 
     def cell(self, x, y, side=SIDE, size=CELL):
         """Flat index of the cell a point lies in and whether the grid holds it."""
@@ -141,8 +150,10 @@ class Tracer:
         for _ in range(18):
             q = p + t[:, None] * towards
             k, ok = self.cell(q[:, 0], q[:, 1])
-            h = self.rows[k]
-            inner = (h[:, 0] - q[:, 2]).minimum(q[:, 2] - h[:, 1]).maximum((h[:, 2] - q[:, 2]).minimum(q[:, 2] - h[:, 3]))
+            h = self.casting[k]
+            gap = torch.stack([h[:, 0] - h[:, 1], h[:, 2] - h[:, 3]])
+            inner = torch.stack([(h[:, 0] - q[:, 2]).minimum(q[:, 2] - h[:, 1]), (h[:, 2] - q[:, 2]).minimum(q[:, 2] - h[:, 3])])
+            inner = torch.where(gap > 0.1 - EMPTY, inner, -99.0).amax(0)                    # far from a silhouette nothing shades
             part = (0.5 - inner / (2 * softness * t + 0.02)).clamp(0, 1)
             seen = torch.where(ok & (t < far + 0.6), torch.minimum(seen, part), seen)
             t = t * 1.2 + 0.13
@@ -151,6 +162,8 @@ class Tracer:
     def sky(self, p):
         """Share of the sky over points from the mean heights around them, and the mean colour of what stands there."""
         k, ok = self.cell(p[:, 0], p[:, 1], self.coarse_side, self.coarse_cell)
-        rise = (self.mean[k] - p[:, 2:3]).clamp_min(0) / torch.tensor([0.5, 1.5, 4.5], device=p.device)
+        at = (p[:, :2] / HALF)[None, None]
+        mean = F.grid_sample(self.mean_map, at, padding_mode="border", align_corners=False)[0, :, 0].T
+        rise = (mean - p[:, 2:3]).clamp_min(0) / torch.tensor([0.5, 1.5, 4.5], device=p.device)
         share = 1 / (1 + 0.9 * rise[:, 0] + 1.2 * rise[:, 1] + 1.2 * rise[:, 2])
         return torch.where(ok, share, 1.0), self.near_rgb[k]

@@ -31,6 +31,7 @@ class Table:
         pick = lambda table: jitter(rng, table[rng.integers(len(table))])
         if self.kind == "wood":
             self.a = pick(WOODS)
+            self.a = self.a.mean() + (self.a - self.a.mean()) * rng.uniform(0.35, 1.0)
             self.b = self.a * rng.uniform(0.62, 0.9)
             self.plank = rng.uniform(7, 14) if rng.random() < 0.6 else 0.0
             self.grain = rng.uniform(2.5, 7)
@@ -54,9 +55,9 @@ class Table:
         if self.kind == "wood":
             row = (v / self.plank).floor() if self.plank else torch.zeros_like(v)
             shift = row * 37.7
-            streak = noise(v * 1.0, (u + shift) * 0.25, 4, self.grain * 2, self.shift)
+            streak = noise(u * 0.5 + shift, v, 4, self.grain * 1.6, self.shift)
             wave = noise(u * 0.18 + shift, v + shift, 1, self.grain, self.shift + 0.3)
-            t = 0.45 + 0.3 * torch.sin(wave * 3.0 + streak) + 0.18 * streak + 0.12 * noise(u * 0.06 + shift, v, 0, 0.6, self.shift)
+            t = 0.45 + 0.22 * torch.sin(wave * 2.0 + streak * 0.7) + 0.17 * streak
             out = mix(a, b, t)
             if self.plank:
                 tone = 1 + 0.13 * torch.sin(row * 12.9898 + self.shift * 9)
@@ -66,12 +67,12 @@ class Table:
         if self.kind == "stone":
             if self.style < 0.35:                                                           # granite
                 n = noise(x, y, 3, 1.2, self.shift) + 0.6 * noise(x, y, 0, 3.0, self.shift)
-                return mix(a, b, 0.4 + 0.35 * n)
+                return mix(a, b, 0.4 + 0.25 * n)
             if self.style < 0.65:                                                           # marble
                 wx = noise(x, y, 1, self.grain, self.shift) * 2.5
                 vein = noise(x + wx, y - wx, 5, self.grain * 2.2, self.shift)
                 return mix(a, b, smooth(vein, 0.6, 2.6) * 0.9 + 0.12 * noise(x, y, 1, self.grain, 0.4))
-            return a * (1 + 0.10 * noise(x, y, 1, self.grain, self.shift) + 0.03 * noise(x, y, 3, 1.0, self.shift)).clamp(0.4, 1.6)[:, None]
+            return a * (1 + 0.09 * noise(x, y, 2, self.grain, self.shift) + 0.012 * noise(x, y, 3, 1.0, self.shift)).clamp(0.4, 1.6)[:, None]
         weave = 1 + 0.05 * noise(x, y, 3, 0.9, self.shift)
         e = 0.04 * self.period
         stripe = lambda w: smooth((torch.remainder(w / self.period, 1.0) - 0.5).abs() * self.period, self.period / 4 - e, self.period / 4 + e)
@@ -116,4 +117,4 @@ class Room:
             d = torch.maximum((along - centre * 60).abs() - half, torch.maximum(p[:, 2] - high, -p[:, 2] - 75))
             rgb = torch.where((d < 0)[:, None] & (tf > t)[:, None], colour(self.device, paint) * 1.0, rgb)
         rgb = torch.where((tf <= t)[:, None], colour(self.device, self.floor) * (0.7 + 0.1 * noise(p[:, 0], p[:, 1], 1, 30.0))[:, None], rgb)
-        return rgb * self.bright * 0.8, t
+        return rgb * self.bright * 2.0, t

@@ -24,10 +24,10 @@ PIECES = {
     "lemon": rod((6.4, 8.0), (2.5, 2.9), [((222, 190, 50), (206, 176, 46))], F.lemon_profile, gloss=0.3, bump=0.015, bump_scale=0.3),
     "kiwi whole": rod((5.8, 6.8), (2.3, 2.6), [((110, 96, 60), (90, 80, 48))], power_end(2), amount=0.8, grain=0.1),
     "mango": rod((8.0, 11.0), (3.0, 3.8), [((226, 176, 60), (200, 110, 50)), ((150, 160, 60), (206, 160, 60))], egg_end(0.15), amount=0.8, scale=4.0, gloss=0.25),
-    "pear lying": rod((8.5, 11), (3.0, 3.5), [((150, 150, 60), (136, 134, 56)), ((176, 130, 66), (160, 110, 56))], F.pear_profile, gloss=0.2, finish=F.pear_look, scale=3.0),
+    "pear lying": rod((9.5, 11.5), (3.4, 3.9), [((150, 150, 60), (136, 134, 56)), ((176, 130, 66), (160, 110, 56))], F.pear_profile, gloss=0.2, finish=F.pear_look, scale=3.0),
     "banana": rod((13.5, 18), (1.65, 2.0), [((220, 190, 60), (206, 176, 54)), ((190, 160, 50), (176, 150, 50))], F.banana_profile, bend=(0.05, 0.10), gloss=0.15, finish=F.banana_look, amount=0.4),
     "potato": rod((6.2, 8.5), (2.3, 3.1), [((196, 160, 100), (176, 140, 84)), ((166, 130, 84), (140, 108, 70)), ((206, 200, 150), (184, 170, 110))], power_end(2.3), bump=0.1, bump_scale=2.0, finish=F.potato_flat, squash=0.92),
-    "sweet potato": rod((10, 14), (2.2, 2.8), [((220, 116, 40), (200, 100, 36)), ((146, 84, 66), (126, 70, 56)), ((120, 70, 50), (104, 60, 46))], power_end(1.4), bump=0.09, bump_scale=1.4, finish=F.potato_flat),
+    "sweet potato": rod((10, 14), (2.2, 2.8), [((220, 116, 40), (200, 100, 36)), ((146, 84, 66), (126, 70, 56)), ((120, 70, 50), (104, 60, 46))], power_end(1.4), bump=0.09, bump_scale=1.4, finish=F.sweet_cut),
     "sausage": rod((8.5, 13.5), (1.25, 1.6), [((166, 80, 60), (140, 66, 50)), ((150, 92, 54), (130, 76, 44)), ((130, 56, 44), (106, 46, 38))], power_end(8), bend=(-0.05, 0.06), gloss=0.5, finish=F.sausage_look, count=(1, 4)),
     "croissant": rod((12, 15.5), (2.6, 3.1), [((164, 100, 46), (140, 80, 36)), ((130, 76, 36), (110, 60, 30))], F.croissant_profile, bend=(0.06, 0.12), gloss=0.3, finish=F.croissant_look),
     "corn on the cob": rod((8, 15), (2.1, 2.5), [((226, 184, 54), (206, 164, 44)), ((214, 196, 80), (200, 176, 66))], power_end(10), gloss=0.5, finish=F.corn_look, amount=0.4),
@@ -37,7 +37,7 @@ PIECES = {
     "kiwi": half((5.0, 5.8), (4.6, 5.2), (2.6, 3.4), [(126, 156, 50), (140, 166, 60)], [(110, 88, 54)], gloss=0.4, count=(1, 2), centre=S.kiwi_face),
     "avocado half": half((9.0, 11.0), (5.8, 6.8), (2.6, 3.2), [(214, 206, 130), (206, 200, 116)], [(60, 76, 34), (50, 54, 34)], pit=(0.44, (110, 70, 44)), taper=-0.3, centre=S.avocado_face, count=(1, 2)),
     "boiled egg half": half((5.3, 5.9), (4.1, 4.5), (1.9, 2.2), [(236, 230, 220)], [(230, 224, 214)], taper=-0.12, gloss=0.3, centre=S.yolk, count=(1, 4), tilt=0.15),
-    "carrot slices": disc((1.1, 1.7), (0.65, 0.85), [(222, 130, 60), (214, 120, 50)], [(206, 108, 40)], count=(2, 10), power=0.12, pattern=segments((6, 9), None, (230, 156, 84), 0.3, 0.97)),
+    "carrot slices": disc((0.95, 1.45), (0.65, 0.85), [(222, 130, 60), (214, 120, 50)], [(206, 108, 40)], count=(2, 10), power=0.12, pattern=segments((6, 9), None, (230, 156, 84), 0.3, 0.97)),
     "cucumber slices": disc((1.7, 2.2), (0.4, 0.55), [(176, 196, 130), (190, 206, 146)], [(60, 104, 50)], count=(1, 5), power=0.12, pattern=seedy((3, 3), (160, 190, 110), (210, 220, 170))),
     "tomato slices": disc((2.6, 3.4), (0.6, 0.8), [(200, 80, 50), (190, 60, 42)], [(180, 40, 30)], count=(1, 2), power=0.15, gloss=0.5, pattern=seedy((3, 6), (206, 120, 60), (226, 180, 100)), bump=0.02),
     "orange slices": disc((3.2, 3.9), (0.8, 1.0), [(226, 150, 50), (216, 130, 46)], [(220, 120, 30)], count=(1, 3), power=0.1, pattern=segments((9, 12), None), gloss=0.4),
@@ -74,7 +74,7 @@ def pear_standing(rng, device):
     """A pear on its base: two balls, the upper one slender."""
     import torch
     from .shapes import Look, mottled, vary
-    R, H = rng.uniform(3.0, 3.5), rng.uniform(7.5, 9.5)
+    R, H = rng.uniform(3.2, 3.7), rng.uniform(8.5, 10.5)
     base, other = (vary(rng, c) for c in F.choose(rng, [((150, 156, 64), (134, 140, 56)), ((180, 130, 66), (166, 110, 56)), ((196, 150, 80), (180, 100, 50))]))
 
     def build(u, v):

@@ -103,7 +103,7 @@ def leafy(rng, device, u, v, top, bottom, look, R, H):
     return top, bottom, look
 
 
-def rod(length, radius, looks, profile, bend=(0, 0), squash=1.0, gloss=0.2, bump=0.0, bump_scale=0.5, rest=0.6, count=(1, 1), amount=0.5, scale=2.0, spread=3.0, finish=None, grain=0.05):
+def rod(length, radius, looks, profile, bend=(0, 0), squash=1.0, gloss=0.2, bump=0.0, bump_scale=0.5, rest=0.6, count=(1, 1), amount=0.5, scale=2.0, spread=3.0, finish=None, grain=0.025):
     """A maker of lying solids swept along an arc; profile(x, rng) is the relative radius along it."""
 
     def make(rng, device):
@@ -206,6 +206,15 @@ def strawberry_look(rng, device, x, d, top, bottom, look, r0):
 def sausage_look(rng, device, x, d, top, bottom, look, r0):
     look.rgb = look.rgb * (1 - 0.5 * smooth(noise(x * 3, d, 1, 2.0, rng.random()), 0.8, 2.0))[..., None]
     look.rgb = mix(look.rgb, colour(device, (90, 50, 36)), smooth(x.abs(), 0.94, 1.0))
+    return top, bottom, look
+
+
+def sweet_cut(rng, device, x, d, top, bottom, look, r0):
+    """Sweet potatoes: some halved, the orange flesh up."""
+    if rng.random() < 0.35:
+        cut = float(rng.uniform(0.75, 1.1)) * r0
+        look.rgb = mix(look.rgb, colour(device, vary(rng, (222, 120, 44))) * (1 + 0.08 * noise(x * 4, d, 1, 2.0, rng.random()))[..., None], (top > cut).float())
+        top = top.clamp(max=cut)
     return top, bottom, look
 
 

@@ -9,11 +9,11 @@ from ..field import CELL, colour, mix, noise, smooth
 from .shapes import vary
 
 
-def stamp(rng, height, n, xs, ys, base, size, shape="grain", bend=0.0, spread=0.4, sink=0.4, tilt=0.3):
+def stamp(rng, height, n, xs, ys, base, size, shape="grain", bend=0.0, spread=0.4, sink=0.4, tilt=0.3, drape=0.0):
     """Puts n grains at (xs, ys) (cells of `height`, (h,w)) on the surface `base`: the highest wins.
 
     size (length, width, thickness) half axes in cm, each grain's own factor 1 +- spread/2. Returns the new heights, the winning
-    grain's number (-1 where none) and the place along it (-1..1) for its colours.
+    grain's number (-1 where none). `drape` 1 lays a grain along the surface, 0 keeps it level.
     """
     h, w = height.shape
     dev = height.device
@@ -46,11 +46,12 @@ def stamp(rng, height, n, xs, ys, base, size, shape="grain", bend=0.0, spread=0.
         z = c * (0.2 + 0.9 * q + 0.3 * torch.sin(u * 3 + 9 * yaw) * q)
     slope = T(rng.normal(0, tilt, (2, n)))[:, :, None, None]
     z = z + slope[0] * u + slope[1] * v
-    level = base.reshape(-1)[iy * w + ix][:, None, None] - sink * c * T(rng.uniform(0, 2, n))[:, None, None]
+    at = (cy.clamp(0, h - 1) * w + cx.clamp(0, w - 1))
+    level = (1 - drape) * base.reshape(-1)[iy * w + ix][:, None, None] + drape * base.reshape(-1)[at] - sink * c * T(rng.uniform(0, 2, n))[:, None, None]
     z = z + level
     ok = (q < 1) & (cx >= 0) & (cx < w) & (cy >= 0) & (cy < h)
     key = ((z + 4).clamp(0, 40) * 20000).long() * 16384 + torch.arange(n, device=dev)[:, None, None]
-    flat = (cy.clamp(0, h - 1) * w + cx.clamp(0, w - 1)).expand_as(key)
+    flat = at.expand_as(key)
     best = torch.zeros(h * w, dtype=torch.long, device=dev)
     best.scatter_reduce_(0, flat[ok], key[ok], "amax")
     best = best.reshape(h, w)

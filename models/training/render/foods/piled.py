@@ -32,7 +32,8 @@ def build(field, rng, heap, spot, mask_id, dish=None):
     """Writes the heap at spot; in a bowl (`dish` given) up to a fill line. Returns the volume tensor (cm3) or None."""
     x, y, _ = spot
     R, H = spot_radius(rng, heap, spot)
-    reach = R * 1.35 if dish is None else dish.reach + 0.1
+    longest = max([s[0][0] for s in heap.stamps], default=0.0)
+    reach = R * 1.35 + 0.7 * longest if dish is None else dish.reach + 0.1
     got = field.patch(x, y, reach + 0.3)
     if got is None:
         return None
@@ -64,7 +65,8 @@ def build(field, rng, heap, spot, mask_id, dish=None):
     surface = ground + h
     gloss = torch.full_like(h, heap.gloss)
     edge = solid & (h > (0.12 if dish is None else 0.05))
-    cells = torch.nonzero(edge)
+    cells, inner = torch.nonzero(edge), torch.nonzero(h > 0.45 * h.max())
+    thin = 0.0
     if len(cells):
         for size, density, shape, palette, extra in heap.stamps:
             if isinstance(palette[0], list):                                               # variants of one food
@@ -74,10 +76,12 @@ def build(field, rng, heap, spot, mask_id, dish=None):
             weights, skip = extra.pop("weights", None), extra.pop("chance", 1.0)
             if n < 1 or rng.random() > skip:
                 continue
-            pick = cells[torch.as_tensor(rng.integers(0, len(cells), n), device=dev)].cpu().numpy()
+            among = inner if size[0] > 1.5 and dish is None else cells
+            pick = among[torch.as_tensor(rng.integers(0, len(among), n), device=dev)].cpu().numpy()
+            thin = max(thin, size[2])
             scale = rng.uniform(0.9, 1.12)
             tone = [vary(rng, c, 8, 0.08) for c in palette]
-            new, who = stamp(rng, surface, n, pick[:, 1], pick[:, 0], ground + h, [s * scale for s in size], shape, **extra)
+            new, who = stamp(rng, surface, n, pick[:, 1], pick[:, 0], ground + h.clamp_min(0), [s * scale for s in size], shape, **extra)
             if dish is not None:
                 new = torch.where(rho < dish.reach + 0.1, new, surface)
             relief = (new - (ground + h)) / max(size[2], 0.1)
@@ -87,7 +91,9 @@ def build(field, rng, heap, spot, mask_id, dish=None):
             surface = new
     solid = solid | (surface > ground + h.clamp_min(0) + 0.05)
     top = torch.where(solid, torch.maximum(surface, ground + 0.03), ground + h - 0.02)
+    beyond = solid & (h <= 0)                                                              # ends of sticks over the dish
     bottom = torch.where(solid, ground + 0.01, ground + 0.02 - h)
+    bottom = torch.where(beyond, torch.maximum(bottom, top - 2 * thin), bottom)
     field.put(1, where, top, bottom, rgb, gloss, field.material(mask_id))
     return ((top - bottom) * solid).sum() * CELL**2
 
@@ -99,7 +105,7 @@ def spot_radius(rng, heap, spot):
 G = lambda l, w=None, h=None: (l, w or l, h or w or l)
 RICE = [(222, 220, 214), (206, 202, 196), (232, 230, 226)]
 HEAPS = {
-    "white rice": Heap((4.2, 6.8), (2.0, 3.6), [(190, 188, 182)], [((0.38, 0.13, 0.12), 34, "grain", RICE, {})], 0.1),
+    "white rice": Heap((4.0, 6.2), (1.8, 3.4), [(190, 188, 182)], [((0.38, 0.13, 0.12), 34, "grain", RICE, {})], 0.1),
     "brown rice": Heap((4.6, 6), (2.4, 4.0), [(150, 118, 84)], [((0.38, 0.14, 0.12), 32, "grain", [[(176, 140, 104), (156, 122, 88)], [(160, 136, 98), (176, 150, 110)], [(150, 110, 86), (170, 130, 100)]], {})], 0.1, bowl=0.5),
     "fried rice": Heap((4.4, 6.6), (2.0, 3.8), [(176, 140, 84)], [((0.38, 0.13, 0.12), 24, "grain", [(204, 170, 110), (190, 150, 90), (216, 184, 124)], {}),
                        ((0.34, 0.32, 0.26), 2.2, "cube", [(216, 110, 40), (96, 150, 50), (226, 190, 80), (190, 70, 50)], {})], 0.2),
@@ -115,13 +121,13 @@ HEAPS = {
     "minced meat": Heap((4.5, 5.8), (1.8, 3.0), [(86, 56, 44)], [((0.4, 0.34, 0.3), 12, "grain", [[(104, 68, 54), (88, 56, 46), (118, 78, 60)], [(136, 92, 72), (116, 76, 60)]], {})], 0.35, lumps=0.2, bowl=0.0),
     "granola": Heap((5, 6.5), (1.8, 2.6), [(190, 150, 96)], [((0.4, 0.32, 0.2), 14, "grain", [(206, 166, 104), (186, 140, 84), (222, 190, 136)], {}), ((0.34, 0.26, 0.22), 2.4, "grain", [(80, 44, 40), (120, 60, 44), (60, 36, 44), (150, 96, 60)], {})], 0.15, bowl=1.0),
     "blueberries": Heap((3.0, 4.0), (1.3, 2.0), [(50, 54, 84)], [((0.72, 0.72, 0.7), 4.5, "grain", [(58, 64, 104), (50, 56, 92), (70, 76, 116)], {"sink": 0.2, "tilt": 0.0})], 0.3, lumps=0.25, bowl=0.0),
-    "spaghetti": Heap((4.8, 6.3), (2.2, 3.4), [(170, 140, 80)], [((2.8, 0.15, 0.15), 3.2, "strand", [[(226, 200, 134), (214, 184, 116)], [(214, 180, 104), (200, 160, 90)]], {"bend": 0.16, "tilt": 0.05})], 0.3, bowl=0.1),
-    "fried noodles": Heap((5.2, 7), (2.2, 4.0), [(150, 106, 56)], [((2.8, 0.18, 0.17), 2.6, "strand", [[(206, 160, 90), (190, 142, 78)], [(150, 112, 70), (170, 126, 76)]], {"bend": 0.18, "tilt": 0.05}),
+    "spaghetti": Heap((4.8, 6.1), (2.4, 3.6), [(196, 164, 100)], [((2.6, 0.15, 0.16), 4.5, "strand", [[(226, 200, 134), (214, 184, 116)], [(214, 180, 104), (200, 160, 90)]], {"bend": 0.24, "tilt": 0.03, "drape": 0.85, "sink": 0.8})], 0.3, bowl=0.1),
+    "fried noodles": Heap((5.0, 6.7), (2.4, 4.0), [(166, 122, 66)], [((2.5, 0.18, 0.17), 3.6, "strand", [[(206, 160, 90), (190, 142, 78)], [(150, 112, 70), (170, 126, 76)]], {"bend": 0.26, "tilt": 0.03, "drape": 0.8, "sink": 0.8}),
                           ((1.0, 0.3, 0.2), 0.35, "cube", [(216, 100, 40), (96, 140, 60), (150, 70, 50)], {})], 0.4, bowl=0.3),
-    "penne pasta": Heap((5.2, 7), (2.2, 3.6), [(180, 150, 90)], [((1.7, 0.46, 0.46), 1.9, "strand", [[(228, 208, 150), (216, 192, 130)], [(214, 130, 60), (200, 116, 52)], [(206, 170, 100), (192, 152, 88)]], {"sink": 0.2, "tilt": 0.15})], 0.3, bowl=0.1),
-    "french fries": Heap((5.4, 7.2), (2.4, 3.8), [(170, 120, 46)], [((3.2, 0.42, 0.44), 1.3, "cube", [[(226, 174, 72), (208, 150, 56)], [(236, 196, 96), (222, 176, 80)], [(200, 146, 66), (184, 128, 56)]], {"sink": 0.0, "tilt": 0.16})], 0.1, lumps=0.2, bowl=0.0),
-    "green beans": Heap((4.0, 5.2), (1.2, 2.0), [(50, 84, 36)], [((3.8, 0.36, 0.36), 0.7, "strand", [(70, 116, 50), (60, 100, 44), (84, 130, 60)], {"bend": 0.04, "sink": 0.0, "tilt": 0.05})], 0.3, lumps=0.25, bowl=0.0),
-    "green salad": Heap((4.8, 6.4), (2.6, 4.6), [(70, 110, 40)], [((1.9, 1.5, 0.35), 1.3, "leaf", [(110, 160, 60), (84, 136, 48), (140, 184, 84), (70, 116, 44)], {"tilt": 0.45}),
+    "penne pasta": Heap((4.8, 6.4), (1.6, 2.8), [(180, 150, 90)], [((1.7, 0.46, 0.46), 1.9, "strand", [[(228, 208, 150), (216, 192, 130)], [(214, 130, 60), (200, 116, 52)], [(206, 170, 100), (192, 152, 88)]], {"sink": 0.2, "tilt": 0.12, "drape": 0.5})], 0.3, bowl=0.1),
+    "french fries": Heap((4.6, 6.2), (2.0, 3.1), [(190, 138, 56)], [((2.8, 0.42, 0.44), 1.3, "cube", [[(226, 174, 72), (208, 150, 56)], [(236, 196, 96), (222, 176, 80)], [(200, 146, 66), (184, 128, 56)]], {"sink": 0.0, "tilt": 0.10, "drape": 0.5})], 0.1, lumps=0.2, bowl=0.0),
+    "green beans": Heap((2.6, 3.6), (0.8, 1.5), [(50, 84, 36)], [((3.3, 0.36, 0.36), 1.0, "strand", [(70, 116, 50), (60, 100, 44), (84, 130, 60)], {"bend": 0.04, "sink": 0.0, "tilt": 0.05, "drape": 0.6})], 0.3, lumps=0.25, bowl=0.0),
+    "green salad": Heap((3.8, 5.2), (2.0, 3.8), [(70, 110, 40)], [((1.9, 1.5, 0.35), 1.3, "leaf", [(110, 160, 60), (84, 136, 48), (140, 184, 84), (70, 116, 44)], {"tilt": 0.45}),
                         ((1.2, 1.1, 0.8), 0.06, "grain", [(190, 46, 34), (206, 60, 40)], {"chance": 0.5}), ((1.5, 1.4, 0.3), 0.04, "cube", [(196, 206, 150)], {"chance": 0.4})], 0.3, lumps=0.2, bowl=0.4),
     "scrambled eggs": Heap((4.3, 5.8), (1.6, 2.4), [(226, 180, 70)], [((0.9, 0.75, 0.5), 2.2, "grain", [(240, 204, 96), (230, 186, 76), (244, 216, 130)], {})], 0.3, lumps=0.18, texture="lumpy", bowl=0.0),
     "mashed potato": Heap((4.2, 5.8), (2.4, 4.4), [(226, 212, 164), (222, 212, 180)], [], 0.2, lumps=0.1, texture="swirl", bowl=0.35),

@@ -97,7 +97,7 @@ class Look:
     bands: Any = None
 
 
-def mottled(rng, device, u, v, base, other, scale=1.5, amount=0.5, kind=1, grain=0.05):
+def mottled(rng, device, u, v, base, other, scale=1.5, amount=0.5, kind=1, grain=0.025):
     """Two colours mixed by noise, with a fine grain of lightness."""
     s = rng.random()
     t = 0.5 * amount + 0.35 * amount * noise(u, v, kind, scale, s)

@@ -304,7 +304,7 @@ def doughnut(rng, device):
 
 
 def hamburger(rng, device):
-    R, H = rng.uniform(5.1, 5.8), rng.uniform(6.8, 7.6)
+    R, H = rng.uniform(4.8, 5.4), rng.uniform(6.7, 7.5)
     bun = vary(rng, (176, 106, 50))
     bands = [(0, vary(rng, (214, 160, 90))), (0.27, vary(rng, (76, 44, 32))), (0.47, vary(rng, (230, 170, 60))), (0.51, vary(rng, (110, 150, 60))),
              (0.57, vary(rng, (200, 60, 40))), (0.62, vary(rng, (216, 160, 92))), (0.7, bun)]
@@ -348,17 +348,17 @@ def floret(stem, heads):
     """Broccoli and cauliflower: a head of knobs over a stem, standing or leaning."""
 
     def make(rng, device):
-        R, H = rng.uniform(2.2, 3.1), rng.uniform(3.8, 5.4)
+        R, H = rng.uniform(1.8, 2.7), rng.uniform(3.8, 5.2)
         base = vary(rng, choose(rng, heads))
 
         def build(u, v):
             o = rng.uniform(-0.4, 0.4, 2).tolist()
-            knobs = noise(u, v, 0, 2.0, rng.random()) * 0.22 + noise(u, v, 3, 1.0, rng.random()) * 0.06
-            top, bottom = turned_solid(u, v, R, H, 0.6, 0.5, lobes(rng, u, v, 0.10))
+            knobs = noise(u, v, 6, rng.uniform(3.0, 4.5), rng.random()) * 0.17 + noise(u, v, 6, 1.3, rng.random()) * 0.05
+            top, bottom = turned_solid(u, v, R, H, 0.55, 0.5, lobes(rng, u, v, 0.12))
             rho = torch.sqrt((u - o[0]) ** 2 + (v - o[1]) ** 2)
-            bottom = torch.where(rho < 0.75, torch.zeros_like(bottom), bottom.clamp_min(0) + 0.28 * H * (top > bottom))
+            bottom = torch.where(rho < 1.05, torch.zeros_like(bottom), bottom.clamp_min(0) + 0.16 * H * (top > bottom))
             top = top + knobs * smooth(top - bottom, 0.0, 0.6)
-            rgb = colour(device, base) * (1 + 0.9 * knobs)[..., None]
+            rgb = colour(device, base) * (1 + 0.55 * knobs)[..., None]
             return top, bottom, Look(rgb, 0.05, under=vary(rng, stem))
 
         return Piece(R, R, build, (1, 3))
