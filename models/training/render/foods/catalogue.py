@@ -32,7 +32,7 @@ PIECES = {
     "croissant": rod((12, 15.5), (2.6, 3.1), [((164, 100, 46), (140, 80, 36)), ((130, 76, 36), (110, 60, 30))], F.croissant_profile, bend=(0.06, 0.12), gloss=0.3, finish=F.croissant_look),
     "corn on the cob": rod((8, 15), (2.1, 2.5), [((226, 184, 54), (206, 164, 44)), ((214, 196, 80), (200, 176, 66))], power_end(10), gloss=0.5, finish=F.corn_look, amount=0.4),
     "chicken drumstick": rod((11, 13.5), (2.7, 3.2), [((146, 86, 50), (110, 60, 40)), ((124, 70, 50), (96, 52, 40))], F.drum_profile, gloss=0.5, finish=F.drum_look, count=(1, 2), amount=0.8, rest=0.75),
-    "strawberries": rod((3.2, 4.4), (1.4, 1.8), [((184, 36, 32), (164, 28, 28)), ((206, 56, 44), (176, 36, 32))], egg_end(-0.3), gloss=0.5, finish=F.strawberry_look, count=(3, 7), rest=0.6),
+    "strawberries": rod((3.0, 4.1), (1.3, 1.65), [((184, 36, 32), (164, 28, 28)), ((206, 56, 44), (176, 36, 32))], egg_end(-0.3), gloss=0.5, finish=F.strawberry_look, count=(3, 7), rest=0.6),
     "fried dough twist": rod((13, 17), (1.6, 2.1), [((160, 96, 44), (130, 74, 36))], F.croissant_profile, gloss=0.3, finish=F.croissant_look),
     "kiwi": half((5.0, 5.8), (4.6, 5.2), (2.6, 3.4), [(126, 156, 50), (140, 166, 60)], [(110, 88, 54)], gloss=0.4, count=(1, 2), centre=S.kiwi_face),
     "avocado half": half((9.0, 11.0), (5.8, 6.8), (2.6, 3.2), [(214, 206, 130), (206, 200, 116)], [(60, 76, 34), (50, 54, 34)], pit=(0.44, (110, 70, 44)), taper=-0.3, centre=S.avocado_face, count=(1, 2)),
@@ -46,7 +46,7 @@ PIECES = {
     "sushi rolls": disc((1.4, 1.8), (2.3, 2.9), [(226, 224, 218)], [(36, 44, 38)], rim=0.2, power=0.1, count=(3, 5), pattern=S.sushi_face, spread=2.5, bump=0.02),
     "burger patty": disc((4.5, 5.3), (1.7, 2.2), [(100, 66, 52), (84, 56, 48), (70, 54, 48)], power=0.3, lob=0.03, count=(1, 2), bump=0.09, gloss=0.3),
     "chicken nuggets": box((3.4, 4.8), (2.8, 3.6), (1.5, 2.0), [((190, 136, 66), (160, 106, 48)), ((176, 120, 56), (150, 96, 44))], 0.7, bump=0.08, bump_scale=0.5, count=(1, 5), blob=0.08, dome=0.3),
-    "breaded cutlet": box((13, 16.5), (8.5, 11), (1.2, 1.8), [((206, 136, 50), (186, 116, 42)), ((190, 120, 46), (166, 100, 40))], 0.5, bump=0.09, bump_scale=0.7, blob=0.12),
+    "breaded cutlet": box((13.5, 17), (9, 11.5), (1.3, 1.95), [((206, 136, 50), (186, 116, 42)), ((190, 120, 46), (166, 100, 40))], 0.5, bump=0.09, bump_scale=0.7, blob=0.12),
     "chicken breast": box((13, 15.5), (7, 8.5), (2.4, 3.0), [((196, 152, 104), (170, 120, 76)), ((184, 140, 96), (156, 110, 72))], 0.8, bump=0.06, blob=0.07, dome=0.45, finish=S.grill, gloss=0.3),
     "steak": box((12, 14.5), (8.5, 11), (1.6, 2.3), [((120, 76, 58), (90, 56, 46)), ((104, 66, 54), (80, 52, 44))], 0.4, bump=0.08, blob=0.14, finish=S.grill, gloss=0.4, side=[(150, 100, 80), (110, 66, 54)]),
     "salmon fillet": box((10, 13), (6, 7.5), (2.1, 2.7), [((214, 130, 94), (200, 116, 84)), ((226, 146, 110), (210, 130, 96))], 0.6, bump=0.04, blob=0.06, dome=0.3, finish=S.salmon, gloss=0.4),
@@ -94,7 +94,7 @@ def pear_standing(rng, device):
 def piece(label, rng, device):
     """A Piece of that food in one of its shapes."""
     if label == "pear":
-        return pear_standing(rng, device) if rng.random() < 0.55 else PIECES["pear lying"](rng, device)
+        return pear_standing(rng, device) if rng.random() < 0.65 else PIECES["pear lying"](rng, device)
     if label == "kiwi" and rng.random() < 0.3:
         return PIECES["kiwi whole"](rng, device)
     return PIECES[label](rng, device)
