@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# The official RunPod Python client, unchanged, against `dragunov serve`. Makes its own environment in a cache folder.
+# The official RunPod clients, Python and JavaScript, unchanged, against `dragunov serve`. They are fetched into a cache
+# folder. DRAGUNOV_BIN=path is optional.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache="${DRAGUNOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dragunov-ci}"
+. scripts/ci-lib.sh
+need_program python3 python3
+need_program node nodejs
+need_program npm npm
 venv="$cache/runpod-1.12.0"
-if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import runpod' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import runpod' 2>/dev/null; then
   rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check 'runpod==1.12.0'
+  if ! python3 -m venv "$venv" 2>/dev/null; then
+    fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
+    python3 -m venv "$venv"
+  fi
+  fetch "runpod 1.12.0 (PyPI)" "$venv/bin/pip" install --disable-pip-version-check 'runpod==1.12.0'
 fi
-binary="${DRAGUNOV_BIN:-}"
-if [ -z "$binary" ]; then
-  cargo build --quiet --bin dragunov
-  binary="${CARGO_TARGET_DIR:-target}/debug/dragunov"
+js="$cache/runpod-sdk-1.1.2"
+if [ ! -d "$js/node_modules/runpod-sdk" ]; then
+  mkdir -p "$js"
+  fetch "runpod-sdk 1.1.2 (npm)" npm install --prefix "$js" --no-audit --no-fund --ignore-scripts 'runpod-sdk@1.1.2'
 fi
 key="ci-key-$$-0123456789"
-log="$(mktemp)"
-DRAGUNOV_API_KEY="$key" "$binary" serve --engine stub --port 0 --log warn >"$log" &
-server=$!
-trap 'kill "$server" 2>/dev/null || true; rm -f "$log"' EXIT
-for _ in $(seq 100); do
-  url="$(sed -n 's/^listening on //p' "$log")"
-  [ -n "$url" ] && break
-  sleep 0.1
-done
-[ -n "$url" ] || { echo "the server did not start"; exit 1; }
-RUNPOD_ENDPOINT_BASE_URL="$url/v2" "$venv/bin/python" tests/clients/runpod_client.py "$key"
+export DRAGUNOV_API_KEY="$key"
+start_service
+RUNPOD_ENDPOINT_BASE_URL="$url/v2" timeout 300 "$venv/bin/python" tests/clients/runpod_client.py "$key"
+NODE_ROOT="$js" timeout 120 node tests/clients/runpod_sdk.mjs "$url" "$key"

@@ -51,9 +51,9 @@ pub struct QueueArgs {
     /// early, a long one makes everybody wait.
     #[arg(long, env = "DRAGUNOV_QUEUE", default_value_t = 64, value_name = "JOBS")]
     pub queue: usize,
-    /// Photos fetched at a time; each may hold tens of megabytes.
-    #[arg(long, env = "DRAGUNOV_FETCHES", default_value_t = 4, value_name = "N")]
-    pub fetches: usize,
+    /// Photos fetched and decoded ahead of the device; each may hold up to 150 MB of pixels.
+    #[arg(long, env = "DRAGUNOV_PHOTOS_AHEAD", default_value_t = 4, value_name = "N")]
+    pub ahead: usize,
     /// Be ready as soon as the models are loaded, without a first run: the first user waits instead.
     #[arg(long, env = "DRAGUNOV_NO_WARM_UP")]
     pub no_warm_up: bool,

@@ -25,6 +25,7 @@ pub use decode::DecodeLimits;
 pub use gravity::{Gravity, GravitySource, SourceMeta};
 pub use object::S3Config;
 
+use crate::bucket::Bucket;
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
@@ -123,13 +124,20 @@ impl Intake {
     /// for a source that does not answer.
     pub async fn load(&self, request: &ScanRequest) -> Result<Photo, ScanError> {
         validate::request(request)?;
-        let (bytes, meta) = self.bytes(&request.image).await?;
+        let (bytes, meta) = self.fetch(request.image.clone(), None).await?;
+        self.decode(bytes, Shot::from_request(request), meta).await
+    }
+
+    /// Decodes on a thread where that may take its time; only so many at once.
+    ///
+    /// # Errors
+    /// As [`read_photo`].
+    pub async fn decode(&self, bytes: Vec<u8>, shot: Shot, meta: SourceMeta) -> Result<Photo, ScanError> {
         let _permit = self
             .permits
             .acquire()
             .await
             .map_err(|e| ScanError::new(ErrorCode::Draining, "the service is stopping").source(e))?;
-        let shot = Shot::from_request(request);
         let limits = self.config.decode;
         tokio::task::spawn_blocking(move || read_photo(&bytes, &shot, &meta, &limits))
             .await
@@ -138,22 +146,21 @@ impl Intake {
             })?
     }
 
-    /// Checks the request and gets the photo's bytes, with what its storage says of the shot.
+    /// The photo's bytes and what its storage says of the shot. An object in `bucket`, if that came with the job, is
+    /// read with the job's own keys.
     ///
     /// # Errors
     /// As [`Self::load`], but for what only decoding can tell.
-    pub async fn fetch_bytes(&self, request: &ScanRequest) -> Result<(Vec<u8>, SourceMeta), ScanError> {
-        validate::request(request)?;
-        self.bytes(&request.image).await
-    }
-
-    /// Raw bytes of the photo and what its storage says of the shot.
-    async fn bytes(&self, source: &ImageSource) -> Result<(Vec<u8>, SourceMeta), ScanError> {
+    pub async fn fetch(
+        &self,
+        source: ImageSource,
+        bucket: Option<&Bucket>,
+    ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
         let cap = self.config.max_bytes;
         match source {
             ImageSource::Bytes(bytes) if bytes.len() > cap => Err(too_large(bytes.len() as u64, cap)),
-            ImageSource::Bytes(bytes) => Ok((bytes.clone(), SourceMeta::default())),
-            ImageSource::Base64(text) => Ok((from_base64(text, cap)?, SourceMeta::default())),
+            ImageSource::Bytes(bytes) => Ok((bytes, SourceMeta::default())),
+            ImageSource::Base64(text) => Ok((from_base64(&text, cap)?, SourceMeta::default())),
             ImageSource::Url(url) => {
                 let fetcher = self
                     .fetcher
@@ -161,15 +168,19 @@ impl Intake {
                         fetch::Fetcher::new(self.config.allow_private_urls, self.config.fetch_timeout)
                     })
                     .await?;
-                Ok((fetcher.get(url, cap).await?, SourceMeta::default()))
+                Ok((fetcher.get(&url, cap).await?, SourceMeta::default()))
             }
             ImageSource::S3(uri) => {
-                let uri = object::S3Uri::parse(uri)?;
-                let objects = self
-                    .objects
-                    .get_or_init(|| object::ObjectReader::connect(&self.config.s3))
-                    .await;
-                let read = objects.get(&uri, cap);
+                let uri = object::S3Uri::parse(&uri)?;
+                let read = async {
+                    if let Some(bucket) = bucket.filter(|b| b.is_of_job() && b.name() == uri.bucket()) {
+                        let (bytes, meta) = bucket.get(uri.key(), cap).await?;
+                        let pairs = meta.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+                        return Ok((bytes, SourceMeta::from_pairs(pairs)?));
+                    }
+                    let connect = || object::ObjectReader::connect(&self.config.s3);
+                    self.objects.get_or_init(connect).await.get(&uri, cap).await
+                };
                 tokio::time::timeout(self.config.fetch_timeout, read)
                     .await
                     .map_err(|_| {

@@ -3,6 +3,7 @@
 //! `intake -> perceive -> geometry -> nutrition`, glued by `pipeline`; every front (CLI, HTTP, worker) builds the
 //! same [`contract::ScanRequest`] and gets the same [`contract::ScanResult`].
 
+pub mod bucket;
 pub mod cli;
 pub mod config;
 pub mod contract;

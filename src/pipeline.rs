@@ -2,7 +2,6 @@
 
 mod answer;
 mod engine;
-mod front;
 mod measure;
 mod one_model;
 mod set;
@@ -93,6 +92,7 @@ pub struct Scanner {
     names: Models,
     dtype: DType,
     device: DeviceChoice,
+    weights_bytes: u64,
     sam: Sam,
     depth: DepthAnything,
     identifier: Option<Box<dyn Identifier>>,
@@ -122,6 +122,15 @@ impl Scanner {
     ) -> Result<Self, ScanError> {
         let on = device.open()?;
         let dtype = if on.is_cuda() { DType::BF16 } else { DType::F32 };
+        let own_vlm = identifier.is_none().then_some(set.vlm.as_ref()).flatten();
+        let mut parameters = 0;
+        for checkpoint in [Some(&set.sam), Some(&set.depth), own_vlm].into_iter().flatten() {
+            let tensors = checkpoint.stored_tensors()?;
+            parameters += tensors
+                .values()
+                .map(|shape| shape.iter().product::<usize>())
+                .sum::<usize>();
+        }
         let foods = FoodTable::builtin();
         let identifier = match (identifier, &set.vlm) {
             (Some(other), _) => Some(other),
@@ -145,6 +154,7 @@ impl Scanner {
             names,
             dtype,
             device,
+            weights_bytes: (parameters * dtype.size_in_bytes()) as u64,
             sam,
             depth,
             identifier,

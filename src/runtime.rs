@@ -1,6 +1,6 @@
 //! Work on the device: one OS thread owns the models, a bounded queue feeds it, answers come back on oneshots.
 //!
-//! Async code never holds a model. A full queue is refused ([`Admission::Refuse`]), never a longer silent wait;
+//! Async code never holds a model. Photos are fetched and decoded ahead of the device, a bounded number at a time. A full queue is refused ([`Admission::Refuse`]), never a longer silent wait;
 //! work whose asker has gone is skipped. Every front (HTTP, worker, CLI) goes through [`Executor`].
 
 pub mod context;
@@ -8,13 +8,15 @@ pub mod device;
 pub mod engine;
 pub mod executor;
 pub mod input;
+pub mod memory;
 pub mod outcome;
+pub mod pictures;
 pub mod stub;
 
 pub use context::{Event, JobContext, Stage};
 pub use device::{Device, DeviceOptions, EngineState};
 pub use engine::{Engine, EngineFactory, EngineInfo, MemoryInfo};
-pub use executor::{Admission, Executor, InlineIntake, Intake};
+pub use executor::{Admission, Executor};
 pub use input::{JobInput, ModelRequest, ModelTask};
 pub use outcome::{Outcome, WorkerIdentity};
 pub use stub::StubEngine;

@@ -3,4 +3,5 @@
 pub mod logs;
 pub mod metrics;
 pub mod names;
+pub mod redact;
 pub mod runpod_format;

@@ -15,7 +15,6 @@ pub mod recent;
 pub mod stop;
 pub mod take;
 pub mod timing;
-pub mod upload;
 pub mod urls;
 pub mod wire;
 

@@ -9,6 +9,8 @@ mod decode;
 mod files;
 #[path = "intake/gravity.rs"]
 mod gravity;
+#[path = "common/s3.rs"]
+mod s3;
 #[path = "intake/sources.rs"]
 mod sources;
 

@@ -55,6 +55,17 @@ impl ModelArgs {
         Scanner::load(&set, self.device, config, self.identifier()?)
     }
 
+    /// Opens what [`Self::scanner`] would load, without loading it.
+    ///
+    /// # Errors
+    /// As [`Self::scanner`], but for what only the weights can tell.
+    pub(super) fn check(&self) -> Result<String, ScanError> {
+        let set = ModelSet::find(&self.models)?;
+        self.device.open()?;
+        self.identifier()?;
+        Ok(set.name)
+    }
+
     /// Loads the models on the thread that will own them.
     pub(super) fn factory(&self) -> EngineFactory {
         let args = self.clone();

@@ -1,5 +1,8 @@
 //! `dragunov config`
 
+use serde_json::Value;
+
+use super::engine::EngineArgs;
 use crate::config::ServeArgs;
 use crate::contract::ScanError;
 
@@ -11,13 +14,18 @@ pub(super) struct Args {
     check: bool,
     #[command(flatten)]
     serve: ServeArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        let config = self.serve.check()?;
+        let (mut shown, engine) = (self.serve.check()?.shown(), self.engine.check()?);
+        if let (Some(all), Value::Object(more)) = (shown.as_object_mut(), engine) {
+            all.extend(more);
+        }
         if !self.check {
-            println!("{:#}", config.shown());
+            println!("{shown:#}");
         }
         Ok(())
     }

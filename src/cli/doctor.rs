@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::engine::{EngineArgs, tokio_runtime};
 use crate::contract::{ErrorCode, ScanError};
+use crate::runtime::memory;
 use crate::runtime::outcome::causes;
-use crate::worker::fitness::{available_memory, free_share};
+use crate::worker::fitness::free_share;
 
 /// Check this machine: memory, disk, state directory, device and checkpoints, with one warm run of every model.
 #[derive(Debug, clap::Args)]
@@ -107,14 +108,21 @@ impl Args {
                     detail += &format!(", {name} {} MiB", mib(bytes));
                 }
             }
-            findings.push(Finding::good("budget", detail));
+            let over = memory
+                .total_bytes
+                .is_some_and(|total| memory.peak_bytes.unwrap_or(memory.weights_bytes) > total / 20 * 19);
+            findings.push(if over {
+                Finding::bad("budget", detail + ": less than 5 % is left")
+            } else {
+                Finding::good("budget", detail)
+            });
         }
         Ok(findings)
     }
 }
 
 fn memory() -> Finding {
-    match available_memory() {
+    match memory::available() {
         Some(bytes) if bytes < 1 << 30 => Finding::bad("memory", format!("{} MiB available", bytes >> 20)),
         Some(bytes) => Finding::good("memory", format!("{} MiB available", bytes >> 20)),
         None => Finding::good("memory", "this system does not tell"),

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dragunov_models::device::DeviceChoice;
+use serde_json::{Value, json};
+
 use super::choose::ModelArgs;
+use crate::bucket::{Buckets, S3Keys};
 use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
-use crate::intake::{IntakeConfig, S3Config};
-use crate::runtime::{Device, EngineFactory, Executor, InlineIntake, Intake, StubEngine};
+use crate::intake::{Intake, IntakeConfig, S3Config};
+use crate::runtime::{Device, EngineFactory, Executor, StubEngine};
 
 /// Flags of the engine.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,9 +30,21 @@ pub(super) struct EngineArgs {
     /// Time a scan of the stub takes.
     #[arg(long, default_value = "0ms", hide = true, value_parser = humantime::parse_duration)]
     pub(super) stub_latency: Duration,
-    /// Address S3 objects as `endpoint/bucket/key`: for MinIO and the like. The endpoint comes from `AWS_ENDPOINT_URL`.
+    /// Address S3 objects as `endpoint/bucket/key`: for MinIO and the like. The endpoint comes from `AWS_ENDPOINT_URL`,
+    /// the keys from where the AWS tools find them.
     #[arg(long, env = "DRAGUNOV_S3_PATH_STYLE")]
     s3_path_style: bool,
+    /// Buckets that photos may be read from; without it, any that the service's own keys reach.
+    #[arg(
+        long,
+        env = "DRAGUNOV_S3_BUCKETS",
+        value_delimiter = ',',
+        value_name = "BUCKETS"
+    )]
+    s3_buckets: Vec<String>,
+    /// Development only: photos and jobs' own buckets may be in private networks, over plain http, on any port.
+    #[arg(long, env = "DRAGUNOV_ALLOW_PRIVATE_URLS")]
+    allow_private_urls: bool,
     #[command(flatten)]
     pub(super) queue: QueueArgs,
 }
@@ -49,13 +65,43 @@ impl EngineArgs {
         }
     }
 
+    /// What is in force, with nothing loaded and no secret.
+    ///
+    /// # Errors
+    /// What is wrong with the set, the device or the result bucket.
+    pub(super) fn check(&self) -> Result<Value, ScanError> {
+        let models = match self.engine {
+            EngineKind::Stub => "stub".to_owned(),
+            EngineKind::Models => self.choose.check()?,
+        };
+        let (own, _) = self.buckets()?;
+        Ok(json!({
+            "models": models,
+            "device": self.choose.device.to_string(),
+            "queue": self.queue.queue,
+            "photos_ahead": self.queue.ahead,
+            "s3_path_style": self.s3_path_style,
+            "s3_buckets": self.s3_buckets,
+            "result_bucket": own.map(|keys| keys.bucket_name),
+            "allow_private_urls": self.allow_private_urls,
+        }))
+    }
+
+    fn buckets(&self) -> Result<(Option<S3Keys>, Buckets), ScanError> {
+        let own = S3Keys::from_env(|name| std::env::var(name).ok())?;
+        let buckets = Buckets::new(own.as_ref(), self.allow_private_urls)?;
+        Ok((own, buckets))
+    }
+
     fn intake(&self) -> IntakeConfig {
         let s3 = S3Config {
             force_path_style: self.s3_path_style,
+            buckets: self.s3_buckets.clone(),
             ..S3Config::default()
         };
         IntakeConfig {
             s3,
+            allow_private_urls: self.allow_private_urls,
             ..IntakeConfig::default()
         }
     }
@@ -63,18 +109,26 @@ impl EngineArgs {
     /// Starts the device's thread and puts an executor in front of it.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// `config_invalid` for a result bucket that is half configured; if the system gives no thread.
     pub(super) fn executor(&self) -> Result<Executor, ScanError> {
+        let (_, buckets) = self.buckets()?;
         // A set that cannot be opened is a failure of loading, told where such failures are told.
         let args = self.clone();
         let factory: EngineFactory = Arc::new(move || (args.factory()?)());
         let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
-        let intake: Arc<dyn Intake> = match self.engine {
-            EngineKind::Stub => Arc::new(InlineIntake),
-            EngineKind::Models => Arc::new(crate::intake::Intake::new(self.intake())),
-        };
-        Ok(Executor::new(device, intake, self.queue.fetches).takes_scripts(self.engine == EngineKind::Stub))
+        Ok(
+            Executor::new(device, Intake::new(self.intake()), buckets, self.queue.ahead)
+                .takes_scripts(self.engine == EngineKind::Stub),
+        )
+    }
+
+    /// The GPU that the models are to run on.
+    pub(super) fn gpu(&self) -> Option<usize> {
+        match (self.engine, self.choose.device) {
+            (EngineKind::Models, DeviceChoice::Cuda(ordinal)) => Some(ordinal),
+            _ => None,
+        }
     }
 }
 

@@ -5,12 +5,11 @@ use std::process::exit;
 use super::engine::{EngineArgs, stop_signal, tokio_runtime};
 use crate::contract::{ErrorCode, ScanError};
 use crate::runtime::Executor;
-use crate::telemetry;
 use crate::telemetry::logs::{self, LogFormat};
+use crate::telemetry::{self, redact};
 use crate::worker::fitness::Fitness;
 use crate::worker::inflight::Inflight;
 use crate::worker::ping::{self, Pinger};
-use crate::worker::upload::Bucket;
 use crate::worker::{Ended, Timings, Worker, WorkerEnv, WorkerOptions, env, local};
 
 /// Work for a RunPod serverless endpoint.
@@ -90,11 +89,10 @@ impl Args {
             concurrency: self.concurrency,
             refresh: self.refresh_worker,
             aggregate: self.return_aggregate_stream,
-            bucket: Bucket::from_env(var),
             ..WorkerOptions::default()
         };
         tracing::info!(
-            take = env.urls.take(1, false),
+            take = redact::urls(&env.urls.take(1, false)),
             pings = env.id_given,
             stream = env.urls.has_stream(),
             "platform"
@@ -106,7 +104,7 @@ impl Args {
         let stop = stop_signal();
         tokio::pin!(stop);
         let fit = Fitness::read(var);
-        if let Err(unfit) = fit.check(env.urls.host().as_ref()).await {
+        if let Err(unfit) = fit.check(self.engine.gpu(), env.urls.host().as_ref()).await {
             tracing::error!("Fitness check failed: {} | {unfit}", unfit.check);
             ping::unhealthy(
                 env,

@@ -17,9 +17,11 @@ use serde_json::{Value, json};
 use super::SharedApp;
 use super::body;
 use super::problem::Problem;
+use crate::bucket::S3Keys;
 use crate::contract::ErrorCode;
 use crate::jobs::{Policy, StoreError, Submission};
 use crate::runtime::EngineState;
+use crate::telemetry::redact;
 
 type Answer = Result<Json<Value>, Problem>;
 /// By name, because the id is the first or the second part of the path by prefix.
@@ -30,6 +32,8 @@ struct JobBody {
     input: Option<Box<RawValue>>,
     webhook: Option<Value>,
     policy: Option<Policy>,
+    #[serde(rename = "s3Config")]
+    s3_config: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,8 +156,8 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Value> {
 async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Problem> {
     app.check_accepting()?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
-    let body: JobBody =
-        serde_json::from_slice(bytes).map_err(|e| bad(format!("the body cannot be read: {e}")))?;
+    let body: JobBody = serde_json::from_slice(bytes)
+        .map_err(|e| bad(redact::urls(&format!("the body cannot be read: {e}"))))?;
     let input = body.input.ok_or_else(|| bad("input is required".into()))?;
     let webhook = match body.webhook {
         None | Some(Value::Null) => None,
@@ -162,10 +166,14 @@ async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Prob
     };
     let policy = body.policy.unwrap_or_default();
     policy.check().map_err(bad)?;
+    let s3 = S3Keys::of_job(body.s3_config)?;
+    // An endpoint that will be refused is refused now.
+    app.executor.buckets().of_job(s3.as_ref())?;
     let submission = Submission {
         input: Arc::from(input),
         webhook,
         policy,
+        s3,
         sync,
     };
     app.store

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::SharedApp;
 use super::problem::Problem;
 use crate::contract::ErrorCode;
-use crate::runtime::EngineState;
+use crate::runtime::{EngineState, memory};
+use crate::telemetry::names;
 
 /// The process answers.
 #[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "alive")))]
@@ -47,6 +48,13 @@ pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "engine": device.info().as_deref(),
         "durable_jobs": app.store.is_durable(),
+        "memory": {
+            "resident_bytes": memory::resident(),
+            "peak_resident_bytes": memory::peak_resident(),
+            "total_bytes": memory::total(),
+            "photos_at_most_bytes": photos_at_most(&app),
+            "jobs_at_most_bytes": app.store.limits().bytes,
+        },
         "limits": {
             "queue": device.queue_limit(),
             "run_body_bytes": app.options.run_body,
@@ -57,6 +65,12 @@ pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
     }))
 }
 
+/// Pixels of the photos on the device and ahead of it, if all are as large as allowed.
+fn photos_at_most(app: &SharedApp) -> u64 {
+    let each = 3 * app.executor.intake().config().decode.max_pixels;
+    each * (app.executor.ahead() as u64 + 1)
+}
+
 /// Prometheus text.
 #[utoipa::path(get, path = "/metrics", tag = "probes", responses((status = 200, description = "Prometheus text")))]
 pub async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
@@ -64,6 +78,9 @@ pub async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> 
         .metrics
         .as_ref()
         .ok_or_else(|| Problem::new(ErrorCode::NotFound, "metrics are off"))?;
+    if let Some(bytes) = memory::resident() {
+        metrics::gauge!(names::RESIDENT).set(bytes as f64);
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, handle.render()).into_response())
 }

@@ -77,6 +77,14 @@ impl Disk {
             path: path.clone(),
             source: Arc::new(e.into()),
         })?;
+        // Inputs are people's photos, and jobs may carry the keys of their own buckets.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| {
+            DiskError::Directory {
+                path: path.clone(),
+                source: Arc::new(e),
+            }
+        })?;
         let records = load(&db)?;
         let (writer, changes) = mpsc::channel();
         std::thread::Builder::new()

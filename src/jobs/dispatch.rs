@@ -63,12 +63,22 @@ impl Dispatcher {
             id,
             input,
             policy,
+            s3,
             token,
         } = taken;
+        let bucket = match self.executor.buckets().of_job(s3.as_ref()) {
+            Ok(bucket) => bucket,
+            Err(error) => {
+                let (status, outcome) = self.conclude(&id, Err(error));
+                self.store.end(&id, status, outcome).await;
+                return;
+            }
+        };
         let (on_start, on_event) = (self.store.clone(), self.store.clone());
         let (start_id, event_id) = (id.clone(), id.clone());
         let ctx = JobContext::of(id.clone())
             .token(token)
+            .bucket(bucket)
             .limit(Limit::AfterStart(Duration::from_millis(policy.execution_timeout)))
             .on_start(move || on_start.started(&start_id))
             .on_event(move |event| on_event.event(&event_id, &event))

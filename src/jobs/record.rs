@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::bucket::S3Keys;
 use crate::runtime::{Event, Outcome};
 
 /// Spelled as the platform's API does.
@@ -82,6 +83,8 @@ pub struct Submission {
     pub input: Arc<RawValue>,
     pub webhook: Option<String>,
     pub policy: Policy,
+    /// Where the job's own bucket is.
+    pub s3: Option<S3Keys>,
     /// `/runsync`: short retention and an id that starts with `sync-`.
     pub sync: bool,
 }
@@ -109,6 +112,9 @@ pub struct Record {
     pub input: Option<Arc<RawValue>>,
     pub webhook: Option<String>,
     pub policy: Policy,
+    /// Dropped with the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Keys>,
     pub created_ms: u64,
     pub started_ms: Option<u64>,
     pub ended_ms: Option<u64>,
@@ -145,6 +151,7 @@ impl Record {
             },
             webhook: submission.webhook,
             policy: submission.policy,
+            s3: submission.s3,
             created_ms: now_ms,
             started_ms: None,
             ended_ms: None,

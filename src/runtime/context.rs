@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::Bucket;
 use crate::contract::{ErrorCode, ScanError};
 
 /// The stages of a scan, in the order they report; the names are those of `timings_ms`.
@@ -92,6 +93,7 @@ struct Inner {
     started: OnceLock<Instant>,
     on_start: Option<Box<dyn Fn() + Send + Sync>>,
     sink: Option<Sink>,
+    bucket: Option<Bucket>,
 }
 
 /// Handle on one job; cheap to clone, the same job. Engines call [`JobContext::check`] between stages and between
@@ -120,6 +122,7 @@ impl JobContext {
             started: OnceLock::new(),
             on_start: None,
             sink: None,
+            bucket: None,
         })
     }
 
@@ -146,6 +149,11 @@ impl JobContext {
             return Err(ScanError::new(ErrorCode::Cancelled, "the job was cancelled"));
         }
         Ok(())
+    }
+
+    /// Where the job's pictures and large results go, and where it may read with its own keys.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.0.bucket.as_ref()
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -221,6 +229,12 @@ impl Builder {
         self
     }
 
+    #[must_use]
+    pub fn bucket(mut self, bucket: Option<Bucket>) -> Self {
+        self.0.bucket = bucket;
+        self
+    }
+
     /// Called once, on the device's thread, when the job is taken up. Must not block.
     #[must_use]
     pub fn on_start(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
@@ -228,7 +242,7 @@ impl Builder {
         self
     }
 
-    /// Called on the device's thread for every event. Must not block.
+    /// Called for every event, on the device's thread or before it. Must not block.
     #[must_use]
     pub fn on_event(mut self, f: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.0.sink = Some(Box::new(f));

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{Engine, EngineFactory, EngineInfo, JobContext, JobInput};
-use crate::contract::{ErrorCode, ScanError};
+use super::executor::Ready;
+use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::telemetry::names;
 
 /// Where the engine stands.
@@ -40,10 +41,32 @@ impl Default for DeviceOptions {
     }
 }
 
+/// What the device is to do; photos are decoded already.
+pub(super) enum Work {
+    Scan(Box<ScanRequest>, Ready),
+    Model(Box<ModelRequest>, Ready),
+    Mock(Value),
+}
+
+impl Work {
+    /// Label of metrics and logs.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Scan(..) => "scan",
+            Self::Model(request, _) => request.task.as_str(),
+            Self::Mock(_) => "mock",
+        }
+    }
+}
+
 pub(super) struct Item {
-    pub(super) input: JobInput,
+    pub(super) work: Work,
     pub(super) ctx: JobContext,
     pub(super) queued: Instant,
+    /// Of the request or job, the parent of the device's own.
+    pub(super) span: tracing::Span,
+    /// Held until the device takes the photo up; another one may then be prepared.
+    pub(super) photo: Option<OwnedSemaphorePermit>,
     pub(super) reply: oneshot::Sender<Result<Value, ScanError>>,
 }
 
@@ -193,7 +216,7 @@ fn run(
     load: &Load,
 ) {
     let mut engine = bring_up(factory, options.warm_up, state);
-    while let Some(item) = jobs.blocking_recv() {
+    while let Some(mut item) = jobs.blocking_recv() {
         gauge!(names::QUEUE_SIZE).set(jobs.len() as f64);
         let waited = item.queued.elapsed();
         histogram!(names::QUEUE_SECONDS).record(waited.as_secs_f64());
@@ -212,10 +235,12 @@ fn run(
             continue;
         }
         item.ctx.mark_started();
+        drop(item.photo.take());
         load.running.store(1, Ordering::Relaxed);
         let begun = Instant::now();
-        let kind = item.input.kind();
+        let kind = item.work.kind();
         let span = tracing::info_span!(
+            parent: &item.span,
             "device",
             job = item.ctx.id(),
             kind,
@@ -251,15 +276,30 @@ fn run(
 }
 
 fn dispatch(engine: &mut dyn Engine, item: &Item) -> Result<Value, ScanError> {
-    match &item.input {
-        JobInput::Scan(request) => {
-            let result = engine.scan(request, &item.ctx)?;
+    match &item.work {
+        Work::Scan(request, ready) => {
+            let mut result = engine.scan(&ready.photo, request, &item.ctx)?;
+            add_times(&mut result, ready);
             serde_json::to_value(&result)
                 .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
         }
-        JobInput::Model(request) => engine.run_model(request, &item.ctx),
-        JobInput::Mock(script) => engine.mock(script, &item.ctx),
+        Work::Model(request, ready) => engine.run_model(&ready.photo, request, &item.ctx),
+        Work::Mock(script) => engine.mock(script, &item.ctx),
     }
+}
+
+/// What was done before the device belongs to the scan's times as well.
+fn add_times(result: &mut ScanResult, ready: &Ready) {
+    for (stage, ms) in result.timings_ms.iter().filter(|(stage, _)| *stage != "total") {
+        histogram!(names::STAGE_SECONDS, "stage" => stage.clone()).record(ms / 1e3);
+    }
+    let mut before = 0.0;
+    for (stage, took) in [("fetch", ready.fetched), ("decode", ready.decoded)] {
+        let ms = took.as_secs_f64() * 1e3;
+        before += ms;
+        result.timings_ms.insert(stage.into(), ms);
+    }
+    *result.timings_ms.entry("total".into()).or_default() += before;
 }
 
 fn bring_up(
@@ -286,12 +326,14 @@ fn bring_up(
     });
     match built {
         Ok((engine, loaded)) => {
-            let info = engine.info();
+            let mut info = engine.info();
+            info.memory = info.memory.map(|m| super::memory::measured(m, &info.device));
             tracing::info!(
                 set = info.set,
                 device = info.device,
                 dtype = info.dtype,
                 weights_mib = info.memory.map(|m| m.weights_bytes >> 20),
+                peak_mib = info.memory.and_then(|m| m.peak_bytes).map(|b| b >> 20),
                 load_ms = loaded.as_millis() as u64,
                 warm_up_ms = (begun.elapsed() - loaded).as_millis() as u64,
                 "engine ready"

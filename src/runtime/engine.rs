@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::intake::Photo;
 
 /// Everything that needs the device. One value lives on one thread; nothing of it leaves that thread.
 pub trait Engine {
@@ -19,17 +20,27 @@ pub trait Engine {
     /// Whatever kept a model from running.
     fn warm_up(&mut self, ctx: &JobContext) -> Result<(), ScanError>;
 
-    /// The whole pipeline. `request.image` holds bytes already ([`crate::contract::request::ImageSource::Bytes`]).
+    /// The whole pipeline on a decoded photo; `request.image` is empty by now.
     ///
     /// # Errors
     /// A coded error; `ctx.check()?` between stages and decoder steps.
-    fn scan(&mut self, request: &ScanRequest, ctx: &JobContext) -> Result<ScanResult, ScanError>;
+    fn scan(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError>;
 
-    /// One model alone. `request.image` holds bytes already.
+    /// One model alone on a decoded photo; `request.image` is empty by now.
     ///
     /// # Errors
     /// A coded error.
-    fn run_model(&mut self, request: &ModelRequest, ctx: &JobContext) -> Result<Value, ScanError>;
+    fn run_model(
+        &mut self,
+        photo: &Photo,
+        request: &ModelRequest,
+        ctx: &JobContext,
+    ) -> Result<Value, ScanError>;
 
     /// A scripted job, of engines made for tests.
     ///
@@ -61,11 +72,12 @@ pub struct EngineInfo {
     pub memory: Option<MemoryInfo>,
 }
 
-/// Bytes on the device.
+/// Bytes on the device. An engine knows its weights; the rest is measured after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryInfo {
     pub weights_bytes: u64,
-    /// Highest seen during warm-up, weights included; none where the device cannot tell.
+    /// Highest seen by the end of the warm-up: weights, activations, and on the CPU the rest of the process; none
+    /// where the device cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,56 +1,19 @@
-//! From a parsed job to its answer: a place in the queue, the photo's bytes, the device.
+//! From a parsed job to its answer: a place in the queue, the decoded photo, the device.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use futures::future::BoxFuture;
+use metrics::histogram;
 use serde_json::Value;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::device::Item;
-use super::{Device, JobContext, JobInput, Stage};
+use super::device::{Item, Work};
+use super::{Device, JobContext, JobInput, Stage, pictures};
+use crate::bucket::Buckets;
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
-
-/// Turns the request's image source into bytes, off the device's thread. May fill fields that travel with the
-/// photo (an object's metadata may hold the pitch).
-pub trait Intake: Send + Sync {
-    fn fetch<'a>(&'a self, request: ScanRequest) -> BoxFuture<'a, Result<ScanRequest, ScanError>>;
-}
-
-/// Only what the request itself carries: base64 and uploads.
-#[derive(Debug, Clone, Copy)]
-pub struct InlineIntake;
-
-impl Intake for InlineIntake {
-    fn fetch<'a>(&'a self, mut request: ScanRequest) -> BoxFuture<'a, Result<ScanRequest, ScanError>> {
-        Box::pin(async move {
-            request.image = match request.image {
-                ImageSource::Bytes(bytes) => ImageSource::Bytes(bytes),
-                ImageSource::Base64(text) => ImageSource::Bytes(decode_base64(&text)?),
-                ImageSource::Url(_) | ImageSource::S3(_) => {
-                    return Err(ScanError::new(
-                        ErrorCode::UrlRefused,
-                        "this service takes photos in the request only",
-                    )
-                    .next_step("send image.base64 or a multipart upload"));
-                }
-            };
-            Ok(request)
-        })
-    }
-}
-
-fn decode_base64(text: &str) -> Result<Vec<u8>, ScanError> {
-    let body = match text.strip_prefix("data:") {
-        Some(url) => url.split_once(',').map_or("", |(_, body)| body),
-        None => text,
-    };
-    base64::engine::general_purpose::STANDARD
-        .decode(body.trim())
-        .map_err(|e| ScanError::new(ErrorCode::ImageUnreadable, "image.base64 is not base64").source(e))
-}
+use crate::intake::{Intake, Photo, Shot, validate};
+use crate::telemetry::names;
 
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +28,11 @@ pub enum Admission {
 #[derive(Clone)]
 pub struct Executor {
     device: Device,
-    intake: Arc<dyn Intake>,
-    /// Photos being fetched at a time: each may hold tens of megabytes.
-    fetches: Arc<Semaphore>,
+    intake: Arc<Intake>,
+    buckets: Buckets,
+    /// Photos fetched, decoded, or decoded and waiting for the device: each may hold a hundred megabytes.
+    photos: Arc<Semaphore>,
+    ahead: usize,
     takes_scripts: bool,
 }
 
@@ -78,11 +43,14 @@ impl std::fmt::Debug for Executor {
 }
 
 impl Executor {
-    pub fn new(device: Device, intake: Arc<dyn Intake>, max_fetches: usize) -> Self {
+    /// At most `ahead` photos are prepared while the device is busy with another.
+    pub fn new(device: Device, intake: Intake, buckets: Buckets, ahead: usize) -> Self {
         Self {
             device,
-            intake,
-            fetches: Arc::new(Semaphore::new(max_fetches.max(1))),
+            intake: Arc::new(intake),
+            buckets,
+            photos: Arc::new(Semaphore::new(ahead.max(1))),
+            ahead: ahead.max(1),
             takes_scripts: false,
         }
     }
@@ -96,6 +64,20 @@ impl Executor {
 
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Where a job's pictures and large results go.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Photos prepared ahead of the device.
+    pub fn ahead(&self) -> usize {
+        self.ahead
     }
 
     /// # Errors
@@ -142,40 +124,78 @@ impl Executor {
             Admission::Refuse => self.device.try_place()?,
             Admission::Wait => self.device.place().await?,
         };
-        let input = self.fetch(input, ctx).await?;
+        let (work, photo) = self.prepare(input, ctx).await?;
         let (reply, answer) = oneshot::channel();
         place.send(Item {
-            input,
+            work,
             ctx: ctx.clone(),
             queued: Instant::now(),
+            span: tracing::Span::current(),
+            photo,
             reply,
         });
-        answer.await.map_err(|_| {
+        let mut result = answer.await.map_err(|_| {
             ScanError::new(
                 ErrorCode::DeviceUnavailable,
                 "the device stopped before this job was done",
             )
-        })?
+        })??;
+        if let Some(bucket) = ctx.bucket() {
+            pictures::store(&mut result, bucket, ctx.id()).await;
+        }
+        Ok(result)
     }
 
-    async fn fetch(&self, input: JobInput, ctx: &JobContext) -> Result<JobInput, ScanError> {
-        let request = match input {
-            JobInput::Mock(_) => return Ok(input),
-            JobInput::Scan(request) => *request,
-            JobInput::Model(mut request) => {
-                let image = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
-                request.image = self.fetch_one(ScanRequest::new(image), ctx).await?.image;
-                return Ok(JobInput::Model(request));
+    /// Fetches and decodes the photo while the device is busy with other work.
+    async fn prepare(
+        &self,
+        input: JobInput,
+        ctx: &JobContext,
+    ) -> Result<(Work, Option<OwnedSemaphorePermit>), ScanError> {
+        let (mut request, model) = match input {
+            JobInput::Mock(script) => return Ok((Work::Mock(script), None)),
+            JobInput::Scan(request) => (request, None),
+            JobInput::Model(mut model) => {
+                let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
+                (Box::new(ScanRequest::new(image)), Some(model))
             }
         };
-        Ok(JobInput::Scan(Box::new(self.fetch_one(request, ctx).await?)))
-    }
-
-    async fn fetch_one(&self, request: ScanRequest, ctx: &JobContext) -> Result<ScanRequest, ScanError> {
+        validate::request(&request)?;
         ctx.stage(Stage::Intake)?;
-        let _slot = self.fetches.acquire().await;
-        self.intake.fetch(request).await
+        let permit = self.photos.clone().acquire_owned().await.ok();
+        let begun = Instant::now();
+        // The encoded photo goes with the fetch; from here on only its pixels are kept.
+        let image = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
+        let (bytes, meta) = self.intake.fetch(image, ctx.bucket()).await?;
+        let fetched = begun.elapsed();
+        histogram!(names::FETCH_SECONDS).record(fetched.as_secs_f64());
+        ctx.stage(Stage::Decode)?;
+        let begun = Instant::now();
+        let photo = self
+            .intake
+            .decode(bytes, Shot::from_request(&request), meta)
+            .await?;
+        let decoded = begun.elapsed();
+        histogram!(names::DECODE_SECONDS).record(decoded.as_secs_f64());
+        let ready = Ready {
+            photo,
+            fetched,
+            decoded,
+        };
+        let work = match model {
+            None => Work::Scan(request, ready),
+            Some(model) => Work::Model(model, ready),
+        };
+        Ok((work, permit))
     }
+}
+
+/// A photo that needs the device next, and what it took to get there.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) photo: Photo,
+    pub(super) fetched: Duration,
+    pub(super) decoded: Duration,
 }
 
 /// Resolves when the job's time is up.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::telemetry::redact;
 
 /// One model alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -60,7 +61,8 @@ impl JobInput {
             None => None,
             Some(Value::String(name)) if name == "scan" => None,
             Some(name) => Some(serde_json::from_value::<ModelTask>(name.clone()).map_err(|_| {
-                bad(format!("unknown task {name}")).next_step("use scan, segment, depth or identify")
+                bad(redact::urls(&format!("unknown task {name}")))
+                    .next_step("use scan, segment, depth or identify")
             })?),
         };
         match task {
@@ -83,23 +85,12 @@ impl JobInput {
             params: fields,
         })))
     }
-
-    /// Label of metrics and logs.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Scan(_) => "scan",
-            Self::Model(request) => request.task.as_str(),
-            Self::Mock(_) => "mock",
-        }
-    }
 }
 
 fn from_fields<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, ScanError> {
-    serde_json::from_value(value).map_err(|e| {
-        bad(e.to_string())
-            .next_step("compare with /openapi.json")
-            .source(e)
-    })
+    // The parser repeats what it could not read, which may be an address with a signature in it.
+    serde_json::from_value(value)
+        .map_err(|e| bad(redact::urls(&e.to_string())).next_step("compare with /openapi.json"))
 }
 
 fn bad(message: impl Into<String>) -> ScanError {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Engine, EngineInfo, Event, JobContext, ModelRequest, Stage};
-use crate::contract::request::{ImageSource, MaskFormat};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::intake::Photo;
 
 mod answer;
 
@@ -43,30 +43,38 @@ impl Engine for StubEngine {
         Ok(())
     }
 
-    fn scan(&mut self, request: &ScanRequest, ctx: &JobContext) -> Result<ScanResult, ScanError> {
-        let (width, height) = dimensions(&request.image)?;
-        if request.pitch_deg.is_some_and(|p| p > 75.0) {
-            return Err(
-                ScanError::new(ErrorCode::TiltTooLarge, "pitch_deg is over 75 degrees")
-                    .next_step("hold the phone higher and look down on the plate"),
-            );
-        }
-        let step = self.latency / (Stage::ALL.len() as u32 - 1);
-        for stage in Stage::ALL.into_iter().skip(1) {
+    fn scan(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError> {
+        let mut result = answer::of(request, photo)?;
+        let begun = Instant::now();
+        // The photo is received and opened before the device.
+        let stages = &Stage::ALL[2..];
+        for &stage in stages {
+            let entered = Instant::now();
             ctx.stage(stage)?;
-            sleep(step, ctx)?;
+            sleep(self.latency / stages.len() as u32, ctx)?;
+            result
+                .timings_ms
+                .insert(stage.as_str().into(), entered.elapsed().as_secs_f64() * 1e3);
         }
-        Ok(answer::of(
-            request,
-            width,
-            height,
-            request.options.masks != MaskFormat::None,
-        ))
+        result
+            .timings_ms
+            .insert("total".into(), begun.elapsed().as_secs_f64() * 1e3);
+        Ok(result)
     }
 
-    fn run_model(&mut self, request: &ModelRequest, ctx: &JobContext) -> Result<Value, ScanError> {
-        let (width, height) = dimensions(&request.image)?;
+    fn run_model(
+        &mut self,
+        photo: &Photo,
+        request: &ModelRequest,
+        ctx: &JobContext,
+    ) -> Result<Value, ScanError> {
         ctx.check()?;
+        let (width, height) = (photo.image.width(), photo.image.height());
         Ok(json!({"task": request.task, "width": width, "height": height, "params": request.params}))
     }
 
@@ -138,20 +146,4 @@ fn sleep(time: Duration, ctx: &JobContext) -> Result<(), ScanError> {
         }
         std::thread::sleep(left.min(Duration::from_millis(10)));
     }
-}
-
-fn dimensions(image: &ImageSource) -> Result<(usize, usize), ScanError> {
-    let ImageSource::Bytes(bytes) = image else {
-        return Err(ScanError::new(ErrorCode::Internal, "the photo was not fetched"));
-    };
-    let unreadable = |e: image::ImageError| {
-        ScanError::new(ErrorCode::ImageUnreadable, "the photo cannot be read")
-            .next_step("send a JPEG, PNG or WebP file")
-            .source(e)
-    };
-    let reader = image::ImageReader::new(std::io::Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| unreadable(e.into()))?;
-    let (w, h) = reader.into_dimensions().map_err(unreadable)?;
-    Ok((w as usize, h as usize))
 }

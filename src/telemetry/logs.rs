@@ -10,6 +10,12 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::runpod_format::{JobIds, RunpodFormat};
 
+/// Crates that write headers, keys or signed addresses at their lowest levels: they stay at INFO unless they are named.
+const QUIET: &str = "aws_config=info,aws_runtime=info,aws_sdk_s3=info,aws_sigv4=info,aws_smithy_http_client=info,\
+                     aws_smithy_runtime=info,aws_smithy_runtime_api=info,h2=info,hyper=info,hyper_util=info,\
+                     opentelemetry=info,opentelemetry_sdk=info,opentelemetry_otlp=info,opentelemetry_http=info,\
+                     reqwest=info,rustls=info,sqlx=info,tower_http=info";
+
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -53,7 +59,7 @@ impl Drop for LogGuard {
 pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
-        .parse(filter)?;
+        .parse(format!("{QUIET},{filter}"))?;
     let lines = match format {
         LogFormat::Text => fmt::layer()
             .with_writer(std::io::stderr)
@@ -79,6 +85,11 @@ pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
         .with(lines)
         .with(traces)
         .try_init()?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("unknown");
+        tracing::error!(place, "panic: {text}");
+    }));
     Ok(LogGuard(provider))
 }
 

@@ -1,6 +1,6 @@
 //! The Prometheus recorder of this process.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -17,8 +17,9 @@ const SECONDS: &[f64] = &[
 /// # Errors
 /// If another recorder is installed.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut held = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*held {
         return Ok(handle.clone());
     }
     let handle = PrometheusBuilder::new()
@@ -32,5 +33,5 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         }
     }
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    Ok(HANDLE.get_or_init(|| handle).clone())
+    Ok(held.insert(handle).clone())
 }

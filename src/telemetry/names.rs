@@ -5,6 +5,9 @@ pub const REQUEST_SECONDS: &str = "dragunov_request_duration_seconds";
 pub const QUEUE_SIZE: &str = "dragunov_queue_size";
 pub const QUEUE_SECONDS: &str = "dragunov_queue_duration_seconds";
 pub const QUEUE_REFUSED: &str = "dragunov_queue_refused_total";
+pub const FETCH_SECONDS: &str = "dragunov_fetch_seconds";
+pub const DECODE_SECONDS: &str = "dragunov_decode_seconds";
+pub const STAGE_SECONDS: &str = "dragunov_stage_seconds";
 pub const INFERENCE_SECONDS: &str = "dragunov_inference_seconds";
 pub const JOBS_ENDED: &str = "dragunov_jobs_ended_total";
 pub const JOBS_SKIPPED: &str = "dragunov_jobs_skipped_total";
@@ -14,6 +17,7 @@ pub const WEBHOOKS: &str = "dragunov_webhooks_total";
 pub const MEMORY_USED: &str = "dragunov_device_memory_used_bytes";
 pub const WORKER_TAKES: &str = "dragunov_worker_takes_total";
 pub const WORKER_POSTS: &str = "dragunov_worker_posts_total";
+pub const RESIDENT: &str = "process_resident_memory_bytes";
 pub const BUILD_INFO: &str = "dragunov_build_info";
 
 /// Name, kind and help text.
@@ -34,6 +38,13 @@ pub const ALL: &[(&str, Kind, &str)] = &[
         QUEUE_REFUSED,
         Kind::Counter,
         "Jobs refused because the queue was full",
+    ),
+    (FETCH_SECONDS, Kind::Histogram, "Time to get a photo's bytes"),
+    (DECODE_SECONDS, Kind::Histogram, "Time to decode a photo"),
+    (
+        STAGE_SECONDS,
+        Kind::Histogram,
+        "Time of one stage of a scan on the device, by stage",
     ),
     (
         INFERENCE_SECONDS,
@@ -68,6 +79,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
         Kind::Counter,
         "Posts to the platform by kind and result",
     ),
+    (RESIDENT, Kind::Gauge, "Memory of this process that is in RAM"),
     (BUILD_INFO, Kind::Gauge, "Always 1; the version as a label"),
 ];
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rustix::fs::statvfs;
 
+use crate::runtime::memory::{self, Gpu};
+
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -24,6 +26,8 @@ impl Unfit {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fitness {
     pub skip: bool,
+    pub skip_gpu: bool,
+    pub min_cuda: (u32, u32),
     pub min_memory_gb: f64,
     pub min_disk_percent: f64,
     pub network_timeout: Duration,
@@ -37,8 +41,13 @@ impl Fitness {
                 .filter(|n| n.is_finite() && *n >= 0.0)
                 .unwrap_or(default)
         };
+        let yes = |name: &str| get(name).is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
         Self {
-            skip: get("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS").is_some_and(|v| v.eq_ignore_ascii_case("true")),
+            skip_gpu: yes("RUNPOD_SKIP_GPU_CHECK"),
+            min_cuda: get("RUNPOD_MIN_CUDA_VERSION")
+                .and_then(|v| memory::parse_version(&v))
+                .unwrap_or((11, 8)),
+            skip: yes("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS"),
             min_memory_gb: number("RUNPOD_MIN_MEMORY_GB", 4.0),
             min_disk_percent: number("RUNPOD_MIN_DISK_PERCENT", 10.0),
             network_timeout: Duration::from_secs_f64(
@@ -47,18 +56,24 @@ impl Fitness {
         }
     }
 
-    /// Runs every check; `host` is the platform's, which a worker must reach (a fixed outside address may be closed to
-    /// it for good reasons).
+    /// Runs every check, in the official order; `gpu` is the one the models are to run on, `host` the platform's, which
+    /// a worker must reach (a fixed outside address may be closed to it for good reasons). That kernels run and fit is
+    /// seen by the engine's own warm-up, which comes next.
     ///
     /// # Errors
     /// The first check that fails.
-    pub async fn check(&self, host: Option<&(String, u16)>) -> Result<(), Unfit> {
+    pub async fn check(&self, gpu: Option<usize>, host: Option<&(String, u16)>) -> Result<(), Unfit> {
         if self.skip {
             tracing::info!("fitness checks skipped");
             return Ok(());
         }
         let begun = std::time::Instant::now();
-        self.memory(available_memory())?;
+        let gpu = gpu.filter(|_| !self.skip_gpu);
+        if let Some(ordinal) = gpu {
+            let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+            gpu_health(memory::gpus().as_deref(), ordinal, visible.as_deref())?;
+        }
+        self.memory(memory::available())?;
         self.disk(free_share(Path::new("/")))?;
         if let Some((name, port)) = host {
             let connect = tokio::net::TcpStream::connect((name.as_str(), *port));
@@ -73,6 +88,9 @@ impl Fitness {
             if let Some(message) = message {
                 return Err(Unfit::new("_network_check", message));
             }
+        }
+        if gpu.is_some() {
+            self.cuda_version(memory::driver_cuda())?;
         }
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         tracing::info!("All fitness checks passed. ({ms:.2}ms)");
@@ -94,6 +112,25 @@ impl Fitness {
         Ok(())
     }
 
+    /// A driver that does not tell passes.
+    fn cuda_version(&self, found: Option<(u32, u32)>) -> Result<(), Unfit> {
+        let (major, minor) = self.min_cuda;
+        match found {
+            Some(version) if version < self.min_cuda => Err(Unfit::new(
+                "_cuda_version_check",
+                format!(
+                    "CUDA {}.{} found, {major}.{minor} or newer required",
+                    version.0, version.1
+                ),
+            )),
+            Some(_) => Ok(()),
+            None => {
+                tracing::warn!("the driver's CUDA version cannot be determined");
+                Ok(())
+            }
+        }
+    }
+
     fn disk(&self, free: Option<f64>) -> Result<(), Unfit> {
         match free {
             Some(percent) if percent < self.min_disk_percent => Err(Unfit::new(
@@ -108,12 +145,22 @@ impl Fitness {
     }
 }
 
-/// Bytes that can be had without swapping; none where the system does not tell.
-pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib * 1024)
+/// The GPU is there and answers.
+fn gpu_health(gpus: Option<&[Gpu]>, ordinal: usize, visible: Option<&str>) -> Result<(), Unfit> {
+    let unfit = |why: String| Err(Unfit::new("_gpu_health_check", why));
+    let Some(gpus) = gpus else {
+        return unfit("nvidia-smi does not answer: no GPU, or no driver in this container".into());
+    };
+    match memory::visible_gpu(gpus, ordinal, visible) {
+        Some(gpu) => {
+            tracing::info!(name = gpu.name, total_mib = gpu.total_bytes >> 20, "GPU");
+            Ok(())
+        }
+        None => unfit(format!(
+            "cuda:{ordinal} is not among the {} GPU(s) visible",
+            gpus.len()
+        )),
+    }
 }
 
 /// Per cent of the file system's blocks that are free for us.
@@ -130,12 +177,39 @@ mod tests {
     #[test]
     fn limits_come_from_the_official_variables() {
         let strict = Fitness::read(|n| (n == "RUNPOD_MIN_MEMORY_GB").then(|| "99999".into()));
-        let unfit = strict.memory(available_memory()).unwrap_err();
+        let unfit = strict.memory(memory::available()).unwrap_err();
         assert_eq!(unfit.check, "_memory_check");
         assert!(unfit.message.starts_with("Insufficient memory:"), "{unfit}");
         let usual = Fitness::read(|_| None);
         assert!(usual.memory(Some(8 << 30)).is_ok());
         assert_eq!(usual.disk(Some(3.0)).unwrap_err().check, "_disk_check");
         assert!(usual.disk(None).is_ok());
+        assert_eq!(
+            usual.cuda_version(Some((11, 7))).unwrap_err().check,
+            "_cuda_version_check"
+        );
+        assert!(usual.cuda_version(Some((11, 8))).is_ok() && usual.cuda_version(None).is_ok());
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_unfit() {
+        let gpu = Gpu {
+            index: 0,
+            uuid: "GPU-1".into(),
+            name: "H100".into(),
+            used_bytes: 0,
+            total_bytes: 80 << 30,
+        };
+        assert!(gpu_health(Some(std::slice::from_ref(&gpu)), 0, None).is_ok());
+        for (gpus, visible) in [
+            (None, None),
+            (Some([].as_slice()), None),
+            (Some([gpu.clone()].as_slice()), Some("-1")),
+        ] {
+            assert_eq!(
+                gpu_health(gpus, 0, visible).unwrap_err().check,
+                "_gpu_health_check"
+            );
+        }
     }
 }

@@ -16,9 +16,9 @@ use super::outbox::Outbox;
 use super::recent::{Recent, fingerprint};
 use super::take::{self, Answer, RawJob};
 use super::timing::Backoff;
-use super::upload::Bucket;
 use super::wire::{Delivered, FinalPost, Wire};
 use super::{Timings, WorkerEnv, stop};
+use crate::bucket::{Bucket, S3Keys};
 use crate::contract::{ErrorCode, ScanError};
 use crate::runtime::{Admission, Executor, JobContext, Outcome, WorkerIdentity};
 use crate::telemetry::names;
@@ -35,8 +35,6 @@ pub struct WorkerOptions {
     /// Largest final post of `/run` jobs, and of `/runsync` jobs (their ids begin with `sync-`), bytes.
     pub max_result: usize,
     pub max_sync_result: usize,
-    /// Where larger results go; none: they are refused with a clear error.
-    pub bucket: Option<Bucket>,
 }
 
 impl Default for WorkerOptions {
@@ -48,7 +46,6 @@ impl Default for WorkerOptions {
             aggregate: false,
             max_result: 9_000_000,
             max_sync_result: 18_000_000,
-            bucket: None,
         }
     }
 }
@@ -288,23 +285,39 @@ impl Worker {
         let ended = match job.input {
             None => {
                 let outcome = Outcome::plain_error("Job has missing field(s): input.");
-                self.deliver(&id, None, outcome, false).await;
+                self.deliver(&id, None, outcome, false, None).await;
                 "failed"
             }
-            Some(input) => self.run_job(&id, input, token).await,
+            Some(input) => self.run_job(&id, input, job.s3, token).await,
         };
         counter!(names::JOBS_ENDED, "status" => ended).increment(1);
         self.0.jobs.remove(&id);
         tracing::info!(job = id, ended, "Finished.");
     }
 
-    async fn run_job(&self, id: &str, input: Value, token: CancellationToken) -> &'static str {
+    async fn run_job(
+        &self,
+        id: &str,
+        input: Value,
+        s3: Option<Value>,
+        token: CancellationToken,
+    ) -> &'static str {
         let print = fingerprint(&input);
         if let Some(known) = self.0.recent.find(id, &print) {
             tracing::info!(job = id, "delivered again; answered from memory");
             self.0.wire.finish(id, &known).await;
             return "repeated";
         }
+        let keys = S3Keys::of_job(s3);
+        let bucket = match keys.and_then(|keys| self.0.executor.buckets().of_job(keys.as_ref())) {
+            Ok(bucket) => bucket,
+            Err(error) => {
+                tracing::error!(job = id, code = error.code.as_str(), "{error}");
+                let outcome = Outcome::from_error(&error, &self.0.identity);
+                self.deliver(id, None, outcome, false, None).await;
+                return "failed";
+            }
+        };
         let keep_all = self.0.options.aggregate || !self.0.wire.urls.has_stream();
         // The outbox may end the job by itself (an error chunk); only the platform's word means silence.
         let inner = token.child_token();
@@ -318,6 +331,7 @@ impl Worker {
         let sender = outbox.sender();
         let ctx = JobContext::of(id)
             .token(inner)
+            .bucket(bucket.clone())
             .on_event(move |event| sender.say(&event))
             .build();
         let result = match self.0.executor.parse(input) {
@@ -359,11 +373,19 @@ impl Worker {
         } else {
             "failed"
         };
-        self.deliver(id, Some(print), outcome, spoken.streamed).await;
+        self.deliver(id, Some(print), outcome, spoken.streamed, bucket.as_ref())
+            .await;
         ended
     }
 
-    async fn deliver(&self, id: &str, print: Option<[u8; 32]>, outcome: Outcome, is_stream: bool) {
+    async fn deliver(
+        &self,
+        id: &str,
+        print: Option<[u8; 32]>,
+        outcome: Outcome,
+        is_stream: bool,
+        bucket: Option<&Bucket>,
+    ) {
         let succeeded = outcome.succeeded();
         let mut body = outcome.to_post(false).to_string();
         let most = if id.starts_with("sync-") {
@@ -373,7 +395,7 @@ impl Worker {
         };
         if body.len() > most {
             body = self
-                .shrink(id, outcome, body.len(), most)
+                .shrink(id, outcome, body.len(), most, bucket)
                 .await
                 .to_post(false)
                 .to_string();
@@ -388,7 +410,14 @@ impl Worker {
     }
 
     /// A result over the platform's limit: uploaded where there is a bucket, refused with a clear error where not.
-    async fn shrink(&self, id: &str, outcome: Outcome, bytes: usize, most: usize) -> Outcome {
+    async fn shrink(
+        &self,
+        id: &str,
+        outcome: Outcome,
+        bytes: usize,
+        most: usize,
+        bucket: Option<&Bucket>,
+    ) -> Outcome {
         let refresh = outcome.refresh;
         let too_large = |why: &str| Outcome {
             refresh,
@@ -396,17 +425,20 @@ impl Worker {
                 "result too large: {bytes} bytes, the platform takes {most}; {why}"
             ))
         };
-        let Some(bucket) = &self.0.options.bucket else {
+        let Some(bucket) = bucket else {
             tracing::error!(
                 job = id,
                 bytes,
                 most,
                 "the result is too large, and there is no bucket for it"
             );
-            return too_large("ask for less (options.masks, options.overlay) or set BUCKET_ENDPOINT_URL");
+            return too_large("ask for less (options.masks, options.overlay) or send s3Config");
         };
         let text = outcome.output.map(|o| o.to_string()).unwrap_or_default();
-        match bucket.put_json(id, text.into_bytes()).await {
+        match bucket
+            .put(id, "json", "application/json", text.into_bytes())
+            .await
+        {
             Ok(url) => Outcome {
                 output: Some(json!({"result_url": url, "result_bytes": bytes})),
                 error: outcome.error,

@@ -11,6 +11,8 @@ pub struct RawJob {
     /// None where the key was missing: such a job is failed, not run.
     pub input: Option<Value>,
     pub batch_id: Option<String>,
+    /// The job's own bucket, as it came.
+    pub s3: Option<Value>,
 }
 
 /// What an answer means.
@@ -75,6 +77,7 @@ fn read_job(element: Value) -> Option<RawJob> {
     };
     Some(RawJob {
         id,
+        s3: fields.remove("s3Config"),
         input: fields.remove("input"),
         batch_id: fields.get("batchId").and_then(Value::as_str).map(str::to_owned),
     })

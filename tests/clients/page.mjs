@@ -59,6 +59,8 @@ assert(first > 0);
 assert.match(await wide.textContent("#kcal-range"), /^likely \d+ to \d+$/);
 assert((await changes(wide, "#t-masks")) > 0.005, "the masks are drawn");
 assert((await changes(wide, "#t-labels")) > 0.005, "the labels are drawn");
+assert((await changes(wide, "#t-depth")) > 0.3, "the depth picture covers the photo");
+assert.match(await wide.textContent("#legend"), /decode [\d.]+ ms/);
 await wide.screenshot({ path: path.join(out, "measured.png"), fullPage: true });
 
 // A larger portion raises the total by that item's share.

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use dragunov::contract::ErrorCode;
@@ -19,6 +17,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::files::{jpeg, quadrants};
+use crate::s3::S3;
 
 fn photo() -> Vec<u8> {
     jpeg(&quadrants(128, 96))
@@ -253,54 +252,15 @@ fn s3_addresses_are_checked() {
     assert_eq!((uri.bucket(), uri.key()), ("meal-photos", "u/2f/crème.jpg"));
 }
 
-/// An S3 server on loopback over a temporary folder, with a client for it.
-async fn s3_server(root: &std::path::Path) -> aws_sdk_s3::Client {
-    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
-    builder.set_auth(s3s::auth::SimpleAuth::from_single("test-key", "test-secret"));
-    let service = builder.build();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let service = service.clone();
-            tokio::spawn(async move {
-                let http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
-                let _ = http
-                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(format!("http://{address}"))
-        .credentials_provider(Credentials::new("test-key", "test-secret", None, None, "test"))
-        .force_path_style(true)
-        .build();
-    aws_sdk_s3::Client::from_conf(config)
-}
-
 #[tokio::test]
 async fn s3_objects_arrive_with_their_metadata() {
-    let folder = tempfile::tempdir().unwrap();
-    let client = s3_server(folder.path()).await;
-    client.create_bucket().bucket("meals").send().await.unwrap();
+    let s3 = S3::start(&["meals"]).await;
     let bytes = photo();
     for (key, pitch) in [("u/1/a.jpg", "45.2"), ("u/1/b.jpg", "-45.2")] {
-        client
-            .put_object()
-            .bucket("meals")
-            .key(key)
-            .metadata("pitch", pitch)
-            .metadata("roll", "1.5")
-            .metadata("gravity", "0,-0.7,-0.7")
-            .body(ByteStream::from(bytes.clone()))
-            .send()
-            .await
-            .unwrap();
+        let meta = [("pitch", pitch), ("roll", "1.5"), ("gravity", "0,-0.7,-0.7")];
+        s3.put("meals", key, &meta, bytes.clone()).await;
     }
-    let reader = ObjectReader::new(client.clone(), vec!["meals".into(), "empty".into()]);
+    let reader = ObjectReader::new(s3.client.clone(), vec!["meals".into(), "empty".into()]);
     let get = |uri: &'static str, cap| {
         let reader = &reader;
         async move { reader.get(&S3Uri::parse(uri).unwrap(), cap).await }

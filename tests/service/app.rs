@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dragunov::bucket::{Buckets, S3Keys};
 use dragunov::http::{App, AppOptions, ServeOptions, SharedApp, serve};
+use dragunov::intake::{Intake, IntakeConfig};
 use dragunov::jobs::{Clock, Limits, Store};
-use dragunov::runtime::{
-    Device, DeviceOptions, EngineFactory, Executor, InlineIntake, StubEngine, WorkerIdentity,
-};
+use dragunov::runtime::{Device, DeviceOptions, EngineFactory, Executor, StubEngine, WorkerIdentity};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -19,6 +19,11 @@ pub struct Knobs {
     pub serve: ServeOptions,
     pub device: DeviceOptions,
     pub engine: EngineFactory,
+    pub intake: IntakeConfig,
+    /// The operator's own.
+    pub bucket: Option<S3Keys>,
+    /// Photos prepared ahead of the device.
+    pub ahead: usize,
 }
 
 impl Default for Knobs {
@@ -35,6 +40,12 @@ impl Default for Knobs {
             },
             device: DeviceOptions::default(),
             engine: StubEngine::factory(Duration::ZERO),
+            intake: IntakeConfig {
+                allow_private_urls: true,
+                ..IntakeConfig::default()
+            },
+            bucket: None,
+            ahead: 4,
         }
     }
 }
@@ -61,9 +72,20 @@ impl TestApp {
         let mut knobs = Knobs::default();
         turn(&mut knobs);
         let clock = Clock::default();
-        let (store, due) = Store::open(dir, knobs.limits, clock.clone(), "w-test").unwrap();
+        // A store of this process that was just dropped closes its file on a thread of its own.
+        let mut opened = Store::open(dir, knobs.limits, clock.clone(), "w-test");
+        for _ in 0..500 {
+            if opened.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            opened = Store::open(dir, knobs.limits, clock.clone(), "w-test");
+        }
+        let (store, due) = opened.unwrap();
         let device = Device::start(knobs.engine, knobs.device).unwrap();
-        let executor = Executor::new(device, std::sync::Arc::new(InlineIntake), 4).takes_scripts(true);
+        let buckets = Buckets::new(knobs.bucket.as_ref(), knobs.intake.allow_private_urls).unwrap();
+        let intake = Intake::new(knobs.intake);
+        let executor = Executor::new(device, intake, buckets, knobs.ahead).takes_scripts(true);
         let metrics = dragunov::telemetry::metrics::install().unwrap();
         let app = App::new(
             knobs.app,
@@ -121,7 +143,7 @@ impl TestApp {
 
     /// `/status` until the job has ended.
     pub async fn ended(&self, id: &str) -> Value {
-        for _ in 0..1000 {
+        for _ in 0..3000 {
             let (status, body) = self.get(&format!("/status/{id}")).await;
             assert_eq!(status, 200, "{body}");
             if !matches!(body["status"].as_str(), Some("IN_QUEUE" | "IN_PROGRESS")) {
@@ -133,7 +155,7 @@ impl TestApp {
     }
 
     pub async fn until_running(&self, id: &str) {
-        for _ in 0..500 {
+        for _ in 0..4000 {
             if self.get(&format!("/status/{id}")).await.1["status"] == "IN_PROGRESS" {
                 return;
             }
@@ -152,12 +174,14 @@ pub async fn read(response: reqwest::Response) -> (u16, Value) {
     )
 }
 
-/// A small PNG of one colour.
+/// A small PNG with something on it.
 pub fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(width, height, image::Rgb([180, 140, 90]))
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .unwrap();
+    image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(40 + 3 * x) as u8, (250 - 2 * y) as u8, 90])
+    })
+    .write_to(&mut bytes, image::ImageFormat::Png)
+    .unwrap();
     bytes.into_inner()
 }
 

@@ -41,8 +41,10 @@ async fn keys_guard_everything_but_probes_and_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_engine() {
-    let slow: EngineFactory = Arc::new(|| {
-        std::thread::sleep(Duration::from_millis(400));
+    let (loaded, load) = std::sync::mpsc::channel::<()>();
+    let load = std::sync::Mutex::new(load);
+    let slow: EngineFactory = Arc::new(move || {
+        let _ = load.lock().unwrap().recv();
         Ok(Box::new(dragunov::runtime::StubEngine::default()))
     });
     let app = TestApp::with(|k| k.engine = slow).await;
@@ -51,6 +53,7 @@ async fn readiness_follows_the_engine() {
     assert_eq!(app.get("/ping").await.0, 204);
     // Accepted while loading, run once loaded.
     let id = app.run(json!({"mock_return": 1})).await;
+    loaded.send(()).unwrap();
     assert_eq!(app.ended(&id).await["status"], "COMPLETED");
     assert_eq!(app.get("/readyz").await.0, 200);
     assert_eq!(app.get("/ping").await.0, 200);
@@ -62,7 +65,7 @@ async fn an_engine_that_does_not_start_ends_the_service() {
     let broken: EngineFactory =
         Arc::new(|| Err(ScanError::new(ErrorCode::CheckpointInvalid, "sam: no such file")));
     let app = TestApp::with(|k| k.engine = broken).await;
-    let error = tokio::time::timeout(Duration::from_secs(5), async {
+    let error = tokio::time::timeout(Duration::from_secs(30), async {
         loop {
             if app.app.is_draining() {
                 break app.stop().await.unwrap_err();
@@ -78,13 +81,14 @@ async fn an_engine_that_does_not_start_ends_the_service() {
 /// Not ready first, still serving; then the accepted job is finished before the process ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_finishes_what_was_accepted() {
-    let app = TestApp::with(|k| k.serve.drain_delay = Duration::from_millis(300)).await;
+    let app = TestApp::with(|k| k.serve.drain_delay = Duration::from_secs(3)).await;
     let first = app.run(json!({"mock_delay": 0.5})).await;
     let second = app.run(json!({"mock_delay": 0.1})).await;
     app.until_running(&first).await;
     app.begin_stop();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(app.get("/readyz").await.0, 503);
+    while app.get("/readyz").await.0 != 503 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(app.get("/livez").await.0, 200);
     let (status, body) = app.post("/run", &json!({"input": {"mock_return": 1}})).await;
     assert_eq!((status, &body["code"]), (503, &json!("draining")));

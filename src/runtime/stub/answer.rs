@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use dragunov_models::Mask;
+use dragunov_models::{Mask, RgbImage};
 
+use crate::contract::ScanError;
 use crate::contract::estimate::Estimated;
-use crate::contract::request::ScanRequest;
+use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
+use crate::intake::Photo;
+use crate::overlay;
 
-pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool) -> ScanResult {
+pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, ScanError> {
+    let (width, height) = (photo.image.width(), photo.image.height());
+    let masks = request.options.masks != MaskFormat::None;
+    // Six digits: an angle that was given comes back as it was written.
+    let degrees = |angle: f64| (angle * 1e6).round() / 1e6;
     let items = vec![
         item(&Food::RICE, "item-1", [0.36, 0.52, 0.17], (width, height), masks),
         item(
@@ -24,14 +31,14 @@ pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool
         let (p10, p50, p90) = parts.fold((0.0, 0.0, 0.0), |t, e| (t.0 + e.p10, t.1 + e.p50, t.2 + e.p90));
         Estimated { p10, p50, p90 }
     };
-    ScanResult {
+    Ok(ScanResult {
         scan_id: request.scan_id.clone(),
         user_id: request.user_id.clone(),
         status: Status::PendingConfirmation,
         image: ImageInfo {
             width,
             height,
-            exif_orientation: 1,
+            exif_orientation: photo.orientation,
         },
         totals: Totals {
             mass_g: sum(|i| i.mass_g),
@@ -46,14 +53,9 @@ pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool
             fov_long_deg: 67.4,
             fov_source: "default".into(),
             fov_sigma_ln: 0.1,
-            tilt_deg: request.pitch_deg.unwrap_or(45.0),
-            roll_deg: request.roll_deg.unwrap_or(0.0),
-            tilt_source: if request.pitch_deg.is_some() {
-                "client_pitch"
-            } else {
-                "default"
-            }
-            .into(),
+            tilt_deg: photo.gravity.map_or(45.0, |g| degrees(g.tilt_deg())),
+            roll_deg: photo.gravity.map_or(0.0, |g| degrees(g.roll_deg())),
+            tilt_source: photo.gravity.map_or("default", |g| g.source.as_str()).into(),
             tilt_from_circle_deg: None,
         },
         scale: ScaleInfo {
@@ -84,9 +86,23 @@ pub(super) fn of(request: &ScanRequest, width: usize, height: usize, masks: bool
             message: "made up by the test engine: nothing on this photo was measured".into(),
         }],
         reshoot_hint: None,
-        overlay: None,
-        depth: None,
-    }
+        overlay: picture(request.options.overlay, &photo.image)?,
+        depth: picture(request.options.depth, &ramp(width, height)?)?,
+    })
+}
+
+fn picture(wanted: bool, image: &RgbImage) -> Result<Option<String>, ScanError> {
+    use base64::Engine as _;
+    wanted
+        .then(|| overlay::png(image).map(|png| base64::engine::general_purpose::STANDARD.encode(png)))
+        .transpose()
+}
+
+/// Near at the bottom: a table seen from the side.
+fn ramp(width: usize, height: usize) -> Result<RgbImage, ScanError> {
+    let row = |y: usize| (40 + 200 * y / height.max(1)) as u8;
+    let bytes = (0..height).flat_map(|y| std::iter::repeat_n([row(y) / 2, row(y), 255 - row(y)], width));
+    Ok(RgbImage::new(width, height, bytes.flatten().collect())?)
 }
 
 struct Food {

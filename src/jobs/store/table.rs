@@ -1,0 +1,165 @@
+//! The store's state in memory: records, the two queues, what is kept of ended jobs. No locking, no waiting.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use crate::jobs::disk::Change;
+use crate::jobs::{Record, Status};
+
+pub(super) struct Entry {
+    pub(super) record: Record,
+    /// Bumped at every change of state.
+    pub(super) changed: watch::Sender<u64>,
+    /// Cancels the running engine.
+    pub(super) token: CancellationToken,
+    /// Handed to the dispatcher.
+    pub(super) taken: bool,
+    /// Its end is being written: no second end.
+    pub(super) ending: bool,
+    pub(super) weight: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) jobs: HashMap<String, Entry>,
+    pub(super) queue: VecDeque<String>,
+    /// Low priority: taken when `queue` is empty.
+    pub(super) low: VecDeque<String>,
+    pub(super) ended: VecDeque<String>,
+    pub(super) bytes: usize,
+    pub(super) seq: u64,
+    pub(super) totals: Totals,
+}
+
+#[derive(Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) retried: u64,
+}
+
+impl Entry {
+    pub(super) fn bump(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+}
+
+impl Record {
+    pub(super) fn is_over(&self, now_ms: u64, limits: &Limits) -> bool {
+        if now_ms >= self.created_ms.saturating_add(self.policy.ttl) {
+            return true;
+        }
+        let keep = if self.sync {
+            limits.sync_retention
+        } else {
+            limits.retention
+        };
+        self.ended_ms
+            .is_some_and(|end| now_ms >= end.saturating_add(keep.as_millis() as u64))
+    }
+}
+
+impl Table {
+    pub(super) fn add_entry(&mut self, record: Record) {
+        let weight = record.weight();
+        self.bytes += weight;
+        let entry = Entry {
+            changed: watch::channel(0).0,
+            token: CancellationToken::new(),
+            taken: false,
+            ending: false,
+            weight,
+            record,
+        };
+        self.jobs.insert(entry.record.id.clone(), entry);
+    }
+
+    pub(super) fn insert(&mut self, record: Record) {
+        let (id, terminal) = (record.id.clone(), record.status.is_terminal());
+        self.add_entry(record);
+        if terminal {
+            self.ended.push_back(id);
+        } else {
+            self.enqueue(&id);
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, id: &str) {
+        let Some(entry) = self.jobs.get(id) else {
+            return;
+        };
+        let low = entry.record.policy.low_priority;
+        let queue = if low { &mut self.low } else { &mut self.queue };
+        queue.push_back(id.to_owned());
+    }
+
+    pub(super) fn unqueue(&mut self, id: &str) {
+        self.queue.retain(|other| other != id);
+        self.low.retain(|other| other != id);
+    }
+
+    pub(super) fn reweigh(&mut self, id: &str) {
+        if let Some(entry) = self.jobs.get_mut(id) {
+            let weight = entry.record.weight();
+            self.bytes = self.bytes + weight - entry.weight;
+            entry.weight = weight;
+        }
+    }
+
+    pub(super) fn finish(&mut self, id: &str, mut ended: Record) {
+        let Some(entry) = self.jobs.get_mut(id) else {
+            return;
+        };
+        // Stream elements may have come, or been read, while the end was being written.
+        ended.chunks = std::mem::take(&mut entry.record.chunks);
+        entry.record = ended;
+        entry.bump();
+        match entry.record.status {
+            Status::Completed => self.totals.completed += 1,
+            Status::Failed | Status::TimedOut => self.totals.failed += 1,
+            Status::InQueue | Status::InProgress | Status::Cancelled => {}
+        }
+        self.ended.push_back(id.to_owned());
+        self.reweigh(id);
+    }
+
+    /// Leaves the id in the lists; see [`Self::forget_dropped`].
+    pub(super) fn drop_entry(&mut self, id: &str) {
+        if let Some(entry) = self.jobs.remove(id) {
+            entry.token.cancel();
+            self.bytes -= entry.weight;
+        }
+    }
+
+    pub(super) fn forget_dropped(&mut self) {
+        let jobs = &self.jobs;
+        for list in [&mut self.queue, &mut self.low, &mut self.ended] {
+            list.retain(|id| jobs.contains_key(id));
+        }
+    }
+
+    pub(super) fn make_room(&mut self, bytes: usize, limits: &Limits, mut log: impl FnMut(Change)) -> bool {
+        while self.bytes + bytes > limits.bytes {
+            match self.ended.pop_front() {
+                Some(oldest) => {
+                    self.drop_entry(&oldest);
+                    log(Change::Remove(oldest));
+                }
+                None => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn trim(&mut self, limits: &Limits, mut log: impl FnMut(Change)) {
+        while self.ended.len() > limits.kept {
+            if let Some(oldest) = self.ended.pop_front() {
+                self.drop_entry(&oldest);
+                log(Change::Remove(oldest));
+            }
+        }
+    }
+}
