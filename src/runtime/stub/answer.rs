@@ -184,7 +184,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
         flags: Vec::new(),
         questions: vec![Question {
             id: format!("{id}-oil"),
-            text: format!("Was the {} cooked with oil?", food.label),
+            text: "Was it cooked with oil?".into(),
             options: vec![
                 QuestionOption {
                     label: "no oil".into(),
