@@ -182,10 +182,7 @@ async fn the_worker_keeps_secrets() {
         String::from_utf8_lossy(&out.stdout),
         String::from_utf8_lossy(&out.stderr)
     );
-    assert!(
-        log.contains("HTTP 500") && log.contains("Results sent."),
-        "{log}"
-    );
+    assert!(log.contains("HTTP 500") && log.contains("Results sent."), "{log}");
     clean("the log", &log);
     for post in finals.iter().filter(|p| p.body.contains("\"error\"")) {
         clean("an error", &post.body);
