@@ -1,19 +1,14 @@
 #!/usr/bin/env bash
-# Times our benchmarks and PyTorch's in turn, and prints the ratios of each round.
+# Times our benchmarks and PyTorch's run by run in turn, and prints the ratios and the peak memory of both.
 #
-#   PYTHON=.../bin/python benches/compare.sh [FILTER] [ROUNDS]
+#   PYTHON=.../bin/python benches/compare.sh [FILTER] [--pairs N] [--out FILE.md]
 #
-# PYTHON needs the packages named in benches/reference/torch_times.py. On a machine that does other work too, trust
-# the ratios of several rounds, not the milliseconds of one.
+# PYTHON needs the packages named in benches/paired.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-filter=${1:-} rounds=${2:-2} threads=${THREADS:-2}
-target=${CARGO_TARGET_DIR:-target}
-
-cargo bench -p dragunov-models --bench main --no-run
-for round in $(seq "$rounds"); do
-  echo "## round $round, $(date -u +%F), $threads threads, load $(cut -d' ' -f1 /proc/loadavg)"
-  RAYON_NUM_THREADS=$threads cargo bench -q -p dragunov-models --bench main -- "$filter" >/dev/null
-  "${PYTHON:-python3}" benches/reference/torch_times.py --filter "$filter" --threads "$threads" \
-    --criterion "$target/criterion"
-done
+filter=${1:-}
+[ $# -gt 0 ] && shift
+built=$(cargo bench -q --locked -p dragunov-models --bench main --no-run --message-format=json-render-diagnostics)
+binary=$(printf '%s\n' "$built" | sed -n 's/.*"name":"main".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+echo "$(date -u +%F), ${THREADS:-2} threads, load $(cut -d' ' -f1 /proc/loadavg), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+exec "${PYTHON:-python3}" benches/paired.py "$binary" --filter "$filter" --threads "${THREADS:-2}" "$@"

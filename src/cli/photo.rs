@@ -22,6 +22,7 @@ pub(super) fn read(path: &Path) -> Result<RgbImage, ScanError> {
         min_side: 1,
         refuse_blank: false,
         apply_profile: false,
+        clip_deep_grey: true,
         ..DecodeLimits::default()
     };
     Ok(decode(&bytes, &limits)?.image)

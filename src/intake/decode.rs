@@ -30,6 +30,8 @@ pub struct DecodeLimits {
     pub refuse_blank: bool,
     /// Convert an embedded colour profile to sRGB.
     pub apply_profile: bool,
+    /// Read grey of 16 bits as Pillow's `convert("RGB")` does: levels over 255 are white.
+    pub clip_deep_grey: bool,
 }
 
 impl Default for DecodeLimits {
@@ -41,6 +43,7 @@ impl Default for DecodeLimits {
             min_side: 32,
             refuse_blank: true,
             apply_profile: true,
+            clip_deep_grey: false,
         }
     }
 }
@@ -58,7 +61,7 @@ pub struct Decoded {
 /// Decodes a JPEG, PNG or WebP; applies orientation and colour profile once.
 ///
 /// Pixels are Pillow's, byte for byte, for PNG, WebP and the JPEGs that cameras write.
-/// Alpha is dropped (what Pillow's `convert("RGB")` does), 16 bits become 8 by rounding, grey becomes three equal
+/// Alpha is dropped (what Pillow's `convert("RGB")` does), of 16 bits the upper 8 are taken, grey becomes three equal
 /// channels, only the first frame of an animation is used.
 ///
 /// # Errors
@@ -165,7 +168,7 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         None => DynamicImage::from_decoder(decoder).map_err(from_image_error)?,
     };
     let grey = !picture.color().has_color();
-    let mut picture = DynamicImage::ImageRgb8(picture.into_rgb8());
+    let mut picture = DynamicImage::ImageRgb8(to_rgb8(picture, limits.clip_deep_grey));
     let orientation = facts.orientation.unwrap_or(1);
     if let Some(o) = Orientation::from_exif(orientation) {
         picture.apply_orientation(o);
@@ -186,6 +189,29 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         facts,
         warnings,
     })
+}
+
+/// Three channels of 8 bits; `clip` as in [`DecodeLimits::clip_deep_grey`].
+fn to_rgb8(picture: DynamicImage, clip: bool) -> image::RgbImage {
+    let high = |v: u16| (v >> 8) as u8;
+    let grey = |v: u16| if clip { v.min(255) as u8 } else { high(v) };
+    let (w, h) = (picture.width(), picture.height());
+    match picture {
+        DynamicImage::ImageLuma16(p) => {
+            image::RgbImage::from_fn(w, h, |x, y| image::Rgb([grey(p.get_pixel(x, y)[0]); 3]))
+        }
+        DynamicImage::ImageLumaA16(p) => {
+            image::RgbImage::from_fn(w, h, |x, y| image::Rgb([high(p.get_pixel(x, y)[0]); 3]))
+        }
+        DynamicImage::ImageRgb16(p) => {
+            image::RgbImage::from_fn(w, h, |x, y| image::Rgb(p.get_pixel(x, y).0.map(high)))
+        }
+        DynamicImage::ImageRgba16(p) => image::RgbImage::from_fn(w, h, |x, y| {
+            let [r, g, b, _] = p.get_pixel(x, y).0;
+            image::Rgb([r, g, b].map(high))
+        }),
+        other => other.into_rgb8(),
+    }
 }
 
 fn into_dynamic(picture: exact_jpeg::Picture) -> Option<DynamicImage> {

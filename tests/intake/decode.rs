@@ -60,6 +60,12 @@ fn grey_alpha_and_16_bits_become_rgb8() {
     deep.put_pixel(10, 10, image::Rgb([65535, 32896, 128]));
     let photo = read(&encode(&DynamicImage::ImageRgb16(deep), ImageFormat::Png)).unwrap();
     assert_eq!(photo.image.pixel(10, 10), [255, 128, 0]);
+
+    // A photo keeps its greys; only the commands that reproduce Pillow clip them.
+    let mut deep = base.to_luma16();
+    deep.put_pixel(10, 10, image::Luma([40_000]));
+    let photo = read(&encode(&DynamicImage::ImageLuma16(deep), ImageFormat::Png)).unwrap();
+    assert_eq!(photo.image.pixel(10, 10), [156; 3]);
 }
 
 #[test]

@@ -10,18 +10,19 @@ fn lenient() -> DecodeLimits {
         min_side: 1,
         refuse_blank: false,
         apply_profile: false,
+        clip_deep_grey: true,
         ..DecodeLimits::default()
     }
 }
 
 #[test]
-fn jpegs_decode_to_pillows_bytes() {
+fn photos_decode_to_pillows_bytes() {
     let golden = Golden::open("jpeg/golden.safetensors");
     let mut stages = Stages::default();
     let names = golden.names("");
-    assert_eq!(names.len(), 12);
+    assert_eq!(names.len(), 19);
     for name in names {
-        let bytes = std::fs::read(fixture("jpeg").join(format!("{name}.jpg"))).unwrap();
+        let bytes = std::fs::read(fixture("jpeg").join(name)).unwrap();
         let image = decode(&bytes, &lenient()).unwrap().image;
         let size = (image.height(), image.width(), 3);
         let got = Tensor::from_vec(image.into_bytes(), size, &Device::Cpu).unwrap();
@@ -33,7 +34,7 @@ fn jpegs_decode_to_pillows_bytes() {
 /// Every cut and every flipped byte ends in a picture of the stated size or a coded error, never in a panic.
 #[test]
 fn damaged_jpegs_do_no_harm() {
-    for name in ["420-restart", "progressive-420", "grey"] {
+    for name in ["420-restart", "progressive-420", "grey", "cmyk", "ycck-420"] {
         let bytes = std::fs::read(fixture("jpeg").join(format!("{name}.jpg"))).unwrap();
         for cut in (0..bytes.len()).step_by(7) {
             let _ = decode(&bytes[..cut], &lenient());

@@ -1,7 +1,13 @@
 //! A byte automaton that accepts exactly the answers of a [`Schema`]. States are small and copyable, so that every
 //! token of a vocabulary can be tried from the same state.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+mod text;
+mod trie;
+
+use text::{TextPhase, TextStep, step_text};
+use trie::Trie;
 
 use super::number::{Digits, NumberSpec};
 use super::schema::{MAX_DEPTH, Schema};
@@ -47,20 +53,6 @@ enum Segment {
     Key(String),
     /// Index of the item that array number `slot` is at.
     Index(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TextPhase {
-    /// Before the opening quote.
-    Open,
-    Inside,
-    Escape,
-    /// Inside a UTF-8 sequence: so many bytes to come, the next one within these bounds.
-    Tail {
-        left: u8,
-        low: u8,
-        high: u8,
-    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,54 +104,6 @@ pub(super) struct Choice {
     /// The value that it makes of the field.
     pub(super) value: serde_json::Value,
     pub(super) then: State,
-}
-
-#[derive(Debug)]
-struct Trie {
-    nodes: Vec<BTreeMap<u8, u32>>,
-    /// Bytes from the root to each node.
-    prefixes: Vec<Vec<u8>>,
-}
-
-impl Trie {
-    fn new(words: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let mut nodes = vec![BTreeMap::new()];
-        let mut prefixes = vec![Vec::new()];
-        for word in words {
-            let mut at = 0;
-            for (i, &byte) in word.iter().enumerate() {
-                let fresh = nodes.len() as u32;
-                let next = *nodes[at as usize].entry(byte).or_insert(fresh);
-                if next == fresh {
-                    nodes.push(BTreeMap::new());
-                    prefixes.push(word[..=i].to_vec());
-                }
-                at = next;
-            }
-        }
-        Self { nodes, prefixes }
-    }
-
-    fn step(&self, at: u32, byte: u8) -> Option<u32> {
-        self.nodes[at as usize].get(&byte).copied()
-    }
-
-    fn is_leaf(&self, at: u32) -> bool {
-        self.nodes[at as usize].is_empty()
-    }
-
-    /// All whole words that pass through `at`.
-    fn words(&self, at: u32) -> Vec<&[u8]> {
-        let mut open = vec![at];
-        let mut out = Vec::new();
-        while let Some(at) = open.pop() {
-            if self.is_leaf(at) {
-                out.push(self.prefixes[at as usize].as_slice());
-            }
-            open.extend(self.nodes[at as usize].values().rev());
-        }
-        out
-    }
 }
 
 /// A compiled schema.
@@ -369,7 +313,7 @@ impl Automaton {
         match (&self.ops[state.op as usize], state.at) {
             (Op::Choice { field, trie }, At::Place(node)) => {
                 let then = self.enter(state.op as usize + 1, state.counts);
-                let known = trie.prefixes[node as usize].len();
+                let known = trie.depth(node);
                 let choice = |word: &[u8]| Choice {
                     bytes: word[known..].to_vec(),
                     value: serde_json::from_slice(word).unwrap_or_default(),
@@ -412,196 +356,4 @@ impl Automaton {
 /// `text` as a JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-enum TextStep {
-    Goes { chars: u32, phase: TextPhase },
-    Ends,
-}
-
-/// One byte of a JSON string of `min ..= max` characters, `chars` of which are complete.
-fn step_text(chars: u32, phase: TextPhase, byte: u8, min: u32, max: u32) -> Option<TextStep> {
-    let goes = |chars, phase| Some(TextStep::Goes { chars, phase });
-    let inside = |chars| goes(chars, TextPhase::Inside);
-    let tail = |left, low, high| goes(chars, TextPhase::Tail { left, low, high });
-    match phase {
-        TextPhase::Open => {
-            if byte == b'"' {
-                inside(0)
-            } else {
-                None
-            }
-        }
-        TextPhase::Escape => {
-            if b"\"\\/".contains(&byte) {
-                inside(chars + 1)
-            } else {
-                None
-            }
-        }
-        TextPhase::Tail { left, low, high } => {
-            if !(low..=high).contains(&byte) {
-                return None;
-            }
-            if left == 1 {
-                inside(chars + 1)
-            } else {
-                tail(left - 1, 0x80, 0xBF)
-            }
-        }
-        TextPhase::Inside if byte == b'"' => (chars >= min).then_some(TextStep::Ends),
-        TextPhase::Inside if chars >= max => None,
-        // Well-formed UTF-8 (Unicode 15, table 3-7) without the controls of C0 and DEL.
-        TextPhase::Inside => match byte {
-            b'\\' => goes(chars, TextPhase::Escape),
-            0x20..=0x7E => inside(chars + 1),
-            0xC2..=0xDF => tail(1, 0x80, 0xBF),
-            0xE0 => tail(2, 0xA0, 0xBF),
-            0xED => tail(2, 0x80, 0x9F),
-            0xE1..=0xEF => tail(2, 0x80, 0xBF),
-            0xF0 => tail(3, 0x90, 0xBF),
-            0xF1..=0xF3 => tail(3, 0x80, 0xBF),
-            0xF4 => tail(3, 0x80, 0x8F),
-            _ => None,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn accepts(schema: &Schema, text: &str) -> bool {
-        let automaton = Automaton::new(schema).unwrap();
-        automaton
-            .step_all(automaton.start(), text.as_bytes())
-            .is_some_and(|s| automaton.is_end(s))
-    }
-
-    fn food() -> Schema {
-        Schema::object([
-            ("kind", Schema::one_of(["food", "plate"])),
-            ("label", Schema::one_of(["rice", "rice cake", "crème \"x\""])),
-        ])
-    }
-
-    #[test]
-    fn objects_and_enums() {
-        assert!(accepts(&food(), r#"{"kind":"food","label":"rice"}"#));
-        assert!(accepts(&food(), r#"{"kind":"plate","label":"rice cake"}"#));
-        assert!(accepts(&food(), r#"{"kind":"food","label":"crème \"x\""}"#));
-        for wrong in [
-            r#"{"kind":"food","label":"rice"#,
-            r#"{"kind":"food", "label":"rice"}"#,
-            r#"{"label":"rice","kind":"food"}"#,
-            r#"{"kind":"fool","label":"rice"}"#,
-            r#"{"kind":"food","label":"rice"}}"#,
-        ] {
-            assert!(!accepts(&food(), wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn texts() {
-        let text = Schema::Text {
-            min_chars: 1,
-            max_chars: 4,
-        };
-        for right in [r#""a""#, r#""äöü€""#, r#""\"\\ab""#, r#""😀""#] {
-            assert!(accepts(&text, right), "{right}");
-        }
-        for wrong in [r#""""#, r#""abcde""#, "\"a\nb\"", r#""\u0041""#, r#""a"#] {
-            assert!(!accepts(&text, wrong), "{wrong}");
-        }
-        let automaton = Automaton::new(&text).unwrap();
-        for broken in [
-            &[b'"', 0xC0, 0x80][..],
-            &[b'"', 0xED, 0xA0],
-            &[b'"', 0xF5],
-            &[b'"', 0x80],
-        ] {
-            assert!(
-                automaton.step_all(automaton.start(), broken).is_none(),
-                "{broken:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn arrays_and_numbers() {
-        let numbers = |min_len, max_len| Schema::Array {
-            items: Box::new(Schema::Integer { min: -5, max: 120 }),
-            min_len,
-            max_len,
-        };
-        for (schema, right) in [
-            (numbers(0, 2), "[]"),
-            (numbers(0, 2), "[7]"),
-            (numbers(0, 2), "[-5,120]"),
-            (numbers(0, 0), "[]"),
-            (Schema::Boolean, "true"),
-        ] {
-            assert!(accepts(&schema, right), "{right}");
-        }
-        for (schema, wrong) in [
-            (numbers(1, 2), "[]"),
-            (numbers(0, 2), "[1,2,3]"),
-            (numbers(0, 2), "[121]"),
-            (numbers(0, 2), "[07]"),
-            (numbers(0, 2), "[1,]"),
-            (numbers(0, 2), "[-6]"),
-        ] {
-            assert!(!accepts(&schema, wrong), "{wrong}");
-        }
-        let nested = Schema::Array {
-            items: Box::new(numbers(0, 3)),
-            min_len: 0,
-            max_len: 2,
-        };
-        assert!(accepts(&nested, "[[1,2,3],[]]") && !accepts(&nested, "[[],[],[]]"));
-    }
-
-    #[test]
-    fn forced_bytes_and_options() {
-        let automaton = Automaton::new(&food()).unwrap();
-        let (forced, state) = automaton.forced(automaton.start());
-        assert_eq!(forced, br#"{"kind":""#);
-        let Branch::Options { options, .. } = automaton.branch(state) else {
-            panic!()
-        };
-        let words: Vec<_> = options
-            .iter()
-            .map(|o| String::from_utf8_lossy(&o.bytes).into_owned())
-            .collect();
-        assert_eq!(words, ["food\"", "plate\""]);
-        let (forced, state) = automaton.forced(options[0].then);
-        assert_eq!(forced, br#","label":""#);
-        assert_eq!(automaton.pointer(1, state), "/label");
-    }
-
-    #[test]
-    fn refuses_empty_shapes() {
-        for schema in [
-            Schema::one_of::<String>([]),
-            Schema::one_of(["a", "a"]),
-            Schema::Array {
-                items: Box::new(Schema::Integer { min: 2, max: 1 }),
-                min_len: 0,
-                max_len: 1,
-            },
-            Schema::Integer { min: 0, max: 1 },
-            Schema::object([(
-                "n",
-                Schema::Number {
-                    min: f64::NAN,
-                    max: 1.,
-                    decimals: 1,
-                },
-            )]),
-            Schema::object([("a", Schema::Boolean), ("a", Schema::Boolean)]),
-        ] {
-            assert!(Automaton::new(&schema).is_err(), "{schema:?}");
-        }
-    }
 }

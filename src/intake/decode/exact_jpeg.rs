@@ -3,8 +3,9 @@
 //! ITU T.81 leaves the inverse DCT, the upsampling of chroma and the rounding of colours open, and decoders differ
 //! by some levels, which a depth or segmentation network shows as differences of up to a per cent. This decoder
 //! takes libjpeg's choices: the slow integer DCT, triangle-filter upsampling, 16-bit colour constants. It does what
-//! cameras and phones write: 8 bits, Huffman, baseline or progressive, grey or three components. For anything else,
-//! and for damaged data, it answers `None` and the general decoder has its turn.
+//! cameras and phones write, 8 bits, Huffman, baseline or progressive, grey or three components, and four inks, which
+//! become RGB as Pillow makes it. For anything else, and for damaged data, it answers `None` and the general decoder
+//! has its turn.
 
 mod entropy;
 mod idct;
@@ -44,6 +45,15 @@ impl Component {
     fn stride(&self) -> usize {
         self.columns * 8
     }
+}
+
+/// What the first three components are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colours {
+    /// Red, green and blue, or inverted cyan, magenta and yellow.
+    Plain,
+    /// Luma and chroma.
+    Coded,
 }
 
 /// Position of the k-th coded coefficient (T.81, figure A.6).
@@ -183,7 +193,7 @@ impl Decoder {
         let (precision, count) = (*body.first()?, usize::from(*body.get(5)?));
         (self.height, self.width, self.progressive) = (number(1)?, number(3)?, progressive);
         let stated = self.width > 0 && self.height > 0 && (self.width, self.height) == self.stated;
-        let usable = precision == 8 && matches!(count, 1 | 3) && stated;
+        let usable = precision == 8 && matches!(count, 1 | 3 | 4) && stated;
         if !usable || !self.components.is_empty() {
             return None;
         }
@@ -366,16 +376,19 @@ impl Decoder {
             }
         }
         let ids: Vec<u8> = self.components.iter().map(|c| c.id).collect();
-        let rgb = match (self.jfif, self.adobe_transform) {
-            (true, _) => false,
-            (false, Some(transform)) => transform == 0,
-            (false, None) => ids == *b"RGB",
+        let colours = match (ids.len(), self.jfif, self.adobe_transform) {
+            // Without a marker four inks are taken as they are; with an unknown one as coded.
+            (4, _, None | Some(0)) => Colours::Plain,
+            (4, ..) => Colours::Coded,
+            (_, false, Some(0)) => Colours::Plain,
+            (_, false, None) if ids == *b"RGB" => Colours::Plain,
+            _ => Colours::Coded,
         };
         Some(output::picture(
             &self.components,
             (self.width, self.height),
             (self.h_max, self.v_max),
-            rgb,
+            colours,
         ))
     }
 }

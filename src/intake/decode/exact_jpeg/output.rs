@@ -1,6 +1,6 @@
 //! Chroma upsampling and colour conversion of libjpeg (`jdsample.c` with fancy upsampling, `jdcolor.c`).
 
-use super::{Component, Picture};
+use super::{Colours, Component, Picture};
 
 impl Component {
     fn row(&self, y: usize) -> &[u8] {
@@ -63,16 +63,20 @@ fn wider<T: Copy + Into<u32>>(row: &[T], out: &mut [u8], bits: u32) {
     }
 }
 
-/// All components to interleaved bytes.
+/// All components to interleaved grey or RGB bytes.
 pub(super) fn picture(
     components: &[Component],
     (width, height): (usize, usize),
     (h_max, v_max): (usize, usize),
-    rgb: bool,
+    colours: Colours,
 ) -> Picture {
-    let channels = components.len();
+    let channels = components.len().min(3);
+    let rgb = |values| match colours {
+        Colours::Plain => values,
+        Colours::Coded => to_rgb(values),
+    };
     let mut data = vec![0; width * height * channels];
-    let mut rows = vec![vec![0u8; (width.div_ceil(8 * h_max) + 1) * 8 * h_max]; channels];
+    let mut rows = vec![vec![0u8; (width.div_ceil(8 * h_max) + 1) * 8 * h_max]; components.len()];
     for (y, out) in data.chunks_exact_mut(width * channels).enumerate() {
         for (component, row) in components.iter().zip(&mut rows) {
             let factors = (h_max / component.h, v_max / component.v);
@@ -82,8 +86,17 @@ pub(super) fn picture(
             [grey] => out.copy_from_slice(&grey[..width]),
             [a, b, c] => {
                 for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
-                    let values = [a[x], b[x], c[x]];
-                    pixel.copy_from_slice(&if rgb { values } else { to_rgb(values) });
+                    pixel.copy_from_slice(&rgb([a[x], b[x], c[x]]));
+                }
+            }
+            [a, b, c, k] => {
+                for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
+                    let inks = match colours {
+                        // Stored inverted, as Adobe's programs do and Pillow takes for granted.
+                        Colours::Plain => [a[x], b[x], c[x]].map(|v| 255 - v),
+                        Colours::Coded => to_rgb([a[x], b[x], c[x]]),
+                    };
+                    pixel.copy_from_slice(&inks.map(|ink| on_black(ink, k[x])));
                 }
             }
             _ => {}
@@ -95,6 +108,12 @@ pub(super) fn picture(
         channels,
         data,
     }
+}
+
+/// Pillow's `cmyk2rgb` for one ink, `light` being what black lets through: 255 less the black ink.
+fn on_black(ink: u8, light: u8) -> u8 {
+    let product = u32::from(ink) * u32::from(light) + 128;
+    light.saturating_sub((((product >> 8) + product) >> 8) as u8)
 }
 
 /// JFIF's YCbCr with libjpeg's 16-bit constants.
