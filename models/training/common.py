@@ -202,6 +202,17 @@ class Average:
         return model
 
 
+@torch.no_grad()
+def for_export(model: torch.nn.Module) -> torch.nn.Module:
+    """The model on the CPU in f16, its numbers rounded to 8 significant bits: compressed, the files shrink by a quarter."""
+    model = model.cpu().half()
+    for p in [*model.parameters(), *model.buffers()]:
+        if p.dtype == torch.float16:
+            mantissa, exponent = torch.frexp(p.float())
+            p.copy_(torch.ldexp(torch.round(mantissa * 256) / 256, exponent))
+    return model
+
+
 def save_state(path: Path, **things):
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(things, path.with_suffix(".new"))

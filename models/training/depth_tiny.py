@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
-from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
 from depth_data import MEAN, REAL, RENDERED, STD, Batch, Photos, Sampler, load, more, ramp_at
 from depth_loss import heights, losses, total
 
@@ -215,7 +215,7 @@ def train(args):
 
 def export(model, out, short):
     out.mkdir(parents=True, exist_ok=True)
-    model.cpu().half().save_pretrained(out)
+    for_export(model).save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "DPTImageProcessor", "do_resize": True, "size": {"height": short, "width": short}, "keep_aspect_ratio": True,
         "ensure_multiple_of": 14, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,

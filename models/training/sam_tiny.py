@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from transformers import SamConfig, SamModel
 
 import sam_eval
-from common import CHECKPOINTS, KINDS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, share_cores, start
+from common import (CHECKPOINTS, KINDS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state,
+                    share_cores, start)
 from sam_augment import draw
 from sam_data import load
 from sam_prompts import ask, correct
@@ -236,7 +237,7 @@ def export(model, args):
     out.mkdir(parents=True, exist_ok=True)
     copy = SamModel(model.config)
     copy.load_state_dict({k: v.float().cpu() for k, v in model.state_dict().items()})
-    copy.half().save_pretrained(out)
+    for_export(copy).save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "SamImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"longest_edge": size},
         "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.485, 0.456, 0.406],

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 import vlm_tokenizer as vt
-from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
 from vlm_crops import arrivals, augmented, counts, plain, pools
 from vlm_network import Speech, Tower, agrees
 
@@ -223,7 +223,7 @@ def export(model, t, out):
         old.unlink()
     model.generation_config.update(do_sample=False, repetition_penalty=1.0, max_new_tokens=32, eos_token_id=[t.convert_tokens_to_ids(s) for s in ("<|im_end|>", "<|endoftext|>")],
                                    pad_token_id=t.convert_tokens_to_ids("<|endoftext|>"), bos_token_id=t.convert_tokens_to_ids("<|endoftext|>"))
-    model.cpu().half().save_pretrained(out, max_shard_size="15MB")
+    for_export(model).save_pretrained(out, max_shard_size="15MB")
     vt.save(t, out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2_5_VLProcessor", "do_convert_rgb": True, "do_resize": True, "resample": 3,
