@@ -1,5 +1,7 @@
 //! Removal of small holes and islands, and of the duplicates that it makes.
 
+use rayon::prelude::*;
+
 use super::geometry::CornerBox;
 use super::{AmgConfig, AutoMask, keep};
 use crate::Mask;
@@ -9,7 +11,7 @@ pub(super) fn clean(masks: Vec<AutoMask>, config: &AmgConfig) -> Vec<AutoMask> {
     let area = config.min_mask_region_area;
     // marks changed masks by a score of 0
     let scored: Vec<(AutoMask, f32)> = masks
-        .into_iter()
+        .into_par_iter()
         .map(|mut found| {
             let (w, h) = (found.mask.width(), found.mask.height());
             let mut bits = found.mask.to_bits();
@@ -44,14 +46,9 @@ fn corners(mask: &Mask) -> CornerBox {
 /// Sets every 8-connected region of unset pixels smaller than `area`. Tells whether there was one.
 fn fill_holes(bits: &mut [bool], w: usize, h: usize, area: usize) -> bool {
     let regions = Regions::of(bits, false, w, h);
-    let small = |r: u32| regions.sizes[r as usize] < area;
-    let changed = (0..regions.sizes.len() as u32).any(small);
-    if changed {
-        for (bit, label) in bits.iter_mut().zip(&regions.labels) {
-            *bit = label.is_none_or(small);
-        }
-    }
-    changed
+    let small = |size: usize| size < area;
+    regions.paint(bits, w, true, |_, size| small(size));
+    regions.sizes.into_iter().any(small)
 }
 
 /// Unsets every 8-connected region of set pixels smaller than `area`, but leaves the largest if all are smaller.
@@ -68,52 +65,100 @@ fn drop_islands(bits: &mut [bool], w: usize, h: usize, area: usize) -> bool {
             largest = i;
         }
     }
-    let stays = |r: u32| {
-        let r = r as usize;
-        if all_small { r == largest } else { sizes[r] >= area }
-    };
-    for (bit, label) in bits.iter_mut().zip(&regions.labels) {
-        *bit = label.is_some_and(stays);
-    }
+    regions.paint(bits, w, false, |region, size| {
+        if all_small { region != largest } else { size < area }
+    });
     true
+}
+
+/// Neighbouring pixels of one value in a row.
+struct Run {
+    row: usize,
+    begin: usize,
+    end: usize,
+    /// An earlier run of the same region, or itself; at last the number of the region.
+    region: usize,
 }
 
 /// 8-connected regions of pixels of one value, numbered in reading order.
 struct Regions {
-    labels: Vec<Option<u32>>,
+    runs: Vec<Run>,
     sizes: Vec<usize>,
 }
 
 impl Regions {
     fn of(bits: &[bool], value: bool, w: usize, h: usize) -> Self {
-        let mut labels = vec![None; bits.len()];
-        let mut sizes = Vec::new();
-        let mut open = Vec::new();
-        for start in 0..bits.len() {
-            if bits[start] != value || labels[start].is_some() {
-                continue;
-            }
-            let label = sizes.len() as u32;
-            let mut size = 0;
-            labels[start] = Some(label);
-            open.push(start);
-            while let Some(at) = open.pop() {
-                size += 1;
-                let (x, y) = (at % w, at / w);
-                for ny in y.saturating_sub(1)..(y + 2).min(h) {
-                    for nx in x.saturating_sub(1)..(x + 2).min(w) {
-                        let next = ny * w + nx;
-                        if bits[next] == value && labels[next].is_none() {
-                            labels[next] = Some(label);
-                            open.push(next);
-                        }
-                    }
+        let mut runs: Vec<Run> = Vec::new();
+        let mut above = 0..0;
+        for row in 0..h {
+            let first = runs.len();
+            let line = &bits[row * w..(row + 1) * w];
+            let mut at = 0;
+            while let Some(skip) = line[at..].iter().position(|&b| b == value) {
+                let begin = at + skip;
+                let length = line[begin..].iter().position(|&b| b != value);
+                let end = length.map_or(w, |n| begin + n);
+                let own = runs.len();
+                runs.push(Run {
+                    row,
+                    begin,
+                    end,
+                    region: own,
+                });
+                // Runs above that touch this one, corners included.
+                while above.start < above.end && runs[above.start].end < begin {
+                    above.start += 1;
                 }
+                for other in above.clone() {
+                    if runs[other].begin > end {
+                        break;
+                    }
+                    join(&mut runs, other, own);
+                }
+                at = end;
             }
-            sizes.push(size);
+            above = first..runs.len();
         }
-        Self { labels, sizes }
+        // Roots come before what hangs on them, so one pass in order numbers all.
+        let mut sizes: Vec<usize> = Vec::new();
+        for i in 0..runs.len() {
+            let parent = runs[i].region;
+            let region = if parent == i {
+                sizes.len()
+            } else {
+                runs[parent].region
+            };
+            if parent == i {
+                sizes.push(0);
+            }
+            runs[i].region = region;
+            sizes[region] += runs[i].end - runs[i].begin;
+        }
+        Self { runs, sizes }
     }
+
+    /// Gives `value` to the pixels of the regions (number, size) that `which` names.
+    fn paint(&self, bits: &mut [bool], w: usize, value: bool, which: impl Fn(usize, usize) -> bool) {
+        for run in &self.runs {
+            if which(run.region, self.sizes[run.region]) {
+                bits[run.row * w + run.begin..run.row * w + run.end].fill(value);
+            }
+        }
+    }
+}
+
+fn root(runs: &mut [Run], mut at: usize) -> usize {
+    while runs[at].region != at {
+        runs[at].region = runs[runs[at].region].region;
+        at = runs[at].region;
+    }
+    at
+}
+
+/// Makes one region of two; the earlier root stays.
+fn join(runs: &mut [Run], a: usize, b: usize) {
+    let (a, b) = (root(runs, a), root(runs, b));
+    runs[a.max(b)].region = a.min(b);
 }
 
 #[cfg(test)]
@@ -134,5 +179,54 @@ mod tests {
         let mut all_small = bits(&["#..##", ".....", "#...."]);
         assert!(drop_islands(&mut all_small, 5, 3, 9));
         assert_eq!(all_small, bits(&["...##", ".....", "....."]));
+    }
+
+    /// Regions pixel by pixel, as the definition reads.
+    fn flooded(bits: &[bool], value: bool, w: usize, h: usize) -> (Vec<Option<usize>>, Vec<usize>) {
+        let (mut labels, mut sizes, mut open) = (vec![None; bits.len()], Vec::new(), Vec::new());
+        for start in 0..bits.len() {
+            if bits[start] != value || labels[start].is_some() {
+                continue;
+            }
+            labels[start] = Some(sizes.len());
+            open.push(start);
+            let mut size = 0;
+            while let Some(at) = open.pop() {
+                size += 1;
+                let (x, y) = (at % w, at / w);
+                for ny in y.saturating_sub(1)..(y + 2).min(h) {
+                    for nx in x.saturating_sub(1)..(x + 2).min(w) {
+                        let next = ny * w + nx;
+                        if bits[next] == value && labels[next].is_none() {
+                            labels[next] = Some(sizes.len());
+                            open.push(next);
+                        }
+                    }
+                }
+            }
+            sizes.push(size);
+        }
+        (labels, sizes)
+    }
+
+    #[test]
+    fn regions_by_runs_are_regions_by_pixels() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand::rngs::StdRng::seed_from_u64(5);
+        for (w, h) in [(1, 1), (1, 9), (9, 1), (7, 8), (23, 17), (40, 31)] {
+            for density in [0.1, 0.3, 0.5, 0.7, 0.9] {
+                let bits: Vec<bool> = (0..w * h).map(|_| rng.random_bool(density)).collect();
+                for value in [false, true] {
+                    let (labels, sizes) = flooded(&bits, value, w, h);
+                    let regions = Regions::of(&bits, value, w, h);
+                    assert_eq!(regions.sizes, sizes);
+                    let mut painted = vec![None; bits.len()];
+                    for run in &regions.runs {
+                        painted[run.row * w + run.begin..run.row * w + run.end].fill(Some(run.region));
+                    }
+                    assert_eq!(painted, labels);
+                }
+            }
+        }
     }
 }
