@@ -7,6 +7,7 @@ pub mod body;
 pub mod direct;
 pub mod edge;
 pub mod job_api;
+pub mod listen;
 pub mod multipart;
 pub mod openapi;
 pub mod page;
@@ -22,6 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 
+pub use listen::ConnectionLimits;
 pub use server::{ServeOptions, serve};
 pub use state::{App, AppOptions, SharedApp};
 

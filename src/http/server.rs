@@ -1,14 +1,13 @@
 //! Start, serve, drain, end.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::SharedApp;
+use super::listen::{ConnectionLimits, listen};
 use crate::contract::{ErrorCode, ScanError};
 use crate::jobs::webhook::{WebhookOptions, deliver_all};
 use crate::jobs::{Clock, Dispatcher};
@@ -23,6 +22,7 @@ pub struct ServeOptions {
     /// Jobs in hand at a time.
     pub in_hand: usize,
     pub webhooks: WebhookOptions,
+    pub connections: ConnectionLimits,
 }
 
 impl Default for ServeOptions {
@@ -32,6 +32,7 @@ impl Default for ServeOptions {
             drain_timeout: Duration::from_secs(60),
             in_hand: 2,
             webhooks: WebhookOptions::default(),
+            connections: ConnectionLimits::default(),
         }
     }
 }
@@ -66,16 +67,8 @@ pub async fn serve(
     let dispatcher = tokio::spawn(dispatcher.run(dispatch_stop.clone(), options.drain_timeout));
 
     let close = CancellationToken::new();
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let service = super::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = tokio::spawn({
-        let close = close.clone();
-        async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(close.cancelled_owned())
-                .await
-        }
-    });
+    let router = super::router(app.clone());
+    let mut server = tokio::spawn(listen(listener, router, options.connections, close.clone()));
 
     let outcome = tokio::select! {
         () = stop => Ok(()),
@@ -130,11 +123,10 @@ async fn engine_failure(app: &SharedApp) -> ScanError {
     }
 }
 
-fn listener_broke(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> ScanError {
+fn listener_broke(ended: Result<(), tokio::task::JoinError>) -> ScanError {
     let error = ScanError::new(ErrorCode::Internal, "the listener ended");
     match ended {
-        Ok(Ok(())) => error,
-        Ok(Err(e)) => error.source(e),
+        Ok(()) => error,
         Err(e) => error.source(e),
     }
 }

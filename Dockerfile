@@ -1,5 +1,5 @@
 # Production image: the worker (default) or the HTTP service, with CUDA.
-#   docker build -f Dockerfile.cuda --build-arg CUDA_COMPUTE_CAP=89 --platform linux/amd64 -t dragunov .
+#   docker build --build-arg CUDA_COMPUTE_CAP=89 --platform linux/amd64 -t dragunov .
 # The Hub's test harness needs a shell, which, and a writable /bin: so Ubuntu, not a bare image, and a plain CMD.
 ARG CUDA=12.8.1
 FROM nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS build

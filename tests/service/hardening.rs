@@ -1,0 +1,187 @@
+//! What hostile clients send: none of it crashes, fills or holds up the service.
+
+use std::time::Duration;
+
+use dragunov::http::problem::from_panic;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::app::{TestApp, png_base64, read};
+
+/// A head that never ends does not hold its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_a_deadline() {
+    let app = TestApp::with(|k| k.serve.connections.head_time = Duration::from_millis(300)).await;
+    let mut stream = TcpStream::connect(&app.url[7..]).await.unwrap();
+    stream
+        .write_all(b"POST /run HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest));
+    // Reset or ended: either way it is over.
+    let _ = closed.await.expect("the connection is held open");
+    assert_eq!(app.get("/livez").await.0, 200);
+}
+
+/// With every place taken by silent connections, the next client is served as soon as one of them is cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_do_not_lock_others_out() {
+    let app = TestApp::with(|k| {
+        k.serve.connections.open = 4;
+        k.serve.connections.head_time = Duration::from_millis(300);
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(&app.url[7..]).await.unwrap());
+    }
+    assert_eq!(app.get("/livez").await.0, 200);
+}
+
+/// Compressed bodies are not taken, so no small one becomes a large one.
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_bodies_are_refused() {
+    let app = TestApp::spawn().await;
+    for encoding in ["gzip", "br", "zstd", "deflate", "gzip, identity"] {
+        for path in ["/run", "/runsync", "/v1/scan", "/invocations"] {
+            let request = app
+                .http
+                .post(format!("{}{path}", app.url))
+                .header("content-encoding", encoding)
+                .body(vec![0x1f, 0x8b, 8, 0]);
+            let (status, body) = read(request.send().await.unwrap()).await;
+            assert_eq!(
+                (status, &body["code"]),
+                (415, &json!("bad_request")),
+                "{encoding} {path}"
+            );
+        }
+    }
+}
+
+/// Deep nesting ends in an error of the caller, not of the stack.
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_json_is_refused() {
+    let app = TestApp::spawn().await;
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    for (path, body) in [
+        ("/v1/scan", format!("{{\"image\":{deep}}}")),
+        ("/v1/depth", deep.clone()),
+        ("/run", deep.clone()),
+        ("/run", format!("{{\"input\":{{}},\"policy\":{deep}}}")),
+        ("/run", format!("{{\"input\":{{}},\"webhook\":{deep}}}")),
+        ("/run", format!("{{\"input\":{{}},\"s3Config\":{deep}}}")),
+    ] {
+        let request = app.http.post(format!("{}{path}", app.url)).body(body);
+        assert_eq!(read(request.send().await.unwrap()).await.0, 400, "{path}");
+    }
+    // An input is kept as it came and read when it runs.
+    let request = app
+        .http
+        .post(format!("{}/runsync", app.url))
+        .body(format!("{{\"input\":{{\"image\":{deep}}}}}"));
+    let (status, body) = read(request.send().await.unwrap()).await;
+    assert!(status == 400 || body["status"] == "FAILED", "{status} {body}");
+    assert_eq!(app.get("/livez").await.0, 200);
+}
+
+/// A photo of 144 million pixels in a small file costs neither memory nor time on its way to a refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn pixel_bombs_are_refused_before_they_are_decoded() {
+    let app = TestApp::spawn().await;
+    // A PNG head that promises 12000 x 12000 pixels, and no pixels.
+    let mut head = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    head.extend(12_000_u32.to_be_bytes());
+    head.extend(12_000_u32.to_be_bytes());
+    head.extend([8, 2, 0, 0, 0]);
+    head.extend(crc32(&head[12..]).to_be_bytes());
+    head.extend(b"\0\0\0\x00IDAT\x35\xaf\x06\x1e");
+    let request = app
+        .http
+        .post(format!("{}/v1/scan", app.url))
+        .header("content-type", "image/png")
+        .body(head);
+    let (status, body) = read(request.send().await.unwrap()).await;
+    assert_eq!(
+        (status, &body["code"]),
+        (413, &json!("image_too_large")),
+        "{body}"
+    );
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = !0_u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1));
+        }
+    }
+    !crc
+}
+
+/// Only the origins that were named may call from a browser, and never with a browser's own credentials.
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_of_other_origins_are_not_answered() {
+    let app = TestApp::with(|k| k.app.cors_origins = vec!["https://app.example".parse().unwrap()]).await;
+    let ask = async |origin: &str| {
+        let request = app
+            .http
+            .request(reqwest::Method::OPTIONS, format!("{}/v1/scan", app.url))
+            .header("origin", origin)
+            .header("access-control-request-method", "POST");
+        let headers = request.send().await.unwrap().headers().clone();
+        assert!(!headers.contains_key("access-control-allow-credentials"));
+        headers.get("access-control-allow-origin").cloned()
+    };
+    assert_eq!(ask("https://app.example").await.unwrap(), "https://app.example");
+    assert!(ask("https://evil.example").await.is_none());
+    let closed = TestApp::spawn().await;
+    let request = closed
+        .http
+        .get(&closed.url)
+        .header("origin", "https://app.example");
+    let headers = request.send().await.unwrap().headers().clone();
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+}
+
+/// What a panic says stays inside.
+#[test]
+fn panics_are_told_without_their_text() {
+    let response = from_panic(Box::new("a secret".to_owned()));
+    assert_eq!(response.status(), 500);
+    assert!(!format!("{response:?}").contains("secret"));
+}
+
+/// A job whose caller hangs up in the middle of `/run` is either accepted whole or not at all: nothing is left that
+/// neither runs nor ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_hang_up_leave_no_half_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = TestApp::at(Some(dir.path()), |_| {}).await;
+    let body = json!({"input": {"mock_return": 1}}).to_string();
+    let head = format!(
+        "POST /run HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(&app.url[7..]).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        drop(stream);
+    }
+    let last = app.run(json!({"image": {"base64": png_base64()}})).await;
+    app.ended(&last).await;
+    for _ in 0..3000 {
+        if app.app.store.unfinished() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(app.app.store.unfinished(), 0);
+    let health: Value = app.get("/health").await.1;
+    assert_eq!(health["jobs"]["inQueue"], 0, "{health}");
+}
