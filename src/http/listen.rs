@@ -1,4 +1,7 @@
 //! The accept loop: connections are bounded in number, their heads in time, and all of them end when the service does.
+//!
+//! The head's time begins with the first line that is HTTP/1. A connection that says nothing is not cut; it only takes
+//! one of the places.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use tokio_util::task::TaskTracker;
 pub struct ConnectionLimits {
     /// Connections open at a time; others wait in the system's backlog.
     pub open: usize,
-    /// From the first chance to send a request to the end of its head; an idle connection ends after it as well.
+    /// For the head of a request once it has begun; a connection idle between requests ends after it as well.
     pub head_time: Duration,
 }
 

@@ -25,21 +25,6 @@ async fn a_head_has_a_deadline() {
     assert_eq!(app.get("/livez").await.0, 200);
 }
 
-/// With every place taken by silent connections, the next client is served as soon as one of them is cut.
-#[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_do_not_lock_others_out() {
-    let app = TestApp::with(|k| {
-        k.serve.connections.open = 4;
-        k.serve.connections.head_time = Duration::from_millis(300);
-    })
-    .await;
-    let mut silent = Vec::new();
-    for _ in 0..4 {
-        silent.push(TcpStream::connect(&app.url[7..]).await.unwrap());
-    }
-    assert_eq!(app.get("/livez").await.0, 200);
-}
-
 /// Compressed bodies are not taken, so no small one becomes a large one.
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_bodies_are_refused() {
