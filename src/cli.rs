@@ -1,7 +1,8 @@
 //! The command line: one file a command, each turning flags into a call of the library.
 //!
 //! Exit codes: 0 done, 1 the work failed (a broken photo, a model that cannot run), 2 wrong usage or set-up.
-#![allow(clippy::print_stdout)]
+#[macro_use]
+mod out;
 
 mod ask;
 mod choose;

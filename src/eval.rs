@@ -16,7 +16,7 @@ pub mod whole;
 pub use manifest::{Dataset, Sample};
 pub use perceiver::{Oracular, Perceiver, Predicted, PredictedItem};
 pub use score::{Outcome, Summary};
-pub use whole::Whole;
+pub use whole::{Told, Whole};
 
 /// Every sample through the perceiver, in order; `tick` is called after each.
 pub fn run(dataset: &Dataset, perceiver: &dyn Perceiver, mut tick: impl FnMut(&Sample)) -> Vec<Outcome> {

@@ -48,6 +48,11 @@ pub trait Identifier: Send {
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>>;
 
+    /// Whether [`Self::ground`] can answer.
+    fn grounds(&self) -> bool {
+        false
+    }
+
     /// Names every item on the photo with its box.
     ///
     /// # Errors

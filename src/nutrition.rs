@@ -8,6 +8,7 @@ mod csv;
 pub mod food;
 pub mod lookup;
 pub mod meal;
+pub mod portions;
 pub mod questions;
 pub mod table;
 mod text;

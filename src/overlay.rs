@@ -31,20 +31,15 @@ pub struct Labelled<'a> {
     pub detail: String,
 }
 
-/// Ellipse in pixels of the photo; `angle_rad` turns the first axis from +x towards +y.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ellipse {
-    pub cx: f64,
-    pub cy: f64,
-    pub semi_major: f64,
-    pub semi_minor: f64,
-    pub angle_rad: f64,
-}
-
 /// Masks, labels, dish rims and a scale bar over the photo.
 ///
-/// `px_per_cm`: pixels that a centimetre on the table takes at the middle of the picture, if known.
-pub fn draw(image: &RgbImage, items: &[Labelled<'_>], rims: &[Ellipse], px_per_cm: Option<f64>) -> RgbImage {
+/// `rims`: closed lines in pixels of the photo. `px_per_cm`: pixels that a centimetre on the table takes at the middle of the picture, if known.
+pub fn draw(
+    image: &RgbImage,
+    items: &[Labelled<'_>],
+    rims: &[Vec<[f64; 2]>],
+    px_per_cm: Option<f64>,
+) -> RgbImage {
     let mut canvas = Canvas::new(image);
     let unit = (image.width().max(image.height()) as f32 / 512.0).max(0.5);
     for rim in rims {
@@ -120,19 +115,15 @@ fn outline(canvas: &mut Canvas, mask: &Mask, colour: Colour, unit: f32) {
     }
 }
 
-fn draw_rim(canvas: &mut Canvas, rim: &Ellipse, unit: f32) {
-    const DASHES: usize = 48;
-    let at = |t: f64| {
-        let (s, c) = rim.angle_rad.sin_cos();
-        let (u, v) = (rim.semi_major * t.cos(), rim.semi_minor * t.sin());
-        ((rim.cx + u * c - v * s) as f32, (rim.cy + u * s + v * c) as f32)
+/// A dashed closed line, dark under light so that it shows on white ware and on dark tables.
+fn draw_rim(canvas: &mut Canvas, rim: &[[f64; 2]], unit: f32) {
+    let at = |i: usize| {
+        let [x, y] = rim[i % rim.len()];
+        (x as f32, y as f32)
     };
-    for dash in 0..DASHES {
-        let from = dash as f64 / DASHES as f64 * std::f64::consts::TAU;
-        let step = 0.6 / DASHES as f64 * std::f64::consts::TAU / 4.0;
-        for k in 0..4 {
-            let (a, b) = (at(from + step * f64::from(k)), at(from + step * f64::from(k + 1)));
-            canvas.line(a, b, 0.9 * unit, WHITE);
+    for (width, colour) in [(1.5 * unit, INK), (0.8 * unit, WHITE)] {
+        for i in (0..rim.len()).filter(|i| i % 3 != 2) {
+            canvas.line(at(i), at(i + 1), width, colour);
         }
     }
 }

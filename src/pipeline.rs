@@ -28,10 +28,14 @@ use crate::nutrition::FoodTable;
 use crate::overlay;
 use crate::perceive::{Finder, Found, Regions, crop};
 use crate::runtime::{JobContext, Stage};
+use measure::Trust;
 use working::Working;
 
 pub use crate::perceive::Strategy;
 pub use set::ModelSet;
+
+/// How far heights in a network's depth are off, sd in camera heights: 5 to 6 mm from half a metre.
+const NETWORK_RELIEF_SIGMA: f64 = 0.012;
 
 /// What a deployment chooses.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub struct ScannerConfig {
     pub refine: bool,
     /// Photos are measured at this many pixels on the long side at most; masks are returned at the photo's size.
     pub max_side_px: usize,
+    /// Let usual helpings of the named foods have a say in volumes and scale.
+    pub portions: bool,
 }
 
 impl ScannerConfig {
@@ -66,6 +72,7 @@ impl ScannerConfig {
             amg,
             refine: set.name == PLATE_TINY,
             max_side_px: 1536,
+            portions: true,
         }
     }
 }
@@ -137,10 +144,23 @@ impl Scanner {
                 let model = QwenVl::load(checkpoint, dtype, &on)?;
                 let labels = set.labels(&foods)?;
                 let name = format!("{} (Qwen2.5-VL)", set.name);
-                Some(Box::new(NativeIdentifier::new(model, name, labels)) as Box<dyn Identifier>)
+                Some(
+                    Box::new(NativeIdentifier::new(model, name, labels, set.grounds()))
+                        as Box<dyn Identifier>,
+                )
             }
             (None, None) => None,
         };
+        if config.strategy == Strategy::Grounded && !identifier.as_ref().is_some_and(|i| i.grounds()) {
+            let who = identifier
+                .as_ref()
+                .map_or_else(|| "no identifier".into(), |i| i.name());
+            return Err(ScanError::new(
+                ErrorCode::ConfigInvalid,
+                format!("the grounded strategy needs a model that gives boxes; {who} does not"),
+            )
+            .next_step("use --strategy automatic, or a set with a published Qwen2.5-VL"));
+        }
         let names = Models {
             set: set.name.clone(),
             sam: format!("{} (Segment Anything)", set.name),
@@ -190,9 +210,12 @@ impl Scanner {
         let work = Working::new(photo, request, self.config.max_side_px)?;
 
         ctx.stage(Stage::Depth)?;
-        let depth = match given.depth {
-            Some(depth) => depth,
-            None => self.depth.infer(&work.photo.image, Policy::Hf)?,
+        let (depth, relief_sigma) = match given.depth {
+            Some(depth) => (depth, 0.0),
+            None => (
+                self.depth.infer(&work.photo.image, Policy::Hf)?,
+                NETWORK_RELIEF_SIGMA,
+            ),
         };
         clock.lap("depth");
 
@@ -230,7 +253,11 @@ impl Scanner {
                     .into(),
             });
         }
-        let scene = measure::measure(&work, request, &depth, regions, &self.foods)?;
+        let trust = Trust {
+            relief_sigma,
+            portions: self.config.portions,
+        };
+        let scene = measure::measure(&work, request, &depth, regions, &self.foods, trust)?;
         clock.lap("measure");
 
         ctx.stage(Stage::Nourish)?;

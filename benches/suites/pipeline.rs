@@ -89,6 +89,7 @@ fn pipeline(c: &mut Criterion) {
             .map(|mask| Region {
                 mask,
                 shape: ShapeClass::Dome,
+                portion: None,
             })
             .collect(),
         dishes: vec![Dish {
@@ -99,6 +100,7 @@ fn pipeline(c: &mut Criterion) {
         references: Vec::new(),
         others: Vec::new(),
         camera_height_cm: None,
+        relief_sigma: 0.0,
         seed: 1,
     };
     c.bench_function("geometry/measure 1024x768, 6 items", |b| {

@@ -47,11 +47,20 @@ impl ModelArgs {
     /// # Errors
     /// What is wrong with the set, the device or the vision API's address.
     pub(super) fn scanner(&self) -> Result<Scanner, ScanError> {
+        self.scanner_with(|_| ())
+    }
+
+    /// The same with the set's usual settings changed.
+    ///
+    /// # Errors
+    /// As [`Self::scanner`].
+    pub(super) fn scanner_with(&self, change: impl FnOnce(&mut ScannerConfig)) -> Result<Scanner, ScanError> {
         let set = ModelSet::find(&self.models)?;
-        let config = ScannerConfig {
+        let mut config = ScannerConfig {
             strategy: self.strategy,
             ..ScannerConfig::for_set(&set)
         };
+        change(&mut config);
         Scanner::load(&set, self.device, config, self.identifier()?)
     }
 

@@ -11,12 +11,9 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        clap_complete::generate(
-            self.shell,
-            &mut super::Cli::command(),
-            "dragunov",
-            &mut std::io::stdout(),
-        );
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::Cli::command(), "dragunov", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `dragunov eval`: figures against truth.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
@@ -10,7 +11,7 @@ use crate::contract::{ErrorCode, ScanError};
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
-use crate::eval::{Dataset, Oracular, Perceiver, Whole, convert};
+use crate::eval::{Dataset, Oracular, Perceiver, Told, Whole, convert};
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
@@ -61,9 +62,18 @@ struct RunArgs {
     /// Move the pitch by so many degrees.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     perturb_pitch: f64,
-    /// Only the first N photos.
+    /// Which size the oracle `scale` tells.
+    #[arg(long, value_enum, default_value_t = Told::Any)]
+    told: Told,
+    /// Usual helpings of the named foods have no say: volumes rest on depth alone.
+    #[arg(long)]
+    no_portions: bool,
+    /// Only N photos, spread evenly over the data set.
     #[arg(long)]
     limit: Option<usize>,
+    /// Only photos whose ids stand in this file, one a line (a split).
+    #[arg(long, value_name = "FILE")]
+    only: Option<PathBuf>,
     #[command(flatten)]
     choose: ModelArgs,
     /// Write the report with plots here.
@@ -104,8 +114,21 @@ impl RunArgs {
                 .next_step("dragunov eval DATASET_DIR --oracle masks,disparity,labels,scale")
         })?;
         let mut dataset = Dataset::open(path)?;
-        if let Some(limit) = self.limit {
-            dataset.samples.truncate(limit);
+        if let Some(path) = &self.only {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                let message = format!("cannot read {}", path.display());
+                ScanError::new(ErrorCode::NotFound, message).source(e)
+            })?;
+            let ids: HashSet<&str> = text.lines().map(str::trim).collect();
+            dataset.samples.retain(|s| ids.contains(s.id.as_str()));
+        }
+        if let Some(limit) = self.limit.filter(|l| *l > 0 && *l < dataset.samples.len()) {
+            let n = dataset.samples.len();
+            let mut at = 0..n;
+            dataset.samples.retain(|_| {
+                let i = at.next().unwrap_or(0);
+                (i * limit) / n != ((i + 1) * limit) / n
+            });
         }
         let depth = self.oracle.contains(&Oracle::Depth) || self.oracle.contains(&Oracle::Disparity);
         let geometry_alone =
@@ -118,6 +141,9 @@ impl RunArgs {
         let mut title = format!("{} photos; given: {}", dataset.samples.len(), names.join(", "));
         if let Some(bits) = self.bits {
             title += &format!("; disparity in {bits} bits");
+        }
+        if self.no_portions {
+            title += "; without usual helpings";
         }
         if self.noise > 0.0 {
             title += &format!("; smooth noise of {:.1} %", 100.0 * self.noise);
@@ -142,6 +168,7 @@ impl RunArgs {
                 oracles: self.oracle,
                 damage,
                 perturb,
+                portions: !self.no_portions,
             })
         } else {
             if perturb != Perturb::default() {
@@ -150,7 +177,8 @@ impl RunArgs {
                         .next_step("add --oracle masks,labels and depth or disparity"),
                 );
             }
-            Box::new(Whole::new(self.choose.scanner()?, self.oracle, damage))
+            let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
+            Box::new(Whole::new(scanner, self.oracle, damage, self.told))
         };
         let bar = ProgressBar::new(dataset.samples.len() as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub use ecustfd::ecustfd;
 pub use plates::plates;
 
-use super::manifest::{DataError, Sample};
+use super::manifest::{DataError, MaskRef, Sample};
 
 /// Paths that start from `dataset` made to start from `out`.
 ///
@@ -26,15 +26,23 @@ pub fn relocate(mut samples: Vec<Sample>, dataset: &Path, out: &Path) -> Result<
     for sample in &mut samples {
         fix(&mut sample.image);
         for item in &mut sample.items {
-            item.mask.iter_mut().for_each(|m| fix(&mut m.file));
+            item.mask.iter_mut().filter_map(MaskRef::file_mut).for_each(&fix);
         }
         for dish in &mut sample.dishes {
-            dish.mask.iter_mut().for_each(|m| fix(&mut m.file));
+            dish.mask.iter_mut().filter_map(MaskRef::file_mut).for_each(&fix);
         }
         for reference in &mut sample.references {
-            reference.mask.iter_mut().for_each(|m| fix(&mut m.file));
+            reference
+                .mask
+                .iter_mut()
+                .filter_map(MaskRef::file_mut)
+                .for_each(&fix);
         }
-        sample.others.iter_mut().for_each(|m| fix(&mut m.file));
+        sample
+            .others
+            .iter_mut()
+            .filter_map(MaskRef::file_mut)
+            .for_each(&fix);
         sample.depth.iter_mut().for_each(|d| fix(&mut d.file));
     }
     Ok(samples)

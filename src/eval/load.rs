@@ -30,7 +30,15 @@ impl Labels {
     /// # Errors
     /// If the file cannot be read or is not of the photo's size.
     pub fn mask(&mut self, root: &Path, at: &MaskRef, size: [usize; 2]) -> Result<Mask, DataError> {
-        let path = root.join(&at.file);
+        let (file, value) = match at {
+            MaskRef::Pixels { file, value } => (file, value),
+            MaskRef::Ellipse { ellipse } => {
+                return Ok(Mask::from_fn(size[0], size[1], |x, y| {
+                    ellipse.holds(x as f64 + 0.5, y as f64 + 0.5)
+                }));
+            }
+        };
+        let path = root.join(file);
         if !self.images.contains_key(&path) {
             let image = open(&path)?.to_luma8();
             self.images.insert(path.clone(), image);
@@ -46,7 +54,7 @@ impl Labels {
         let raw = image.as_raw();
         Ok(Mask::from_fn(size[0], size[1], |x, y| {
             let v = raw[y * size[0] + x];
-            at.value.map_or(v != 0, |want| v == want)
+            value.map_or(v != 0, |want| v == want)
         }))
     }
 }

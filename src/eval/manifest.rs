@@ -46,13 +46,52 @@ pub struct Camera {
     pub height_cm: Option<f64>,
 }
 
-/// Pixels of a label image that have one value, or all that are not zero.
+/// Where a mask is: pixels of a label image that have one value or, without one, all that are not zero; or an ellipse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, untagged)]
+pub enum MaskRef {
+    Pixels {
+        file: PathBuf,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<u8>,
+    },
+    Ellipse {
+        ellipse: EllipseTruth,
+    },
+}
+
+impl MaskRef {
+    /// The label image, if it is one.
+    pub fn file_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Pixels { file, .. } => Some(file),
+            Self::Ellipse { .. } => None,
+        }
+    }
+}
+
+/// Pixels of the photo; the major axis is turned from +x towards +y (down).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MaskRef {
-    pub file: PathBuf,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<u8>,
+pub struct EllipseTruth {
+    pub cx: f64,
+    pub cy: f64,
+    /// Full lengths of the axes.
+    pub major: f64,
+    pub minor: f64,
+    pub angle_deg: f64,
+}
+
+impl EllipseTruth {
+    pub fn holds(&self, x: f64, y: f64) -> bool {
+        let (s, c) = self.angle_deg.to_radians().sin_cos();
+        let (dx, dy) = (x - self.cx, y - self.cy);
+        let (u, v) = (
+            (dx * c + dy * s) / (0.5 * self.major),
+            (dy * c - dx * s) / (0.5 * self.minor),
+        );
+        u * u + v * v <= 1.0
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

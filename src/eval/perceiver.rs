@@ -53,13 +53,15 @@ pub struct Oracular {
     /// For the disparity oracle.
     pub damage: Damage,
     pub perturb: Perturb,
+    /// Whether usual helpings of the labels have a say.
+    pub portions: bool,
 }
 
 impl Perceiver for Oracular {
     fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
         let damage = self.oracles.contains(&Oracle::Disparity).then_some(self.damage);
         let truth = Truth::load(root, sample, damage)?;
-        let scene = truth.scene(sample, &self.oracles, self.perturb);
+        let scene = truth.scene(sample, &self.oracles, self.perturb, self.portions);
         let measured = measure(&scene)?;
         let labels = self.oracles.contains(&Oracle::Labels);
         let items = measured

@@ -110,13 +110,34 @@ impl Report {
                 e.within_25
             );
         }
-        for (name, s) in &self.groups {
+        let mass = |out: &mut String, name: &str, s: &Summary| {
             if let Some(e) = &s.mass {
                 let _ = writeln!(
                     out,
-                    "mass, {name}: {} items, MAPE {:.1}, median {:.1}, PMAE {:.1}, p10-p90 {:.0} %",
-                    e.n, e.mape, e.median_ape, e.pmae, e.coverage
+                    "{:<38}{:>6}{:>7}{:>8.1}{:>8.1}{:>8.1}{:>8.1}{:>8.1}{:>8.1}",
+                    name,
+                    e.n,
+                    s.missed + s.refused,
+                    e.mape,
+                    e.median_ape,
+                    e.pmae,
+                    e.bias,
+                    e.within_25,
+                    e.coverage
                 );
+            }
+        };
+        if self.groups.iter().any(|(_, s)| s.mass.is_some()) {
+            let _ = writeln!(
+                out,
+                "\n{:<38}{:>6}{:>7}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
+                "mass, %", "items", "missed", "MAPE", "median", "PMAE", "bias", "<=25", "p10-90"
+            );
+            for (name, s) in &self.groups {
+                mass(&mut out, name, s);
+            }
+            for (name, s) in &self.classes {
+                mass(&mut out, &format!("  {name}"), s);
             }
         }
         for (code, n) in &self.refusals {

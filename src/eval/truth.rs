@@ -124,7 +124,13 @@ impl Truth {
     }
 
     /// The scene that geometry is given.
-    pub fn scene<'a>(&'a self, sample: &Sample, oracles: &[Oracle], perturb: Perturb) -> Scene<'a> {
+    pub fn scene<'a>(
+        &'a self,
+        sample: &Sample,
+        oracles: &[Oracle],
+        perturb: Perturb,
+        portions: bool,
+    ) -> Scene<'a> {
         let exact = oracles.contains(&Oracle::Camera);
         let diagonal = (sample.width as f64).hypot(sample.height as f64);
         let exif = sample.camera.f35_mm.map(|f| f * diagonal / 43.266_615_305_567_87);
@@ -162,6 +168,8 @@ impl Truth {
                     } else {
                         ShapeClass::Unknown
                     },
+                    portion: (portions && oracles.contains(&Oracle::Labels))
+                        .then(|| foods.lookup(&item.label).food.helping.portion),
                 })
                 .collect(),
             dishes: self
@@ -189,6 +197,7 @@ impl Truth {
                 .chain(self.references.iter().filter(|_| !scale).map(|r| &r.0))
                 .collect(),
             camera_height_cm: None,
+            relief_sigma: 0.0,
             seed: 1,
         }
     }

@@ -27,14 +27,26 @@ pub struct Whole {
     scanner: Mutex<Scanner>,
     oracles: Vec<Oracle>,
     damage: Damage,
+    told: Told,
+}
+
+/// Which size the scale oracle tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Told {
+    /// The plate's, else the coin's, else that a card lies there.
+    #[default]
+    Any,
+    Plate,
+    Coin,
 }
 
 impl Whole {
-    pub fn new(scanner: Scanner, oracles: Vec<Oracle>, damage: Damage) -> Self {
+    pub fn new(scanner: Scanner, oracles: Vec<Oracle>, damage: Damage, told: Told) -> Self {
         Self {
             scanner: Mutex::new(scanner),
             oracles,
             damage,
+            told,
         }
     }
 
@@ -50,7 +62,7 @@ impl Whole {
             request.roll_deg = sample.roll_deg;
         }
         if self.has(Oracle::Scale) {
-            request.reference = reference(sample);
+            request.reference = reference(sample, self.told);
         }
         request
     }
@@ -119,16 +131,19 @@ impl Perceiver for Whole {
 }
 
 /// The reference that a user would state: the plate's size, else a coin's, else a card.
-fn reference(sample: &Sample) -> Option<Reference> {
+fn reference(sample: &Sample, told: Told) -> Option<Reference> {
     let plate = sample
         .dishes
         .iter()
         .find(|d| d.kind == DishType::Plate && d.diameter_cm.is_some());
-    if let Some(dish) = plate {
+    if let Some(dish) = plate.filter(|_| told != Told::Coin) {
         return Some(Reference {
             kind: ReferenceKind::Plate,
             diameter_cm: dish.diameter_cm,
         });
+    }
+    if told == Told::Plate {
+        return None;
     }
     let of = |kind| sample.references.iter().find(|r| r.kind == kind);
     of(ReferenceKind::Coin)

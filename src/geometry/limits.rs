@@ -96,25 +96,25 @@ pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
     )
 }
 
-/// Flags of one item from its own figures; lengths in cm.
+/// Flags of one item from its own figures. `depth_share`: how much of the volume rests on the depth raster.
 pub(crate) fn item_flags(
     integrals: &Integrals,
     volume_cm3: f64,
-    height_cm: f64,
+    mean_height_cm: f64,
+    depth_share: f64,
     flags: &mut Vec<&'static str>,
 ) {
-    let mean = volume_cm3 / (integrals.footprint * height_cm * height_cm).max(1e-9);
-    if mean < 0.4 {
+    if mean_height_cm < 0.4 {
         flags.push("thin");
     }
-    if mean > 7.0 {
+    if mean_height_cm > 7.0 {
         flags.push("mean_height_out_of_range");
     }
     if !(3.0..=1500.0).contains(&volume_cm3) {
         flags.push("volume_out_of_range");
     }
     let width = 4.0 * integrals.spread[1];
-    if integrals.max_height > 0.7 * width {
+    if depth_share > 0.5 && integrals.max_height > 0.7 * width {
         flags.push("tall");
     }
 }

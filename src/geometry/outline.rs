@@ -59,6 +59,39 @@ pub(crate) fn outline(mask: &Mask) -> Vec<[f64; 2]> {
     points
 }
 
+/// Length of the edge all round, holes included, in pixels: a quarter of pi of the crossings of rows and columns with
+/// it (Cauchy and Crofton with two directions; exact on average over directions).
+pub(crate) fn perimeter(mask: &Mask) -> f64 {
+    let mut crossings = 0usize;
+    let (mut before, mut here): (Vec<[usize; 2]>, Vec<[usize; 2]>) = (Vec::new(), Vec::new());
+    let mut column = usize::MAX;
+    let length = |runs: &[[usize; 2]]| runs.iter().map(|r| r[1] - r[0]).sum::<usize>();
+    let shared = |a: &[[usize; 2]], b: &[[usize; 2]]| {
+        let (mut i, mut j, mut sum) = (0, 0, 0);
+        while i < a.len() && j < b.len() {
+            sum += a[i][1].min(b[j][1]).saturating_sub(a[i][0].max(b[j][0]));
+            if a[i][1] < b[j][1] { i += 1 } else { j += 1 }
+        }
+        sum
+    };
+    mask.for_each_run(|x, a, b| {
+        if x != column {
+            crossings += length(&before) + length(&here) - 2 * shared(&before, &here);
+            std::mem::swap(&mut before, &mut here);
+            here.clear();
+            if x != column.wrapping_add(1) {
+                crossings += length(&before);
+                before.clear();
+            }
+            column = x;
+        }
+        here.push([a, b]);
+        crossings += 2;
+    });
+    crossings += length(&before) + 2 * length(&here) - 2 * shared(&before, &here);
+    std::f64::consts::FRAC_PI_4 * crossings as f64
+}
+
 /// Set pixels in the outermost two rows and columns of the photo, as a share of the mask's bounding perimeter.
 pub(crate) fn border_share(mask: &Mask) -> f64 {
     let (width, height) = (mask.width(), mask.height());
@@ -93,6 +126,20 @@ mod tests {
         assert!((mean - 60.0).abs() < 0.1, "{mean}");
         assert!(points.len() > 200);
         assert_eq!(border_share(&mask), 0.0);
+    }
+
+    #[test]
+    fn the_perimeter_of_discs_and_of_a_ring() {
+        let disc = |x: usize, y: usize, r: f64| (x as f64 - 60.2).hypot(y as f64 - 50.7) < r;
+        let mask = Mask::from_fn(200, 110, |x, y| disc(x, y, 40.0));
+        assert!((perimeter(&mask) / (80.0 * std::f64::consts::PI) - 1.0).abs() < 0.02);
+        let ring = Mask::from_fn(200, 110, |x, y| disc(x, y, 40.0) && !disc(x, y, 20.0));
+        assert!((perimeter(&ring) / (120.0 * std::f64::consts::PI) - 1.0).abs() < 0.02);
+        let two = Mask::from_fn(200, 110, |x, y| {
+            disc(x, y, 30.0) || disc(x.saturating_sub(90), y, 30.0)
+        });
+        assert!((perimeter(&two) / (120.0 * std::f64::consts::PI) - 1.0).abs() < 0.03);
+        assert_eq!(perimeter(&Mask::empty(9, 9)), 0.0);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
 use super::camera::CameraModel;
 use super::gravity::Gravity;
+use super::portion::Portion;
 use super::shape::ShapeClass;
 use crate::contract::Estimated;
 use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds, Warning};
@@ -22,6 +23,8 @@ pub struct Scene<'a> {
     pub others: Vec<&'a Mask>,
     /// Height of the lens over the table as sent by the client.
     pub camera_height_cm: Option<Estimated>,
+    /// How far heights in the raster are off by the network's own error, sd in camera heights; 0 for true depth.
+    pub relief_sigma: f64,
     pub seed: u64,
 }
 
@@ -36,11 +39,13 @@ pub enum Depth<'a> {
     },
 }
 
-/// One item of food: a mask of what is visible of it, and the kind of solid that its label implies.
+/// One item of food: a mask of what is visible of it, and what its label implies.
 #[derive(Debug, Clone, Copy)]
 pub struct Region<'a> {
     pub mask: &'a Mask,
     pub shape: ShapeClass,
+    /// Its usual size; none: the volume rests on depth alone.
+    pub portion: Option<Portion>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +101,11 @@ pub struct ItemGeometry {
     pub mean_height_cm: f64,
     pub max_height_cm: f64,
     pub footprint_cm2: f64,
+    /// Share of the depth raster in the volume; the rest is by outline and usual shape.
+    pub depth_share: f64,
     /// Index of the dish it lies on.
     pub dish: Option<usize>,
-    /// `bowl`, `tall`, `thin`, `touches_edge`, `volume_out_of_range`, `base_assumed`, `depth_gaps`, ...
+    /// `bowl`, `tall`, `thin`, `touches_edge`, `volume_out_of_range`, `depth_gaps`, `unusual_size`, `flat`, ...
     pub flags: Vec<&'static str>,
     /// Standard deviation of ln(volume) from what all items share: scale, tilt, focal length, depth alignment.
     pub shared_sigma_ln: f64,
@@ -113,6 +120,8 @@ pub struct ItemGeometry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     pub items: Vec<ItemGeometry>,
+    /// Rims of plates and bowls as closed lines, in pixels of the photo.
+    pub rims: Vec<Vec<[f64; 2]>>,
     pub camera: CameraFit,
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,

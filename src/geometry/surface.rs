@@ -4,7 +4,10 @@
 
 use dragunov_models::Mask;
 
+use super::camera::{View, dot};
 use super::error::GeometryError;
+use super::outline;
+use super::portion::Shadow;
 use super::scene::Depth;
 
 /// Depth raster seen from the photo's pixel grid.
@@ -117,6 +120,9 @@ pub(crate) struct Samples {
     pub(crate) weight: f64,
     /// Share of the looked-at pixels without depth.
     pub(crate) gaps: f64,
+    /// Of the mask, in pixels.
+    pub(crate) perimeter: f64,
+    pub(crate) area: f64,
 }
 
 /// Forward and backward slopes that differ by more than this share of the disparity are two surfaces.
@@ -132,6 +138,8 @@ impl Samples {
                 points: Vec::new(),
                 weight: 0.0,
                 gaps: 0.0,
+                perimeter: 0.0,
+                area: 0.0,
             };
         };
         let (x0, y0) = (bbox.x0 as usize, bbox.y0 as usize);
@@ -208,6 +216,34 @@ impl Samples {
             points,
             weight,
             gaps: missing as f64 / looked.max(1) as f64,
+            perimeter: outline::perimeter(mask),
+            area: area as f64,
+        }
+    }
+
+    /// The mask cast on the table along the rays; its depth plays no part.
+    pub(crate) fn shadow(&self, view: &View) -> Shadow {
+        let (mut area, mut cosine) = (0.0, 0.0);
+        for s in &self.points {
+            let r = view.camera.ray(s.u, s.v);
+            let q = dot(view.down, r);
+            if q < 0.05 {
+                continue;
+            }
+            let patch = view.level_area(s.u, s.v, 1.0 / q);
+            area += patch;
+            cosine += patch * q / dot(r, r).sqrt();
+        }
+        if area <= 0.0 {
+            return Shadow::default();
+        }
+        let cosine = (cosine / area).clamp(0.05, 1.0);
+        let area = area * self.weight;
+        Shadow {
+            area,
+            // The mean over directions of a foreshortened length is close to the root of the two scales.
+            perimeter: self.perimeter * (area / self.area).sqrt(),
+            slant: (1.0 / (cosine * cosine) - 1.0).max(0.0).sqrt(),
         }
     }
 
@@ -219,6 +255,8 @@ impl Samples {
             points,
             weight,
             gaps: self.gaps,
+            perimeter: self.perimeter,
+            area: self.area,
         }
     }
 }

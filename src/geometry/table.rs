@@ -260,6 +260,10 @@ pub(crate) fn fit(
         }
         slope_sigma = weight.powf(-0.5);
         by_table = of_table / weight;
+        // A table that comes nearer where it should recede says nothing of the slope.
+        if a <= 0.0 {
+            (a, slope_sigma, by_table) = (near_zero.slope, near_zero.sigma, 0.0);
+        }
         b = d_here - a * q_here;
     }
     let n = points.len() as f64;

@@ -4,6 +4,7 @@ use super::camera::{CameraModel, View, dot, normalised};
 use super::gravity::Gravity;
 
 /// Edge points of one circle seen in the photo, at a known height over the table.
+#[derive(Debug, Clone)]
 pub(crate) struct Ring {
     pub(crate) pixels: Vec<[f64; 2]>,
     pub(crate) height: f64,

@@ -2,32 +2,41 @@
 //!
 //! Every unknown that items share (focal length, tilt, sideways lean, depth shift) is moved by one standard deviation
 //! either way and everything is solved again on a part of the samples. The draws then run on the slope and curvature
-//! of ln(volume), so their number costs nothing.
+//! of ln(volume), so their number costs nothing. The volume by relief and the volume by outline are fused before.
 
 use super::error::GeometryError;
+use super::fusion::{Opinion, SHARED, fuse};
 use super::limits;
-use super::measure::{Prepared, Solution, State};
 use super::outline::border_share;
+use super::portion::SCALE_POWER;
+use super::prepared::Prepared;
 use super::random::{Random, quantile};
 use super::scene::{DishKind, ItemGeometry};
 use super::shape::ShapeClass;
+use super::solve::{ItemSolution, Solution, State};
 use crate::contract::Estimated;
 use crate::contract::result::VolumeBounds;
 
 /// Draws of the shared unknowns; one row of normals for each.
 const DRAWS: usize = 256;
-const SHARED: usize = 4;
 
-pub(crate) fn items(
-    prepared: &Prepared<'_, '_>,
-    state: &State,
-    solution: &Solution,
-) -> Result<Vec<ItemGeometry>, GeometryError> {
-    let n = solution.items.len();
-    let ln = |s: &Solution| -> Vec<f64> { s.items.iter().map(|i| i.volume_cm3.max(1e-6).ln()).collect() };
+/// What one sd of each shared unknown does to ln(volume).
+#[derive(Debug, Clone, Copy, Default)]
+struct Derivatives {
+    slopes: [f64; SHARED],
+    bends: [f64; SHARED],
+}
+
+/// Derivatives of every item's volume by relief and by outline.
+fn derivatives(prepared: &Prepared<'_, '_>, state: &State) -> Result<Vec<[Derivatives; 2]>, GeometryError> {
+    let ln = |s: &Solution| -> Vec<[f64; 2]> {
+        s.items
+            .iter()
+            .map(|i| [i.volume_cm3, i.by_outline.map_or(1.0, |o| o.volume_cm3)].map(|v| v.max(1e-6).ln()))
+            .collect()
+    };
     let middle = ln(&prepared.solve(state, true)?);
-    let mut slopes = vec![[0.0; SHARED]; n];
-    let mut bends = vec![[0.0; SHARED]; n];
+    let mut out = vec![[Derivatives::default(); 2]; middle.len()];
     let lean = state.gravity.lean_sigma();
     for k in 0..SHARED {
         let moved = |sign: f64| {
@@ -43,32 +52,108 @@ pub(crate) fn items(
         if (k == 0 && state.camera.focal_sigma_ln == 0.0) || (k == 3 && prepared.metric) {
             continue;
         }
-        let up = prepared
-            .solve(&moved(1.0), true)
-            .map(|s| ln(&s))
-            .unwrap_or_else(|_| middle.clone());
-        let down = prepared
-            .solve(&moved(-1.0), true)
-            .map(|s| ln(&s))
-            .unwrap_or_else(|_| middle.clone());
-        for i in 0..n {
-            // An unknown that throws a volume about is worth no more than a factor of e.
-            slopes[i][k] = (0.5 * (up[i] - down[i])).clamp(-1.0, 1.0);
-            bends[i][k] = (0.5 * (up[i] + down[i]) - middle[i]).clamp(-0.3, 0.3);
+        let at = |sign: f64| {
+            let solved = prepared.solve(&moved(sign), true);
+            solved.map_or_else(|_| middle.clone(), |s| ln(&s))
+        };
+        let (up, down) = (at(1.0), at(-1.0));
+        for (i, item) in out.iter_mut().enumerate() {
+            for (j, d) in item.iter_mut().enumerate() {
+                // An unknown that throws a volume about is worth no more than a factor of e.
+                d.slopes[k] = (0.5 * (up[i][j] - down[i][j])).clamp(-1.0, 1.0);
+                d.bends[k] = (0.5 * (up[i][j] + down[i][j]) - middle[i][j]).clamp(-0.3, 0.3);
+            }
         }
     }
+    Ok(out)
+}
+
+/// The volume by relief, with flags for what makes it doubtful.
+fn by_relief(
+    prepared: &Prepared<'_, '_>,
+    solution: &Solution,
+    index: usize,
+    of: &Derivatives,
+    flags: &mut Vec<&'static str>,
+) -> Opinion {
+    let item = &solution.items[index];
+    let h = solution.scale.height_cm;
+    let mut own = item.shape_sigma.hypot(item.base_sigma);
+    let gaps = prepared.gaps(index);
+    if gaps > 0.1 {
+        flags.push("depth_gaps");
+        own = own.hypot(gaps);
+    }
+    // What the raster leaves on the table it also leaves on the food, and the network's own error with it.
+    let relief = (item.integrals.columns / item.integrals.footprint.max(1e-9)).max(1e-3);
+    let off = solution.fit.residual_rel.hypot(prepared.scene.relief_sigma);
+    own = own.hypot((off / relief).min(0.8));
+    let collapsed = item.integrals.columns <= 0.0;
+    if collapsed {
+        flags.push("no_relief");
+        own = own.hypot(0.7);
+    }
+    // Where the visible surface says nothing, two centimetres over the footprint (food.md 2.8).
+    let fallback = item.integrals.footprint.abs().max(1e-9) * h * h * 2.0;
+    let nominal = if collapsed { fallback } else { item.volume_cm3 };
+    Opinion {
+        ln: nominal.max(1e-6).ln(),
+        slopes: of.slopes,
+        bends: of.bends,
+        power: 3.0,
+        own,
+    }
+}
+
+/// Least height over the table that the raster must show of something that is not on a dish.
+const FLAT_CM: f64 = 0.25;
+
+fn is_flat(item: &ItemSolution, solution: &Solution, relief_sigma: f64) -> bool {
+    let h = solution.scale.height_cm;
+    let mean = item.integrals.columns / item.integrals.footprint.max(1e-9) * h;
+    let sure = solution.fit.residual_rel.hypot(relief_sigma) * h < FLAT_CM;
+    item.dish.is_none() && sure && mean < FLAT_CM
+}
+
+pub(crate) fn items(
+    prepared: &Prepared<'_, '_>,
+    state: &State,
+    solution: &Solution,
+) -> Result<Vec<ItemGeometry>, GeometryError> {
+    let derivatives = derivatives(prepared, state)?;
     let mut random = Random::new(prepared.scene.seed ^ 0x5ca1e);
     let shared: Vec<[f64; SHARED + 1]> = (0..DRAWS)
         .map(|_| std::array::from_fn(|_| random.normal()))
         .collect();
-    let scale_sigma = 3.0 * solution.scale.sigma_ln;
-    let mut out = Vec::with_capacity(n);
+    let scale_sigma = solution.scale.sigma_ln;
+    let h = solution.scale.height_cm;
+    let mut out = Vec::with_capacity(solution.items.len());
     for (i, item) in solution.items.iter().enumerate() {
         let region = &prepared.scene.items[i];
         let mut flags = Vec::new();
-        let h = solution.scale.height_cm;
-        limits::item_flags(&item.integrals, item.volume_cm3, h, &mut flags);
-        let mut own = item.shape_sigma.hypot(item.base_sigma);
+        let relief = by_relief(prepared, solution, i, &derivatives[i][0], &mut flags);
+        let outline = item.by_outline.map(|o| Opinion {
+            ln: o.volume_cm3.max(1e-6).ln(),
+            slopes: derivatives[i][1].slopes,
+            bends: derivatives[i][1].bends,
+            power: SCALE_POWER,
+            own: o.sigma_ln,
+        });
+        let (mut volume, share) = match &outline {
+            // Nothing rises there: the outline alone speaks, and is doubted for it.
+            Some(outline) if item.integrals.columns <= 0.0 => {
+                let own = outline.own.hypot(0.15);
+                (Opinion { own, ..*outline }, 0.0)
+            }
+            Some(outline) => {
+                let (fused, share, apart) = fuse(&relief, outline);
+                if apart > 2.5 {
+                    flags.push("unusual_size");
+                }
+                (fused, share)
+            }
+            None => (relief, 1.0),
+        };
         let bowl = item
             .dish
             .is_some_and(|d| solution.dishes[d].kind == DishKind::Bowl);
@@ -78,64 +163,62 @@ pub(crate) fn items(
         if region.shape == ShapeClass::Unknown {
             flags.push("shape_unknown");
         }
-        if prepared.gaps(i) > 0.1 {
-            flags.push("depth_gaps");
-            own = own.hypot(prepared.gaps(i));
+        if is_flat(item, solution, prepared.scene.relief_sigma) {
+            flags.push("flat");
         }
-        // What the raster leaves on the table it also leaves on the food.
-        let relief = item.integrals.columns / item.integrals.footprint.max(1e-9);
-        own = own.hypot((solution.fit.residual_rel / relief.max(1e-3)).min(0.6));
         let cut = border_share(region.mask);
         if cut > 0.01 {
             flags.push("touches_edge");
-            own = own.hypot(2.0 * cut);
+            volume.own = volume.own.hypot(2.0 * cut);
         }
         // One pixel of mask edge all round, three quarters of the volume per area.
         let area = region.mask.area() as f64;
-        own = own.hypot(0.75 * 2.0 * 0.5 / (area / std::f64::consts::PI).sqrt());
-        let collapsed = item.integrals.columns <= 0.0;
-        if collapsed {
-            flags.push("no_relief");
-            own = own.hypot(0.7);
-        }
-        // Where the visible surface says nothing, two centimetres over the footprint (food.md 2.8).
-        let fallback = item.integrals.footprint.abs().max(1e-9) * h * h * 2.0;
-        let nominal = if collapsed { fallback } else { item.volume_cm3 };
-        let shared_sigma = slopes[i]
-            .iter()
-            .map(|s| s * s)
-            .sum::<f64>()
-            .sqrt()
-            .hypot(scale_sigma);
+        volume.own = volume.own.hypot(0.75 / (area / std::f64::consts::PI).sqrt());
+        let nominal = volume.ln.exp();
+        // The plan area by the opinion that decides.
+        let by_depth = item.integrals.footprint.abs() * h * h;
+        let plan = match item.by_outline {
+            Some(o) if by_depth > 0.0 => (share * by_depth.ln() + (1.0 - share) * o.area_cm2.ln()).exp(),
+            Some(o) => o.area_cm2,
+            None => by_depth,
+        };
+        let mean_height_cm = nominal / plan.max(1e-3);
+        limits::item_flags(&item.integrals, nominal, mean_height_cm, share, &mut flags);
         let draws: Vec<f64> = shared
             .iter()
             .map(|z| {
-                let mut x = scale_sigma * z[SHARED] + own * random.normal();
+                let mut x = volume.power * scale_sigma * z[SHARED] + volume.own * random.normal();
                 for k in 0..SHARED {
-                    x += slopes[i][k] * z[k] + bends[i][k] * (z[k] * z[k] - 1.0);
+                    x += volume.slopes[k] * z[k] + volume.bends[k] * (z[k] * z[k] - 1.0);
                 }
                 nominal * x.clamp(-3.0, 3.0).exp()
             })
             .collect();
         let mut sorted = draws.clone();
-        let volume_cm3 = Estimated {
-            p10: quantile(&mut sorted, 0.1).unwrap_or(nominal).min(nominal),
-            p50: nominal,
-            p90: quantile(&mut sorted, 0.9).unwrap_or(nominal).max(nominal),
-        };
         out.push(ItemGeometry {
-            volume_cm3,
+            volume_cm3: Estimated {
+                p10: quantile(&mut sorted, 0.1).unwrap_or(nominal).min(nominal),
+                p50: nominal,
+                p90: quantile(&mut sorted, 0.9).unwrap_or(nominal).max(nominal),
+            },
             bounds: VolumeBounds {
                 visible_columns_cm3: item.integrals.columns * h.powi(3),
                 frustum_cm3: item.integrals.frustum * h.powi(3),
             },
-            mean_height_cm: nominal / (item.integrals.footprint * h * h).abs().max(1e-9),
+            mean_height_cm,
             max_height_cm: item.integrals.max_height * h,
-            footprint_cm2: item.integrals.footprint * h * h,
+            footprint_cm2: plan,
+            depth_share: share,
             dish: item.dish,
             flags,
-            shared_sigma_ln: shared_sigma,
-            own_sigma_ln: own,
+            shared_sigma_ln: volume
+                .slopes
+                .iter()
+                .map(|s| s * s)
+                .sum::<f64>()
+                .sqrt()
+                .hypot(volume.power * scale_sigma),
+            own_sigma_ln: volume.own,
             draws,
         });
     }

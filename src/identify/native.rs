@@ -1,13 +1,19 @@
 //! Naming by the service's own Qwen2.5-VL, held to a JSON schema so that no prose is ever parsed.
 
-use dragunov_models::qwen_vl::{JsonOptions, Prompt, QwenVl, Schema};
+use dragunov_models::qwen_vl::grounding::{self, Shape};
+use dragunov_models::qwen_vl::{ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
-use super::{Identified, Identifier, Kind};
+use super::{Grounded, Identified, Identifier, Kind};
 use crate::contract::{ErrorCode, ScanError};
 
 /// The question of every crop; `plate-tiny` is trained on exactly this text.
 const QUESTION: &str = "What is this? Answer in JSON.";
+/// The question of a whole photo, in the words that Qwen2.5-VL is published with for boxes.
+const GROUNDING: &str = "Locate every food, plate, bowl, glass, coin and piece of cutlery on the table. Output the \
+     bbox_2d coordinates and the label of each in JSON format.";
+/// Boxes that one answer may hold.
+const MOST_BOXES: usize = 40;
 /// Foods told beside the chosen one.
 const ALTERNATIVES: usize = 4;
 
@@ -16,12 +22,20 @@ const ALTERNATIVES: usize = 4;
 pub struct NativeIdentifier {
     model: QwenVl,
     schema: Schema,
+    names: Vec<String>,
     name: String,
+    grounds: bool,
 }
 
 impl NativeIdentifier {
-    /// `labels`: the foods that an answer may name.
-    pub fn new(model: QwenVl, name: impl Into<String>, labels: impl IntoIterator<Item = String>) -> Self {
+    /// `labels`: the foods that an answer may name. `grounds`: whether the model was trained to give boxes, as the
+    /// published ones are; without that its boxes would be noise.
+    pub fn new(
+        model: QwenVl,
+        name: impl Into<String>,
+        labels: impl IntoIterator<Item = String>,
+        grounds: bool,
+    ) -> Self {
         let mut names: Vec<String> = labels.into_iter().collect();
         let extra = Kind::ALL.iter().map(|k| k.as_str()).filter(|k| *k != "food");
         names.extend(extra.chain([Identified::UNKNOWN]).map(String::from));
@@ -29,12 +43,14 @@ impl NativeIdentifier {
         names.dedup();
         let schema = Schema::object([
             ("kind", Schema::one_of(Kind::ALL.map(Kind::as_str))),
-            ("label", Schema::one_of(names)),
+            ("label", Schema::one_of(names.clone())),
         ]);
         Self {
             model,
             schema,
+            names,
             name: name.into(),
+            grounds,
         }
     }
 
@@ -89,9 +105,89 @@ impl NativeIdentifier {
     }
 }
 
+/// The boxes of an answer about `image`, each with the probability of its label and what else it may be.
+fn grounded(answer: &JsonAnswer, image: &ImageInfo) -> Vec<Grounded> {
+    let empty = Vec::new();
+    let objects = answer.value.as_array().unwrap_or(&empty);
+    let mut out = Vec::new();
+    for (i, object) in objects.iter().enumerate() {
+        // One object at a time: a box without area is dropped, and must not move its successors' labels.
+        let Some(found) = grounding::parse(&object.to_string(), image).pop() else {
+            continue;
+        };
+        let Shape::Rect(bbox) = found.shape else { continue };
+        let score = answer.field(&format!("/{i}/label"));
+        let label = found.label.trim().to_lowercase();
+        let kind = Kind::parse(&label).unwrap_or(Kind::Food);
+        let alternatives = match score {
+            Some(score) if kind == Kind::Food => score
+                .alternatives
+                .iter()
+                .filter_map(|(v, p)| Some((v.as_str()?.to_owned(), *p)))
+                .filter(|(name, _)| Kind::parse(name).is_none())
+                .collect(),
+            _ => Vec::new(),
+        };
+        out.push(Grounded {
+            identity: Identified {
+                kind,
+                label,
+                confidence: score.map_or(0.5, |s| s.probability),
+                alternatives,
+            },
+            bbox,
+        });
+    }
+    out
+}
+
 impl Identifier for NativeIdentifier {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn grounds(&self) -> bool {
+        self.grounds
+    }
+
+    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+        if !self.grounds {
+            return Err(ScanError::new(
+                ErrorCode::ConfigInvalid,
+                format!("{} was not trained to give boxes", self.name),
+            )
+            .next_step("use --strategy automatic, or a published Qwen2.5-VL"));
+        }
+        let prompt = Prompt::ask([photo.clone()], GROUNDING);
+        let encoded = self.model.encode(&prompt)?;
+        let image = encoded
+            .images
+            .first()
+            .ok_or_else(|| ScanError::from(ModelError::Prompt("the photo was not encoded".into())))?;
+        let side = Schema::Integer {
+            min: 0,
+            max: image.resized_width.max(image.resized_height) as i64,
+        };
+        let schema = Schema::Array {
+            items: Box::new(Schema::object([
+                (
+                    "bbox_2d",
+                    Schema::Array {
+                        items: Box::new(side),
+                        min_len: 4,
+                        max_len: 4,
+                    },
+                ),
+                ("label", Schema::one_of(self.names.clone())),
+            ])),
+            min_len: 0,
+            max_len: MOST_BOXES,
+        };
+        let options = JsonOptions {
+            alternatives: ALTERNATIVES,
+        };
+        let answer = self.model.generate_json(&prompt, &schema, options, cancelled)?;
+        Ok(grounded(&answer, image))
     }
 
     fn identify(
@@ -103,5 +199,58 @@ impl Identifier for NativeIdentifier {
             .iter()
             .map(|crop| self.identify_one(crop, cancelled))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use dragunov_models::qwen_vl::FieldScore;
+    use dragunov_models::qwen_vl::grid::Grid;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn boxes_go_back_to_the_photo_with_their_labels() {
+        // 1120 x 840 seen as 560 x 280: x doubles, y triples.
+        let image = ImageInfo {
+            grid: Grid { t: 1, h: 20, w: 40 },
+            width: 1120,
+            height: 840,
+            resized_width: 560,
+            resized_height: 280,
+        };
+        let value = json!([
+            {"bbox_2d": [10, 20, 110, 120], "label": "fried rice"},
+            {"bbox_2d": [50, 50, 50, 90], "label": "peas"},
+            {"bbox_2d": [300, 100, 700, 290], "label": "plate"},
+        ]);
+        let score = |i: usize, label: &str, p: f64| FieldScore {
+            pointer: format!("/{i}/label"),
+            value: json!(label),
+            probability: p,
+            alternatives: vec![(json!("white rice"), 0.1), (json!("bowl"), 0.05)],
+        };
+        let answer = JsonAnswer {
+            text: value.to_string(),
+            value,
+            token_ids: Vec::new(),
+            fields: vec![
+                score(0, "fried rice", 0.8),
+                score(1, "peas", 0.9),
+                score(2, "plate", 0.7),
+            ],
+        };
+        let found = grounded(&answer, &image);
+        assert_eq!(found.len(), 2, "the box without area is dropped");
+        let b = found[0].bbox;
+        assert_eq!([b.x0, b.y0, b.x1, b.y1], [20.0, 60.0, 220.0, 360.0]);
+        assert_eq!(found[0].identity.alternatives, [("white rice".to_owned(), 0.1)]);
+        assert_eq!(
+            (found[1].identity.kind, found[1].identity.confidence),
+            (Kind::Plate, 0.7)
+        );
+        assert_eq!([found[1].bbox.x1, found[1].bbox.y1], [1120.0, 840.0]);
     }
 }

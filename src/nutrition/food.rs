@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::portions::{Helping, helping};
 use crate::contract::Estimated;
 use crate::geometry::ShapeClass;
 
@@ -136,6 +137,8 @@ pub struct Food {
     pub hidden: Option<Hidden>,
     pub density_source: String,
     pub nutrient_source: String,
+    /// Usual size on a plate, and what that rests on.
+    pub helping: Helping,
 }
 
 /// Names of the solids a food may be taken for, as `geometry` spells them.
@@ -318,6 +321,7 @@ impl TryFrom<FoodRow> for Food {
             per_100g,
             energy_note,
             hidden,
+            helping: helping(Some(&row.id), &row.shape).clone(),
             name: row.name,
             category: row.category,
             shape: row.shape,

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use crate::contract::Estimated;
+use crate::geometry::Portion;
 
 use super::csv;
 use super::food::{Basis, Food, FoodId, FoodRow, Nutrients, RowError};
 use super::lookup::Index;
+use super::portions::{self, Helping};
 use super::text;
 
 /// Every food known, immutable.
@@ -199,17 +201,27 @@ fn average(name: &str, of: &[&Food]) -> Food {
         }
         counts.into_iter().max_by_key(|(_, n)| *n).map(|(k, _)| k)
     };
+    let shape = if name == "unknown" {
+        "unknown".into()
+    } else {
+        most(&|f| f.shape.clone()).unwrap_or_else(|| "unknown".into())
+    };
+    let members: Vec<(Portion, f64)> = of.iter().map(|f| (f.helping.portion, 1.0)).collect();
+    let helping = match portions::mixture(&members) {
+        Some(portion) if name != "unknown" => Helping {
+            portion,
+            source: format!("average of {} foods", of.len()),
+        },
+        _ => portions::helping(None, "unknown").clone(),
+    };
     Food {
         id: None,
+        helping,
         name: name.replace('_', " "),
         aliases: Vec::new(),
         category: name.into(),
         basis: Basis::Mixed,
-        shape: if name == "unknown" {
-            "unknown".into()
-        } else {
-            most(&|f| f.shape.clone()).unwrap_or_else(|| "unknown".into())
-        },
+        shape,
         density_g_cm3: Estimated::log_normal(density, density_sigma.max(0.15)),
         piece_density_g_cm3: None,
         per_100g,

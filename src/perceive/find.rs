@@ -62,16 +62,20 @@ impl Finder<'_> {
     pub fn find(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Found, ScanError> {
         let mut warnings = Vec::new();
         ctx.stage(Stage::Segment)?;
-        let (hinted, open) = self.hinted(image, hints, ctx)?;
+        let embedding = self
+            .sam
+            .embed_watched(image, &mut |_, _: &_| going_on(ctx))
+            .map_err(|e| or_stopped(e, ctx))?;
+        let (hinted, open) = self.hinted(&embedding, hints, ctx)?;
         let mut masks = match self.strategy {
-            Strategy::Automatic => self.automatic(image, ctx)?,
+            Strategy::Automatic => self.automatic(image, &embedding, ctx)?,
             Strategy::Grounded => Vec::new(),
         };
         masks.extend(open);
         ctx.stage(Stage::Identify)?;
         let mut candidates = self.named(image, masks, ctx, &mut warnings)?;
         if self.strategy == Strategy::Grounded {
-            candidates.extend(self.grounded(image, ctx, &mut warnings)?);
+            candidates.extend(self.grounded(image, &embedding, ctx, &mut warnings)?);
         }
         candidates.extend(hinted);
         Ok(Found {
@@ -80,17 +84,15 @@ impl Finder<'_> {
         })
     }
 
-    fn automatic(&self, image: &RgbImage, ctx: &JobContext) -> Result<Vec<Scored>, ScanError> {
-        let mut stop = |_, _: &_| {
-            if ctx.check().is_err() {
-                Err(ModelError::Cancelled)
-            } else {
-                Ok(())
-            }
-        };
+    fn automatic(
+        &self,
+        image: &RgbImage,
+        embedding: &Embedding,
+        ctx: &JobContext,
+    ) -> Result<Vec<Scored>, ScanError> {
         let found = self
             .sam
-            .generate_watched(image, self.amg, &mut stop)
+            .generate_from(image, embedding, self.amg, &mut |_, _: &_| going_on(ctx))
             .map_err(|e| or_stopped(e, ctx))?;
         let pixels = (image.width() * image.height()) as f64;
         let mut masks: Vec<Scored> = found
@@ -101,18 +103,14 @@ impl Finder<'_> {
         masks.sort_by(|a, b| b.1.total_cmp(&a.1));
         masks.truncate(MOST_NAMED);
         if self.refine {
-            masks = self.refined(image, masks, ctx)?;
+            masks = self.refined(embedding, masks)?;
+            ctx.check()?;
         }
         Ok(masks)
     }
 
     /// Each mask as the model draws it for that mask's box; twins that this makes are dropped.
-    fn refined(
-        &self,
-        image: &RgbImage,
-        masks: Vec<Scored>,
-        ctx: &JobContext,
-    ) -> Result<Vec<Scored>, ScanError> {
+    fn refined(&self, embedding: &Embedding, masks: Vec<Scored>) -> Result<Vec<Scored>, ScanError> {
         let prompts: Vec<Prompt> = masks
             .iter()
             .filter_map(|(m, _)| m.bbox())
@@ -121,9 +119,7 @@ impl Finder<'_> {
         if prompts.is_empty() {
             return Ok(masks);
         }
-        let embedding = self.sam.embed(image)?;
-        ctx.check()?;
-        let mut redrawn = best_masks(self.sam, &embedding, &prompts)?;
+        let mut redrawn = best_masks(self.sam, embedding, &prompts)?;
         redrawn.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut kept: Vec<Scored> = Vec::new();
         for (mask, quality) in redrawn {
@@ -137,7 +133,7 @@ impl Finder<'_> {
     /// Hints with a place become masks; those with a label are named already, the others are returned to be named.
     fn hinted(
         &self,
-        image: &RgbImage,
+        embedding: &Embedding,
         hints: &Hints,
         ctx: &JobContext,
     ) -> Result<(Vec<Candidate>, Vec<Scored>), ScanError> {
@@ -149,10 +145,9 @@ impl Finder<'_> {
         if placed.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let embedding = self.sam.embed(image)?;
-        ctx.check()?;
         let prompts: Vec<Prompt> = placed.iter().map(|(_, p)| p.clone()).collect();
-        let masks = best_masks(self.sam, &embedding, &prompts)?;
+        let masks = best_masks(self.sam, embedding, &prompts)?;
+        ctx.check()?;
         let (mut named, mut open) = (Vec::new(), Vec::new());
         for ((hint, _), (mask, _)) in placed.into_iter().zip(masks) {
             match &hint.label {
@@ -224,6 +219,7 @@ impl Finder<'_> {
     fn grounded(
         &mut self,
         image: &RgbImage,
+        embedding: &Embedding,
         ctx: &JobContext,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
@@ -257,9 +253,8 @@ impl Finder<'_> {
             });
             return Ok(Vec::new());
         }
-        let embedding = self.sam.embed(image)?;
         let prompts: Vec<Prompt> = boxed.iter().map(|(_, p)| p.clone()).collect();
-        let masks = best_masks(self.sam, &embedding, &prompts)?;
+        let masks = best_masks(self.sam, embedding, &prompts)?;
         Ok(boxed
             .into_iter()
             .zip(masks)
@@ -270,6 +265,11 @@ impl Finder<'_> {
             })
             .collect())
     }
+}
+
+/// Stops a model between its stages once the job is cancelled or late.
+fn going_on(ctx: &JobContext) -> Result<(), ModelError> {
+    ctx.check().map_err(|_| ModelError::Cancelled)
 }
 
 /// The deadline's or the canceller's own error where one of them stopped the model.

@@ -188,7 +188,7 @@ pub(super) fn draw(work: &Working, scene: &MeasuredScene, result: &ScanResult) -
             ),
         })
         .collect();
-    overlay::draw(work.image(), &items, &[], px_per_cm(scene))
+    overlay::draw(work.image(), &items, &scene.geometry.rims, px_per_cm(scene))
 }
 
 /// Pixels of a centimetre on the table along the photo's rows, at the photo's middle.

@@ -7,18 +7,18 @@ use crate::contract::request::{ReferenceKind, ScanRequest};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, Estimated, ScanError};
 use crate::geometry::{
-    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, RefKind, RefObject, Region, Scene,
+    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, Portion, RefKind, RefObject, Region, Scene,
 };
-use crate::identify::Kind;
-use crate::nutrition::FoodTable;
+use crate::identify::{Identified, Kind};
+use crate::nutrition::{FoodTable, portions};
 use crate::perceive::Regions;
 
 /// How far a metric network's distances are off on tabletops it was not trained for, sd of the logarithm.
 const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
 /// How well an app knows the lens's height that it sends (AR plane), sd of the logarithm.
 const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
-/// Off a dish, what rises less than this over the table is a pattern or a stain.
-const LEAST_HEIGHT_CM: f64 = 0.25;
+/// What a region is besides the foods that the identifier named: the chance of any other food.
+const OTHER_FOOD: f64 = 0.05;
 
 /// Regions with their measures; `geometry.items[i]` belongs to `regions.foods[i]`.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub(super) fn measure(
     depth: &depth_anything::Depth,
     mut regions: Regions,
     foods: &FoodTable,
+    trust: Trust,
 ) -> Result<MeasuredScene, ScanError> {
     let photo = &work.photo;
     let known = |kind| {
@@ -101,6 +102,10 @@ pub(super) fn measure(
             .map(|food| Region {
                 mask: &food.mask,
                 shape: foods.lookup(&food.identity.label).food.shape_class(),
+                portion: trust
+                    .portions
+                    .then(|| usual_size(foods, &food.identity))
+                    .flatten(),
             })
             .collect(),
         dishes,
@@ -110,13 +115,14 @@ pub(super) fn measure(
             .camera
             .height_cm
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
+        relief_sigma: trust.relief_sigma,
         seed: 0,
     };
     let mut geometry = geometry::measure(&scene)?;
     let real: Vec<bool> = geometry
         .items
         .iter()
-        .map(|i| i.dish.is_some() || i.mean_height_cm >= LEAST_HEIGHT_CM)
+        .map(|i| !i.flags.contains(&"flat"))
         .collect();
     let flat = real.iter().filter(|r| !**r).count();
     if flat == real.len() {
@@ -137,6 +143,29 @@ pub(super) fn measure(
         });
     }
     Ok(MeasuredScene { regions, geometry })
+}
+
+/// How far the measurement leans on what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trust {
+    /// Error of heights in the depth raster, sd in camera heights.
+    pub(super) relief_sigma: f64,
+    /// Whether usual helpings have a say.
+    pub(super) portions: bool,
+}
+
+/// Usual size of what was named, over everything that it may be.
+fn usual_size(foods: &FoodTable, identity: &Identified) -> Option<Portion> {
+    let named = std::iter::once((identity.label.as_str(), identity.confidence))
+        .chain(identity.alternatives.iter().map(|(l, p)| (l.as_str(), *p)));
+    let mut parts: Vec<(Portion, f64)> = named
+        .map(|(label, p)| (foods.lookup(label).food.helping.portion, p.clamp(0.0, 1.0)))
+        .collect();
+    let told: f64 = parts.iter().map(|p| p.1).sum();
+    if identity.confidence < 1.0 {
+        parts.push((foods.unknown().helping.portion, (1.0 - told).max(OTHER_FOOD)));
+    }
+    portions::mixture(&parts)
 }
 
 /// The stated diameter belongs to the largest plate in view, or to the largest bowl if there is no plate.

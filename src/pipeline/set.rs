@@ -9,6 +9,9 @@ use dragunov_models::weights::{Catalogue, HubCache, Role};
 use crate::contract::{ErrorCode, ScanError};
 use crate::nutrition::FoodTable;
 
+/// Foods of a vision-language model trained on crops, one a line.
+const LABELS: &str = "labels.txt";
+
 /// One checkpoint for each role, under a name that ends up in the result.
 #[derive(Debug, Clone)]
 pub struct ModelSet {
@@ -61,15 +64,20 @@ impl ModelSet {
         })
     }
 
+    /// Whether the vision-language model gives boxes: the published ones do, one that comes with its own list of labels
+    /// was trained to name crops.
+    pub fn grounds(&self) -> bool {
+        self.vlm.as_ref().is_some_and(|vlm| !vlm.has(LABELS))
+    }
+
     /// The foods that the vision-language model may name: `labels.txt` beside it, one a line, or the food table.
     ///
     /// # Errors
     /// `checkpoint_invalid` if the file cannot be read.
     pub fn labels(&self, foods: &FoodTable) -> Result<Vec<String>, ScanError> {
-        const FILE: &str = "labels.txt";
         match &self.vlm {
-            Some(vlm) if vlm.has(FILE) => {
-                let bytes = vlm.read(FILE)?;
+            Some(vlm) if vlm.has(LABELS) => {
+                let bytes = vlm.read(LABELS)?;
                 let text = String::from_utf8_lossy(&bytes);
                 Ok(text
                     .lines()

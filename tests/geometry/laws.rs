@@ -114,10 +114,12 @@ fn draws_of_two_items_share_the_scale() {
         Region {
             mask: &a,
             shape: ShapeClass::Pile,
+            portion: None,
         },
         Region {
             mask: &b,
             shape: ShapeClass::Pile,
+            portion: None,
         },
     ];
     let items = measure(&scene).unwrap().items;

@@ -107,6 +107,7 @@ fn a_cut_mask_is_flagged_and_less_sure() {
     scene.items = vec![Region {
         mask: &strip,
         shape: ShapeClass::Dome,
+        portion: None,
     }];
     let item = &measure(&scene).unwrap().items[0];
     assert!(item.flags.contains(&"touches_edge"));
@@ -130,6 +131,7 @@ fn a_buffet_of_forty_items_and_empty_masks_is_answered() {
         .map(|mask| Region {
             mask,
             shape: ShapeClass::Unknown,
+            portion: None,
         })
         .collect();
     let measured = measure(&scene).unwrap();

@@ -134,11 +134,13 @@ impl Shot {
             items: vec![Region {
                 mask: &self.food,
                 shape,
+                portion: None,
             }],
             dishes: Vec::new(),
             references: Vec::new(),
             others: Vec::new(),
             camera_height_cm: None,
+            relief_sigma: 0.0,
             seed: 1,
         }
     }

@@ -111,7 +111,31 @@ impl Sam {
         config: &AmgConfig,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<AutoMask>> {
-        amg::generate(&mut Prompter { sam: self, watch }, image, config)
+        let mut prompter = Prompter {
+            sam: self,
+            watch,
+            whole: None,
+        };
+        amg::generate(&mut prompter, image, config)
+    }
+
+    /// [`Sam::generate_watched`] with the whole image embedded already.
+    ///
+    /// # Errors
+    /// As [`Sam::generate_watched`].
+    pub fn generate_from(
+        &self,
+        image: &RgbImage,
+        embedding: &Embedding,
+        config: &AmgConfig,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<AutoMask>> {
+        let mut prompter = Prompter {
+            sam: self,
+            watch,
+            whole: Some(embedding.clone()),
+        };
+        amg::generate(&mut prompter, image, config)
     }
 
     /// How this model's logits lie over the photo of `embedding`.
@@ -201,13 +225,18 @@ impl Sam {
 struct Prompter<'a, 'w> {
     sam: &'a Sam,
     watch: &'a mut Watch<'w>,
+    /// Of the whole image, which the generator asks for first.
+    whole: Option<Embedding>,
 }
 
 impl PointPrompted for Prompter<'_, '_> {
     type Embedding = Embedding;
 
     fn embed(&mut self, image: &RgbImage) -> Result<Embedding> {
-        self.sam.embed_watched(image, self.watch)
+        match self.whole.take() {
+            Some(whole) => Ok(whole),
+            None => self.sam.embed_watched(image, self.watch),
+        }
     }
 
     fn composite(&self, embedding: &Embedding) -> Composite {

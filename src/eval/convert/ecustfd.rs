@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::super::manifest::{
-    Camera, DataError, DishTruth, DishType, ItemTruth, MaskRef, ReferenceTruth, Sample,
+    Camera, DataError, DishTruth, DishType, EllipseTruth, ItemTruth, MaskRef, ReferenceTruth, Sample,
 };
 use crate::contract::request::ReferenceKind;
 
@@ -89,7 +89,7 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
             // Volumes that no density explains are left out; mass is the label to trust.
             volume_cm3: number("volume_cm3")?.filter(|_| cell("volume_suspect").is_ok_and(|v| v == "0")),
             mass_g: number("mass_g")?,
-            mask: (scale == 1.0 && root.join(&mask).is_file()).then_some(MaskRef {
+            mask: (scale == 1.0 && root.join(&mask).is_file()).then_some(MaskRef::Pixels {
                 file: mask,
                 value: None,
             }),
@@ -109,6 +109,22 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
             Ok((value * scale).round() as usize)
         };
         let plate = plate_cm(cell("support")?);
+        // Fitted ellipses, full axes in published pixels.
+        let ellipse = |thing: &str| -> Result<Option<MaskRef>, DataError> {
+            let of = |part: &str| corner(&format!("{thing}_{part}"));
+            Ok(match (of("cx")?, of("cy")?, of("major")?, of("minor")?) {
+                (Some(cx), Some(cy), Some(major), Some(minor)) => Some(MaskRef::Ellipse {
+                    ellipse: EllipseTruth {
+                        cx,
+                        cy,
+                        major,
+                        minor,
+                        angle_deg: number(&format!("{thing}_ang"))?.unwrap_or(0.0),
+                    },
+                }),
+                _ => None,
+            })
+        };
         samples.push(Sample {
             id: stem.to_owned(),
             image: PathBuf::from("photos").join(image),
@@ -121,16 +137,19 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
                 Some(_) => vec![ReferenceTruth {
                     kind: ReferenceKind::Coin,
                     diameter_cm: Some(COIN_CM),
-                    mask: None,
+                    mask: ellipse("coin")?,
                 }],
                 None => Vec::new(),
             },
             dishes: plate
-                .map(|d| DishTruth {
-                    kind: DishType::Plate,
-                    diameter_cm: Some(d),
-                    mask: None,
+                .map(|d| -> Result<DishTruth, DataError> {
+                    Ok(DishTruth {
+                        kind: DishType::Plate,
+                        diameter_cm: Some(d),
+                        mask: ellipse("plate")?,
+                    })
                 })
+                .transpose()?
                 .into_iter()
                 .collect(),
             others: Vec::new(),

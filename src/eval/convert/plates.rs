@@ -85,7 +85,7 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
         source,
     })?;
     let file = |f: &str| PathBuf::from(name).join(f);
-    let mask = |value: u8| MaskRef {
+    let mask = |value: u8| MaskRef::Pixels {
         file: file("masks.png"),
         value: Some(value),
     };

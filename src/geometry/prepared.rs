@@ -1,0 +1,244 @@
+//! What is read of masks and raster once, and the camera that they agree on.
+
+use dragunov_models::Mask;
+
+use super::camera::View;
+use super::dish::DishSamples;
+use super::error::GeometryError;
+use super::gravity::Gravity;
+use super::limits;
+use super::measure::warn;
+use super::reference::RefSamples;
+use super::scene::{CameraFit, Depth, DishKind, Scene};
+use super::surface::{Samples, Surface};
+use super::table::{self, SlopePrior, TableFit, TableSamples};
+use super::tilt::{self, Ring};
+use crate::contract::result::Warning;
+
+/// Sd of a tilt that is read off relative depth alone.
+const TILT_BY_DEPTH_DEG: f64 = 12.0;
+/// Samples per item for the answer, and every how many of them for its derivatives.
+const ITEM_SAMPLES: usize = 5000;
+const THIN: usize = 5;
+
+/// Everything read from masks and raster, independent of any camera.
+pub(crate) struct Prepared<'a, 's> {
+    pub(crate) scene: &'s Scene<'a>,
+    pub(crate) metric: bool,
+    pub(crate) table: TableSamples,
+    keep: Vec<bool>,
+    slopes: Vec<SlopePrior>,
+    pub(crate) dishes: Vec<DishSamples>,
+    pub(crate) references: Vec<Option<RefSamples>>,
+    pub(crate) items: Vec<Samples>,
+    pub(crate) thin: Vec<Samples>,
+}
+
+impl<'a, 's> Prepared<'a, 's> {
+    pub(crate) fn read(scene: &'s Scene<'a>, surface: &Surface<'_>) -> Self {
+        let things = scene
+            .items
+            .iter()
+            .map(|r| r.mask)
+            .chain(scene.dishes.iter().map(|d| d.mask));
+        let near: Vec<&Mask> = things.clone().collect();
+        let covered: Vec<&Mask> = things
+            .chain(scene.references.iter().map(|r| r.mask))
+            .chain(scene.others.iter().copied())
+            .collect();
+        let table = TableSamples::collect(surface, scene.camera.width, scene.camera.height, &covered, &near);
+        let keep = vec![true; table.points.len()];
+        let items: Vec<Samples> = scene
+            .items
+            .iter()
+            .map(|r| Samples::of(r.mask, surface, ITEM_SAMPLES))
+            .collect();
+        let thin = items.iter().map(|s| s.thinned(THIN)).collect();
+        Self {
+            scene,
+            metric: matches!(scene.depth, Depth::Metric { .. }),
+            table,
+            keep,
+            slopes: Vec::new(),
+            dishes: scene
+                .dishes
+                .iter()
+                .map(|d| DishSamples::collect(d.mask, d.kind, surface, scene.relief_sigma))
+                .collect(),
+            references: scene.references.iter().map(RefSamples::collect).collect(),
+            items,
+            thin,
+        }
+    }
+
+    /// Refines gravity by circles and by the table, and settles which samples are table and rim on the way.
+    pub(crate) fn settle_camera(&mut self, warnings: &mut Vec<Warning>) -> Result<CameraFit, GeometryError> {
+        let camera = self.scene.camera;
+        let coins: Vec<Ring> = self
+            .references
+            .iter()
+            .flatten()
+            .filter_map(RefSamples::ring)
+            .collect();
+        let (mut prior, mut source) = match self.scene.gravity {
+            Some(g) => (g, "gravity"),
+            None => {
+                let mut rings: Vec<Ring> = coins.clone();
+                rings.extend(
+                    self.dishes
+                        .iter()
+                        .filter(|d| d.kind == DishKind::Plate)
+                        .map(|d| Ring {
+                            pixels: d.rim.iter().map(|p| [p[0], p[1]]).collect(),
+                            height: 0.05,
+                            sigma: 0.015,
+                        }),
+                );
+                match tilt::from_circles(camera, &rings) {
+                    Some(mut g) => {
+                        g.tilt_sigma_deg = g.tilt_sigma_deg.max(2.0);
+                        (g, "circle")
+                    }
+                    None => match self.tilt_by_depth() {
+                        Some(g) => {
+                            warn(
+                                warnings,
+                                "tilt_by_depth",
+                                "no pitch was sent and no round plate or coin was seen: the tilt is read off the depth",
+                            );
+                            (g, "depth")
+                        }
+                        None => {
+                            warn(
+                                warnings,
+                                "nadir_assumed",
+                                "no pitch was sent and nothing shows the tilt: taken as straight down",
+                            );
+                            (Gravity::from_pitch(0.0, 0.0, 15.0), "nadir_assumed")
+                        }
+                    },
+                }
+            }
+        };
+        limits::check_gravity(&prior)?;
+        let stated = prior;
+        let mut from_circle = None;
+        for round in 0..2 {
+            let view = View::new(camera, &prior);
+            self.keep = table::inliers(&self.table, &view, self.metric, self.scene.seed);
+            let fit = self.fit(&view, prior.tilt_sigma_deg.to_radians())?;
+            for (i, dish) in self.dishes.iter_mut().enumerate() {
+                dish.find_rim(&view, fit.alignment, self.scene.seed ^ i as u64);
+            }
+            let fit = if self.metric {
+                fit
+            } else {
+                self.slopes.clear();
+                let by_rim: Vec<SlopePrior> = self
+                    .dishes
+                    .iter()
+                    .filter_map(|d| d.slope_by_rim(&view, &fit))
+                    .collect();
+                self.slopes.extend(by_rim);
+                self.fit(&view, prior.tilt_sigma_deg.to_radians())?
+            };
+            let mut rings: Vec<Ring> = self
+                .dishes
+                .iter()
+                .filter(|d| d.kind == DishKind::Plate)
+                .filter_map(|d| {
+                    let (circle, height) = d.rim(&view, fit.alignment);
+                    let circle = circle?;
+                    (circle.coverage > 0.6 && circle.residual_rel < 0.03).then(|| Ring {
+                        pixels: d
+                            .rim
+                            .iter()
+                            .zip(&d.on_rim)
+                            .filter(|(_, k)| **k)
+                            .map(|(p, _)| [p[0], p[1]])
+                            .collect(),
+                        height,
+                        sigma: 0.008,
+                    })
+                })
+                .collect();
+            if rings.is_empty() {
+                rings.clone_from(&coins);
+            }
+            let depth = table::free_plane(&self.table, &self.keep, &view).and_then(|(n, cov)| {
+                if self.metric {
+                    Some(tilt::from_metric_plane(n, cov, &stated))
+                } else {
+                    tilt::from_relative_plane(n, cov, &stated)
+                }
+            });
+            if round == 0 && !rings.is_empty() {
+                from_circle = tilt::from_circles(camera, &rings).map(|g| g.tilt_deg());
+            }
+            let refined = tilt::refine(camera, &stated, &rings, depth);
+            prior = refined.gravity;
+            source = match (source, refined.by_circle, refined.by_depth) {
+                ("gravity", true, true) => "gravity+circle+depth",
+                ("gravity", true, false) => "gravity+circle",
+                ("gravity", false, true) => "gravity+depth",
+                (s, _, _) => s,
+            };
+        }
+        let moved = prior.angle_deg(&stated);
+        if self.scene.gravity.is_some() && moved > 4.0 * stated.tilt_sigma_deg.max(1.0) {
+            warn(
+                warnings,
+                "pitch_inconsistent",
+                "the stated pitch does not fit the plate and the table in the photo",
+            );
+        }
+        if let (Some(seen), Some(g)) = (from_circle, self.scene.gravity)
+            && (seen - g.tilt_deg()).abs() > 12.0
+        {
+            warn(
+                warnings,
+                "pitch_inconsistent",
+                "the plate's ellipse shows another tilt than the stated pitch",
+            );
+        }
+        limits::check_gravity(&prior)?;
+        Ok(CameraFit {
+            camera,
+            gravity: prior,
+            tilt_source: source,
+            tilt_from_circle_deg: from_circle,
+        })
+    }
+
+    /// Gravity by the direction and steepness in which the table's disparity grows, taking the shift for small: rough,
+    /// but it tells a view along the table from one onto it. `None` where the table is no plane in the raster.
+    fn tilt_by_depth(&self) -> Option<Gravity> {
+        let view = View::new(self.scene.camera, &Gravity::from_pitch(0.0, 0.0, 15.0));
+        let (n, cov) = table::free_plane(&self.table, &self.keep, &view)?;
+        let grow = n[0].hypot(n[1]);
+        let clear = grow * grow > 9.0 * (cov[0][0] + cov[1][1]);
+        let steep = grow > 0.1 * n[2].abs();
+        (clear && steep && n[2].is_finite())
+            .then(|| Gravity::from_camera([n[0], n[1], n[2].max(0.02 * grow)], TILT_BY_DEPTH_DEG))
+            .flatten()
+    }
+
+    pub(crate) fn fit(&self, view: &View, tilt_sigma: f64) -> Result<TableFit, GeometryError> {
+        table::fit(
+            &self.table,
+            &self.keep,
+            view,
+            self.metric,
+            &self.slopes,
+            tilt_sigma,
+        )
+        .ok_or(GeometryError::TableNotVisible {
+            samples: self.keep.iter().filter(|k| **k).count(),
+            needed: limits::TABLE_SAMPLES,
+        })
+    }
+
+    pub(crate) fn gaps(&self, item: usize) -> f64 {
+        self.items[item].gaps
+    }
+}
