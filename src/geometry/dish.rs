@@ -23,8 +23,8 @@ pub(crate) struct DishSamples {
     pub(crate) rim: Vec<[f64; 3]>,
     /// Edge points that lie on the rim; set by the first fit.
     pub(crate) on_rim: Vec<bool>,
-    /// Error of the raster's heights, sd in camera heights.
-    relief_sigma: f64,
+    /// Error of the raster's heights, sd in camera heights; 0 for true depth.
+    pub(crate) relief_sigma: f64,
 }
 
 /// Height of the rim over the table as a share of its diameter, and the relative sd of that.

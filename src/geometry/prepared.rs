@@ -128,6 +128,9 @@ impl<'a, 's> Prepared<'a, 's> {
             self.keep = table::inliers(&self.table, &view, self.metric, self.scene.seed);
             let fit = self.fit(&view, prior.tilt_sigma_deg.to_radians())?;
             for (i, dish) in self.dishes.iter_mut().enumerate() {
+                if self.scene.relief_sigma > 0.0 {
+                    dish.relief_sigma = self.scene.relief_sigma.hypot(fit.residual_rel);
+                }
                 dish.find_rim(&view, fit.alignment, self.scene.seed ^ i as u64);
             }
             let fit = if self.metric {

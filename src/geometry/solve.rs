@@ -102,7 +102,7 @@ impl Prepared<'_, '_> {
                     by_outline: None,
                     portion,
                     shadow: samples.shadow(&view),
-                    base: base.at(integrals.centre).max(0.0),
+                    base: dish.map_or(0.0, |i| dishes[i].likely_base(integrals.centre)),
                     shape_sigma,
                     base_sigma: (base_sd * integrals.footprint / integrals.columns.max(1e-9)).clamp(0.0, 1.0),
                 }

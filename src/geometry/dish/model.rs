@@ -23,6 +23,8 @@ pub(crate) struct DishModel {
     pub(crate) first_seen: usize,
     /// Level base where there is no profile.
     level: f64,
+    /// Error of the raster that the heights were read from, sd in camera heights.
+    relief_sigma: f64,
     /// Sd of the base height where it is not seen.
     pub(crate) hidden_sigma: f64,
     /// Axes of a board: centre, unit vector, half sizes.
@@ -55,6 +57,7 @@ impl DishSamples {
             profile: [0.0; RINGS],
             first_seen: RINGS,
             level: 0.0,
+            relief_sigma: self.relief_sigma,
             hidden_sigma: 0.01,
             frame: None,
         };
@@ -95,6 +98,10 @@ impl DishSamples {
         out
     }
 }
+
+/// Base of ware whose rim is not seen, and how far bases are off what is usual, in camera heights.
+const USUAL_BASE: f64 = 0.02;
+const USUAL_BASE_SIGMA: f64 = 0.008;
 
 /// Well over table as a share of the rim radius: foot and thickness of usual ware, 6 to 7 mm.
 fn well_prior(kind: DishKind) -> f64 {
@@ -202,6 +209,21 @@ impl DishModel {
             };
         }
         self.profile[i] + (self.profile[i + 1] - self.profile[i]) * (ring - i as f64)
+    }
+
+    /// The base at this ground position, fused with that of usual ware by how far the raster can be trusted. For what
+    /// hangs on the base alone; relief is measured from [`Self::base`], whose errors it shares.
+    pub(crate) fn likely_base(&self, ground: [f64; 2]) -> f64 {
+        let seen = self.base(ground);
+        if self.relief_sigma <= 0.0 {
+            return seen;
+        }
+        let usual = match &self.circle {
+            Some(c) => well_prior(self.kind) * c.radius,
+            None => USUAL_BASE,
+        };
+        let (w_seen, w_usual) = (self.relief_sigma.powi(-2), USUAL_BASE_SIGMA.powi(-2));
+        ((seen * w_seen + usual * w_usual) / (w_seen + w_usual)).clamp(0.0, 0.2)
     }
 
     /// Sd of the base under an item with this footprint, in camera heights.
