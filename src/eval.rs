@@ -6,6 +6,7 @@
 pub mod convert;
 pub mod load;
 pub mod manifest;
+pub mod memory;
 pub mod oracle;
 pub mod perceiver;
 pub mod report;
@@ -14,6 +15,7 @@ pub mod truth;
 pub mod whole;
 
 pub use manifest::{Dataset, Sample};
+pub use memory::Memory;
 pub use perceiver::{Oracular, Perceiver, Predicted, PredictedItem};
 pub use score::{Outcome, Summary};
 pub use whole::{Told, Whole};

@@ -6,11 +6,12 @@ pub mod openai;
 
 use dragunov_models::{ImagePx, Rect, RgbImage};
 pub use kind::Kind;
+use serde::{Deserialize, Serialize};
 
 use crate::contract::{ErrorCode, ScanError};
 
 /// What a region most likely is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identified {
     pub kind: Kind,
     /// Lower-case English name of the food, `unknown` if it is food without a name; the kind's name otherwise.
@@ -19,6 +20,9 @@ pub struct Identified {
     pub confidence: f64,
     /// Other foods it may be, most likely first, with their probabilities.
     pub alternatives: Vec<(String, f64)>,
+    /// The identifier's own guess of what the region weighs, if it gives one.
+    #[serde(default)]
+    pub grams: Option<f64>,
 }
 
 impl Identified {
@@ -31,6 +35,7 @@ impl Identified {
             label: Self::UNKNOWN.into(),
             confidence: 0.0,
             alternatives: Vec::new(),
+            grams: None,
         }
     }
 }

@@ -5,5 +5,5 @@ mod find;
 pub mod resolve;
 
 pub use crop::crop;
-pub use find::{Finder, Found, Strategy};
-pub use resolve::{FoodRegion, Regions};
+pub use find::{Finder, Seen, Strategy};
+pub use resolve::{Candidate, FoodRegion, Regions, resolve};

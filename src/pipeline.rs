@@ -26,7 +26,7 @@ use crate::identify::{Identified, Identifier};
 use crate::intake::Photo;
 use crate::nutrition::FoodTable;
 use crate::overlay;
-use crate::perceive::{Finder, Found, Regions, crop};
+use crate::perceive::{Finder, Regions, Seen, crop, resolve};
 use crate::runtime::{JobContext, Stage};
 use measure::Trust;
 use working::Working;
@@ -91,6 +91,15 @@ pub struct Given {
     pub regions: Option<Regions>,
     /// Let the identifier name the given regions.
     pub name_foods: bool,
+    /// What the networks said of this photo before.
+    pub looked: Option<Looked>,
+}
+
+/// All that the networks say of one photo; the rest of a scan is arithmetic.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    pub depth: Depth,
+    pub seen: Seen,
 }
 
 /// All models of a set, loaded.
@@ -210,17 +219,31 @@ impl Scanner {
         let work = Working::new(photo, request, self.config.max_side_px)?;
 
         ctx.stage(Stage::Depth)?;
-        let (depth, relief_sigma) = match given.depth {
-            Some(depth) => (depth, 0.0),
-            None => (
+        let (looked_depth, looked_seen) = given
+            .looked
+            .map_or((None, None), |l| (Some(l.depth), Some(l.seen)));
+        let (depth, relief_sigma) = match (given.depth, looked_depth) {
+            (Some(depth), _) => (depth, 0.0),
+            (None, Some(depth)) => (depth, NETWORK_RELIEF_SIGMA),
+            (None, None) => (
                 self.depth.infer(&work.photo.image, Policy::Hf)?,
                 NETWORK_RELIEF_SIGMA,
             ),
         };
         clock.lap("depth");
 
-        let Found { regions, warnings } = match given.regions {
-            None => self.find(&work, ctx)?,
+        let (regions, warnings) = match given.regions {
+            None => {
+                let seen = match looked_seen {
+                    Some(seen) => seen,
+                    None => self.finder().look(&work.photo.image, &work.hints, ctx)?,
+                };
+                let regions = resolve(seen.candidates);
+                if regions.foods.is_empty() {
+                    return Err(no_food(&regions));
+                }
+                (regions, seen.warnings)
+            }
             Some(regions) => {
                 let size = (work.image().width(), work.image().height());
                 if regions
@@ -236,10 +259,7 @@ impl Scanner {
                 } else {
                     regions
                 };
-                Found {
-                    regions,
-                    warnings: Vec::new(),
-                }
+                (regions, Vec::new())
             }
         };
         clock.lap("find");
@@ -297,19 +317,30 @@ impl Scanner {
         Ok(regions)
     }
 
-    fn find(&mut self, work: &Working, ctx: &JobContext) -> Result<Found, ScanError> {
-        let mut finder = Finder {
+    /// What the networks say of a photo, for [`Given::looked`].
+    ///
+    /// # Errors
+    /// Of the models.
+    pub fn look(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<Looked, ScanError> {
+        let work = Working::new(photo, request, self.config.max_side_px)?;
+        let depth = self.depth.infer(&work.photo.image, Policy::Hf)?;
+        let seen = self.finder().look(&work.photo.image, &work.hints, ctx)?;
+        Ok(Looked { depth, seen })
+    }
+
+    fn finder(&mut self) -> Finder<'_> {
+        Finder {
             sam: &self.sam,
             identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
             amg: &self.config.amg,
             refine: self.config.refine,
             strategy: self.config.strategy,
-        };
-        let found = finder.find(&work.photo.image, &work.hints, ctx)?;
-        if found.regions.foods.is_empty() {
-            return Err(no_food(&found.regions));
         }
-        Ok(found)
     }
 }
 

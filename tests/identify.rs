@@ -62,7 +62,7 @@ async fn server(
 }
 
 const RICE: &str = r#"{"kind":"food","label":"Fried_Rice","confidence":0.8,
-    "alternatives":[{"label":"paella","confidence":0.05},{"label":"biryani","confidence":0.1},{"label":"fried rice","confidence":0.5}]}"#;
+    "alternatives":[{"label":"paella","confidence":0.05},{"label":"biryani","confidence":0.1},{"label":"fried rice","confidence":0.5}],"grams":180}"#;
 
 #[tokio::test]
 async fn the_request_keeps_to_the_api_and_the_answer_is_read() {
@@ -85,6 +85,7 @@ async fn the_request_keeps_to_the_api_and_the_answer_is_read() {
         found.alternatives,
         [("biryani".to_owned(), 0.1), ("paella".to_owned(), 0.05)]
     );
+    assert_eq!(found.grams, Some(180.0));
 
     let body = bodies.lock().unwrap()[0].clone();
     assert_eq!(body["model"], "gpt-4o");

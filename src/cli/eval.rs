@@ -11,7 +11,7 @@ use crate::contract::{ErrorCode, ScanError};
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
-use crate::eval::{Dataset, Oracular, Perceiver, Told, Whole, convert};
+use crate::eval::{Dataset, Memory, Oracular, Perceiver, Told, Whole, convert};
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
@@ -68,6 +68,10 @@ struct RunArgs {
     /// Usual helpings of the named foods have no say: volumes rest on depth alone.
     #[arg(long)]
     no_portions: bool,
+    /// Keep what the networks say of each photo in this folder, and use it again: a second run takes a moment. Empty it
+    /// when the models or the way of finding masks change.
+    #[arg(long, value_name = "DIR")]
+    memory: Option<PathBuf>,
     /// Only N photos, spread evenly over the data set.
     #[arg(long)]
     limit: Option<usize>,
@@ -178,7 +182,13 @@ impl RunArgs {
                 );
             }
             let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
-            Box::new(Whole::new(scanner, self.oracle, damage, self.told))
+            Box::new(Whole::new(
+                scanner,
+                self.oracle,
+                damage,
+                self.told,
+                self.memory.map(Memory::new),
+            ))
         };
         let bar = ProgressBar::new(dataset.samples.len() as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {

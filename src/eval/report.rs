@@ -36,7 +36,11 @@ impl Report {
             ),
         ];
         groups.retain(|(name, s)| name == "all" || s.items > 0);
-        let mut labels: Vec<&String> = outcomes.iter().map(|o| &o.label).collect();
+        let mut labels: Vec<&String> = outcomes
+            .iter()
+            .filter(|o| o.fate != Fate::Extra)
+            .map(|o| &o.label)
+            .collect();
         labels.sort();
         labels.dedup();
         let classes = labels
@@ -48,7 +52,7 @@ impl Report {
             let key = match &outcome.fate {
                 Fate::Refused(code) => code.clone(),
                 Fate::RightlyRefused(code) => format!("{code} (expected)"),
-                Fate::Missed | Fate::Measured => continue,
+                Fate::Missed | Fate::Measured | Fate::Extra => continue,
             };
             *refusals.entry(key).or_insert(0) += 1;
         }
@@ -140,6 +144,10 @@ impl Report {
                 mass(&mut out, &format!("  {name}"), s);
             }
         }
+        let extra = self.groups.first().map_or(0, |(_, s)| s.extra);
+        if extra > 0 {
+            let _ = writeln!(out, "{extra} items were answered where no true item is");
+        }
         for (code, n) in &self.refusals {
             let _ = writeln!(out, "refused: {n} items, {code}");
         }
@@ -173,6 +181,10 @@ impl Report {
         out += "</table>";
         if !self.refusals.is_empty() {
             out += "<h2>Refused</h2><ul>";
+            let extra = self.groups.first().map_or(0, |(_, s)| s.extra);
+            if extra > 0 {
+                let _ = writeln!(out, "{extra} items were answered where no true item is");
+            }
             for (code, n) in &self.refusals {
                 let _ = write!(out, "<li>{n} items: {}</li>", escape(code));
             }

@@ -45,6 +45,8 @@ pub enum Fate {
     Refused(String),
     /// The photo was refused, as the manifest says it must be.
     RightlyRefused(String),
+    /// Measured as food, but no true item is there.
+    Extra,
 }
 
 /// Least overlap that makes a prediction the answer to a true item.
@@ -59,15 +61,15 @@ pub fn sample(
     took: Duration,
     out: &mut Vec<Outcome>,
 ) {
-    let blank = |i: usize, fate: Fate| {
-        let item = &sample.items[i];
+    let blank = |i: Option<usize>, fate: Fate| {
+        let item = i.and_then(|i| sample.items.get(i));
         Outcome {
             sample: sample.id.clone(),
-            label: item.label.clone(),
-            in_bowl: item.dish == Some(DishType::Bowl),
+            label: item.map(|t| t.label.clone()).unwrap_or_default(),
+            in_bowl: item.is_some_and(|t| t.dish == Some(DishType::Bowl)),
             near_nadir: sample.pitch_deg.map(|p| p < NADIR_DEG),
-            volume_cm3: item.volume_cm3,
-            mass_g: item.mass_g,
+            volume_cm3: item.and_then(|t| t.volume_cm3),
+            mass_g: item.and_then(|t| t.mass_g),
             fate,
             predicted_label: None,
             predicted_volume_cm3: None,
@@ -90,13 +92,28 @@ pub fn sample(
                 } else {
                     Fate::Refused(code.clone())
                 };
-                out.push(blank(i, fate));
+                out.push(blank(Some(i), fate));
             }
         }
         Ok(predicted) => {
             let pairs = matches(root, sample, &predicted.items);
+            let found: Vec<usize> = pairs.iter().flatten().map(|p| p.0).collect();
+            for (k, item) in predicted.items.iter().enumerate() {
+                if !found.contains(&k) {
+                    out.push(Outcome {
+                        label: item.label.clone(),
+                        in_bowl: false,
+                        volume_cm3: None,
+                        mass_g: None,
+                        predicted_label: Some(item.label.clone()),
+                        predicted_volume_cm3: Some(item.volume_cm3),
+                        predicted_mass_g: item.mass_g,
+                        ..blank(None, Fate::Extra)
+                    });
+                }
+            }
             for (i, pair) in pairs.into_iter().enumerate() {
-                let mut outcome = blank(i, Fate::Missed);
+                let mut outcome = blank(Some(i), Fate::Missed);
                 outcome.warnings.clone_from(&predicted.warnings);
                 outcome.camera_height_cm = predicted.camera_height_cm;
                 if let Some((k, iou)) = pair {
@@ -162,6 +179,8 @@ pub struct Summary {
     pub measured: usize,
     pub missed: usize,
     pub refused: usize,
+    /// Answered items that are no true item.
+    pub extra: usize,
     pub volume: Option<Errors>,
     pub mass: Option<Errors>,
     /// Share of found items whose label is right.
@@ -232,9 +251,9 @@ pub fn errors(pairs: &[(f64, Option<Estimated>)]) -> Option<Errors> {
 
 /// Figures of some outcomes. Photos that had to be refused and were do not count.
 pub fn summary<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Summary {
-    let list: Vec<&Outcome> = outcomes
+    let (extra, list): (Vec<&Outcome>, Vec<&Outcome>) = outcomes
         .filter(|o| !matches!(o.fate, Fate::RightlyRefused(_)))
-        .collect();
+        .partition(|o| o.fate == Fate::Extra);
     let count = |f: fn(&Fate) -> bool| list.iter().filter(|o| f(&o.fate)).count();
     let pairs = |t: fn(&Outcome) -> Option<f64>, p: fn(&Outcome) -> Option<Estimated>, any: bool| {
         let all: Vec<(f64, Option<Estimated>)> = list
@@ -250,6 +269,7 @@ pub fn summary<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Summary {
         measured: count(|f| *f == Fate::Measured),
         missed: count(|f| *f == Fate::Missed),
         refused: count(|f| matches!(f, Fate::Refused(_))),
+        extra: extra.len(),
         volume: pairs(|o| o.volume_cm3, |o| o.predicted_volume_cm3, true).and_then(|p| errors(&p)),
         mass: pairs(|o| o.mass_g, |o| o.predicted_mass_g, false).and_then(|p| errors(&p)),
         label_top1: mean(

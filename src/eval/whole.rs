@@ -8,6 +8,7 @@ use dragunov_models::{Mask, RelativeDisparity};
 
 use super::load;
 use super::manifest::{DataError, DishType, Sample};
+use super::memory::Memory;
 use super::oracle::{Damage, Oracle, disparity};
 use super::perceiver::{Perceiver, Predicted, PredictedItem};
 use super::truth::TrueMasks;
@@ -28,6 +29,7 @@ pub struct Whole {
     oracles: Vec<Oracle>,
     damage: Damage,
     told: Told,
+    memory: Option<Memory>,
 }
 
 /// Which size the scale oracle tells.
@@ -41,12 +43,20 @@ pub enum Told {
 }
 
 impl Whole {
-    pub fn new(scanner: Scanner, oracles: Vec<Oracle>, damage: Damage, told: Told) -> Self {
+    /// `memory`: a folder that keeps what the networks say, so that a second run is arithmetic only.
+    pub fn new(
+        scanner: Scanner,
+        oracles: Vec<Oracle>,
+        damage: Damage,
+        told: Told,
+        memory: Option<Memory>,
+    ) -> Self {
         Self {
             scanner: Mutex::new(scanner),
             oracles,
             damage,
             told,
+            memory,
         }
     }
 
@@ -103,9 +113,13 @@ impl Perceiver for Whole {
         let request = self.request(sample);
         let shot = Shot::from_request(&request);
         let photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
-        let given = self.given(root, sample)?;
+        let mut given = self.given(root, sample)?;
         let matched = given.regions.is_some();
         let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = &self.memory {
+            let look = || scanner.look(&photo, &request, &JobContext::detached());
+            given.looked = Some(memory.recall(&sample.id, look)?);
+        }
         let (result, _) = scanner.scan_given(&photo, &request, &JobContext::detached(), given)?;
         let items = result
             .items
@@ -175,6 +189,7 @@ fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
                     label: label(i).to_owned(),
                     confidence: 1.0,
                     alternatives: Vec::new(),
+                    grams: None,
                 },
                 pieces: 1,
             })

@@ -188,8 +188,8 @@ pub(crate) fn items(
             .iter()
             .map(|z| {
                 let mut x = volume.power * scale_sigma * z[SHARED] + volume.own * random.normal();
-                for k in 0..SHARED {
-                    x += volume.slopes[k] * z[k] + volume.bends[k] * (z[k] * z[k] - 1.0);
+                for ((slope, bend), z) in volume.slopes.iter().zip(&volume.bends).zip(z) {
+                    x += slope * z + bend * (z * z - 1.0);
                 }
                 nominal * x.clamp(-3.0, 3.0).exp()
             })

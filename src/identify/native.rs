@@ -101,6 +101,7 @@ impl NativeIdentifier {
             label: label_text,
             confidence,
             alternatives,
+            grams: None,
         })
     }
 }
@@ -134,6 +135,7 @@ fn grounded(answer: &JsonAnswer, image: &ImageInfo) -> Vec<Grounded> {
                 label,
                 confidence: score.map_or(0.5, |s| s.probability),
                 alternatives,
+                grams: None,
             },
             bbox,
         });

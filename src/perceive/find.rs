@@ -4,7 +4,7 @@ use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
 use super::crop;
-use super::resolve::{Candidate, Regions, resolve};
+use super::resolve::Candidate;
 use crate::contract::request::{Hints, ItemHint};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, ScanError};
@@ -49,17 +49,17 @@ impl std::fmt::Debug for Finder<'_> {
 /// A mask and how good the model thinks it is, 0 to 1.
 type Scored = (Mask, f64);
 
-/// What was found, and what could not be done.
-#[derive(Debug)]
-pub struct Found {
-    pub regions: Regions,
+/// Every mask with its name, before any is chosen, and what could not be done.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub candidates: Vec<Candidate>,
     pub warnings: Vec<Warning>,
 }
 
 impl Finder<'_> {
     /// # Errors
     /// Of the models, and `cancelled` or `deadline_exceeded` of the job.
-    pub fn find(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Found, ScanError> {
+    pub fn look(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Seen, ScanError> {
         let mut warnings = Vec::new();
         ctx.stage(Stage::Segment)?;
         let embedding = self
@@ -78,10 +78,7 @@ impl Finder<'_> {
             candidates.extend(self.grounded(image, &embedding, ctx, &mut warnings)?);
         }
         candidates.extend(hinted);
-        Ok(Found {
-            regions: resolve(candidates),
-            warnings,
-        })
+        Ok(Seen { candidates, warnings })
     }
 
     fn automatic(
@@ -159,6 +156,7 @@ impl Finder<'_> {
                         label: label.trim().to_lowercase(),
                         confidence: 1.0,
                         alternatives: Vec::new(),
+                        grams: None,
                     },
                 }),
                 None => open.push((mask, 1.0)),
@@ -339,6 +337,7 @@ fn by_shape(masks: Vec<Scored>) -> Vec<Candidate> {
                     label: other.as_str().into(),
                     confidence: 0.3,
                     alternatives: Vec::new(),
+                    grams: None,
                 },
             };
             Candidate {

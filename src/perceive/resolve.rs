@@ -206,9 +206,12 @@ fn merge_pieces(foods: Vec<Candidate>, dishes: &[(Kind, Mask)]) -> Vec<FoodRegio
             Some((_, food)) => {
                 food.mask = food.mask.union(&c.mask);
                 food.pieces += 1;
+                // Each piece was weighed on its own, or the sum is not known.
+                let together = food.identity.grams.zip(c.identity.grams).map(|(a, b)| a + b);
                 if c.identity.confidence > food.identity.confidence {
                     food.identity = c.identity;
                 }
+                food.identity.grams = together;
             }
             None => out.push((
                 dish,
@@ -239,6 +242,7 @@ mod tests {
             label: label.into(),
             confidence,
             alternatives: vec![],
+            grams: None,
         };
         Candidate {
             mask,

@@ -11,7 +11,7 @@ use crate::contract::result::{
 };
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::geometry::View;
-use crate::nutrition::{FoodTable, ItemInput, Nourished, Volume, nourish};
+use crate::nutrition::{FoodTable, ItemInput, Nourished, VlmGrams, Volume, nourish};
 use crate::overlay::{self, Labelled};
 
 /// Weighs the items and puts everything into the result.
@@ -38,7 +38,7 @@ pub(super) fn assemble(
                 sigma_own_ln: measured.own_sigma_ln,
             },
             form: None,
-            vlm: None,
+            vlm: food.identity.grams.map(|grams| VlmGrams { grams }),
         })
         .collect();
     let meal = nourish(foods, &inputs)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use dragunov::eval::oracle::{Damage, Oracle};
 use dragunov::eval::report::Report;
 use dragunov::eval::{Dataset, Oracular, convert};
+use dragunov::geometry::Gravity;
 
 fn report(oracles: &[Oracle], damage: Damage) -> Report {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
@@ -70,4 +71,22 @@ fn relative_disparity_with_a_known_size_gives_them_within_twelve() {
             assert!(e.mape <= limit, "{damage:?}: {e:?}");
         }
     }
+}
+
+/// The converter's pitch and roll give the same direction of down as the renderer's camera matrix.
+#[test]
+fn pitch_and_roll_agree_with_the_camera_matrix() {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
+    let mut rolled = 0;
+    for sample in convert::plates(&root).unwrap() {
+        let text = std::fs::read_to_string(root.join(&sample.id).join("scene.json")).unwrap();
+        let scene: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // World z is up, so down in camera axes is minus the third row of the rotation.
+        let down = [0, 1, 2].map(|i| -scene["camera_to_world"][2][i].as_f64().unwrap());
+        let truth = Gravity::from_camera(down, 1.0).unwrap();
+        let stated = Gravity::from_pitch(sample.pitch_deg.unwrap(), sample.roll_deg.unwrap(), 1.0);
+        assert!(stated.angle_deg(&truth) < 0.05, "{}: {down:?}", sample.id);
+        rolled += usize::from(sample.roll_deg.unwrap().abs() > 1.0);
+    }
+    assert!(rolled > 0, "no fixture is rolled, so the sign is not tested");
 }

@@ -96,7 +96,8 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
         width: scene.width,
         height: scene.height,
         pitch_deg: Some(scene.device_pitch_deg),
-        roll_deg: Some(scene.roll_deg),
+        // There the scene's up leans right when positive, here the camera is turned clockwise.
+        roll_deg: Some(-scene.roll_deg),
         camera: Camera {
             focal_px: Some(scene.fx),
             f35_mm: Some(scene.f35_exif_mm),
