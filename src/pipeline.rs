@@ -34,8 +34,8 @@ use working::Working;
 pub use crate::perceive::Strategy;
 pub use set::ModelSet;
 
-/// How far heights in a network's depth are off, sd in camera heights: 5 to 6 mm from half a metre.
-const NETWORK_RELIEF_SIGMA: f64 = 0.012;
+/// How far heights in a network's depth are off, sd in camera heights: 8 mm from 40 cm.
+const NETWORK_RELIEF_SIGMA: f64 = 0.02;
 
 /// What a deployment chooses.
 #[derive(Debug, Clone)]

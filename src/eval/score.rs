@@ -11,6 +11,7 @@ use super::load::Labels;
 use super::manifest::{DishType, Sample};
 use super::perceiver::{Predicted, PredictedItem};
 use crate::contract::{Estimated, ScanError};
+use crate::nutrition::{FoodTable, MatchKind};
 
 /// One true item and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -249,6 +250,18 @@ pub fn errors(pairs: &[(f64, Option<Estimated>)]) -> Option<Errors> {
     })
 }
 
+/// Whether two labels name one row of the food table ("grape" and "grapes"), or are the same text.
+fn same_food(a: &str, b: &str) -> bool {
+    let exact = |label: &str| {
+        let found = FoodTable::builtin();
+        let m = found.lookup(label);
+        matches!(m.kind, MatchKind::Exact | MatchKind::SameWords)
+            .then(|| m.food.id.clone())
+            .flatten()
+    };
+    a.eq_ignore_ascii_case(b) || matches!((exact(a), exact(b)), (Some(a), Some(b)) if a == b)
+}
+
 /// Figures of some outcomes. Photos that had to be refused and were do not count.
 pub fn summary<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Summary {
     let (extra, list): (Vec<&Outcome>, Vec<&Outcome>) = outcomes
@@ -275,7 +288,7 @@ pub fn summary<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Summary {
         label_top1: mean(
             list.iter()
                 .filter_map(|o| {
-                    let hit = o.predicted_label.as_ref()?.eq_ignore_ascii_case(&o.label);
+                    let hit = same_food(o.predicted_label.as_ref()?, &o.label);
                     Some(if hit { 100.0 } else { 0.0 })
                 })
                 .collect(),
