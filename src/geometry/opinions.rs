@@ -107,7 +107,7 @@ pub(crate) fn helping(items: &[ItemSolution], dishes: &[DishModel]) -> Option<(f
         sum += w * height.ln();
         weight += w;
     }
-    (weight > 0.0).then(|| ((sum / weight).exp(), weight.powf(-0.5).hypot(0.08)))
+    (weight > 0.0).then(|| ((sum / weight).exp(), weight.powf(-0.5).hypot(0.12)))
 }
 
 /// Relative sd of a rim's radius by its fit: partial arcs and wavy edges are worse.

@@ -111,7 +111,7 @@ impl<'a, 's> Prepared<'a, 's> {
                         None => {
                             warn(
                                 warnings,
-                                "nadir_assumed",
+                                "tilt_unknown",
                                 "no pitch was sent and nothing shows the tilt: taken as straight down",
                             );
                             (Gravity::from_pitch(0.0, 0.0, 15.0), "nadir_assumed")
