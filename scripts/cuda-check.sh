@@ -5,7 +5,7 @@
 #   scripts/cuda-check.sh            everything must work
 #   scripts/cuda-check.sh --boxed    for CI: gives up, saying so, where the toolkit cannot be fetched within
 #                                    $DRAGUNOV_CUDA_TIMEOUT seconds (default 420) or the build not be finished within
-#                                    $DRAGUNOV_CUDA_BUILD_TIMEOUT (default 1500); what does not compile, link or
+#                                    $DRAGUNOV_CUDA_BUILD_TIMEOUT (default 1200); what does not compile, link or
 #                                    refuse still fails
 #
 # The build goes to $DRAGUNOV_CUDA_TARGET (default: target/cuda), apart from the ordinary one; in CI the two share a
@@ -26,7 +26,7 @@ if [ "$boxed" = --boxed ]; then
   export DRAGUNOV_CUDA_TIMEOUT=${DRAGUNOV_CUDA_TIMEOUT:-420}
   export DRAGUNOV_CUDA_TARGET=${DRAGUNOV_CUDA_TARGET:-${CARGO_TARGET_DIR:-$root/target}}
   [ -z "${DRAGUNOV_CACHE:-}" ] || export DRAGUNOV_CUDA_CACHE=${DRAGUNOV_CUDA_CACHE:-$DRAGUNOV_CACHE/cuda}
-  limit=(timeout --kill-after=20 "${DRAGUNOV_CUDA_BUILD_TIMEOUT:-1500}")
+  limit=(timeout --kill-after=20 "${DRAGUNOV_CUDA_BUILD_TIMEOUT:-1200}")
   environment=$(timeout $((DRAGUNOV_CUDA_TIMEOUT + 60)) scripts/cuda-toolkit.sh) ||
     skip "the toolkit could not be fetched within $DRAGUNOV_CUDA_TIMEOUT s"
 else
