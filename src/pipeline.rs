@@ -55,7 +55,7 @@ impl ScannerConfig {
     pub fn for_set(set: &ModelSet) -> Self {
         let amg = if set.name == PLATE_TINY {
             AmgConfig {
-                points_per_side: 24,
+                points_per_side: 20,
                 pred_iou_thresh: 0.5,
                 stability_score_thresh: 0.5,
                 min_mask_region_area: 60,
