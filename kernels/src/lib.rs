@@ -19,6 +19,7 @@ mod scratch;
 mod shared;
 mod simd;
 mod storage;
+mod transpose;
 mod transposed;
 mod upsample;
 

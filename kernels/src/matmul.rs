@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::block::{Block, Dense, Epilogue};
 use crate::panels::Panels;
-use crate::parallel::{SERIAL_WORK, grain};
+use crate::parallel::{SERIAL_WORK, even_cuts, grain, pieces};
 use crate::{scratch, simd};
 
 /// Rows up to which the dot products win: packing costs about as much as multiplying 60 rows.
@@ -19,6 +19,8 @@ const LONG_SUM: usize = 128;
 const PACKED: usize = 2 << 20;
 /// Length of a sum in one go: keeps a panel of it in the second-level cache, and rounding errors of long sums small.
 const K_BLOCK: usize = 1024;
+/// Rows of a task, at most: as many as stay in the second-level cache beside a panel.
+const ROWS: usize = 128;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dims {
@@ -43,15 +45,16 @@ pub(crate) fn matmul_nt(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>
 fn many_rows(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
     let Dims { m, n, k } = dims;
     let serial = m * n * k < SERIAL_WORK;
-    let width = Panels::new(k, n).width();
-    let slice = (PACKED / k.max(1))
-        .next_multiple_of(width)
-        .clamp(width, n.next_multiple_of(width));
-    let rows = if serial { m } else { grain(m, 24, 24, 96) };
-    for n0 in (0..n).step_by(slice) {
+    let whole = Panels::new(k, n);
+    let slices = (n * k).div_ceil(PACKED).max(1);
+    let slice = whole.count().div_ceil(slices) * whole.width();
+    let cuts = match serial {
+        true => vec![0, m],
+        false => even_cuts(m, whole.rows(), ROWS),
+    };
+    for n0 in (0..n).step_by(slice.max(1)) {
         let n1 = (n0 + slice).min(n);
-        // Cut like the whole, so that panels have the width chosen for it.
-        let shape = Panels::new(k, n1 - n0);
+        let shape = whole.part(n1 - n0);
         let w = &w[n0 * k..n1 * k];
         scratch::with(shape.len(), |packed| {
             let pack = |(p, panel): (usize, &mut [f32])| shape.pack_transposed(p, panel, w, k);
@@ -62,8 +65,7 @@ fn many_rows(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut
                 packed.par_chunks_mut(chunk).enumerate().for_each(pack);
             }
             let packed = &*packed;
-            let block = |(index, out): (usize, &mut [f32])| {
-                let first = index * rows;
+            let block = |(first, out): (usize, &mut [f32])| {
                 let count = out.len() / n;
                 for begin in (0..k.max(1)).step_by(K_BLOCK) {
                     let end = (begin + K_BLOCK).min(k);
@@ -92,10 +94,10 @@ fn many_rows(dims: Dims, a: &[f32], w: &[f32], epilogue: Epilogue<'_>, out: &mut
                     });
                 }
             };
-            if serial {
-                out.chunks_mut(rows * n).enumerate().for_each(block);
-            } else {
-                out.par_chunks_mut(rows * n).enumerate().for_each(block);
+            let pieces = pieces(out, &cuts, n);
+            match serial {
+                true => pieces.into_iter().for_each(block),
+                false => pieces.into_par_iter().for_each(block),
             }
         });
     }

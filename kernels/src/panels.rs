@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::simd;
+use crate::transpose::{Transpose, transpose};
 
 /// How a K x N matrix is cut: panel `p` holds `width` columns (the last one fewer, in whole vectors) as K rows,
 /// zero-padded beyond N.
@@ -13,6 +14,8 @@ pub(crate) struct Panels {
     lanes: usize,
     /// Vectors per full panel.
     vectors: usize,
+    /// Rows that the inner loop takes at a time against a full panel.
+    rows: usize,
 }
 
 /// Vector width and register count of this machine.
@@ -52,7 +55,22 @@ impl Panels {
             n,
             lanes,
             vectors: vectors.max(1),
+            rows: match (vectors, widest) {
+                (4, _) => 6,
+                (_, 4) => 8,
+                _ => 4,
+            },
         }
+    }
+
+    /// `n` of the columns, cut into panels as wide as the whole's.
+    pub(crate) fn part(self, n: usize) -> Self {
+        Self { n, ..self }
+    }
+
+    /// Rows that the inner loop takes at a time against a full panel.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Columns of a full panel.
@@ -86,25 +104,22 @@ impl Panels {
 
     /// Fills panel `p` from a matrix stored as N rows of K at `stride` floats from row to row.
     pub(crate) fn pack_transposed(&self, p: usize, panel: &mut [f32], src: &[f32], stride: usize) {
-        const BLOCK: usize = 32;
         let width = self.vectors(p) * self.lanes;
         let first = p * self.width();
         let columns = (self.n - first).min(width);
-        for k0 in (0..self.k).step_by(BLOCK) {
-            let k1 = (k0 + BLOCK).min(self.k);
-            let rows = &mut panel[k0 * width..k1 * width];
-            for j in 0..columns {
-                let start = (first + j) * stride;
-                for (row, &v) in rows.chunks_exact_mut(width).zip(&src[start + k0..start + k1]) {
-                    row[j] = v;
-                }
-            }
-        }
         if columns < width {
             for row in panel.chunks_exact_mut(width) {
                 row[columns..].fill(0.);
             }
         }
+        transpose(Transpose {
+            src: &src[first * stride..],
+            stride,
+            rows: columns,
+            k: self.k,
+            dst: panel,
+            width,
+        });
     }
 
     /// Fills panel `p` from a matrix stored as K rows of N at `stride` floats from row to row.

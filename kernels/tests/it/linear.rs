@@ -59,6 +59,8 @@ fn edges_of_tiles_panels_and_slices() {
         (7, 17, 4097),
         (60, 40, 4097),
         (60, 40, 8200),
+        // Several tasks, several stretches of a sum.
+        (300, 640, 2048),
         // More packed columns than one slice holds.
         (50, 1100, 4000),
     ] {
