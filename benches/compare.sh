@@ -6,8 +6,11 @@
 # PYTHON needs the packages named in benches/paired.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-filter=${1:-}
-[ $# -gt 0 ] && shift
+filter=
+if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
+  filter=$1
+  shift
+fi
 built=$(cargo bench -q --locked -p dragunov-models --bench main --no-run --message-format=json-render-diagnostics)
 binary=$(printf '%s\n' "$built" | sed -n 's/.*"name":"main".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 echo "$(date -u +%F), ${THREADS:-2} threads, load $(cut -d' ' -f1 /proc/loadavg), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
