@@ -62,10 +62,11 @@ pub struct Decoded {
 ///
 /// Pixels are Pillow's, byte for byte, for PNG, WebP and the JPEGs that cameras write.
 /// Alpha is dropped (what Pillow's `convert("RGB")` does), of 16 bits the upper 8 are taken, grey becomes three equal
-/// channels, only the first frame of an animation is used.
+/// channels, only the first frame of an animation is used. Four inks are taken for inverted with or without an Adobe
+/// marker, as Pillow takes them.
 ///
 /// # Errors
-/// `image_format` for other formats and ambiguous CMYK, `image_too_large` over the pixel budget,
+/// `image_format` for other formats and CMYK of rare codings without an Adobe marker, `image_too_large` over the pixel budget,
 /// `image_unreadable` for damaged or truncated files, `image_blank`.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanError> {
     // The decoders are other people's code fed with hostile bytes: a panic there is a damaged photo, not our end.
@@ -136,16 +137,11 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         )));
     }
     let mut warnings = Vec::new();
+    let mut unmarked_inks = false;
     if format == ImageFormat::Jpeg {
         let frame = jpeg::inspect(bytes).map_err(unreadable)?;
         if frame.components == 4 {
-            if !frame.adobe {
-                return Err(ScanError::new(
-                    ErrorCode::ImageFormat,
-                    "CMYK JPEG without an Adobe marker: whether its inks are inverted is unknown",
-                )
-                .next_step("convert the photo to RGB"));
-            }
+            unmarked_inks = !frame.adobe;
             warnings.push(warning(
                 "cmyk_converted",
                 "CMYK photo converted without its ink profile; colours are approximate",
@@ -165,6 +161,14 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
     };
     let picture = match exact {
         Some(picture) => picture,
+        // Ours takes the inks for inverted, as Pillow does; the other decoder does not say what it takes them for.
+        None if unmarked_inks => {
+            return Err(ScanError::new(
+                ErrorCode::ImageFormat,
+                "CMYK JPEG of a rare coding without an Adobe marker: whether its inks are inverted is unknown",
+            )
+            .next_step("convert the photo to RGB"));
+        }
         None => DynamicImage::from_decoder(decoder).map_err(from_image_error)?,
     };
     let grey = !picture.color().has_color();

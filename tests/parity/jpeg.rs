@@ -20,7 +20,7 @@ fn photos_decode_to_pillows_bytes() {
     let golden = Golden::open("jpeg/golden.safetensors");
     let mut stages = Stages::default();
     let names = golden.names("");
-    assert_eq!(names.len(), 19);
+    assert_eq!(names.len(), 21);
     for name in names {
         let bytes = std::fs::read(fixture("jpeg").join(name)).unwrap();
         let image = decode(&bytes, &lenient()).unwrap().image;

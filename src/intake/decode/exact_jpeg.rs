@@ -377,7 +377,7 @@ impl Decoder {
         }
         let ids: Vec<u8> = self.components.iter().map(|c| c.id).collect();
         let colours = match (ids.len(), self.jfif, self.adobe_transform) {
-            // Without a marker four inks are taken as they are; with an unknown one as coded.
+            // Four inks without a marker are not coded as luma and chroma; with an unknown one they are.
             (4, _, None | Some(0)) => Colours::Plain,
             (4, ..) => Colours::Coded,
             (_, false, Some(0)) => Colours::Plain,

@@ -92,7 +92,7 @@ pub(super) fn picture(
             [a, b, c, k] => {
                 for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
                     let inks = match colours {
-                        // Stored inverted, as Adobe's programs do and Pillow takes for granted.
+                        // Stored inverted, as Adobe's programs do and Pillow takes for granted, marker or not.
                         Colours::Plain => [a[x], b[x], c[x]].map(|v| 255 - v),
                         Colours::Coded => to_rgb([a[x], b[x], c[x]]),
                     };
