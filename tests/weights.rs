@@ -411,18 +411,19 @@ mod command {
     #[tokio::test]
     async fn list_pull_verify() {
         let (server, dir) = (FakeHub::start().await, tempfile::tempdir().unwrap());
-        const REPOSITORY: &str = "depth-anything/Depth-Anything-V2-Small-hf";
+        // Unpinned in the table.
+        const REPOSITORY: &str = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf";
         for file in ["config.json", "preprocessor_config.json"] {
             server.put(REPOSITORY, file, CONFIG, false);
         }
         server.put(REPOSITORY, "model.safetensors", &weights(), true);
-        let name = "depth-anything-v2-small";
+        let name = "depth-anything-v2-metric-indoor-small";
 
         let (code, out, _) = run(dragunov(&server, dir.path(), &["models", "list", "--json"])).await;
         let listed: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(code, 0);
         assert_eq!(listed["cache"], dir.path().join("hub").to_str().unwrap());
-        assert_eq!(listed["sets"]["mobile"][1], name);
+        assert_eq!(listed["sets"]["mobile"][1], "depth-anything-v2-small");
 
         let (code, _, err) = run(dragunov(&server, dir.path(), &["models", "verify", name])).await;
         assert_eq!(code, 1, "{err}");
@@ -448,7 +449,7 @@ mod command {
 
         let weights = dir
             .path()
-            .join("hub/models--depth-anything--Depth-Anything-V2-Small-hf/blobs")
+            .join("hub/models--depth-anything--Depth-Anything-V2-Metric-Indoor-Small-hf/blobs")
             .join(sha256(&weights()));
         std::fs::write(weights, b"half a file").unwrap();
         let (code, out, err) = run(dragunov(&server, dir.path(), &["models", "verify", name])).await;
@@ -456,6 +457,23 @@ mod command {
             code != 0 && out.contains("MISMATCH") && err.contains("model.safetensors"),
             "{code} {out} {err}"
         );
+    }
+
+    /// Other bytes under a pinned name are not taken, whoever serves them.
+    #[tokio::test]
+    async fn pinned_files_must_be_the_published_ones() {
+        let (server, dir) = (FakeHub::start().await, tempfile::tempdir().unwrap());
+        const REPOSITORY: &str = "depth-anything/Depth-Anything-V2-Small-hf";
+        for file in ["config.json", "preprocessor_config.json"] {
+            server.put(REPOSITORY, file, CONFIG, false);
+        }
+        server.put(REPOSITORY, "model.safetensors", &weights(), true);
+        let name = "depth-anything-v2-small";
+        let (code, _, err) = run(dragunov(&server, dir.path(), &["models", "pull", name])).await;
+        assert_ne!(code, 0);
+        assert!(err.contains("sha256") && err.contains("config.json"), "{err}");
+        let (code, ..) = run(dragunov(&server, dir.path(), &["models", "verify", name])).await;
+        assert_ne!(code, 0);
     }
 
     #[tokio::test]
