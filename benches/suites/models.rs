@@ -1,9 +1,10 @@
 //! The three models at their published sizes, with random weights.
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
-use candle_nn::var_builder::{SimpleBackend, VarBuilder};
+use candle_nn::VarBuilder;
 use dragunov_models::RgbImage;
 use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::checkpoint::source::{self, TensorSource};
 use dragunov_models::depth_anything::{DepthAnything, Policy, Preprocessor, config::Config as DepthConfig};
 use dragunov_models::qwen_vl::decoder::{Decoder, KvCache};
 use dragunov_models::qwen_vl::grid::{Grid, Positions};
@@ -15,15 +16,11 @@ use crate::case::Case;
 /// Draws every tensor that a model asks for.
 struct RandomWeights;
 
-impl SimpleBackend for RandomWeights {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: candle_nn::Init,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Tensor> {
+impl TensorSource for RandomWeights {
+    fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let Some(shape) = shape else {
+            candle_core::bail!("{name}: the shape is needed")
+        };
         if name.ends_with("running_var") {
             return Tensor::ones(shape, dtype, device);
         }
@@ -31,17 +28,13 @@ impl SimpleBackend for RandomWeights {
         Tensor::randn(0f32, 1. / (width.max(1) as f32).sqrt(), shape, device)?.to_dtype(dtype)
     }
 
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        candle_core::bail!("{name}: the shape is needed")
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
+    fn has(&self, _: &str) -> bool {
         true
     }
 }
 
 fn weights() -> VarBuilder<'static> {
-    VarBuilder::from_backend(Box::new(RandomWeights), DType::F32, Device::Cpu)
+    source::builder(RandomWeights, DType::F32, &Device::Cpu)
 }
 
 fn random(shape: impl Into<Shape>) -> Tensor {

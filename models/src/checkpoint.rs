@@ -4,6 +4,7 @@
 //! each name, so that published files in the original key layout load into the same code. Loading is strict: a
 //! missing, mis-shaped or unknown tensor is an error that names the file, the key and the shape.
 
+pub mod source;
 mod store;
 
 use std::borrow::Cow;
@@ -17,7 +18,7 @@ use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::{ModelError, Result};
-use store::{Serve, Shard, Store};
+use store::{Shard, Store};
 
 /// Where one requested tensor comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Checkpoint {
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<M>,
     ) -> Result<M> {
         let store = Arc::new(Store::new(self.shards()?, layout)?);
-        let vb = VarBuilder::from_backend(Box::new(Serve(Arc::clone(&store))), dtype, device.clone());
+        let vb = source::builder(Arc::clone(&store), dtype, device);
         let model = build(vb).map_err(|e| store.take_fault().unwrap_or(ModelError::Compute(e)))?;
         store.unused()?;
         Ok(model)

@@ -211,8 +211,21 @@ impl QwenVl {
     ///
     /// `probe` sees the stages of the vision tower, which runs once over all images.
     pub fn embed(&self, batch: &[Encoded], probe: Probe<'_>) -> Result<(Tensor, Vec<Positions>, Vec<usize>)> {
-        let device = self.decoder.device();
         let longest = batch.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let pads: Vec<usize> = batch.iter().map(|e| longest - e.ids.len()).collect();
+        let x = self.embed_rows(batch, &pads, probe)?;
+        let rows = batch.iter().zip(&pads);
+        Ok((
+            x.reshape((batch.len(), longest, self.config.text.hidden_size))?,
+            rows.map(|(encoded, &pad)| encoded.positions.padded(pad))
+                .collect(),
+            pads,
+        ))
+    }
+
+    /// Embeds a batch one row after the other, each behind as many rows of padding: (N, C).
+    fn embed_rows(&self, batch: &[Encoded], pads: &[usize], probe: Probe<'_>) -> Result<Tensor> {
+        let device = self.decoder.device();
         let ids: Vec<u32> = batch.iter().flat_map(|e| e.ids.iter().copied()).collect();
         let mut rows = self.decoder.embed(&ids)?;
         let patches: Vec<Tensor> = batch.iter().flat_map(|e| e.patches.iter().cloned()).collect();
@@ -228,12 +241,9 @@ impl QwenVl {
             rows = Tensor::cat(&[rows, seen], 0)?;
         }
         // One gather puts text, image tokens and padding (any row will do) in place.
-        let mut order = Vec::with_capacity(batch.len() * longest);
-        let mut positions = Vec::with_capacity(batch.len());
-        let mut pads = Vec::with_capacity(batch.len());
+        let mut order = Vec::with_capacity(ids.len() + pads.iter().sum::<usize>());
         let (mut text, mut image) = (0, ids.len() as u32);
-        for encoded in batch {
-            let pad = longest - encoded.ids.len();
+        for (encoded, &pad) in batch.iter().zip(pads) {
             order.extend(std::iter::repeat_n(0, pad));
             for &id in &encoded.ids {
                 if id == self.config.image_token_id {
@@ -244,15 +254,9 @@ impl QwenVl {
                 }
                 text += 1;
             }
-            positions.push(encoded.positions.padded(pad));
-            pads.push(pad);
         }
-        let x = rows.index_select(&Tensor::from_vec(order, batch.len() * longest, device)?, 0)?;
-        Ok((
-            x.reshape((batch.len(), longest, self.config.text.hidden_size))?,
-            positions,
-            pads,
-        ))
+        let n = order.len();
+        Ok(rows.index_select(&Tensor::from_vec(order, n, device)?, 0)?)
     }
 
     /// Reads the prompts: final hidden states (B, N, C) and a cache with room for `room` more tokens.
@@ -361,7 +365,8 @@ impl QwenVl {
         all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
     }
 
-    /// [`generate_json`](Self::generate_json) for several prompts; images and prompts are read in one batch.
+    /// [`generate_json`](Self::generate_json) for several prompts at once: images and prompts are read in one pass, and
+    /// so is every step of the answers, however different they are. Each answer is the same as alone, up to rounding.
     pub fn generate_json_batch(
         &self,
         batch: &[Encoded],
@@ -377,17 +382,26 @@ impl QwenVl {
         if cancel() {
             return Err(ModelError::Cancelled);
         }
-        let (hidden, cache) = self.prefill(batch, 0, &mut |_, _| ())?;
-        let logits = self.last_logits(&hidden)?;
-        batch
-            .iter()
-            .zip(logits)
-            .enumerate()
-            .map(|(row, (encoded, logits))| {
-                let mut session = Session::new(&self.decoder, encoded, cache.row(row, ROOM)?, logits);
-                Writer::new(schema, &mut session, &self.tokenizer, vocabulary, options)?.write(cancel)
-            })
-            .collect()
+        let x = self.embed_rows(batch, &vec![0; batch.len()], &mut |_, _| ())?;
+        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, ROOM)?;
+        let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
+        let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
+        loop {
+            if cancel() {
+                return Err(ModelError::Cancelled);
+            }
+            let mut moves = Vec::new();
+            for (writer, session) in writers.iter_mut().zip(&mut sessions) {
+                if let Some(answer) = writer.go_on(session.logits())? {
+                    moves.push((session, answer));
+                }
+            }
+            if moves.is_empty() {
+                break;
+            }
+            Session::go_to(&self.decoder, moves)?;
+        }
+        writers.into_iter().map(Writer::finish).collect()
     }
 
     /// Tokens as byte strings, sorted on first use.

@@ -1,7 +1,7 @@
 //! Naming by the service's own Qwen2.5-VL, held to a JSON schema so that no prose is ever parsed.
 
 use dragunov_models::qwen_vl::grounding::{self, Shape};
-use dragunov_models::qwen_vl::{ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
+use dragunov_models::qwen_vl::{Encoded, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
 use super::{Grounded, Identified, Identifier, Kind};
@@ -16,6 +16,10 @@ const GROUNDING: &str = "Locate every food, plate, bowl, glass, coin and piece o
 const MOST_BOXES: usize = 40;
 /// Foods told beside the chosen one.
 const ALTERNATIVES: usize = 4;
+
+/// Prompt tokens from which on no more crops join a batch: enough for products to be of many rows, and a bound on the
+/// memory of caches and activations.
+const BATCH_TOKENS: usize = 2048;
 
 /// Asks one question a crop and scores every kind and label exactly.
 #[derive(Debug)]
@@ -54,56 +58,75 @@ impl NativeIdentifier {
         }
     }
 
-    fn identify_one(&self, crop: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Identified, ScanError> {
-        let prompt = Prompt::ask([crop.clone()], QUESTION);
+    /// Asks about crops of [`BATCH_TOKENS`] in one batch.
+    fn identify_batch(
+        &self,
+        batch: &[Encoded],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Vec<Result<Identified, ScanError>> {
         let options = JsonOptions {
             alternatives: ALTERNATIVES,
         };
-        let answer = self
-            .model
-            .generate_json(&prompt, &self.schema, options, cancelled)?;
-        let field = |pointer: &str| {
-            answer.field(pointer).ok_or_else(|| {
-                ScanError::from(ModelError::Prompt(format!(
-                    "the answer {} lacks {pointer}",
-                    answer.text
-                )))
-            })
+        let ask = |batch: &[Encoded]| {
+            self.model
+                .generate_json_batch(batch, &self.schema, options, cancelled)
         };
-        let (kind, label) = (field("/kind")?, field("/label")?);
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let chosen = Kind::parse(&text(&kind.value)).ok_or_else(|| {
-            ScanError::new(
-                ErrorCode::Internal,
-                format!("the schema let kind {} through", kind.value),
-            )
-        })?;
-        let mut label_text = text(&label.value);
-        // A kind's name is no food: the two fields contradict each other.
-        let contradiction = chosen == Kind::Food && Kind::parse(&label_text).is_some();
-        if contradiction {
-            label_text = Identified::UNKNOWN.into();
-        } else if chosen != Kind::Food {
-            label_text = chosen.as_str().into();
+        match ask(batch) {
+            Ok(answers) => answers.iter().map(identified).collect(),
+            Err(ModelError::Cancelled) => batch.iter().map(|_| Err(ModelError::Cancelled.into())).collect(),
+            Err(e) if batch.len() == 1 => vec![Err(e.into())],
+            // One crop's failure is its own.
+            Err(_) => batch
+                .iter()
+                .flat_map(|one| self.identify_batch(std::slice::from_ref(one), cancelled))
+                .collect(),
         }
-        let confidence = match (chosen, contradiction) {
-            (Kind::Food, false) => kind.probability * label.probability,
-            _ => kind.probability,
-        };
-        let alternatives = label
-            .alternatives
-            .iter()
-            .map(|(value, p)| (text(value), kind.probability * p))
-            .filter(|(name, _)| chosen == Kind::Food && Kind::parse(name).is_none())
-            .collect();
-        Ok(Identified {
-            kind: chosen,
-            label: label_text,
-            confidence,
-            alternatives,
-            grams: None,
-        })
     }
+}
+
+/// What the answer about one crop says.
+fn identified(answer: &JsonAnswer) -> Result<Identified, ScanError> {
+    let field = |pointer: &str| {
+        answer.field(pointer).ok_or_else(|| {
+            ScanError::from(ModelError::Prompt(format!(
+                "the answer {} lacks {pointer}",
+                answer.text
+            )))
+        })
+    };
+    let (kind, label) = (field("/kind")?, field("/label")?);
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let chosen = Kind::parse(&text(&kind.value)).ok_or_else(|| {
+        ScanError::new(
+            ErrorCode::Internal,
+            format!("the schema let kind {} through", kind.value),
+        )
+    })?;
+    let mut label_text = text(&label.value);
+    // A kind's name is no food: the two fields contradict each other.
+    let contradiction = chosen == Kind::Food && Kind::parse(&label_text).is_some();
+    if contradiction {
+        label_text = Identified::UNKNOWN.into();
+    } else if chosen != Kind::Food {
+        label_text = chosen.as_str().into();
+    }
+    let confidence = match (chosen, contradiction) {
+        (Kind::Food, false) => kind.probability * label.probability,
+        _ => kind.probability,
+    };
+    let alternatives = label
+        .alternatives
+        .iter()
+        .map(|(value, p)| (text(value), kind.probability * p))
+        .filter(|(name, _)| chosen == Kind::Food && Kind::parse(name).is_none())
+        .collect();
+    Ok(Identified {
+        kind: chosen,
+        label: label_text,
+        confidence,
+        alternatives,
+        grams: None,
+    })
 }
 
 /// The boxes of an answer about `image`, each with the probability of its label and what else it may be.
@@ -197,10 +220,27 @@ impl Identifier for NativeIdentifier {
         crops: &[RgbImage],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>> {
-        crops
-            .iter()
-            .map(|crop| self.identify_one(crop, cancelled))
-            .collect()
+        let mut out: Vec<Option<Result<Identified, ScanError>>> = crops.iter().map(|_| None).collect();
+        let (mut batch, mut places, mut tokens) = (Vec::new(), Vec::new(), 0);
+        for (i, crop) in crops.iter().enumerate() {
+            match self.model.encode(&Prompt::ask([crop.clone()], QUESTION)) {
+                Ok(encoded) => {
+                    tokens += encoded.ids.len();
+                    batch.push(encoded);
+                    places.push(i);
+                }
+                Err(e) => out[i] = Some(Err(e.into())),
+            }
+            if tokens >= BATCH_TOKENS || i + 1 == crops.len() {
+                let answers = self.identify_batch(&batch, cancelled);
+                for (place, answer) in places.drain(..).zip(answers) {
+                    out[place] = Some(answer);
+                }
+                batch.clear();
+                tokens = 0;
+            }
+        }
+        out.into_iter().flatten().collect()
     }
 }
 
@@ -208,7 +248,6 @@ impl Identifier for NativeIdentifier {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use dragunov_models::qwen_vl::FieldScore;
-    use dragunov_models::qwen_vl::grid::Grid;
     use serde_json::json;
 
     use super::*;
@@ -216,13 +255,7 @@ mod tests {
     #[test]
     fn boxes_go_back_to_the_photo_with_their_labels() {
         // 1120 x 840 seen as 560 x 280: x doubles, y triples.
-        let image = ImageInfo {
-            grid: Grid { t: 1, h: 20, w: 40 },
-            width: 1120,
-            height: 840,
-            resized_width: 560,
-            resized_height: 280,
-        };
+        let image = ImageInfo::new((1120, 840), (560, 280), 14);
         let value = json!([
             {"bbox_2d": [10, 20, 110, 120], "label": "fried rice"},
             {"bbox_2d": [50, 50, 50, 90], "label": "peas"},

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 
 use super::Layout;
+use super::source::TensorSource;
 use crate::{ModelError, Result};
 
 enum Bytes {
@@ -203,36 +203,29 @@ impl Store {
     }
 }
 
-/// What the `VarBuilder` holds; the [`Store`] outlives it to tell what went wrong and what was left.
-pub(super) struct Serve(pub(super) Arc<Store>);
-
-impl SimpleBackend for Serve {
-    fn get(
+/// The `VarBuilder` holds one; another outlives it to tell what went wrong and what was left.
+impl TensorSource for Arc<Store> {
+    fn tensor(
         &self,
-        shape: Shape,
         name: &str,
-        _: candle_nn::Init,
+        shape: Option<&Shape>,
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        let source = self.0.find(name, shape.dims())?;
-        if source.shape != shape.dims() {
-            return Err(self.0.fail(ModelError::TensorShape {
-                path: self.0.shards[source.shard].path.clone(),
+        let expected = shape.map_or(&[][..], Shape::dims);
+        let source = self.find(name, expected)?;
+        if shape.is_some() && source.shape != expected {
+            return Err(self.fail(ModelError::TensorShape {
+                path: self.shards[source.shard].path.clone(),
                 key: source.key.clone(),
-                expected: shape.dims().to_vec(),
+                expected: expected.to_vec(),
                 found: source.shape.clone(),
             }));
         }
-        self.0.read(source, dtype, device)
+        self.read(source, dtype, device)
     }
 
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let source = self.0.find(name, &[])?;
-        self.0.read(source, dtype, device)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.0.sources.contains_key(name)
+    fn has(&self, name: &str) -> bool {
+        self.sources.contains_key(name)
     }
 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::automaton::{Automaton, Branch, Choice, State};
 use super::sampling::argmax;
 use super::schema::Schema;
-use super::session::Session;
 use super::tokenizer::Tokenizer;
 use super::vocabulary::Vocabulary;
 use crate::{ModelError, Result};
@@ -84,29 +83,57 @@ struct Open {
     log_probability: f64,
 }
 
-pub(super) struct Writer<'a, 'm> {
+/// Where a writer stands between two questions to the model.
+enum Phase {
+    /// Before whatever comes next in this state.
+    At(State),
+    /// A finite choice, being searched.
+    Search(Search),
+    /// A text or number, one token at a time.
+    Free(State),
+    Done,
+}
+
+/// A finite choice whose tree of token sequences is walked best first.
+struct Search {
+    at: State,
+    field: Option<usize>,
+    options: Vec<Choice>,
+    candidates: Vec<Candidate>,
+    /// So many of the likeliest candidates are looked for.
+    wanted: usize,
+    tree: Vec<Node>,
+    open: BinaryHeap<Ranked>,
+    /// The fork whose scores have been asked for.
+    fork: Option<Ranked>,
+    /// Candidates found so far and their log probabilities, falling.
+    ranked: Vec<(usize, f64)>,
+}
+
+/// Writes one answer. It asks for scores and is given them, so that many can ask in one pass of the model.
+pub(super) struct Writer<'a> {
     automaton: Automaton,
-    session: &'a mut Session<'m>,
     tokenizer: &'a Tokenizer,
     vocabulary: &'a Vocabulary,
     options: JsonOptions,
+    phase: Phase,
     text: Vec<u8>,
     ids: Vec<u32>,
     fields: Vec<FieldScore>,
     open: Option<Open>,
 }
 
-impl<'a, 'm> Writer<'a, 'm> {
+impl<'a> Writer<'a> {
     pub(super) fn new(
         schema: &Schema,
-        session: &'a mut Session<'m>,
         tokenizer: &'a Tokenizer,
         vocabulary: &'a Vocabulary,
         options: JsonOptions,
     ) -> Result<Self> {
+        let automaton = Automaton::new(schema)?;
         Ok(Self {
-            automaton: Automaton::new(schema)?,
-            session,
+            phase: Phase::At(automaton.start()),
+            automaton,
             tokenizer,
             vocabulary,
             options,
@@ -117,29 +144,50 @@ impl<'a, 'm> Writer<'a, 'm> {
         })
     }
 
-    pub(super) fn write(mut self, cancel: &dyn Fn() -> bool) -> Result<JsonAnswer> {
-        let mut state = self.automaton.start();
-        while !self.automaton.is_end(state) {
-            if cancel() {
-                return Err(ModelError::Cancelled);
+    /// Goes on with the scores behind the answer last asked for (of the first call: unused), up to the next question:
+    /// the answer whose scores are needed. `None` when the answer is finished.
+    pub(super) fn go_on(&mut self, logits: &[f32]) -> Result<Option<Vec<u32>>> {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Search(mut search) => {
+                search.split(logits);
+                self.phase = Phase::Search(search);
             }
-            let (forced, then) = self.automaton.forced(state);
-            if self.automaton.is_end(then) {
-                let ids = self.spell(&forced)?;
-                self.accept(&forced, &ids, false)?;
-                break;
-            }
-            state = match self.automaton.branch(then) {
-                Branch::Options { field, options } => self.choose(&forced, then, field, &options)?,
-                Branch::Free { field } => {
-                    let ids = self.spell(&forced)?;
-                    self.accept(&forced, &ids, true)?;
-                    self.enter_field(field, then);
-                    self.free(then)?
-                }
-            };
+            Phase::Free(state) => self.phase = Phase::At(self.free(state, logits)?),
+            phase => self.phase = phase,
         }
-        self.finish()
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Done) {
+                Phase::At(state) if self.automaton.is_end(state) => return Ok(None),
+                Phase::At(state) => {
+                    let (forced, then) = self.automaton.forced(state);
+                    if self.automaton.is_end(then) {
+                        let ids = self.spell(&forced)?;
+                        self.accept(&forced, &ids);
+                        return Ok(None);
+                    }
+                    match self.automaton.branch(then) {
+                        Branch::Options { field, options } => {
+                            self.phase = Phase::Search(self.search(&forced, then, field, options)?);
+                        }
+                        Branch::Free { field } => {
+                            let ids = self.spell(&forced)?;
+                            self.accept(&forced, &ids);
+                            self.enter_field(field, then);
+                            self.phase = Phase::Free(then);
+                            return Ok(Some(self.ids.clone()));
+                        }
+                    }
+                }
+                Phase::Search(mut search) => {
+                    if let Some(path) = search.next_fork() {
+                        self.phase = Phase::Search(search);
+                        return Ok(Some([self.ids.as_slice(), &path].concat()));
+                    }
+                    self.phase = Phase::At(self.choose(search)?);
+                }
+                Phase::Free(_) | Phase::Done => return Ok(None),
+            }
+        }
     }
 
     /// Text or number number `field` is being written; a new one closes the one before.
@@ -171,15 +219,10 @@ impl<'a, 'm> Writer<'a, 'm> {
         }
     }
 
-    /// Adds to the answer; `more`: the model will be asked again.
-    fn accept(&mut self, bytes: &[u8], ids: &[u32], more: bool) -> Result<()> {
+    /// Adds to the answer.
+    fn accept(&mut self, bytes: &[u8], ids: &[u32]) {
         self.text.extend_from_slice(bytes);
         self.ids.extend_from_slice(ids);
-        if more {
-            self.session.go_to(&self.ids)
-        } else {
-            Ok(())
-        }
     }
 
     /// The tokenizer's ids for `bytes` behind the answer so far.
@@ -208,14 +251,8 @@ impl<'a, 'm> Writer<'a, 'm> {
         self.vocabulary.longest(bytes).ok_or_else(missing)
     }
 
-    /// Decides a finite choice by the model's exact scores.
-    fn choose(
-        &mut self,
-        forced: &[u8],
-        at: State,
-        field: Option<usize>,
-        options: &[Choice],
-    ) -> Result<State> {
+    /// Spells every way to go on with a finite choice.
+    fn search(&self, forced: &[u8], at: State, field: Option<usize>, options: Vec<Choice>) -> Result<Search> {
         let mut candidates = Vec::new();
         for (option, choice) in options.iter().enumerate() {
             for (tail, then) in self.continuations(choice.then) {
@@ -230,12 +267,33 @@ impl<'a, 'm> Writer<'a, 'm> {
             }
         }
         let exhaustive = candidates.len() > options.len();
-        let wanted = if exhaustive {
-            usize::MAX
-        } else {
-            1 + self.options.alternatives
-        };
-        let ranked = self.rank(&candidates, wanted)?;
+        Ok(Search {
+            at,
+            field,
+            options,
+            wanted: if exhaustive {
+                usize::MAX
+            } else {
+                1 + self.options.alternatives
+            },
+            tree: tree(&candidates),
+            candidates,
+            open: BinaryHeap::from([Ranked(0., 0, Vec::new())]),
+            fork: None,
+            ranked: Vec::new(),
+        })
+    }
+
+    /// Decides a finite choice by the model's exact scores.
+    fn choose(&mut self, search: Search) -> Result<State> {
+        let Search {
+            at,
+            field,
+            options,
+            candidates,
+            ranked,
+            ..
+        } = search;
         let Some(&(best, _)) = ranked.first() else {
             return Err(ModelError::Prompt("a choice without options".into()));
         };
@@ -269,8 +327,7 @@ impl<'a, 'm> Writer<'a, 'm> {
             self.close_field();
             self.fields.push(score);
         }
-        let more = !self.automaton.is_end(chosen.then);
-        self.accept(&chosen.bytes, &chosen.ids, more)?;
+        self.accept(&chosen.bytes, &chosen.ids);
         Ok(chosen.then)
     }
 
@@ -293,47 +350,9 @@ impl<'a, 'm> Writer<'a, 'm> {
         }
     }
 
-    /// The `wanted` likeliest candidates and their log probabilities, falling.
-    fn rank(&mut self, candidates: &[Candidate], wanted: usize) -> Result<Vec<(usize, f64)>> {
-        let tree = tree(candidates);
-        let mut open = BinaryHeap::from([Ranked(0., 0, Vec::new())]);
-        let mut out = Vec::new();
-        while let Some(Ranked(log_probability, mut node, mut path)) = open.pop() {
-            // A lone branch has probability one.
-            while let (1, Some((&id, &next))) =
-                (tree[node].children.len(), tree[node].children.first_key_value())
-            {
-                path.push(id);
-                node = next;
-            }
-            if let Some(candidate) = tree[node].candidate {
-                out.push((candidate, log_probability));
-                if out.len() >= wanted {
-                    break;
-                }
-                continue;
-            }
-            self.session.go_to(&[self.ids.as_slice(), &path].concat())?;
-            let logits = self.session.logits();
-            let of = |id: u32| {
-                logits
-                    .get(id as usize)
-                    .map_or(f64::NEG_INFINITY, |&l| f64::from(l))
-            };
-            let norm = log_sum_exp(tree[node].children.keys().map(|&id| of(id)));
-            for (&id, &child) in &tree[node].children {
-                let mut path = path.clone();
-                path.push(id);
-                open.push(Ranked(log_probability + of(id) - norm, child, path));
-            }
-        }
-        Ok(out)
-    }
-
     /// One token of a text or number.
-    fn free(&mut self, state: State) -> Result<State> {
+    fn free(&mut self, state: State, logits: &[f32]) -> Result<State> {
         let allowed = self.vocabulary.allowed(&self.automaton, state);
-        let logits = self.session.logits();
         let score = |&(id, _): &(u32, State)| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
         let scores: Vec<f32> = allowed.iter().map(score).collect();
         let best = argmax(&scores) as usize;
@@ -347,13 +366,12 @@ impl<'a, 'm> Writer<'a, 'm> {
                 f64::from(scores[best]) - log_sum_exp(scores.iter().map(|&s| f64::from(s)));
         }
         let bytes = self.vocabulary.bytes(id).unwrap_or_default().to_vec();
-        let more = !self.automaton.is_end(then);
-        self.accept(&bytes, &[id], more)?;
+        self.accept(&bytes, &[id]);
         Ok(then)
     }
 
     /// Parses the answer and fills the values of texts and numbers in.
-    fn finish(mut self) -> Result<JsonAnswer> {
+    pub(super) fn finish(mut self) -> Result<JsonAnswer> {
         self.close_field();
         let text =
             String::from_utf8(self.text).map_err(|_| ModelError::Prompt("the answer is not UTF-8".into()))?;
@@ -370,6 +388,49 @@ impl<'a, 'm> Writer<'a, 'm> {
             token_ids: self.ids,
             fields: self.fields,
         })
+    }
+}
+
+impl Search {
+    /// Up to the next fork whose scores are needed: the tokens to it. `None` when enough candidates are found.
+    fn next_fork(&mut self) -> Option<Vec<u32>> {
+        while self.ranked.len() < self.wanted {
+            let Ranked(log_probability, mut node, mut path) = self.open.pop()?;
+            // A lone branch has probability one.
+            while let (1, Some((&id, &next))) = (
+                self.tree[node].children.len(),
+                self.tree[node].children.first_key_value(),
+            ) {
+                path.push(id);
+                node = next;
+            }
+            if let Some(candidate) = self.tree[node].candidate {
+                self.ranked.push((candidate, log_probability));
+                continue;
+            }
+            self.fork = Some(Ranked(log_probability, node, path.clone()));
+            return Some(path);
+        }
+        None
+    }
+
+    /// Opens the branches of the fork that was asked about.
+    fn split(&mut self, logits: &[f32]) {
+        let Some(Ranked(log_probability, node, path)) = self.fork.take() else {
+            return;
+        };
+        let of = |id: u32| {
+            logits
+                .get(id as usize)
+                .map_or(f64::NEG_INFINITY, |&l| f64::from(l))
+        };
+        let norm = log_sum_exp(self.tree[node].children.keys().map(|&id| of(id)));
+        for (&id, &child) in &self.tree[node].children {
+            let mut path = path.clone();
+            path.push(id);
+            self.open
+                .push(Ranked(log_probability + of(id) - norm, child, path));
+        }
     }
 }
 

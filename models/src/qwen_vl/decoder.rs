@@ -52,28 +52,6 @@ impl KvCache {
         })
     }
 
-    /// A copy of one row without its padding, with room for `room` more tokens.
-    pub fn row(&self, row: usize, room: usize) -> Result<Self> {
-        let pad = self.pads[row];
-        let len = self.len - pad;
-        let copy = |t: &Tensor| -> Result<Tensor> {
-            let (_, h, _, d) = t.dims4()?;
-            let own = Tensor::zeros((1, h, len + room, d), t.dtype(), t.device())?;
-            own.slice_set(&t.narrow(0, row, 1)?.narrow(2, pad, len)?.contiguous()?, 2, 0)?;
-            Ok(own)
-        };
-        Ok(Self {
-            layers: self
-                .layers
-                .iter()
-                .map(|(k, v)| Ok((copy(k)?, copy(v)?)))
-                .collect::<Result<_>>()?,
-            len,
-            capacity: len + room,
-            pads: vec![0],
-        })
-    }
-
     /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
     fn reserve(&mut self, n: usize) -> Result<()> {
         let needed = self.len + n;
@@ -119,6 +97,14 @@ impl KvCache {
     }
 }
 
+/// New tokens of one sequence behind what its cache holds.
+#[derive(Debug)]
+pub struct Step<'c> {
+    pub cache: &'c mut KvCache,
+    /// One entry a token.
+    pub positions: Positions,
+}
+
 #[derive(Debug)]
 struct Attention {
     q: Linear,
@@ -145,15 +131,27 @@ impl Attention {
         })
     }
 
+    /// Rotated queries and keys, and values, (B, heads, N, d) each, of `x` (B, N, C).
+    fn project(&self, x: &Tensor, rotation: &Rotation) -> Result<(Tensor, Tensor, Tensor)> {
+        let (b, n, _) = x.dims3()?;
+        let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
+        Ok((
+            rotation.apply(&split(self.q.forward(x)?, self.heads)?)?,
+            rotation.apply(&split(self.k.forward(x)?, self.kv_heads)?)?,
+            split(self.v.forward(x)?, self.kv_heads)?,
+        ))
+    }
+
+    fn scale(&self) -> f32 {
+        1. / (self.head_dim as f32).sqrt()
+    }
+
     /// `x` (B, N, C) to (B, N, heads d), before the output projection.
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
         let (b, n, _) = x.dims3()?;
-        let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
-        let q = rotation.apply(&split(self.q.forward(x)?, self.heads)?)?;
-        let k = rotation.apply(&split(self.k.forward(x)?, self.kv_heads)?)?;
-        let v = split(self.v.forward(x)?, self.kv_heads)?;
+        let (q, k, v) = self.project(x, rotation)?;
         let (k, v) = cache.append(layer, &k, &v)?;
-        let scale = 1. / (self.head_dim as f32).sqrt();
+        let scale = self.scale();
         let out = if cache.pads.iter().all(|&pad| pad == 0) {
             causal(&q, &k, &v, scale, cache.len)?
         } else {
@@ -164,6 +162,28 @@ impl Attention {
             Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?
         };
         out.transpose(1, 2)?.reshape((b, n, self.heads * self.head_dim))
+    }
+
+    /// The same for sequences that lie one after the other in `x` (1, N, C), each with its own cache.
+    fn forward_ragged(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        steps: &[Step<'_>],
+        layer: usize,
+    ) -> Result<Tensor> {
+        let total = x.dim(1)?;
+        let (q, k, v) = self.project(x, rotation)?;
+        let mut first = 0;
+        let mut outs = Vec::with_capacity(steps.len());
+        for Step { cache, positions } in steps {
+            let n = positions.len();
+            let of = |t: &Tensor| t.narrow(2, first, n);
+            let (k, v) = cache.append(layer, &of(&k)?, &of(&v)?)?;
+            outs.push(causal(&of(&q)?, &k, &v, self.scale(), cache.len)?.transpose(1, 2)?);
+            first += n;
+        }
+        Tensor::cat(&outs, 1)?.reshape((1, total, self.heads * self.head_dim))
     }
 }
 
@@ -227,10 +247,13 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
-        let mixed = self
-            .attn
-            .forward(&self.input_norm.forward(x)?, rotation, cache, layer)?;
+    /// `attend` mixes the normed tokens of `x` (B, N, C).
+    fn forward(
+        &self,
+        x: &Tensor,
+        attend: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mixed = attend(&self.attn, &self.input_norm.forward(x)?)?;
         let x = self.attn.o.forward_onto(&mixed, x)?;
         self.mlp.forward_onto(&self.post_norm.forward(&x)?, &x)
     }
@@ -320,10 +343,40 @@ impl Decoder {
         probe("text_sin", &rotation.sin);
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rotation, cache, i)?;
+            x = layer.forward(&x, |attn, x| attn.forward(x, &rotation, cache, i))?;
             probe(&format!("layer_{i}"), &x);
         }
         cache.len += n;
+        self.norm.forward(&x)
+    }
+
+    /// Several sequences in one pass, whatever their lengths: `x` (1, N, C) holds their new tokens one after the other,
+    /// as many of each as its step has positions. Weights are read once for all of them. Grows each cache, which must
+    /// be one of a single row without padding.
+    pub fn forward_ragged(&self, x: &Tensor, steps: &mut [Step<'_>]) -> Result<Tensor> {
+        let (b, total, _) = x.dims3()?;
+        let tokens: usize = steps.iter().map(|s| s.positions.len()).sum();
+        if b != 1 || tokens != total || steps.iter().any(|s| s.cache.pads != [0]) {
+            candle_core::bail!(
+                "{b} x {total} tokens against {} sequences of {tokens}",
+                steps.len()
+            )
+        }
+        let mut positions = Positions::default();
+        for step in steps.iter_mut() {
+            step.cache.reserve(step.positions.len())?;
+            for (all, own) in positions.axes.iter_mut().zip(&step.positions.axes) {
+                all.extend(own);
+            }
+        }
+        let rotation = self.rope.rotation(&[positions], x.device())?;
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, |attn, x| attn.forward_ragged(x, &rotation, steps, i))?;
+        }
+        for step in steps {
+            step.cache.len += step.positions.len();
+        }
         self.norm.forward(&x)
     }
 

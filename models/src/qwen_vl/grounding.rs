@@ -94,16 +94,9 @@ fn point([x, y]: [f64; 2], image: &ImageInfo) -> Option<Shape> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::qwen_vl::grid::Grid;
 
     fn image() -> ImageInfo {
-        ImageInfo {
-            grid: Grid { t: 1, h: 20, w: 40 },
-            width: 1120,
-            height: 840,
-            resized_width: 560,
-            resized_height: 280,
-        }
+        ImageInfo::new((1120, 840), (560, 280), 14)
     }
 
     fn rects(answer: &str) -> Vec<(String, [f64; 4])> {

@@ -48,6 +48,21 @@ pub struct ImageInfo {
 pub struct ResizedPx;
 
 impl ImageInfo {
+    /// A photo of (width, height) pixels, resized to (width, height) and cut into square patches.
+    pub fn new(photo: (usize, usize), resized: (usize, usize), patch: usize) -> Self {
+        Self {
+            grid: Grid {
+                t: 1,
+                h: resized.1 / patch,
+                w: resized.0 / patch,
+            },
+            width: photo.0,
+            height: photo.1,
+            resized_width: resized.0,
+            resized_height: resized.1,
+        }
+    }
+
     /// Pixels of the photo for one pixel of the resized image, in x and y.
     fn scale(&self) -> (f64, f64) {
         (
@@ -226,17 +241,7 @@ impl ImageProcessor {
             self.max_pixels,
         )?;
         let resized = resample::torchvision_u8(image, w, h, Filter::Bicubic)?;
-        let info = ImageInfo {
-            grid: Grid {
-                t: 1,
-                h: h / p,
-                w: w / p,
-            },
-            width: image.width(),
-            height: image.height(),
-            resized_width: w,
-            resized_height: h,
-        };
+        let info = ImageInfo::new((image.width(), image.height()), (w, h), p);
         let table = self.levels();
         let pixels = resized.as_bytes();
         let (rows, cols, frames) = (h / p, w / p, self.temporal_patch_size);
@@ -315,13 +320,8 @@ mod tests {
 
     #[test]
     fn boxes_go_back_to_the_photo() {
-        let info = ImageInfo {
-            grid: Grid { t: 1, h: 34, w: 46 },
-            width: 1288,
-            height: 1428,
-            resized_width: 644,
-            resized_height: 476,
-        };
+        let info = ImageInfo::new((1288, 1428), (644, 476), 14);
+        assert_eq!(info.grid, Grid { t: 1, h: 34, w: 46 });
         let back = info.to_photo(&Rect::new(10., 20., 322., 238.));
         assert_eq!((back.x0, back.y0, back.x1, back.y1), (20., 60., 644., 714.));
     }

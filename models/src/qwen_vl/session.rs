@@ -1,12 +1,13 @@
-//! One sequence that can be tried and taken back: the cache keeps the prompt, the answer behind it is replaced at
-//! will, and only what differs is computed.
+//! A sequence that can be tried and taken back: the cache keeps the prompt, the answer behind it is replaced at will,
+//! and only what differs is computed. Several go on in one pass of the decoder.
 
-use super::decoder::{Decoder, KvCache};
+use candle_core::Tensor;
+
+use super::decoder::{Decoder, KvCache, Step};
 use super::input::Encoded;
 use crate::Result;
 
 pub(super) struct Session<'m> {
-    decoder: &'m Decoder,
     encoded: &'m Encoded,
     cache: KvCache,
     /// Answer tokens in the cache.
@@ -17,16 +18,46 @@ pub(super) struct Session<'m> {
 }
 
 impl<'m> Session<'m> {
-    /// `cache` holds the prompt (without padding) and `logits` the scores behind it.
-    pub(super) fn new(decoder: &'m Decoder, encoded: &'m Encoded, cache: KvCache, logits: Vec<f32>) -> Self {
-        Self {
-            decoder,
-            encoded,
-            cache,
-            answer: Vec::new(),
-            prompt_logits: logits.clone(),
-            logits,
-        }
+    /// Reads the prompts of a batch, embedded one after the other as `x` (1, N, C); every cache gets room for `room`
+    /// more tokens.
+    pub(super) fn open(
+        decoder: &Decoder,
+        batch: &'m [Encoded],
+        x: &Tensor,
+        room: usize,
+    ) -> Result<Vec<Self>> {
+        let cache = |encoded: &Encoded| {
+            let capacity = encoded.ids.len() + room;
+            KvCache::new(
+                decoder.config(),
+                vec![0],
+                capacity,
+                decoder.dtype(),
+                decoder.device(),
+            )
+        };
+        let mut caches = batch.iter().map(cache).collect::<candle_core::Result<Vec<_>>>()?;
+        let mut steps: Vec<Step<'_>> = caches
+            .iter_mut()
+            .zip(batch)
+            .map(|(cache, encoded)| Step {
+                cache,
+                positions: encoded.positions.clone(),
+            })
+            .collect();
+        let logits = forward(decoder, x, &mut steps)?;
+        Ok(batch
+            .iter()
+            .zip(caches)
+            .zip(logits)
+            .map(|((encoded, cache), logits)| Self {
+                encoded,
+                cache,
+                answer: Vec::new(),
+                prompt_logits: logits.clone(),
+                logits,
+            })
+            .collect())
     }
 
     /// Scores over the vocabulary behind the current answer.
@@ -34,29 +65,65 @@ impl<'m> Session<'m> {
         &self.logits
     }
 
-    /// Makes `answer` the current answer.
-    pub(super) fn go_to(&mut self, answer: &[u32]) -> Result<()> {
-        if self.answer == answer {
+    /// Makes each answer the current one of its session.
+    pub(super) fn go_to(decoder: &Decoder, moves: Vec<(&mut Self, Vec<u32>)>) -> Result<()> {
+        let mut moved = Vec::new();
+        let mut tokens = Vec::new();
+        for (session, answer) in moves {
+            if session.answer == answer {
+                continue;
+            }
+            if answer.is_empty() {
+                session.cache.truncate(session.encoded.ids.len());
+                session.answer.clear();
+                session.logits.clone_from(&session.prompt_logits);
+                continue;
+            }
+            let shared = session
+                .answer
+                .iter()
+                .zip(&answer)
+                .take_while(|(a, b)| a == b)
+                .count();
+            // Scores are kept for the end only: a shorter answer's last token is read again.
+            let keep = shared.min(answer.len() - 1);
+            session.cache.truncate(session.encoded.ids.len() + keep);
+            tokens.extend_from_slice(&answer[keep..]);
+            let positions = session.encoded.position_of(keep, answer.len() - keep);
+            session.answer = answer;
+            moved.push((session, positions));
+        }
+        if moved.is_empty() {
             return Ok(());
         }
-        let prompt = self.encoded.ids.len();
-        if answer.is_empty() {
-            self.cache.truncate(prompt);
-            self.answer.clear();
-            self.logits.clone_from(&self.prompt_logits);
-            return Ok(());
+        let x = decoder.embed(&tokens)?.unsqueeze(0)?;
+        let mut outputs = Vec::new();
+        let mut steps = Vec::new();
+        for (session, positions) in moved {
+            steps.push(Step {
+                cache: &mut session.cache,
+                positions,
+            });
+            outputs.push(&mut session.logits);
         }
-        let shared = self.answer.iter().zip(answer).take_while(|(a, b)| a == b).count();
-        // Scores are kept for the end only: a shorter answer's last token is read again.
-        let keep = shared.min(answer.len() - 1);
-        self.cache.truncate(prompt + keep);
-        self.answer.truncate(keep);
-        let x = self.decoder.embed(&answer[keep..])?.unsqueeze(0)?;
-        let positions = self.encoded.position_of(keep, answer.len() - keep);
-        let hidden = self.decoder.forward(&x, &[positions], &mut self.cache)?;
-        let last = hidden.narrow(1, answer.len() - keep - 1, 1)?;
-        self.logits = self.decoder.logits(&last)?.flatten_all()?.to_vec1()?;
-        self.answer = answer.to_vec();
+        for (output, logits) in outputs.into_iter().zip(forward(decoder, &x, &mut steps)?) {
+            *output = logits;
+        }
         Ok(())
     }
+}
+
+/// Scores behind the last new token of each sequence.
+fn forward(decoder: &Decoder, x: &Tensor, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
+    let hidden = decoder.forward_ragged(x, steps)?.squeeze(0)?;
+    let mut end = 0;
+    let last: Vec<u32> = steps
+        .iter()
+        .map(|step| {
+            end += step.positions.len() as u32;
+            end - 1
+        })
+        .collect();
+    let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
+    Ok(decoder.logits(&last)?.to_vec2()?)
 }

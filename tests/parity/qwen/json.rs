@@ -1,0 +1,237 @@
+//! Answers held to a schema.
+
+use std::collections::BTreeSet;
+
+use dragunov_models::ModelError;
+use dragunov_models::qwen_vl::grid::{self, Grid};
+use dragunov_models::qwen_vl::{JsonOptions, Schema};
+
+use super::{encode, load, prompts};
+
+fn food_schema() -> Schema {
+    Schema::object([
+        ("kind", Schema::one_of(["food", "plate", "none"])),
+        (
+            "label",
+            Schema::one_of([
+                "rice",
+                "rice cake",
+                "fried rice",
+                "ribs",
+                "apple",
+                "apple pie",
+                "bread",
+                "beans",
+            ]),
+        ),
+    ])
+}
+
+/// Probabilities of a choice, one by one: each option is spelt and scored without cache or search.
+#[test]
+fn json_choices_are_scored_exactly() {
+    let model = load("qwen-untied");
+    let encoded = encode(&model, "one").remove(0);
+    let all = JsonOptions { alternatives: 100 };
+    let answer = model
+        .generate_json(&prompts("one")[0], &food_schema(), all, &|| false)
+        .unwrap();
+    let kinds = ["food", "plate", "none"];
+    let spelt = |kind: &str| {
+        model
+            .tokenizer()
+            .encode(&format!(r#"{{"kind":"{kind}","label":""#))
+            .unwrap()
+    };
+    let sequences: Vec<Vec<u32>> = kinds.iter().map(|k| spelt(k)).collect();
+    let mut expected = Vec::new();
+    for (kind, ids) in kinds.iter().zip(&sequences) {
+        let mut log_probability = 0.;
+        for at in 0..ids.len() {
+            let mut branches: Vec<u32> = sequences
+                .iter()
+                .filter(|s| s.len() > at && s[..at] == ids[..at])
+                .map(|s| s[at])
+                .collect();
+            branches.sort_unstable();
+            branches.dedup();
+            let mut longer = encoded.clone();
+            longer.ids.extend(&ids[..at]);
+            let grids: Vec<Grid> = longer.images.iter().map(|i| i.grid).collect();
+            longer.positions = grid::Positions::of(&longer.ids, 505, &grids, 2).unwrap();
+            let n = longer.ids.len();
+            let (hidden, _) = model.prefill(&[longer], 0, &mut |_, _| ()).unwrap();
+            let logits: Vec<f32> = model
+                .decoder()
+                .logits(&hidden.narrow(1, n - 1, 1).unwrap())
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap();
+            let norm: f64 = branches
+                .iter()
+                .map(|&b| f64::from(logits[b as usize]).exp())
+                .sum();
+            log_probability += f64::from(logits[ids[at] as usize]) - norm.ln();
+        }
+        expected.push((*kind, log_probability.exp()));
+    }
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let field = answer.field("/kind").unwrap();
+    let mut got = vec![(field.value.as_str().unwrap().to_owned(), field.probability)];
+    got.extend(
+        field
+            .alternatives
+            .iter()
+            .map(|(v, p)| (v.as_str().unwrap().to_owned(), *p)),
+    );
+    for ((name, p), (want_name, want_p)) in got.iter().zip(&expected) {
+        assert_eq!(name, want_name);
+        assert!((p - want_p).abs() < 1e-5, "{name}: {p} against {want_p}");
+    }
+    for pointer in ["/kind", "/label"] {
+        let field = answer.field(pointer).unwrap();
+        let sum: f64 = field.probability + field.alternatives.iter().map(|a| a.1).sum::<f64>();
+        assert!((sum - 1.).abs() < 1e-6, "{pointer}: {sum}");
+    }
+    assert_eq!(answer.text, answer.value.to_string());
+    // A short list holds the top of the long one.
+    let few = JsonOptions { alternatives: 2 };
+    let short = model
+        .generate_json(&prompts("one")[0], &food_schema(), few, &|| false)
+        .unwrap();
+    let (short, long) = (short.field("/label").unwrap(), answer.field("/label").unwrap());
+    assert_eq!(short.value, long.value);
+    for (a, b) in short.alternatives.iter().zip(&long.alternatives) {
+        assert_eq!(a.0, b.0);
+        assert!((a.1 - b.1).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn json_of_every_shape_fits_its_schema() {
+    let schema = Schema::object([
+        (
+            "note",
+            Schema::Text {
+                min_chars: 0,
+                max_chars: 12,
+            },
+        ),
+        ("count", Schema::Integer { min: 1, max: 20 }),
+        (
+            "share",
+            Schema::Number {
+                min: 0.,
+                max: 1.,
+                decimals: 2,
+            },
+        ),
+        ("raw", Schema::Boolean),
+        (
+            "items",
+            Schema::Array {
+                items: Box::new(Schema::object([("label", Schema::one_of(["rice", "ribs"]))])),
+                min_len: 1,
+                max_len: 3,
+            },
+        ),
+        (
+            "names",
+            Schema::Array {
+                items: Box::new(Schema::Text {
+                    min_chars: 1,
+                    max_chars: 3,
+                }),
+                min_len: 0,
+                max_len: 2,
+            },
+        ),
+    ]);
+    for (checkpoint, name) in [
+        ("qwen-untied", "one"),
+        ("qwen-untied", "two"),
+        ("qwen-tied", "tied"),
+    ] {
+        let model = load(checkpoint);
+        let answer = model
+            .generate_json(&prompts(name)[0], &schema, JsonOptions::default(), &|| false)
+            .unwrap();
+        let v = &answer.value;
+        assert!(v["note"].as_str().unwrap().chars().count() <= 12, "{v}");
+        assert!((1..=20).contains(&v["count"].as_i64().unwrap()), "{v}");
+        assert!((0. ..=1.).contains(&v["share"].as_f64().unwrap()), "{v}");
+        assert!(v["raw"].is_boolean(), "{v}");
+        let items = v["items"].as_array().unwrap();
+        assert!((1..=3).contains(&items.len()), "{v}");
+        assert!(
+            items
+                .iter()
+                .all(|i| ["rice", "ribs"].contains(&i["label"].as_str().unwrap())),
+            "{v}"
+        );
+        assert!(
+            v["names"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|n| (1..=3).contains(&n.as_str().unwrap().chars().count()))
+        );
+        let fields = 4 + items.len() + v["names"].as_array().unwrap().len();
+        assert_eq!(answer.fields.len(), fields, "{:?}", answer.fields);
+        for field in &answer.fields {
+            assert_eq!(v.pointer(&field.pointer), Some(&field.value));
+            assert!((0. ..=1. + 1e-9).contains(&field.probability), "{field:?}");
+        }
+    }
+}
+
+/// Prompts of different lengths whose answers take different numbers of steps: rows that have ended must not disturb
+/// those that go on, nor a row that takes tokens back the others.
+#[test]
+fn json_of_a_batch_is_that_of_each() {
+    let model = load("qwen-untied");
+    let batch: Vec<_> = ["one", "batch", "two", "text_only"]
+        .iter()
+        .flat_map(|name| encode(&model, name))
+        .collect();
+    let lengths: BTreeSet<usize> = batch.iter().map(|e| e.ids.len()).collect();
+    assert!(lengths.len() >= 4, "{lengths:?}");
+    let free = Schema::object([
+        (
+            "note",
+            Schema::Text {
+                min_chars: 0,
+                max_chars: 8,
+            },
+        ),
+        ("count", Schema::Integer { min: 1, max: 20 }),
+        ("kind", Schema::one_of(["food", "plate", "none"])),
+    ]);
+    let options = JsonOptions::default();
+    for schema in [food_schema(), free] {
+        let together = model
+            .generate_json_batch(&batch, &schema, options, &|| false)
+            .unwrap();
+        assert_eq!(together.len(), batch.len());
+        for (encoded, answer) in batch.iter().zip(together) {
+            let alone = model
+                .generate_json_batch(std::slice::from_ref(encoded), &schema, options, &|| false)
+                .unwrap()
+                .remove(0);
+            assert_eq!(alone.value, answer.value);
+            assert_eq!(alone.token_ids, answer.token_ids);
+            assert_eq!(alone.fields.len(), answer.fields.len());
+            for (a, b) in alone.fields.iter().zip(&answer.fields) {
+                assert_eq!((&a.pointer, &a.value), (&b.pointer, &b.value));
+                assert!((a.probability - b.probability).abs() < 1e-5, "{a:?} {b:?}");
+                for (a, b) in a.alternatives.iter().zip(&b.alternatives) {
+                    assert!((a.1 - b.1).abs() < 1e-5, "{a:?} {b:?}");
+                }
+            }
+        }
+    }
+    let stopped = model.generate_json_batch(&batch, &food_schema(), options, &|| true);
+    assert!(matches!(stopped, Err(ModelError::Cancelled)));
+}
