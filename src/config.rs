@@ -54,6 +54,11 @@ pub struct QueueArgs {
     /// Photos fetched and decoded ahead of the device; each may hold up to 150 MB of pixels.
     #[arg(long, env = "DRAGUNOV_PHOTOS_AHEAD", default_value_t = 4, value_name = "N")]
     pub ahead: usize,
+    /// Waiting scans whose encoders run as one batch, which needs as much more memory; a GPU with small models gains by
+    /// it. Raises --photos-ahead to as many. 1: each scan alone.
+    #[arg(long, env = "DRAGUNOV_BATCH", default_value_t = 1, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=32))]
+    pub batch: usize,
     /// Be ready as soon as the models are loaded, without a first run: the first user waits instead.
     #[arg(long, env = "DRAGUNOV_NO_WARM_UP")]
     pub no_warm_up: bool,
@@ -64,7 +69,18 @@ impl QueueArgs {
         DeviceOptions {
             queue: self.queue,
             warm_up: !self.no_warm_up,
+            batch: self.batch,
         }
+    }
+
+    /// Photos prepared ahead of the device: a batch of them must be able to wait.
+    pub fn photos_ahead(&self) -> usize {
+        self.ahead.max(self.batch)
+    }
+
+    /// Jobs in hand at a time: one batch runs, the next one's photos are fetched meanwhile.
+    pub fn in_hand(&self) -> usize {
+        self.batch + 1
     }
 }
 

@@ -1,20 +1,20 @@
 //! The scan from a decoded photo to the answer. The only place that calls the models; lives on the device's thread.
 
 mod answer;
+mod clock;
 mod engine;
+mod look;
 mod measure;
 mod one_model;
 mod set;
 mod working;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use candle_core::DType;
 use dragunov_models::RgbImage;
 use dragunov_models::bundled::PLATE_TINY;
-use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
+use dragunov_models::depth_anything::{Depth, DepthAnything};
 use dragunov_models::device::DeviceChoice;
 use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::{AmgConfig, Sam};
@@ -26,12 +26,15 @@ use crate::identify::{Identified, Identifier};
 use crate::intake::Photo;
 use crate::nutrition::FoodTable;
 use crate::overlay;
-use crate::perceive::{Finder, Regions, Seen, crop, resolve};
+use crate::perceive::{Regions, Seen, crop, resolve};
 use crate::runtime::{JobContext, Stage};
+use clock::Clock;
+use look::Known;
 use measure::Trust;
 use working::Working;
 
 pub use crate::perceive::Strategy;
+pub use look::Encoded;
 pub use set::ModelSet;
 
 /// How far heights in a network's depth are off, sd in camera heights: 8 mm from 40 cm.
@@ -48,6 +51,8 @@ pub struct ScannerConfig {
     pub max_side_px: usize,
     /// Let usual helpings of the named foods have a say in volumes and scale.
     pub portions: bool,
+    /// Estimate depth while regions are found. None: on a GPU, where the two have streams of their own.
+    pub overlap: Option<bool>,
 }
 
 impl ScannerConfig {
@@ -73,6 +78,7 @@ impl ScannerConfig {
             refine: set.name == PLATE_TINY,
             max_side_px: 1536,
             portions: true,
+            overlap: None,
         }
     }
 }
@@ -93,6 +99,8 @@ pub struct Given {
     pub name_foods: bool,
     /// What the networks said of this photo before.
     pub looked: Option<Looked>,
+    /// What was worked out of this photo together with others.
+    pub encoded: Option<Encoded>,
 }
 
 /// All that the networks say of one photo; the rest of a scan is arithmetic.
@@ -107,6 +115,7 @@ pub struct Scanner {
     names: Models,
     dtype: DType,
     device: DeviceChoice,
+    overlap: bool,
     weights_bytes: u64,
     sam: Sam,
     depth: DepthAnything,
@@ -177,11 +186,12 @@ impl Scanner {
             identify: identifier.as_ref().map_or_else(|| "none".into(), |i| i.name()),
         };
         let sam = Sam::load(&set.sam, dtype, &on)?;
-        let depth = DepthAnything::load(&set.depth, dtype, &on)?;
+        let depth = DepthAnything::load(&set.depth, dtype, &device.open_beside()?)?;
         Ok(Self {
             names,
             dtype,
             device,
+            overlap: config.overlap.unwrap_or(on.is_cuda()),
             weights_bytes: (parameters * dtype.size_in_bytes()) as u64,
             sam,
             depth,
@@ -216,35 +226,39 @@ impl Scanner {
         given: Given,
     ) -> Result<(ScanResult, Pictures), ScanError> {
         let mut clock = Clock::start();
-        let work = Working::new(photo, request, self.config.max_side_px)?;
+        let mut known = Known::default();
+        let work = match given.encoded {
+            Some(encoded) => {
+                clock.before("encode", encoded.took);
+                known.depth = Some(encoded.depth);
+                known.embedding = Some(encoded.embedding);
+                encoded.work
+            }
+            None => Working::new(photo, request, self.config.max_side_px)?,
+        };
+        if let Some(looked) = given.looked {
+            known.depth = Some(looked.depth);
+            known.seen = Some(looked.seen);
+        }
+        let relief_sigma = if given.depth.is_some() {
+            0.0
+        } else {
+            NETWORK_RELIEF_SIGMA
+        };
+        known.depth = given.depth.or(known.depth);
 
         ctx.stage(Stage::Depth)?;
-        let (looked_depth, looked_seen) = given
-            .looked
-            .map_or((None, None), |l| (Some(l.depth), Some(l.seen)));
-        let (depth, relief_sigma) = match (given.depth, looked_depth) {
-            (Some(depth), _) => (depth, 0.0),
-            (None, Some(depth)) => (depth, NETWORK_RELIEF_SIGMA),
-            (None, None) => (
-                self.depth.infer(&work.photo.image, Policy::Hf)?,
-                NETWORK_RELIEF_SIGMA,
-            ),
-        };
-        clock.lap("depth");
-
-        let (regions, warnings) = match given.regions {
+        let (depth, regions, warnings) = match given.regions {
             None => {
-                let seen = match looked_seen {
-                    Some(seen) => seen,
-                    None => self.finder().look(&work.photo.image, &work.hints, ctx)?,
-                };
+                let (depth, seen) = self.depth_and_regions(&work, ctx, known, &mut clock)?;
                 let regions = resolve(seen.candidates);
                 if regions.foods.is_empty() {
                     return Err(no_food(&regions));
                 }
-                (regions, seen.warnings)
+                (depth, regions, seen.warnings)
             }
             Some(regions) => {
+                let depth = self.depth_of(&work, ctx, known.depth, &mut clock)?;
                 let size = (work.image().width(), work.image().height());
                 if regions
                     .foods
@@ -259,10 +273,10 @@ impl Scanner {
                 } else {
                     regions
                 };
-                (regions, Vec::new())
+                clock.lap("find");
+                (depth, regions, Vec::new())
             }
         };
-        clock.lap("find");
 
         ctx.stage(Stage::Measure)?;
         let mut warnings: Vec<Warning> = photo.warnings.iter().cloned().chain(warnings).collect();
@@ -316,32 +330,6 @@ impl Scanner {
         ctx.check()?;
         Ok(regions)
     }
-
-    /// What the networks say of a photo, for [`Given::looked`].
-    ///
-    /// # Errors
-    /// Of the models.
-    pub fn look(
-        &mut self,
-        photo: &Photo,
-        request: &ScanRequest,
-        ctx: &JobContext,
-    ) -> Result<Looked, ScanError> {
-        let work = Working::new(photo, request, self.config.max_side_px)?;
-        let depth = self.depth.infer(&work.photo.image, Policy::Hf)?;
-        let seen = self.finder().look(&work.photo.image, &work.hints, ctx)?;
-        Ok(Looked { depth, seen })
-    }
-
-    fn finder(&mut self) -> Finder<'_> {
-        Finder {
-            sam: &self.sam,
-            identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
-            amg: &self.config.amg,
-            refine: self.config.refine,
-            strategy: self.config.strategy,
-        }
-    }
 }
 
 fn no_food(regions: &Regions) -> ScanError {
@@ -365,36 +353,5 @@ fn depth_picture(depth: &Depth) -> Option<RgbImage> {
             let near: Vec<f32> = raster.values().iter().map(|z| 1.0 / z).collect();
             overlay::depth_picture(width, height, &near)
         }
-    }
-}
-
-/// Milliseconds by stage.
-struct Clock {
-    begun: Instant,
-    last: Instant,
-    laps: BTreeMap<String, f64>,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            begun: now,
-            last: now,
-            laps: BTreeMap::new(),
-        }
-    }
-
-    fn lap(&mut self, name: &str) {
-        let now = Instant::now();
-        self.laps
-            .insert(name.into(), (now - self.last).as_secs_f64() * 1e3);
-        self.last = now;
-    }
-
-    fn finish(mut self) -> BTreeMap<String, f64> {
-        self.laps
-            .insert("total".into(), self.begun.elapsed().as_secs_f64() * 1e3);
-        self.laps
     }
 }

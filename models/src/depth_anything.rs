@@ -10,6 +10,8 @@ mod dpt;
 mod layout;
 mod prepare;
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -180,9 +182,48 @@ impl DepthAnything {
     /// # Errors
     /// Those of [`Self::prepare`] and [`Self::forward`].
     pub fn infer(&self, photo: &RgbImage, policy: Policy) -> Result<Depth> {
-        let prepared = self.prepare(photo, policy)?;
-        let depth = self.forward(&prepared.tensor(&self.device)?, policy)?;
-        let depth = self.to_photo(&depth, photo, policy)?;
+        self.infer_probed(photo, policy, &mut |_, x| Ok(x))
+    }
+
+    /// [`Self::infer`] with the [`Probe`] of [`Self::forward_probed`].
+    ///
+    /// # Errors
+    /// As [`Self::infer`], and whatever the probe answers.
+    pub fn infer_probed(&self, photo: &RgbImage, policy: Policy, probe: Probe<'_>) -> Result<Depth> {
+        let pixels = self.prepare(photo, policy)?.tensor(&self.device)?;
+        let depth = self.forward_probed(&pixels, policy, probe)?;
+        self.finish(&depth, photo, policy)
+    }
+
+    /// Several photos, in order: those that are prepared to the same size go through the network as one batch.
+    ///
+    /// # Errors
+    /// As [`Self::infer_probed`], if one of the photos cannot be done.
+    pub fn infer_batch(&self, photos: &[&RgbImage], policy: Policy, probe: Probe<'_>) -> Result<Vec<Depth>> {
+        let mut alike: BTreeMap<(usize, usize), Vec<(usize, Tensor)>> = BTreeMap::new();
+        for (i, photo) in photos.iter().enumerate() {
+            let prepared = self.prepare(photo, policy)?;
+            let pixels = prepared.tensor(&self.device)?;
+            alike.entry(prepared.size).or_default().push((i, pixels));
+        }
+        let mut done = Vec::with_capacity(photos.len());
+        for group in alike.into_values() {
+            let (places, pixels): (Vec<usize>, Vec<Tensor>) = group.into_iter().unzip();
+            let depth = self.forward_probed(&Tensor::cat(&pixels, 0)?, policy, probe)?;
+            for (row, place) in places.into_iter().enumerate() {
+                done.push((
+                    place,
+                    self.finish(&depth.narrow(0, row, 1)?, photos[place], policy)?,
+                ));
+            }
+        }
+        done.sort_by_key(|(place, _)| *place);
+        Ok(done.into_iter().map(|(_, depth)| depth).collect())
+    }
+
+    /// The network's answer (1, h, w) to one photo, at that photo's size.
+    fn finish(&self, depth: &Tensor, photo: &RgbImage, policy: Policy) -> Result<Depth> {
+        let depth = self.to_photo(depth, photo, policy)?;
         let (width, height) = (photo.width(), photo.height());
         let values = depth.flatten_all()?.to_vec1::<f32>()?;
         Ok(match self.config.kind {

@@ -70,6 +70,19 @@ impl DeviceChoice {
             }),
         }
     }
+
+    /// The same device with a queue of its own: a model that is loaded here computes beside one on [`Self::open`]'s, from
+    /// any thread. The CPU has one queue. Tensors of the two must not meet in one operation.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_beside(self) -> Result<Device> {
+        match self {
+            Self::Cuda(ordinal) if Self::CUDA_BUILT => Device::new_cuda_with_stream(ordinal)
+                .map_err(|e| ModelError::Device(format!("{self} gives no second stream: {e}"))),
+            _ => self.open(),
+        }
+    }
 }
 
 #[cfg(test)]

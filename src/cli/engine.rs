@@ -79,7 +79,8 @@ impl EngineArgs {
             "models": models,
             "device": self.choose.device.to_string(),
             "queue": self.queue.queue,
-            "photos_ahead": self.queue.ahead,
+            "photos_ahead": self.queue.photos_ahead(),
+            "batch": self.queue.batch,
             "s3_path_style": self.s3_path_style,
             "s3_buckets": self.s3_buckets,
             "result_bucket": own.map(|keys| keys.bucket_name),
@@ -117,10 +118,13 @@ impl EngineArgs {
         let factory: EngineFactory = Arc::new(move || (args.factory()?)());
         let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
-        Ok(
-            Executor::new(device, Intake::new(self.intake()), buckets, self.queue.ahead)
-                .takes_scripts(self.engine == EngineKind::Stub),
+        Ok(Executor::new(
+            device,
+            Intake::new(self.intake()),
+            buckets,
+            self.queue.photos_ahead(),
         )
+        .takes_scripts(self.engine == EngineKind::Stub))
     }
 
     /// The GPU that the models are to run on.

@@ -23,7 +23,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        let config = self.serve.check()?;
+        let mut config = self.serve.check()?;
+        config.serve.in_hand = self.engine.queue.in_hand();
         let _log = telemetry::logs::init(&self.log.log, self.log.format())
             .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--log: {e}")))?;
         let metrics = telemetry::metrics::install()

@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Run this job (`{"input": {...}}`) and end.
     #[arg(long = "test_input", alias = "test-input", value_name = "JSON")]
     test_input: Option<String>,
-    /// Jobs in hand at a time; one GPU runs one, the others have their photos fetched meanwhile.
+    /// Jobs in hand at a time; one GPU runs one (or --batch of them), the others have their photos fetched meanwhile.
     #[arg(long, env = "DRAGUNOV_CONCURRENCY", default_value_t = 1, value_name = "N")]
     concurrency: usize,
     /// End after every job, so that each starts on a fresh worker.
@@ -59,15 +59,22 @@ impl Args {
             "Starting Serverless Worker | {}",
             crate::runtime::outcome::version()
         );
+        let env = match &self.test_input {
+            Some(_) => None,
+            None => WorkerEnv::read(var).map_err(config)?,
+        };
+        // The platform should hear of this worker before anything else begins.
+        let jobs = Inflight::default();
+        let pinger = match &env {
+            Some(env) => Pinger::start(env, jobs.clone())
+                .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for pings").source(e))?,
+            None => None,
+        };
         if var("RUNPOD_REALTIME_PORT").is_some_and(|v| !matches!(v.trim(), "" | "0")) {
             tracing::warn!("RUNPOD_REALTIME_PORT is ignored: use `dragunov serve` for direct calls");
         }
         // A missing recorder costs the counters only.
         let _ = telemetry::metrics::install();
-        let env = match &self.test_input {
-            Some(_) => None,
-            None => WorkerEnv::read(var).map_err(config)?,
-        };
         let runtime = tokio_runtime()?;
         match env {
             None => {
@@ -76,11 +83,11 @@ impl Args {
                 let ok = runtime.block_on(local::run(&executor, self.test_input.as_deref(), &dir));
                 exit(i32::from(!ok))
             }
-            Some(env) => runtime.block_on(self.pull(&env)),
+            Some(env) => runtime.block_on(self.pull(&env, jobs, pinger)),
         }
     }
 
-    async fn pull(self, env: &WorkerEnv) -> Result<(), ScanError> {
+    async fn pull(self, env: &WorkerEnv, jobs: Inflight, pinger: Option<Pinger>) -> Result<(), ScanError> {
         let timings = Timings {
             drain: self.drain_timeout,
             ..Timings::default()
@@ -97,10 +104,6 @@ impl Args {
             stream = env.urls.has_stream(),
             "platform"
         );
-        // The platform should hear of this worker before anything slow begins.
-        let jobs = Inflight::default();
-        let pinger = Pinger::start(env, jobs.clone())
-            .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for pings").source(e))?;
         let stop = stop_signal();
         tokio::pin!(stop);
         let fit = Fitness::read(var);

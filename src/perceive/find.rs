@@ -35,6 +35,8 @@ pub struct Finder<'a> {
     /// Ask again with each automatic mask's box: pays where the model is surer of boxes than of points.
     pub refine: bool,
     pub strategy: Strategy,
+    /// The photo as the image encoder sees it, where that is known already.
+    pub embedding: Option<Embedding>,
 }
 
 impl std::fmt::Debug for Finder<'_> {
@@ -62,10 +64,13 @@ impl Finder<'_> {
     pub fn look(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Seen, ScanError> {
         let mut warnings = Vec::new();
         ctx.stage(Stage::Segment)?;
-        let embedding = self
-            .sam
-            .embed_watched(image, &mut |_, _: &_| going_on(ctx))
-            .map_err(|e| or_stopped(e, ctx))?;
+        let embedding = match self.embedding.take() {
+            Some(known) => known,
+            None => self
+                .sam
+                .embed_watched(image, &mut |_, _: &_| going_on(ctx))
+                .map_err(|e| or_stopped(e, ctx))?,
+        };
         let (hinted, open) = self.hinted(&embedding, hints, ctx)?;
         let mut masks = match self.strategy {
             Strategy::Automatic => self.automatic(image, &embedding, ctx)?,

@@ -4,11 +4,18 @@ use base64::Engine as _;
 use dragunov_models::RgbImage;
 use serde_json::Value;
 
-use super::Scanner;
+use super::{Encoded, Given, Pictures, Scanner};
 use crate::contract::{ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 use crate::overlay;
+use crate::runtime::engine::{self as runtime, ScanJob};
 use crate::runtime::{Engine, EngineInfo, JobContext, MemoryInfo, ModelRequest};
+
+fn with_pictures((mut result, pictures): (ScanResult, Pictures)) -> Result<ScanResult, ScanError> {
+    result.overlay = pictures.overlay.as_ref().map(base64_png).transpose()?;
+    result.depth = pictures.depth.as_ref().map(base64_png).transpose()?;
+    Ok(result)
+}
 
 fn base64_png(picture: &RgbImage) -> Result<String, ScanError> {
     Ok(base64::engine::general_purpose::STANDARD.encode(overlay::png(picture)?))
@@ -45,10 +52,20 @@ impl Engine for Scanner {
         request: &ScanRequest,
         ctx: &JobContext,
     ) -> Result<ScanResult, ScanError> {
-        let (mut result, pictures) = Self::scan(self, photo, request, ctx)?;
-        result.overlay = pictures.overlay.as_ref().map(base64_png).transpose()?;
-        result.depth = pictures.depth.as_ref().map(base64_png).transpose()?;
-        Ok(result)
+        with_pictures(Self::scan(self, photo, request, ctx)?)
+    }
+
+    fn encode(&mut self, jobs: &[ScanJob<'_>]) -> Result<Vec<runtime::Encoded>, ScanError> {
+        let all = self.encode_jobs(jobs)?;
+        Ok(all.into_iter().map(|e| Box::new(e) as runtime::Encoded).collect())
+    }
+
+    fn scan_encoded(&mut self, job: ScanJob<'_>, encoded: runtime::Encoded) -> Result<ScanResult, ScanError> {
+        let given = Given {
+            encoded: encoded.downcast::<Encoded>().ok().map(|e| *e),
+            ..Given::default()
+        };
+        with_pictures(self.scan_given(job.photo, job.request, job.ctx, given)?)
     }
 
     fn run_model(

@@ -1,18 +1,24 @@
 //! The thread that owns the engine, and the bounded queue in front of it.
 
+mod batch;
+mod load;
+
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+use super::engine::{Encoded, ScanJob};
 use super::executor::Ready;
 use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::telemetry::names;
+use load::Load;
 
 /// Where the engine stands.
 #[derive(Debug, Clone)]
@@ -30,6 +36,8 @@ pub struct DeviceOptions {
     /// Jobs that may wait; the next one is refused.
     pub queue: usize,
     pub warm_up: bool,
+    /// Waiting scans whose first part may run as one batch; 1: each alone.
+    pub batch: usize,
 }
 
 impl Default for DeviceOptions {
@@ -37,6 +45,7 @@ impl Default for DeviceOptions {
         Self {
             queue: 64,
             warm_up: true,
+            batch: 1,
         }
     }
 }
@@ -85,13 +94,6 @@ impl std::fmt::Debug for Device {
             .field("waiting", &self.waiting())
             .finish()
     }
-}
-
-#[derive(Default)]
-struct Load {
-    running: AtomicUsize,
-    /// Moving average of a job's time on the device, microseconds.
-    service_us: AtomicU64,
 }
 
 impl Device {
@@ -150,7 +152,7 @@ impl Device {
         }
     }
 
-    /// Jobs in the queue, the running one not counted.
+    /// Jobs in the queue; the running one, and those taken up with it as a batch, are not counted.
     pub fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
@@ -216,8 +218,24 @@ fn run(
     load: &Load,
 ) {
     let mut engine = bring_up(factory, options.warm_up, state);
-    while let Some(mut item) = jobs.blocking_recv() {
-        gauge!(names::QUEUE_SIZE).set(jobs.len() as f64);
+    // Taken from the queue together; run one by one, in order.
+    let mut taken: VecDeque<(Item, Option<Encoded>)> = VecDeque::new();
+    loop {
+        if taken.is_empty() {
+            let Some(first) = jobs.blocking_recv() else { break };
+            taken = batch::gather(first, &mut jobs, options.batch);
+            if let Some(loaded) = engine.as_mut()
+                && let Err(batch::Panicked) = batch::encode(loaded.as_mut(), &mut taken)
+            {
+                // Which of them did it shows when each runs alone.
+                drop(engine.take());
+                engine = bring_up(factory, false, state);
+            }
+        }
+        let Some((mut item, encoded)) = taken.pop_front() else {
+            continue;
+        };
+        gauge!(names::QUEUE_SIZE).set((jobs.len() + taken.len()) as f64);
         let waited = item.queued.elapsed();
         histogram!(names::QUEUE_SECONDS).record(waited.as_secs_f64());
         if item.reply.is_closed() {
@@ -236,7 +254,7 @@ fn run(
         }
         item.ctx.mark_started();
         drop(item.photo.take());
-        load.running.store(1, Ordering::Relaxed);
+        load.running.store(1 + taken.len(), Ordering::Relaxed);
         let begun = Instant::now();
         let kind = item.work.kind();
         let span = tracing::info_span!(
@@ -246,9 +264,10 @@ fn run(
             kind,
             queue_ms = waited.as_millis() as u64
         );
-        let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &item))));
+        let result =
+            span.in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &item, encoded))));
         let took = begun.elapsed();
-        load.running.store(0, Ordering::Relaxed);
+        load.running.store(taken.len(), Ordering::Relaxed);
         load.learn(took);
         histogram!(names::INFERENCE_SECONDS, "kind" => kind).record(took.as_secs_f64());
         match result {
@@ -266,6 +285,8 @@ fn run(
                     "the engine failed in an unforeseen way on this job",
                 )
                 .next_step("report it with the scan's id; do not send the same photo again")));
+                // What the broken engine made is not worth trusting.
+                taken.iter_mut().for_each(|(_, encoded)| *encoded = None);
                 drop(engine.take());
                 engine = bring_up(factory, false, state);
             }
@@ -275,10 +296,18 @@ fn run(
     state.send_replace(EngineState::Stopped);
 }
 
-fn dispatch(engine: &mut dyn Engine, item: &Item) -> Result<Value, ScanError> {
+fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> Result<Value, ScanError> {
     match &item.work {
         Work::Scan(request, ready) => {
-            let mut result = engine.scan(&ready.photo, request, &item.ctx)?;
+            let job = ScanJob {
+                photo: &ready.photo,
+                request,
+                ctx: &item.ctx,
+            };
+            let mut result = match encoded {
+                Some(encoded) => engine.scan_encoded(job, encoded)?,
+                None => engine.scan(job.photo, job.request, job.ctx)?,
+            };
             add_times(&mut result, ready);
             serde_json::to_value(&result)
                 .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
@@ -366,13 +395,4 @@ fn unavailable(state: &watch::Sender<EngineState>) -> ScanError {
         format!("the engine did not start: {reason}"),
     )
     .next_step("see the log, then run `dragunov doctor`")
-}
-
-impl Load {
-    fn learn(&self, took: Duration) {
-        let new = took.as_micros() as u64;
-        let old = self.service_us.load(Ordering::Relaxed);
-        let mean = if old == 0 { new } else { (old * 7 + new) / 8 };
-        self.service_us.store(mean, Ordering::Relaxed);
-    }
 }

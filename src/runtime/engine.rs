@@ -10,6 +10,17 @@ use super::{JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 
+/// A scan that waits for the device.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanJob<'a> {
+    pub photo: &'a Photo,
+    pub request: &'a ScanRequest,
+    pub ctx: &'a JobContext,
+}
+
+/// What [`Engine::encode`] made of one photo; only the engine that made it can read it.
+pub type Encoded = Box<dyn std::any::Any>;
+
 /// Everything that needs the device. One value lives on one thread; nothing of it leaves that thread.
 pub trait Engine {
     fn info(&self) -> EngineInfo;
@@ -30,6 +41,23 @@ pub trait Engine {
         request: &ScanRequest,
         ctx: &JobContext,
     ) -> Result<ScanResult, ScanError>;
+
+    /// The first part of several scans as one batch; one value a job, in order. An engine that gains nothing by it gives
+    /// none.
+    ///
+    /// # Errors
+    /// If one of the jobs cannot be done; each is then run alone and told its own error.
+    fn encode(&mut self, _jobs: &[ScanJob<'_>]) -> Result<Vec<Encoded>, ScanError> {
+        Ok(Vec::new())
+    }
+
+    /// [`Self::scan`] of a job whose first part [`Self::encode`] did.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    fn scan_encoded(&mut self, job: ScanJob<'_>, _encoded: Encoded) -> Result<ScanResult, ScanError> {
+        self.scan(job.photo, job.request, job.ctx)
+    }
 
     /// One model alone on a decoded photo; `request.image` is empty by now.
     ///

@@ -2,10 +2,16 @@
 //!
 //! GPUs are asked through the driver's own tool, `nvidia-smi`, so that every build can tell, with or without CUDA.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::MemoryInfo;
+
+/// For `nvidia-smi`: a second or two where it is slow, for ever where the driver hangs.
+const TOOL_TIME: Duration = Duration::from_secs(20);
 
 /// Bytes of this process in RAM now; none where the system does not tell.
 pub fn resident() -> Option<u64> {
@@ -87,10 +93,31 @@ pub fn visible_gpu(gpus: &[Gpu], ordinal: usize, visible: Option<&str>) -> Optio
 }
 
 fn nvidia_smi(args: &[&str]) -> Option<String> {
-    let out = Command::new("nvidia-smi").args(args).output().ok()?;
-    out.status
-        .success()
-        .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    output_within(Command::new("nvidia-smi").args(args), TOOL_TIME)
+}
+
+/// What a command that ends well and in time prints.
+fn output_within(command: &mut Command, limit: Duration) -> Option<String> {
+    let piped = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = piped.spawn().ok()?;
+    let mut stdout = child.stdout.take()?;
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.read_to_end(&mut bytes);
+        let _ = send.send(read.map(|_| bytes));
+    });
+    let Ok(read) = receive.recv_timeout(limit) else {
+        // Not waited for: with a driver that hangs it may not even die.
+        let _ = child.kill();
+        return None;
+    };
+    let ended = child.wait().ok()?;
+    let bytes = read.ok().filter(|_| ended.success())?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn read_gpus(csv: &str) -> Vec<Gpu> {
@@ -162,6 +189,17 @@ mod tests {
             (gpus[0].used_bytes, gpus[0].total_bytes),
             (512 << 20, 81559 << 20)
         );
+    }
+
+    #[test]
+    fn a_tool_that_hangs_or_fails_says_nothing() {
+        let run = |script: &str, ms| {
+            output_within(Command::new("sh").args(["-c", script]), Duration::from_millis(ms))
+        };
+        assert_eq!(run("echo hello", 60_000).unwrap(), "hello\n");
+        assert_eq!(run("echo hello; exit 9", 60_000), None);
+        assert_eq!(run("exec sleep 60", 100), None);
+        assert_eq!(output_within(&mut Command::new("/no/such/tool"), TOOL_TIME), None);
     }
 
     #[test]

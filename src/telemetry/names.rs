@@ -9,6 +9,7 @@ pub const FETCH_SECONDS: &str = "dragunov_fetch_seconds";
 pub const DECODE_SECONDS: &str = "dragunov_decode_seconds";
 pub const STAGE_SECONDS: &str = "dragunov_stage_seconds";
 pub const INFERENCE_SECONDS: &str = "dragunov_inference_seconds";
+pub const SCANS_BATCHED: &str = "dragunov_scans_batched_total";
 pub const JOBS_ENDED: &str = "dragunov_jobs_ended_total";
 pub const JOBS_SKIPPED: &str = "dragunov_jobs_skipped_total";
 pub const JOBS_STORED: &str = "dragunov_jobs_stored";
@@ -50,6 +51,11 @@ pub const ALL: &[(&str, Kind, &str)] = &[
         INFERENCE_SECONDS,
         Kind::Histogram,
         "Time a job spent on the device, by kind",
+    ),
+    (
+        SCANS_BATCHED,
+        Kind::Counter,
+        "Scans whose encoders ran as one batch with others",
     ),
     (
         JOBS_ENDED,

@@ -134,7 +134,7 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
     let app = TestApp::with(|k| {
         k.device = DeviceOptions {
             queue: 2,
-            warm_up: true,
+            ..DeviceOptions::default()
         };
         k.engine = StubEngine::factory(Duration::from_secs(20));
     })

@@ -1,0 +1,174 @@
+//! What the networks say of a photo: depth and regions at once or one after the other, for one photo or for several.
+
+use std::time::{Duration, Instant};
+
+use candle_core::Tensor;
+use dragunov_models::ModelError;
+use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
+use dragunov_models::sam::Embedding;
+
+use super::clock::Clock;
+use super::working::Working;
+use super::{Looked, Scanner};
+use crate::contract::{ScanError, ScanRequest};
+use crate::identify::Identifier;
+use crate::intake::Photo;
+use crate::perceive::{Finder, Seen};
+use crate::runtime::JobContext;
+use crate::runtime::engine::ScanJob;
+
+/// What the depth network and SAM's image encoder made of a photo, together with others.
+#[derive(Debug)]
+pub struct Encoded {
+    pub(super) work: Working,
+    pub(super) depth: Depth,
+    pub(super) embedding: Embedding,
+    /// Of the whole batch.
+    pub(super) took: Duration,
+}
+
+/// What is known of a photo before its networks are asked.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) depth: Option<Depth>,
+    pub(super) seen: Option<Seen>,
+    pub(super) embedding: Option<Embedding>,
+}
+
+impl Scanner {
+    /// What the networks say of a photo, for [`super::Given::looked`].
+    ///
+    /// # Errors
+    /// Of the models.
+    pub fn look(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<Looked, ScanError> {
+        let work = Working::new(photo, request, self.config.max_side_px)?;
+        let (depth, seen) = self.depth_and_regions(&work, ctx, Known::default(), &mut Clock::start())?;
+        Ok(Looked { depth, seen })
+    }
+
+    /// Asks the depth network, where nothing better is known.
+    pub(super) fn depth_of(
+        &self,
+        work: &Working,
+        ctx: &JobContext,
+        known: Option<Depth>,
+        clock: &mut Clock,
+    ) -> Result<Depth, ScanError> {
+        let (depth, took) = timed(|| known.map_or_else(|| estimate(&self.depth, work, ctx), Ok))?;
+        clock.put("depth", took);
+        Ok(depth)
+    }
+
+    /// Asks for what is not known; both at once where the device has room for that. The times of the two then overlap.
+    pub(super) fn depth_and_regions(
+        &mut self,
+        work: &Working,
+        ctx: &JobContext,
+        known: Known,
+        clock: &mut Clock,
+    ) -> Result<(Depth, Seen), ScanError> {
+        let at_once = self.overlap && known.depth.is_none() && known.seen.is_none();
+        let network = &self.depth;
+        let mut finder = Finder {
+            sam: &self.sam,
+            identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
+            amg: &self.config.amg,
+            refine: self.config.refine,
+            strategy: self.config.strategy,
+            embedding: known.embedding,
+        };
+        let ((depth, depth_took), (seen, find_took)) = both(
+            at_once,
+            || timed(|| known.depth.map_or_else(|| estimate(network, work, ctx), Ok)),
+            || {
+                timed(|| match known.seen {
+                    Some(seen) => Ok(seen),
+                    None => finder.look(work.image(), &work.hints, ctx),
+                })
+            },
+        )?;
+        clock.put("depth", depth_took);
+        clock.put("find", find_took);
+        Ok((depth, seen))
+    }
+
+    /// Runs the depth network and SAM's image encoder over several photos as one batch. Stops once no job wants its
+    /// answer.
+    pub(super) fn encode_jobs(&self, jobs: &[ScanJob<'_>]) -> Result<Vec<Encoded>, ScanError> {
+        let begun = Instant::now();
+        let works = jobs
+            .iter()
+            .map(|job| Working::new(job.photo, job.request, self.config.max_side_px))
+            .collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<_> = works.iter().map(Working::image).collect();
+        let wanted = || jobs.iter().any(|job| job.ctx.check().is_ok());
+        let mut probe = |_: &str, x: Tensor| if wanted() { Ok(x) } else { Err(stopped()) };
+        let depths = self.depth.infer_batch(&images, Policy::Hf, &mut probe)?;
+        let mut watch = |_, _: &Tensor| {
+            if wanted() {
+                Ok(())
+            } else {
+                Err(ModelError::Cancelled)
+            }
+        };
+        let embeddings = self.sam.embed_batch(&images, &mut watch)?;
+        let took = begun.elapsed();
+        Ok(works
+            .into_iter()
+            .zip(depths)
+            .zip(embeddings)
+            .map(|((work, depth), embedding)| Encoded {
+                work,
+                depth,
+                embedding,
+                took,
+            })
+            .collect())
+    }
+}
+
+/// The depth network on one photo; ends between two blocks once the job is cancelled or late.
+fn estimate(network: &DepthAnything, work: &Working, ctx: &JobContext) -> Result<Depth, ScanError> {
+    let mut probe = |_: &str, x: Tensor| ctx.check().map(|()| x).map_err(|_| stopped());
+    let depth = network.infer_probed(work.image(), Policy::Hf, &mut probe);
+    // Of two errors the job's own tells why.
+    depth.map_err(|error| ctx.check().err().unwrap_or_else(|| error.into()))
+}
+
+fn stopped() -> candle_core::Error {
+    candle_core::Error::Msg("nobody waits for this any more".into())
+}
+
+fn timed<T>(f: impl FnOnce() -> Result<T, ScanError>) -> Result<(T, Duration), ScanError> {
+    let begun = Instant::now();
+    Ok((f()?, begun.elapsed()))
+}
+
+/// Both results; `at_once` runs the first on a thread of its own meanwhile. The first one's error is told before the
+/// second's.
+fn both<A: Send, B>(
+    at_once: bool,
+    first: impl FnOnce() -> Result<A, ScanError> + Send,
+    second: impl FnOnce() -> Result<B, ScanError>,
+) -> Result<(A, B), ScanError> {
+    if !at_once {
+        return Ok((first()?, second()?));
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        // A panic goes on where it would have gone without the thread.
+        let first = first
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((first?, second?))
+    })
+}
+
+#[cfg(test)]
+mod tests;
