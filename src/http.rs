@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod direct;
 pub mod edge;
+mod idle;
 pub mod job_api;
 pub mod listen;
 pub mod multipart;

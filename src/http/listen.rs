@@ -1,28 +1,30 @@
-//! The accept loop: connections are bounded in number, their heads in time, and all of them end when the service does.
-//!
-//! The head's time begins with the first line that is HTTP/1. A connection that says nothing is not cut; it only takes
-//! one of the places.
+//! The accept loop: connections are bounded in number, idle ones in time, and all of them end when the service does.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::idle::{Usage, Watched};
 
 /// What one client may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Connections open at a time; others wait in the system's backlog.
     pub open: usize,
-    /// For the head of a request once it has begun; a connection idle between requests ends after it as well.
-    pub head_time: Duration,
+    /// From the connection or the end of the last request to the end of the next one's head, and for the reader of an
+    /// answer to take some more of it.
+    pub idle_time: Duration,
 }
 
 impl Default for ConnectionLimits {
@@ -30,7 +32,7 @@ impl Default for ConnectionLimits {
         Self {
             open: 8192,
             // Longer than the idle time of the usual load balancers (60 s), so that they close first.
-            head_time: Duration::from_secs(75),
+            idle_time: Duration::from_secs(75),
         }
     }
 }
@@ -46,11 +48,11 @@ pub(super) async fn listen(
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time);
+        .header_read_timeout(limits.idle_time);
     server
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(limits.head_time)
+        .keep_alive_interval(limits.idle_time)
         .max_concurrent_streams(256);
     let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(limits.open));
@@ -73,18 +75,37 @@ pub(super) async fn listen(
         let _ = stream.set_nodelay(true);
         let (server, router, close) = (server.clone(), router.clone(), close.clone());
         connections.spawn(async move {
-            let connection =
-                server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+            let usage = Usage::new();
+            let watched = Watched {
+                stream,
+                usage: usage.clone(),
+            };
+            let requests = usage.clone();
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let running = requests.request();
+                let answer = router.clone().oneshot(request);
+                async move {
+                    let answer = answer.await;
+                    drop(running);
+                    answer
+                }
+            });
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(watched), service);
             let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = close.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let whole = async {
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = close.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
             };
-            if let Err(error) = ended {
-                tracing::trace!("connection ended: {error}");
+            tokio::select! {
+                ended = whole => if let Err(error) = ended {
+                    tracing::trace!("connection ended: {error}");
+                },
+                () = usage.idle(limits.idle_time) => tracing::trace!("idle connection cut"),
             }
             drop(place);
         });

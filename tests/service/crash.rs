@@ -111,25 +111,16 @@ async fn accepted_jobs_survive_kill_9() {
         assert_eq!(ended[id]["status"], "COMPLETED", "{}", ended[id]);
         assert_eq!(ended[id]["output"], *n);
         // Once ended, always the same end.
-        let again: Value = http
-            .get(format!("{}/status/{id}", service.url))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let again = get(&http, format!("{}/status/{id}", service.url)).await;
         assert_eq!(again, renamed(&ended[id], &again));
     }
-    let health: Value = http
-        .get(format!("{}/health", service.url))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let health = get(&http, format!("{}/health", service.url)).await;
     assert_eq!(health["jobs"]["inQueue"], 0);
+}
+
+/// The JSON at `url`, of a service that is up.
+async fn get(http: &reqwest::Client, url: String) -> Value {
+    http.get(url).send().await.unwrap().json().await.unwrap()
 }
 
 /// The worker's id names the process, which changed; nothing else may.

@@ -4,26 +4,10 @@ use std::time::Duration;
 
 use dragunov::http::problem::from_panic;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::app::{TestApp, png_base64, read};
-
-/// A head that never ends does not hold its connection.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_has_a_deadline() {
-    let app = TestApp::with(|k| k.serve.connections.head_time = Duration::from_millis(300)).await;
-    let mut stream = TcpStream::connect(&app.url[7..]).await.unwrap();
-    stream
-        .write_all(b"POST /run HTTP/1.1\r\nhost: x\r\nx-slow: ")
-        .await
-        .unwrap();
-    let mut rest = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest));
-    // Reset or ended: either way it is over.
-    let _ = closed.await.expect("the connection is held open");
-    assert_eq!(app.get("/livez").await.0, 200);
-}
 
 /// Compressed bodies are not taken, so no small one becomes a large one.
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,7 @@
 //! | G2, G4 | worker_process::the_process_ends_well |
 //! | G5, G6 | worker_life::refresh_ends_the_worker_before_another_take |
 //! | G7 | worker_process::unfit_machines_report_and_end |
+//! | G7 | worker_process::unfit_gpus_report_and_end |
 //! | G8 | worker_process::load_failures_reach_one_caller |
 //! | G9 | worker_process::a_killed_worker_is_silent |
 //! | H1, H2, H3, H4, H5, H6, H7, H8, H10 | scripts/ci-clients.sh |
@@ -85,6 +86,7 @@ mod buckets;
 mod canary;
 mod commands;
 mod conformance;
+mod connections;
 mod crash;
 mod direct;
 mod hardening;

@@ -1,6 +1,7 @@
 //! The worker as a process: its end, start-up failures and the local mode; cases G and I of the conformance list.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -147,6 +148,86 @@ async fn unfit_machines_report_and_end() {
         "{}",
         text(&out)
     );
+}
+
+/// Puts a script in the place of the driver's tool.
+fn fake_nvidia_smi(dir: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join("nvidia-smi");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// G7 for GPUs: what the driver's tool says decides, before any model is loaded. No machine has a GPU 4096, so that the
+/// fit ones end at their models.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfit_gpus_report_and_end() {
+    let tool = |cuda: &str| {
+        format!(
+            "case \"$1\" in --query*) echo '4096, GPU-1, NVIDIA H100 80GB HBM3, 0, 81559';; \
+             *) echo '| Driver Version: 580.1   CUDA Version: {cuda} |';; esac"
+        )
+    };
+    for (script, device, vars, check, words) in [
+        (
+            "exit 9".to_owned(),
+            "cuda:4096",
+            vec![],
+            "_gpu_health_check",
+            "does not answer",
+        ),
+        (
+            tool("13.0"),
+            "cuda:1",
+            vec![],
+            "_gpu_health_check",
+            "cuda:1 is not among the 1",
+        ),
+        (
+            tool("11.4"),
+            "cuda:4096",
+            vec![],
+            "_cuda_version_check",
+            "CUDA 11.4 found",
+        ),
+        (
+            tool("11.4"),
+            "cuda:4096",
+            vec![("RUNPOD_MIN_CUDA_VERSION", "11.0")],
+            "_model_check",
+            "device_unavailable",
+        ),
+        (
+            "exit 9".to_owned(),
+            "cuda:4096",
+            vec![("RUNPOD_SKIP_GPU_CHECK", "true")],
+            "_model_check",
+            "device_unavailable",
+        ),
+    ] {
+        let plane = Plane::start().await;
+        plane.script("take", [Answer::job("one", json!({}))]);
+        let dir = tempfile::tempdir().unwrap();
+        fake_nvidia_smi(dir.path(), &script);
+        let path = std::env::var("PATH").unwrap();
+        let mut env = plane.env();
+        env.insert("PATH".into(), format!("{}:{path}", dir.path().display()));
+        env.insert("CUDA_VISIBLE_DEVICES".into(), String::new());
+        env.extend(vars.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let out = output(binary(&env, &["--engine", "models", "--device", device])).await;
+        assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+        let reports: Vec<String> = plane
+            .calls("ping")
+            .into_iter()
+            .map(|c| c.target)
+            .filter(|t| t.contains("status=unhealthy"))
+            .collect();
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        assert!(reports[0].contains(&format!("&check={check}&")), "{reports:?}");
+        assert!(text(&out).contains(words), "{words}: {}", text(&out));
+        let takes = usize::from(check == "_model_check");
+        assert_eq!(plane.calls("take").len(), takes, "{check}");
+    }
 }
 
 /// G8: models that do not load are told to one caller.
