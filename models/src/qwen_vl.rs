@@ -53,6 +53,8 @@ pub type Probe<'a> = &'a mut dyn FnMut(&str, &Tensor);
 
 /// Room for that many generated tokens is allocated ahead.
 const ROOM: usize = 256;
+/// The same for each of the many short answers in JSON; a longer one makes more.
+const JSON_ROOM: usize = 32;
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -383,7 +385,7 @@ impl QwenVl {
             return Err(ModelError::Cancelled);
         }
         let x = self.embed_rows(batch, &vec![0; batch.len()], &mut |_, _| ())?;
-        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, ROOM)?;
+        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM)?;
         let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
         let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
         loop {
