@@ -1,6 +1,10 @@
 //! From a photo to regions: which pixels are food, dish, reference or neither, and what each one is.
 
+mod bowls;
+mod choose;
+mod closeup;
 mod crop;
+mod dishes;
 mod find;
 pub mod resolve;
 

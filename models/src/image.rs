@@ -32,6 +32,30 @@ impl RgbImage {
         Ok(Self { width, height, data })
     }
 
+    /// The `width` x `height` pixels whose upper left one is (`x0`, `y0`).
+    ///
+    /// # Errors
+    /// [`ModelError::Image`] if a side is zero or the part lies outside.
+    pub fn crop(&self, x0: usize, y0: usize, width: usize, height: usize) -> Result<Self> {
+        let fits =
+            |at: usize, length: usize, whole: usize| at.checked_add(length).is_some_and(|end| end <= whole);
+        if !fits(x0, width, self.width) || !fits(y0, height, self.height) {
+            return Err(ModelError::Image {
+                width,
+                height,
+                reason: format!(
+                    "at ({x0}, {y0}) it leaves the {} x {} picture",
+                    self.width, self.height
+                ),
+            });
+        }
+        let mut data = Vec::with_capacity(width * height * 3);
+        for row in self.data.chunks_exact(self.width * 3).skip(y0).take(height) {
+            data.extend_from_slice(&row[x0 * 3..(x0 + width) * 3]);
+        }
+        Self::new(width, height, data)
+    }
+
     pub fn width(&self) -> usize {
         self.width
     }

@@ -124,6 +124,44 @@ impl Mask {
         (x1 > 0).then(|| Rect::new(x0 as f64, y0 as f64, x1 as f64, y1 as f64))
     }
 
+    /// How many sides of the picture have set pixels, 0 to 4.
+    pub fn sides_touched(&self) -> usize {
+        self.bbox().map_or(0, |b| {
+            usize::from(b.x0 == 0.0)
+                + usize::from(b.y0 == 0.0)
+                + usize::from(b.x1 == self.width as f64)
+                + usize::from(b.y1 == self.height as f64)
+        })
+    }
+
+    /// This mask as a part of a larger picture, its upper left pixel at (`x0`, `y0`).
+    ///
+    /// # Panics
+    /// If it does not fit in there.
+    #[must_use]
+    pub fn placed(&self, width: usize, height: usize, x0: usize, y0: usize) -> Self {
+        assert!(
+            x0 + self.width <= width && y0 + self.height <= height,
+            "mask place"
+        );
+        let (mut counts, mut end) = (Vec::with_capacity(self.counts.len() + 1), 0);
+        self.for_each_run(|x, a, b| {
+            let start = (x0 + x) * height + y0 + a;
+            if start > end || counts.is_empty() {
+                counts.extend([(start - end) as u32, (b - a) as u32]);
+            } else if let Some(run) = counts.last_mut() {
+                *run += (b - a) as u32;
+            }
+            end = start + b - a;
+        });
+        counts.push((width * height - end) as u32);
+        Self {
+            width,
+            height,
+            counts,
+        }
+    }
+
     /// Pixel by pixel `op(self, other)`; `op(false, false)` must be false.
     ///
     /// # Panics

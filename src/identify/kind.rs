@@ -36,6 +36,11 @@ impl Kind {
         Self::Other,
     ];
 
+    /// Whether food is served on it.
+    pub fn is_dish(self) -> bool {
+        matches!(self, Self::Plate | Self::Bowl | Self::Board)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Food => "food",

@@ -3,8 +3,9 @@
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
-use super::crop;
+use super::closeup::Part;
 use super::resolve::Candidate;
+use super::{bowls, crop};
 use crate::contract::request::{Hints, ItemHint};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, ScanError};
@@ -27,6 +28,11 @@ const LARGEST: f64 = 0.85;
 /// Masks that are named at most; the best by predicted quality are kept.
 const MOST_NAMED: usize = 72;
 
+/// Masks that agree more than this are one mask.
+const TWIN: f64 = 0.9;
+/// A name above this also names the mask's twin in the second look.
+const SURE: f64 = 0.9;
+
 /// The models that find and name regions.
 pub struct Finder<'a> {
     pub sam: &'a Sam,
@@ -34,6 +40,8 @@ pub struct Finder<'a> {
     pub amg: &'a AmgConfig,
     /// Ask again with each automatic mask's box: pays where the model is surer of boxes than of points.
     pub refine: bool,
+    /// Look again at the part of the photo where the meal is, enlarged: pays where the model sees little detail.
+    pub look_closer: bool,
     pub strategy: Strategy,
     /// The photo as the image encoder sees it, where that is known already.
     pub embedding: Option<Embedding>,
@@ -79,6 +87,10 @@ impl Finder<'_> {
         masks.extend(open);
         ctx.stage(Stage::Identify)?;
         let mut candidates = self.named(image, masks, ctx, &mut warnings)?;
+        // A backend that names nothing is not asked twice.
+        if self.look_closer && self.strategy == Strategy::Automatic && warnings.is_empty() {
+            candidates.extend(self.closer(image, &embedding, &candidates, ctx, &mut warnings)?);
+        }
         if self.strategy == Strategy::Grounded {
             candidates.extend(self.grounded(image, &embedding, ctx, &mut warnings)?);
         }
@@ -111,6 +123,62 @@ impl Finder<'_> {
         Ok(masks)
     }
 
+    /// What a second look finds: at the part of the photo where the meal is, enlarged, and into bowls that seem empty.
+    fn closer(
+        &mut self,
+        image: &RgbImage,
+        embedding: &Embedding,
+        seen: &[Candidate],
+        ctx: &JobContext,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Candidate>, ScanError> {
+        let whole = Part::whole_of((image.width(), image.height()));
+        let Some(part) = Part::around_the_meal(seen, (image.width(), image.height())) else {
+            let inside = self.inside_bowls(embedding, &whole, seen)?;
+            return self.named(image, inside, ctx, warnings);
+        };
+        let picture = part.cut(image)?;
+        let enlarged = self
+            .sam
+            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
+            .map_err(|e| or_stopped(e, ctx))?;
+        let masks = self.automatic(&picture, &enlarged, ctx)?;
+        let masks: Vec<Scored> = masks
+            .into_iter()
+            .filter_map(|(mask, quality)| Some((part.placed(&mask)?, quality)))
+            .collect();
+        let (mut found, new) = known_already(masks, seen);
+        found.extend(self.named(image, new, ctx, warnings)?);
+        let all: Vec<Candidate> = seen.iter().chain(&found).cloned().collect();
+        let inside = self.inside_bowls(&enlarged, &part, &all)?;
+        found.extend(self.named(image, inside, ctx, warnings)?);
+        Ok(found)
+    }
+
+    /// Masks of what may lie in bowls in which no food was found.
+    fn inside_bowls(
+        &self,
+        embedding: &Embedding,
+        part: &Part,
+        seen: &[Candidate],
+    ) -> Result<Vec<Scored>, ScanError> {
+        let mut masks = Vec::new();
+        for bowl in bowls::seemingly_empty(seen) {
+            let Some(bbox) = bowl.bbox().and_then(|b| part.inside(b)) else {
+                continue;
+            };
+            for prediction in self.sam.predict(embedding, &bowls::prompts(bbox), true)? {
+                for found in prediction.candidates {
+                    let quality = f64::from(found.iou.clamp(0.0, 1.0));
+                    if let Some(mask) = part.placed(&found.mask).filter(|m| bowls::fills(m, bowl)) {
+                        masks.push((mask, quality));
+                    }
+                }
+            }
+        }
+        Ok(masks)
+    }
+
     /// Each mask as the model draws it for that mask's box; twins that this makes are dropped.
     fn refined(&self, embedding: &Embedding, masks: Vec<Scored>) -> Result<Vec<Scored>, ScanError> {
         let prompts: Vec<Prompt> = masks
@@ -125,7 +193,7 @@ impl Finder<'_> {
         redrawn.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut kept: Vec<Scored> = Vec::new();
         for (mask, quality) in redrawn {
-            if !mask.is_empty() && kept.iter().all(|(k, _)| k.iou(&mask) < 0.9) {
+            if !mask.is_empty() && kept.iter().all(|(k, _)| k.iou(&mask) < TWIN) {
                 kept.push((mask, quality));
             }
         }
@@ -270,6 +338,23 @@ impl Finder<'_> {
     }
 }
 
+/// Masks that were surely named before under a slightly different outline keep that name; the others are still to be named.
+fn known_already(masks: Vec<Scored>, seen: &[Candidate]) -> (Vec<Candidate>, Vec<Scored>) {
+    let (mut known, mut new) = (Vec::new(), Vec::new());
+    for (mask, quality) in masks {
+        let mut sure = seen.iter().filter(|c| c.identity.confidence > SURE);
+        match sure.find(|c| c.mask.iou(&mask) > TWIN) {
+            Some(twin) => known.push(Candidate {
+                mask,
+                quality,
+                identity: twin.identity.clone(),
+            }),
+            None => new.push((mask, quality)),
+        }
+    }
+    (known, new)
+}
+
 /// Stops a model between its stages once the job is cancelled or late.
 fn going_on(ctx: &JobContext) -> Result<(), ModelError> {
     ctx.check().map_err(|_| ModelError::Cancelled)
@@ -311,12 +396,7 @@ fn by_shape(masks: Vec<Scored>) -> Vec<Candidate> {
     let kinds: Vec<Kind> = masks
         .iter()
         .map(|(mask, _)| {
-            let sides = mask.bbox().map_or(0, |b| {
-                usize::from(b.x0 == 0.0)
-                    + usize::from(b.y0 == 0.0)
-                    + usize::from(b.x1 == mask.width() as f64)
-                    + usize::from(b.y1 == mask.height() as f64)
-            });
+            let sides = mask.sides_touched();
             let holds = masks
                 .iter()
                 .filter(|(other, _)| {

@@ -2,16 +2,12 @@
 
 use dragunov_models::Mask;
 
+use super::choose::{apart, choose};
+use super::dishes::dishes;
 use crate::identify::{Identified, Kind};
 
 /// Two masks of one thing.
 const SAME: f64 = 0.7;
-/// Share of a mask that must lie in another for it to be a part of it.
-const INSIDE: f64 = 0.85;
-/// A mask that keeps less than this after better ones took their pixels is dropped.
-const LEFT: f64 = 0.5;
-/// Below this a name is not worth splitting a region for.
-const SURE: f64 = 0.4;
 
 /// One mask with its name.
 #[derive(Debug, Clone)]
@@ -23,7 +19,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn score(&self) -> f64 {
+    /// How much of mask and name to believe.
+    pub(super) fn score(&self) -> f64 {
         self.quality * self.identity.confidence.max(0.05)
     }
 }
@@ -54,13 +51,16 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
     let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
-    let foods = apart(without_parts(foods));
+    let foods = apart(choose(foods));
+    let (on, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.is_dish());
 
-    let mut regions = Regions::default();
+    let mut regions = Regions {
+        dishes: dishes(on),
+        ..Regions::default()
+    };
     for c in rest {
         match c.identity.kind {
             Kind::Coin | Kind::Card => regions.references.push((c.identity.kind, c.mask)),
-            Kind::Plate | Kind::Bowl | Kind::Board => add_dish(&mut regions.dishes, c.identity.kind, c.mask),
             _ => regions.others.push(c.mask),
         }
     }
@@ -88,100 +88,21 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
     regions
 }
 
-/// Best-scored masks first, dropping each that shows the same region as a better one.
+/// Best-scored masks first, dropping each that shows the same region as a better one. Foods among themselves and dishes
+/// among themselves are left to [`choose`] and [`dishes`], which know better than the score.
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
+    let left = |a: Kind, b: Kind| (a == Kind::Food && b == Kind::Food) || (a.is_dish() && b.is_dish());
     let mut kept: Vec<Candidate> = Vec::new();
     for c in sorted {
-        if kept.iter().all(|k| k.mask.iou(&c.mask) < SAME) {
+        let (kind, mask) = (c.identity.kind, &c.mask);
+        if kept
+            .iter()
+            .all(|k| left(k.identity.kind, kind) || k.mask.iou(mask) < SAME)
+        {
             kept.push(c);
         }
     }
     kept
-}
-
-/// Drops groups that are seen as their parts, and parts of what is one food.
-fn without_parts(foods: Vec<Candidate>) -> Vec<Candidate> {
-    let areas: Vec<f64> = foods.iter().map(|c| c.mask.area() as f64).collect();
-    let inside = |part: usize, whole: usize| {
-        part != whole
-            && areas[part] < 0.85 * areas[whole]
-            && foods[part].mask.intersection_area(&foods[whole].mask) as f64 > INSIDE * areas[part]
-    };
-    let mut dropped = vec![false; foods.len()];
-    let mut by_area: Vec<usize> = (0..foods.len()).collect();
-    by_area.sort_by(|&a, &b| areas[b].total_cmp(&areas[a]));
-    for &whole in &by_area {
-        if dropped[whole] {
-            continue;
-        }
-        let parts: Vec<usize> = (0..foods.len())
-            .filter(|&p| !dropped[p] && inside(p, whole))
-            .collect();
-        let sure = |p: &&usize| foods[**p].identity.confidence >= SURE;
-        let mut names: Vec<&str> = parts
-            .iter()
-            .filter(sure)
-            .map(|&p| foods[p].identity.label.as_str())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        let covered = parts.iter().filter(sure).fold(
-            Mask::empty(foods[whole].mask.width(), foods[whole].mask.height()),
-            |m, &p| m.union(&foods[p].mask),
-        );
-        if names.len() >= 2 && covered.area() as f64 > LEFT * areas[whole] {
-            dropped[whole] = true;
-            continue;
-        }
-        for p in parts {
-            let other_food = foods[p].identity.label != foods[whole].identity.label
-                && foods[p].identity.confidence >= SURE.max(foods[whole].identity.confidence);
-            dropped[p] = !other_food;
-        }
-    }
-    let mut flags = dropped.into_iter();
-    foods
-        .into_iter()
-        .filter(|_| !flags.next().unwrap_or(false))
-        .collect()
-}
-
-/// Gives contested pixels to the smaller of two foods when it lies on the larger, else to the better scored.
-fn apart(foods: Vec<Candidate>) -> Vec<Candidate> {
-    let mut order = foods;
-    order.sort_by(|a, b| {
-        let on_top = |part: &Candidate, whole: &Candidate| {
-            part.mask.intersection_area(&whole.mask) as f64 > INSIDE * part.mask.area() as f64
-        };
-        match (on_top(a, b), on_top(b, a)) {
-            (true, false) => std::cmp::Ordering::Less,
-            (false, true) => std::cmp::Ordering::Greater,
-            _ => b.score().total_cmp(&a.score()),
-        }
-    });
-    let mut out: Vec<Candidate> = Vec::new();
-    for c in order {
-        let before = c.mask.area() as f64;
-        let mask = out
-            .iter()
-            .fold(c.mask.clone(), |m, taken| m.subtract(&taken.mask));
-        if mask.area() as f64 >= LEFT * before {
-            out.push(Candidate { mask, ..c });
-        }
-    }
-    out
-}
-
-/// A dish seen twice, or in two pieces parted by food, is one dish.
-fn add_dish(dishes: &mut Vec<(Kind, Mask)>, kind: Kind, mask: Mask) {
-    for (_, known) in dishes.iter_mut() {
-        let both = known.intersection_area(&mask) as f64;
-        if both > 0.5 * known.area().min(mask.area()) as f64 {
-            *known = known.union(&mask);
-            return;
-        }
-    }
-    dishes.push((kind, mask));
 }
 
 /// Several pieces of one food on one dish are one item.
@@ -227,16 +148,16 @@ fn merge_pieces(foods: Vec<Candidate>, dishes: &[(Kind, Mask)]) -> Vec<FoodRegio
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const W: usize = 100;
 
-    fn rect(x0: usize, y0: usize, x1: usize, y1: usize) -> Mask {
+    pub(in crate::perceive) fn rect(x0: usize, y0: usize, x1: usize, y1: usize) -> Mask {
         Mask::from_fn(W, W, |x, y| (x0..x1).contains(&x) && (y0..y1).contains(&y))
     }
 
-    fn seen(mask: Mask, kind: Kind, label: &str, confidence: f64) -> Candidate {
+    pub(in crate::perceive) fn seen(mask: Mask, kind: Kind, label: &str, confidence: f64) -> Candidate {
         let identity = Identified {
             kind,
             label: label.into(),

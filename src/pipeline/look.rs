@@ -79,6 +79,7 @@ impl Scanner {
             identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
             amg: &self.config.amg,
             refine: self.config.refine,
+            look_closer: self.config.look_closer,
             strategy: self.config.strategy,
             embedding: known.embedding,
         };

@@ -1,0 +1,203 @@
+//! Which of many overlapping food masks to believe.
+//!
+//! A region is often proposed several times: as a piece, as the whole food, together with its neighbour. The masks that
+//! stay are those that are worth most together without showing the same thing twice. The identifier's confidence
+//! does most of the work: it is low for a mask of two foods.
+
+use dragunov_models::Mask;
+
+use super::resolve::Candidate;
+
+/// Two masks that share more than this of the smaller one show the same thing.
+const OVERLAP: f64 = 0.3;
+/// Share of a mask that must lie in another for it to lie on it.
+const INSIDE: f64 = 0.85;
+/// What lies on another food is at most this large beside it, and at least so surely something else.
+const ON_TOP_AREA: f64 = 0.6;
+const ON_TOP_SURE: f64 = 0.9;
+
+/// The masks that are worth most together; the given order is kept.
+pub(super) fn choose(foods: Vec<Candidate>) -> Vec<Candidate> {
+    let rivals = Rivals::of(&foods);
+    let mut chosen = vec![false; foods.len()];
+    let mut order: Vec<usize> = (0..foods.len()).collect();
+    order.sort_by(|&a, &b| foods[b].score().total_cmp(&foods[a].score()));
+    for &i in &order {
+        let free = rivals.of_chosen(i, &chosen).next().is_none();
+        chosen[i] = free;
+    }
+    // Every step raises the worth of the choice, so this ends; the bound is for floating point.
+    for _ in 0..4 * foods.len() {
+        let Some((out, into)) = rivals.best_swap(&order, &chosen) else {
+            break;
+        };
+        out.iter().for_each(|&i| chosen[i] = false);
+        into.iter().for_each(|&i| chosen[i] = true);
+    }
+    let mut flags = chosen.into_iter();
+    foods
+        .into_iter()
+        .filter(|_| flags.next().unwrap_or(false))
+        .collect()
+}
+
+/// What each mask is worth and which others it excludes.
+struct Rivals {
+    worth: Vec<f64>,
+    of: Vec<Vec<usize>>,
+}
+
+impl Rivals {
+    fn of(foods: &[Candidate]) -> Self {
+        let areas: Vec<f64> = foods.iter().map(|c| c.mask.area() as f64).collect();
+        // The root of the area: two halves of a food are worth less than the food, but more than one of them.
+        let worth = foods
+            .iter()
+            .zip(&areas)
+            .map(|(c, area)| area.sqrt() * c.quality * c.score())
+            .collect();
+        let boxes: Vec<_> = foods.iter().map(|c| c.mask.bbox()).collect();
+        let mut of = vec![Vec::new(); foods.len()];
+        for a in 0..foods.len() {
+            for b in a + 1..foods.len() {
+                let apart = match (&boxes[a], &boxes[b]) {
+                    (Some(p), Some(q)) => p.x1 <= q.x0 || q.x1 <= p.x0 || p.y1 <= q.y0 || q.y1 <= p.y0,
+                    _ => true,
+                };
+                if apart {
+                    continue;
+                }
+                let both = foods[a].mask.intersection_area(&foods[b].mask) as f64;
+                let (part, whole) = if areas[a] < areas[b] { (a, b) } else { (b, a) };
+                let on_top = both > INSIDE * areas[part]
+                    && areas[part] < ON_TOP_AREA * areas[whole]
+                    && is_other(&foods[part], &foods[whole]);
+                if both > OVERLAP * areas[part] && !on_top {
+                    of[a].push(b);
+                    of[b].push(a);
+                }
+            }
+        }
+        Self { worth, of }
+    }
+
+    fn of_chosen<'a>(&'a self, i: usize, chosen: &'a [bool]) -> impl Iterator<Item = usize> + 'a {
+        self.of[i].iter().copied().filter(|&j| chosen[j])
+    }
+
+    /// The exchange that gains most: one mask for all it excludes, or several for one.
+    fn best_swap(&self, order: &[usize], chosen: &[bool]) -> Option<(Vec<usize>, Vec<usize>)> {
+        let worth = |of: &[usize]| of.iter().map(|&i| self.worth[i]).sum::<f64>();
+        let one_for_many = order.iter().filter(|&&i| !chosen[i]).map(|&i| {
+            let out: Vec<usize> = self.of_chosen(i, chosen).collect();
+            (out, vec![i])
+        });
+        let many_for_one = order.iter().filter(|&&i| chosen[i]).map(|&out| {
+            let mut freed: Vec<usize> = self.of[out]
+                .iter()
+                .copied()
+                .filter(|&i| self.of_chosen(i, chosen).all(|j| j == out))
+                .collect();
+            freed.sort_by(|&a, &b| self.worth[b].total_cmp(&self.worth[a]));
+            let mut into: Vec<usize> = Vec::new();
+            for i in freed {
+                if into.iter().all(|j| !self.of[i].contains(j)) {
+                    into.push(i);
+                }
+            }
+            (vec![out], into)
+        });
+        one_for_many
+            .chain(many_for_one)
+            .map(|(out, into)| (worth(&into) - worth(&out), out, into))
+            .filter(|(gain, ..)| *gain > 1e-9)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, out, into)| (out, into))
+    }
+}
+
+/// Whether the smaller mask is surely something else than what it lies in.
+fn is_other(part: &Candidate, whole: &Candidate) -> bool {
+    part.identity.label != whole.identity.label
+        && part.identity.confidence >= whole.identity.confidence.max(ON_TOP_SURE)
+}
+
+/// Gives contested pixels to the smaller of two foods when it lies on the larger, else to the better scored. What
+/// keeps less than half of its pixels is dropped.
+pub(super) fn apart(mut foods: Vec<Candidate>) -> Vec<Candidate> {
+    let on_top = |part: &Mask, whole: &Mask| {
+        part.intersection_area(whole) as f64 > INSIDE * part.area() as f64 && part.area() < whole.area()
+    };
+    foods.sort_by(|a, b| b.score().total_cmp(&a.score()));
+    let mut out: Vec<Candidate> = Vec::new();
+    for (i, c) in foods.iter().enumerate() {
+        let others = foods.iter().enumerate().filter(|(j, _)| *j != i);
+        let mask = others.fold(c.mask.clone(), |left, (j, other)| {
+            let theirs = on_top(&other.mask, &c.mask) || (j < i && !on_top(&c.mask, &other.mask));
+            if theirs { left.subtract(&other.mask) } else { left }
+        });
+        if 2 * mask.area() >= c.mask.area() && !mask.is_empty() {
+            out.push(Candidate { mask, ..c.clone() });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identify::Kind;
+    use crate::perceive::resolve::tests::{rect, seen};
+
+    fn food(mask: Mask, label: &str, confidence: f64) -> Candidate {
+        seen(mask, Kind::Food, label, confidence)
+    }
+
+    fn chosen(foods: Vec<Candidate>) -> Vec<(String, usize)> {
+        choose(foods)
+            .into_iter()
+            .map(|c| (c.identity.label, c.mask.area()))
+            .collect()
+    }
+
+    #[test]
+    fn a_mask_of_two_foods_gives_way_to_both() {
+        // The identifier is unsure of the pair; each food alone overlaps its neighbour a little.
+        let found = chosen(vec![
+            food(rect(10, 10, 60, 40), "fried rice", 0.5),
+            food(rect(10, 10, 36, 40), "salmon", 0.9),
+            food(rect(34, 10, 60, 40), "rice", 0.9),
+        ]);
+        assert_eq!(found, [("salmon".into(), 780), ("rice".into(), 780)]);
+    }
+
+    #[test]
+    fn a_food_beats_its_part_but_not_when_it_swallows_a_neighbour() {
+        let part = chosen(vec![
+            food(rect(10, 10, 60, 40), "banana", 0.8),
+            food(rect(12, 12, 30, 38), "banana", 0.9),
+        ]);
+        assert_eq!(part, [("banana".into(), 1500)]);
+        let swallowed = chosen(vec![
+            food(rect(10, 10, 50, 40), "salmon", 0.8),
+            food(rect(10, 10, 38, 40), "salmon", 0.98),
+            food(rect(38, 10, 70, 40), "rice", 0.98),
+        ]);
+        assert_eq!(swallowed, [("salmon".into(), 840), ("rice".into(), 960)]);
+    }
+
+    #[test]
+    fn an_egg_on_rice_is_both() {
+        let found = apart(choose(vec![
+            food(rect(10, 10, 60, 60), "rice", 0.9),
+            food(rect(20, 20, 40, 40), "fried egg", 0.95),
+        ]));
+        let areas: Vec<usize> = found.iter().map(|c| c.mask.area()).collect();
+        assert_eq!(areas, [400, 2100]);
+        let unsure = chosen(vec![
+            food(rect(10, 10, 60, 60), "rice", 0.9),
+            food(rect(20, 20, 40, 40), "fried egg", 0.6),
+        ]);
+        assert_eq!(unsure, [("rice".into(), 2500)]);
+    }
+}
