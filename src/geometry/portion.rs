@@ -195,11 +195,11 @@ mod tests {
             height_cm: 3.0,
             ..APPLE
         };
-        let seen = portion.volume(ShapeClass::Slab, &shadow, 0.0, far).unwrap();
+        let seen = portion.volume(ShapeClass::Liquid, &shadow, 0.0, far).unwrap();
         assert!((seen.area_cm2 / plan - 1.0).abs() < 0.06, "{seen:?}");
         assert!(
             portion
-                .volume(ShapeClass::Slab, &Shadow::default(), 0.0, far)
+                .volume(ShapeClass::Liquid, &Shadow::default(), 0.0, far)
                 .is_none()
         );
     }

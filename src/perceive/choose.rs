@@ -12,9 +12,11 @@ use super::resolve::Candidate;
 const OVERLAP: f64 = 0.3;
 /// Share of a mask that must lie in another for it to lie on it.
 const INSIDE: f64 = 0.85;
-/// What lies on another food is at most this large beside it, and at least so surely something else.
+/// What lies on another food is at most this large beside it and so surely something else; the other is a food of its own,
+/// not a heap of both, if it is so sure.
 const ON_TOP_AREA: f64 = 0.6;
 const ON_TOP_SURE: f64 = 0.9;
+const UNDER_SURE: f64 = 0.7;
 
 /// The masks that are worth most together; the given order is kept.
 pub(super) fn choose(foods: Vec<Candidate>) -> Vec<Candidate> {
@@ -116,9 +118,10 @@ impl Rivals {
     }
 }
 
-/// Whether the smaller mask is surely something else than what it lies in.
+/// Whether the smaller mask is surely something else than the food in whose mask it lies.
 fn is_other(part: &Candidate, whole: &Candidate) -> bool {
     part.identity.label != whole.identity.label
+        && whole.identity.confidence >= UNDER_SURE
         && part.identity.confidence >= whole.identity.confidence.max(ON_TOP_SURE)
 }
 

@@ -155,9 +155,11 @@ mod tests {
     #[test]
     fn where_only_the_pair_was_seen_the_bowl_is_taken_out() {
         let plate = ellipse(60.0, 80.0, 50.0, 40.0, 0.0);
-        let bowl = ellipse(140.0, 80.0, 30.0, 25.0, 0.0);
+        let bowl = ellipse(145.0, 80.0, 30.0, 25.0, 0.0);
+        let pair = plate.union(&bowl);
+        let table = Mask::from_fn(200, 160, |_, y| y > 40).subtract(&pair);
         let found = dishes(vec![
-            seen(plate.union(&bowl), Kind::Plate, "plate", 1.0),
+            seen(pair, Kind::Plate, "plate", 1.0),
             seen(bowl.clone(), Kind::Bowl, "bowl", 0.8),
             seen(
                 Mask::from_fn(200, 160, |x, y| y > 130 && x > 20),
