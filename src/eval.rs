@@ -11,6 +11,7 @@ pub mod oracle;
 pub mod perceiver;
 pub mod report;
 pub mod score;
+pub mod steady;
 pub mod truth;
 pub mod whole;
 

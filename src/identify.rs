@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ErrorCode, ScanError};
 
+/// Items that one answer about a whole photo may hold.
+pub(crate) const MOST_BOXES: usize = 40;
+
 /// What a region most likely is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identified {

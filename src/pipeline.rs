@@ -214,6 +214,15 @@ impl Scanner {
         })
     }
 
+    /// How food is found and who names it, in words.
+    pub fn finds(&self) -> String {
+        let who = &self.names.identify;
+        match self.config.strategy {
+            Strategy::Automatic => format!("automatic masks, named by {who}"),
+            Strategy::Grounded => format!("boxes of {who}"),
+        }
+    }
+
     /// Measures the food on one photo.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Identification through an OpenAI-compatible API, against a server on loopback.
 #![allow(clippy::unwrap_used)]
 
+#[path = "identify/grounded.rs"]
+mod grounded;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! `dragunov eval`: figures against truth.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +11,7 @@ use crate::contract::{ErrorCode, ScanError};
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
-use crate::eval::{Dataset, Memory, Oracular, Perceiver, Told, Whole, convert};
+use crate::eval::{Dataset, Memory, Oracular, Perceiver, Sample, Told, Whole, convert, steady};
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,10 @@ struct RunArgs {
     /// Move the pitch by so many degrees.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     perturb_pitch: f64,
+    /// Instead of figures: how far each item moves when focal length and pitch are off by the two shares above (2 % and
+    /// 1 degree where they are not given), each alone and in all combinations of signs.
+    #[arg(long)]
+    steady: bool,
     /// Which size the oracle `scale` tells.
     #[arg(long, value_enum, default_value_t = Told::Any)]
     told: Told,
@@ -168,20 +172,25 @@ impl RunArgs {
             noise: self.noise,
         };
         let perceiver: Box<dyn Perceiver> = if geometry_alone {
-            Box::new(Oracular {
+            let oracular = Oracular {
                 oracles: self.oracle,
                 damage,
                 perturb,
                 portions: !self.no_portions,
-            })
+            };
+            if self.steady {
+                return steadiness(&title, &dataset, &oracular, self.json.as_deref());
+            }
+            Box::new(oracular)
         } else {
-            if perturb != Perturb::default() {
+            if perturb != Perturb::default() || self.steady {
                 return Err(
                     ScanError::new(ErrorCode::BadRequest, "the camera is moved on geometry alone")
                         .next_step("add --oracle masks,labels and depth or disparity"),
                 );
             }
             let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
+            title += &format!("; found by {}", scanner.finds());
             Box::new(Whole::new(
                 scanner,
                 self.oracle,
@@ -190,34 +199,64 @@ impl RunArgs {
                 self.memory.map(Memory::new),
             ))
         };
-        let bar = ProgressBar::new(dataset.samples.len() as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {
-            bar.set_style(style);
-        }
-        let outcomes = crate::eval::run(&dataset, perceiver.as_ref(), |sample| {
-            bar.set_message(sample.id.clone());
-            bar.inc(1);
-        });
+        let (bar, tick) = progress(&dataset);
+        let outcomes = crate::eval::run(&dataset, perceiver.as_ref(), tick);
         bar.finish_and_clear();
         let report = Report::new(title, outcomes);
         print!("{}", report.text());
-        let write = |path: &PathBuf, text: String| {
-            std::fs::write(path, text).map_err(|e| {
-                ScanError::new(
-                    ErrorCode::ConfigInvalid,
-                    format!("cannot write {}: {e}", path.display()),
-                )
-            })
-        };
         if let Some(path) = &self.html {
             write(path, report.html())?;
         }
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&report).map_err(|e| {
-                ScanError::new(ErrorCode::Internal, "the report does not serialise").source(e)
-            })?;
-            write(path, text)?;
+            write(path, json(&report)?)?;
         }
         Ok(())
     }
+}
+
+/// A bar, and what moves it on by one photo.
+fn progress(dataset: &Dataset) -> (ProgressBar, impl FnMut(&Sample) + use<>) {
+    let bar = ProgressBar::new(dataset.samples.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta}") {
+        bar.set_style(style);
+    }
+    let moved = bar.clone();
+    (bar, move |sample: &Sample| {
+        moved.set_message(sample.id.clone());
+        moved.inc(1);
+    })
+}
+
+fn steadiness(
+    title: &str,
+    dataset: &Dataset,
+    oracular: &Oracular,
+    to: Option<&Path>,
+) -> Result<(), ScanError> {
+    let by = match oracular.perturb {
+        p if p == Perturb::default() => Perturb {
+            focal: 0.02,
+            pitch_deg: 1.0,
+        },
+        p => p,
+    };
+    let (bar, tick) = progress(dataset);
+    let moves = steady::moves(dataset, oracular, by, tick)?;
+    bar.finish_and_clear();
+    print!("{}", steady::text(title, &moves));
+    to.map_or(Ok(()), |path| write(path, json(&moves)?))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, ScanError> {
+    serde_json::to_string_pretty(value)
+        .map_err(|e| ScanError::new(ErrorCode::Internal, "the report does not serialise").source(e))
+}
+
+fn write(path: &Path, text: String) -> Result<(), ScanError> {
+    std::fs::write(path, text).map_err(|e| {
+        ScanError::new(
+            ErrorCode::ConfigInvalid,
+            format!("cannot write {}: {e}", path.display()),
+        )
+    })
 }

@@ -101,6 +101,9 @@ impl Args {
     }
 }
 
+/// Letters of a name that are repeated to who asked.
+const NAME_SHOWN: usize = 60;
+
 /// The answer of the service first, then the nearest other rows.
 fn lookup(table: &FoodTable, name: &str, n: usize, json: bool) -> Result<(), ScanError> {
     let best = table.lookup(name);
@@ -114,9 +117,13 @@ fn lookup(table: &FoodTable, name: &str, n: usize, json: bool) -> Result<(), Sca
         println!("{}", to_json(&shown)?);
         return Ok(());
     }
+    let said: String = match name.char_indices().nth(NAME_SHOWN) {
+        Some((end, _)) => format!("{:?}...", &name[..end]),
+        None => format!("{name:?}"),
+    };
     match best.kind {
-        MatchKind::Unknown => println!("nothing is called {name:?}; the average food is used\n"),
-        MatchKind::Category => println!("{name:?} is only known by its category\n"),
+        MatchKind::Unknown => println!("nothing is called {said}; the average food is used\n"),
+        MatchKind::Category => println!("{said} is only known by its category\n"),
         _ => {}
     }
     println!(

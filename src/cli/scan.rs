@@ -70,28 +70,37 @@ impl Args {
         }
         let mut scanner = self.choose.scanner()?;
         let bar = progress(self.photos.len());
-        let (mut results, mut failed) = (Vec::new(), 0);
-        for path in &self.photos {
+        let mut outcomes = Vec::new();
+        for (path, name) in self.photos.iter().zip(picture_names(&self.photos)) {
             bar.set_message(path.display().to_string());
-            let outcome = self.scan_one(&mut scanner, path, several);
+            let outcome = self
+                .scan_one(&mut scanner, path, several.then_some(name.as_str()))
+                .map_err(|e| e.in_file(path));
             bar.inc(1);
+            // One broken photo does not stop the others; alone it is the command's error.
             match outcome {
-                Ok(result) => results.push((path, result)),
-                // One broken photo does not stop the others; alone it is the command's error.
-                Err(error) if several => {
-                    failed += 1;
-                    bar.suspend(|| super::report(&error.in_file(path)));
+                Err(error) if !several => return Err(error),
+                Err(error) => {
+                    bar.suspend(|| super::report(&error));
+                    outcomes.push(Outcome {
+                        photo: path,
+                        result: None,
+                        error: Some(error),
+                    });
                 }
-                Err(error) => return Err(error.in_file(path)),
+                Ok(result) => outcomes.push(Outcome {
+                    photo: path,
+                    result: Some(result),
+                    error: None,
+                }),
             }
         }
         bar.finish_and_clear();
         let to_stdout = self.json.as_deref() == Some(Path::new("-"));
         if let Some(target) = &self.json {
-            let text = if several {
-                serde_json::to_string_pretty(&results.iter().map(|(_, r)| r).collect::<Vec<_>>())
-            } else {
-                serde_json::to_string_pretty(&results[0].1)
+            let text = match &outcomes[..] {
+                [alone] => serde_json::to_string_pretty(&alone.result),
+                all => serde_json::to_string_pretty(all),
             }
             .map_err(|e| ScanError::new(ErrorCode::Internal, "cannot write the result as JSON").source(e))?;
             if to_stdout {
@@ -101,23 +110,34 @@ impl Args {
             }
         }
         if !to_stdout {
-            for (path, result) in &results {
-                print!("{}", table::render(path, result));
+            for outcome in &outcomes {
+                if let Some(result) = &outcome.result {
+                    print!("{}", table::render(outcome.photo, result));
+                }
             }
         }
-        if failed > 0 {
-            let message = format!("{failed} of {} photos could not be measured", self.photos.len());
-            return Err(ScanError::new(ErrorCode::ImageUnreadable, message)
-                .next_step("each is reported above with its own reason"));
+        let failed: Vec<ErrorCode> = outcomes
+            .iter()
+            .filter_map(|o| o.error.as_ref().map(|e| e.code))
+            .collect();
+        match failed.first() {
+            Some(code) => {
+                let message = format!(
+                    "{} of {} photos could not be measured",
+                    failed.len(),
+                    self.photos.len()
+                );
+                Err(ScanError::new(*code, message).next_step("each is reported above with its own reason"))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn scan_one(
         &self,
         scanner: &mut Scanner,
         path: &Path,
-        several: bool,
+        name: Option<&str>,
     ) -> Result<crate::ScanResult, ScanError> {
         let bytes = std::fs::read(path).map_err(|e| {
             ScanError::new(ErrorCode::NotFound, "cannot read the photo")
@@ -132,15 +152,8 @@ impl Args {
             &DecodeLimits::default(),
         )?;
         let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
-        let file = |target: &Path| {
-            if several {
-                target
-                    .join(path.file_stem().unwrap_or_default())
-                    .with_extension("png")
-            } else {
-                target.to_owned()
-            }
-        };
+        let file =
+            |target: &Path| name.map_or_else(|| target.to_owned(), |n| target.join(format!("{n}.png")));
         let Pictures { overlay, depth } = pictures;
         for (target, picture) in [(&self.overlay, overlay), (&self.depth, depth)] {
             if let (Some(target), Some(picture)) = (target, picture) {
@@ -179,6 +192,37 @@ impl Args {
     }
 }
 
+/// What became of one of several photos, as `--json` prints it.
+#[derive(Debug, serde::Serialize)]
+struct Outcome<'a> {
+    photo: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<crate::ScanResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ScanError>,
+}
+
+/// A name for each photo's pictures, no two alike: its own, with its folder's and then a number where that is not enough.
+fn picture_names(photos: &[PathBuf]) -> Vec<String> {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let stems: Vec<String> = photos.iter().map(|p| text(p.file_stem())).collect();
+    let mut names: Vec<String> = Vec::new();
+    for (path, stem) in photos.iter().zip(&stems) {
+        let alone = stems.iter().filter(|s| *s == stem).count() == 1;
+        let folder = path.parent().and_then(Path::file_name).filter(|_| !alone);
+        let base = folder.map_or_else(|| stem.clone(), |f| format!("{}_{stem}", f.to_string_lossy()));
+        let free = (1..).map(|n| {
+            if n == 1 {
+                base.clone()
+            } else {
+                format!("{base}_{n}")
+            }
+        });
+        names.extend(free.into_iter().find(|n| !names.contains(n)));
+    }
+    names
+}
+
 fn unwritable(path: &Path, error: std::io::Error) -> ScanError {
     ScanError::new(ErrorCode::Storage, format!("cannot write {}", path.display())).source(error)
 }
@@ -193,5 +237,24 @@ fn progress(photos: usize) -> indicatif::ProgressBar {
         bar.with_style(style)
     } else {
         bar
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_picture_overwrites_another() {
+        let names = |list: &[&str]| picture_names(&list.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(names(&["a/x.jpg", "b/y.png"]), ["x", "y"]);
+        assert_eq!(
+            names(&["a/photo.jpg", "b/photo.jpg", "c/lunch.jpg"]),
+            ["a_photo", "b_photo", "lunch"]
+        );
+        assert_eq!(
+            names(&["photo.jpg", "photo.png", "a/photo.jpg"]),
+            ["photo", "photo_2", "a_photo"]
+        );
     }
 }

@@ -57,11 +57,20 @@ pub struct Oracular {
     pub portions: bool,
 }
 
-impl Perceiver for Oracular {
-    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+impl Oracular {
+    pub(super) fn truth(&self, root: &Path, sample: &Sample) -> Result<Truth, ScanError> {
         let damage = self.oracles.contains(&Oracle::Disparity).then_some(self.damage);
-        let truth = Truth::load(root, sample, damage)?;
-        let scene = truth.scene(sample, &self.oracles, self.perturb, self.portions);
+        Ok(Truth::load(root, sample, damage)?)
+    }
+
+    /// The answer with the camera off by `perturb`.
+    pub(super) fn answer(
+        &self,
+        truth: &Truth,
+        sample: &Sample,
+        perturb: Perturb,
+    ) -> Result<Predicted, ScanError> {
+        let scene = truth.scene(sample, &self.oracles, perturb, self.portions);
         let measured = measure(&scene)?;
         let labels = self.oracles.contains(&Oracle::Labels);
         let items = measured
@@ -90,5 +99,11 @@ impl Perceiver for Oracular {
             scale_source: Some(measured.scale.source),
             warnings: measured.warnings.into_iter().map(|w| w.code).collect(),
         })
+    }
+}
+
+impl Perceiver for Oracular {
+    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+        self.answer(&self.truth(root, sample)?, sample, self.perturb)
     }
 }

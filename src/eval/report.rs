@@ -15,6 +15,7 @@ pub struct Report {
     pub groups: Vec<(String, Summary)>,
     pub classes: BTreeMap<String, Summary>,
     pub baselines: BTreeMap<&'static str, Errors>,
+    /// Photos by what they were refused with and what the manifest expects of them.
     pub refusals: BTreeMap<String, usize>,
     pub outcomes: Vec<Outcome>,
 }
@@ -47,15 +48,7 @@ impl Report {
             .into_iter()
             .map(|label| (label.clone(), part(&|o| &o.label == label)))
             .collect();
-        let mut refusals = BTreeMap::new();
-        for outcome in &outcomes {
-            let key = match &outcome.fate {
-                Fate::Refused(code) => code.clone(),
-                Fate::RightlyRefused(code) => format!("{code} (expected)"),
-                Fate::Missed | Fate::Measured | Fate::Extra => continue,
-            };
-            *refusals.entry(key).or_insert(0) += 1;
-        }
+        let refusals = refusals(&outcomes);
         Self {
             title,
             groups,
@@ -149,7 +142,7 @@ impl Report {
             let _ = writeln!(out, "{extra} items were answered where no true item is");
         }
         for (code, n) in &self.refusals {
-            let _ = writeln!(out, "refused: {n} items, {code}");
+            let _ = writeln!(out, "{n} photos {code}");
         }
         out
     }
@@ -181,12 +174,8 @@ impl Report {
         out += "</table>";
         if !self.refusals.is_empty() {
             out += "<h2>Refused</h2><ul>";
-            let extra = self.groups.first().map_or(0, |(_, s)| s.extra);
-            if extra > 0 {
-                let _ = writeln!(out, "{extra} items were answered where no true item is");
-            }
             for (code, n) in &self.refusals {
-                let _ = write!(out, "<li>{n} items: {}</li>", escape(code));
+                let _ = write!(out, "<li>{n} photos {}</li>", escape(code));
             }
             out += "</ul>";
         }
@@ -299,6 +288,25 @@ impl Report {
         }
         out + "\"/><text x=\"250\" y=\"470\">share of items under an absolute error</text></svg>"
     }
+}
+
+fn refusals(outcomes: &[Outcome]) -> BTreeMap<String, usize> {
+    let mut photos: BTreeMap<&str, String> = BTreeMap::new();
+    for o in outcomes {
+        let words = match (&o.fate, &o.expected) {
+            (Fate::RightlyRefused(code), _) => format!("refused with {code}, as expected"),
+            (Fate::Refused(code), Some(other)) => format!("refused with {code}, expected {other}"),
+            (Fate::Refused(code), None) => format!("refused with {code}"),
+            (_, Some(code)) => format!("answered, expected {code}"),
+            (_, None) => continue,
+        };
+        photos.insert(&o.sample, words);
+    }
+    let mut out = BTreeMap::new();
+    for words in photos.into_values() {
+        *out.entry(words).or_insert(0) += 1;
+    }
+    out
 }
 
 fn row(out: &mut String, name: &str, s: &Summary) {

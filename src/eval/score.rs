@@ -24,6 +24,8 @@ pub struct Outcome {
     pub volume_cm3: Option<f64>,
     pub mass_g: Option<f64>,
     pub fate: Fate,
+    /// The code that the photo had to be refused with, by the manifest.
+    pub expected: Option<String>,
     pub predicted_label: Option<String>,
     pub predicted_volume_cm3: Option<Estimated>,
     pub predicted_mass_g: Option<Estimated>,
@@ -72,6 +74,7 @@ pub fn sample(
             volume_cm3: item.and_then(|t| t.volume_cm3),
             mass_g: item.and_then(|t| t.mass_g),
             fate,
+            expected: sample.expect_error.clone(),
             predicted_label: None,
             predicted_volume_cm3: None,
             predicted_mass_g: None,

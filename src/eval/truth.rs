@@ -26,7 +26,7 @@ pub struct Truth {
 }
 
 /// How far the stated camera is moved from the truth, to see what that costs.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Perturb {
     /// Factor on the focal length, minus one.
     pub focal: f64,

@@ -21,6 +21,12 @@ pub enum GeometryError {
         "the camera looks {tilt_deg:.0} degrees away from straight down; over 75 the table is seen edge-on"
     )]
     TiltTooLarge { tilt_deg: f64 },
+    #[error(
+        "no pitch was sent, and the coin and the table contradict each other: by its outline the coin is seen from \
+         {coin_deg:.0} degrees, the table runs away as under {table_deg:.0}; so the coin stands on its edge and the photo \
+         looks along the table"
+    )]
+    CoinOnEdge { coin_deg: f64, table_deg: f64 },
     #[error("too little of the table can be seen: {samples} usable samples, {needed} needed")]
     TableNotVisible { samples: usize, needed: usize },
     #[error("the table in the depth raster does not fit the stated tilt of {tilt_deg:.0} degrees: {reason}")]
@@ -36,7 +42,7 @@ impl GeometryError {
         match self {
             Self::Invalid { .. } => ErrorCode::InvalidField,
             Self::SizeMismatch { .. } => ErrorCode::Internal,
-            Self::TiltTooLarge { .. } => ErrorCode::TiltTooLarge,
+            Self::TiltTooLarge { .. } | Self::CoinOnEdge { .. } => ErrorCode::TiltTooLarge,
             Self::TableNotVisible { .. } => ErrorCode::TableNotVisible,
             Self::PitchInconsistent { .. } => ErrorCode::PitchInconsistent,
             Self::DepthInvalid { .. } => ErrorCode::DepthInvalid,
@@ -49,6 +55,9 @@ impl GeometryError {
             Self::TiltTooLarge { .. } => {
                 Some("hold the phone 20 to 45 degrees from flat and take the photo again")
             }
+            Self::CoinOnEdge { .. } => Some(
+                "lay the coin flat, hold the phone 20 to 45 degrees from flat, and send the pitch if it is known",
+            ),
             Self::TableNotVisible { .. } => Some("step back so that some table shows around the plate"),
             Self::PitchInconsistent { .. } => {
                 Some("check the pitch: 0 is the phone flat with the lens straight down, 90 is upright")

@@ -3,6 +3,7 @@
 use dragunov_models::Mask;
 
 use super::camera::View;
+use super::circle::fit_circle;
 use super::dish::DishSamples;
 use super::error::GeometryError;
 use super::gravity::Gravity;
@@ -96,6 +97,7 @@ impl<'a, 's> Prepared<'a, 's> {
                 );
                 match tilt::from_circles(camera, &rings) {
                     Some(mut g) => {
+                        self.check_coin(&g, &rings[coins.len()..])?;
                         g.tilt_sigma_deg = g.tilt_sigma_deg.max(2.0);
                         (g, "circle")
                     }
@@ -211,6 +213,30 @@ impl<'a, 's> Prepared<'a, 's> {
             tilt_source: source,
             tilt_from_circle_deg: from_circle,
         })
+    }
+
+    /// A coin lies flat only if the table under it is seen from about where the coin is. A plate cannot stand, so where
+    /// the outline of one is a sound circle under this view there is nothing to check.
+    fn check_coin(&self, by_circle: &Gravity, plates: &[Ring]) -> Result<(), GeometryError> {
+        let view = View::new(self.scene.camera, by_circle);
+        let sound = |ring: &Ring| {
+            let points: Vec<[f64; 2]> = ring
+                .pixels
+                .iter()
+                .map(|p| view.on_level(p[0], p[1], ring.height))
+                .collect();
+            fit_circle(&points).is_some_and(|c| c.coverage > 0.6 && c.residual_rel < 0.03)
+        };
+        if plates.iter().any(sound) {
+            return Ok(());
+        }
+        let coin_deg = by_circle.tilt_deg();
+        match self.tilt_by_depth().map(|g| g.tilt_deg()) {
+            Some(table_deg) if table_deg - coin_deg > 2.0 * TILT_BY_DEPTH_DEG => {
+                Err(GeometryError::CoinOnEdge { coin_deg, table_deg })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gravity by the direction and steepness in which the table's disparity grows, taking the shift for small: rough,

@@ -4,7 +4,7 @@ use dragunov_models::qwen_vl::grounding::{self, Shape};
 use dragunov_models::qwen_vl::{Encoded, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
-use super::{Grounded, Identified, Identifier, Kind};
+use super::{Grounded, Identified, Identifier, Kind, MOST_BOXES};
 use crate::contract::{ErrorCode, ScanError};
 
 /// The question of every crop; `plate-tiny` is trained on exactly this text.
@@ -12,8 +12,6 @@ const QUESTION: &str = "What is this? Answer in JSON.";
 /// The question of a whole photo, in the words that Qwen2.5-VL is published with for boxes.
 const GROUNDING: &str = "Locate every food, plate, bowl, glass, coin and piece of cutlery on the table. Output the \
      bbox_2d coordinates and the label of each in JSON format.";
-/// Boxes that one answer may hold.
-const MOST_BOXES: usize = 40;
 /// Foods told beside the chosen one.
 const ALTERNATIVES: usize = 4;
 

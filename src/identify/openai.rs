@@ -1,23 +1,26 @@
 //! Naming regions through any OpenAI-compatible vision API (`POST {base}/chat/completions`).
 //!
-//! One request a crop, a few at a time. Servers differ: strict JSON schema is asked for first, then a plain JSON
-//! object, then nothing but the prompt; the answer is parsed leniently and checked strictly.
+//! One request a crop, a few at a time, or one for all boxes of a photo. Servers differ: strict JSON schema is asked for
+//! first, then a plain JSON object, then nothing but the prompt; the answer is parsed leniently and checked strictly.
 
+mod boxes;
+mod chat;
 mod wire;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::AtomicU8;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use dragunov_models::RgbImage;
 use futures::StreamExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Identified, Identifier};
+use super::{Grounded, Identified, Identifier};
 use crate::contract::{ErrorCode, ScanError};
+use chat::Chat;
 
 /// Address and manners of the API.
 #[derive(Debug, Clone)]
@@ -28,9 +31,9 @@ pub struct OpenAiConfig {
     pub model: String,
     /// One request.
     pub request_timeout: Duration,
-    /// All crops of one photo, retries included.
+    /// All crops of one photo, or the boxes of one photo, retries included.
     pub total_timeout: Duration,
-    /// Tries a crop, the first included.
+    /// Tries a question, the first included.
     pub attempts: usize,
     /// First wait between tries; doubles.
     pub first_wait: Duration,
@@ -38,6 +41,8 @@ pub struct OpenAiConfig {
     pub parallel: usize,
     /// Longer side of a crop as sent, pixels.
     pub max_side: u32,
+    /// Longer side of a whole photo as sent for boxes, pixels.
+    pub photo_side: u32,
     /// Food names that the answer should come from where they fit.
     pub vocabulary: Vec<String>,
 }
@@ -66,6 +71,7 @@ impl OpenAiConfig {
             first_wait: Duration::from_millis(400),
             parallel: 4,
             max_side: 512,
+            photo_side: 1036,
             vocabulary: Vec::new(),
         })
     }
@@ -103,9 +109,10 @@ impl OpenAi {
         }
     }
 
+    /// One answer a crop, each an error of its own.
     async fn all(&self, crops: &[RgbImage]) -> Vec<Result<Identified, ScanError>> {
-        let client = match self.client() {
-            Ok(c) => c,
+        let chat = match Chat::new(&self.config, &self.format, self.config.request_timeout) {
+            Ok(chat) => chat,
             Err(e) => {
                 return crops
                     .iter()
@@ -113,22 +120,14 @@ impl OpenAi {
                     .collect();
             }
         };
-        let deadline = tokio::time::Instant::now() + self.config.total_timeout;
+        let deadline = Instant::now() + self.config.total_timeout;
         futures::stream::iter(crops)
             .map(|crop| {
-                let client = &client;
+                let chat = &chat;
                 async move {
-                    tokio::time::timeout_at(deadline, self.one(client, crop))
+                    timeout_at(deadline, self.one(chat, crop))
                         .await
-                        .unwrap_or_else(|_| {
-                            Err(ScanError::new(
-                                ErrorCode::DeadlineExceeded,
-                                format!(
-                                    "the vision API did not name all regions within {:?}",
-                                    self.config.total_timeout
-                                ),
-                            ))
-                        })
+                        .unwrap_or_else(|_| Err(self.late("name all regions")))
                 }
             })
             .buffered(self.config.parallel.max(1))
@@ -136,136 +135,86 @@ impl OpenAi {
             .await
     }
 
-    fn client(&self) -> Result<reqwest::Client, ScanError> {
-        reqwest::Client::builder()
-            .timeout(self.config.request_timeout)
-            .connect_timeout(self.config.request_timeout.min(Duration::from_secs(5)))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|e| {
-                ScanError::new(ErrorCode::Internal, "the vision API's client cannot be built").source(e)
-            })
+    async fn one(&self, chat: &Chat<'_>, crop: &RgbImage) -> Result<Identified, ScanError> {
+        let picture = wire::data_url(crop, wire::fitted(crop, self.config.max_side))?;
+        let body = |format| wire::request(&self.config.model, &self.config.vocabulary, &picture, format);
+        chat.answer(body, wire::parse).await
     }
 
-    async fn one(&self, client: &reqwest::Client, crop: &RgbImage) -> Result<Identified, ScanError> {
-        let picture = wire::data_url(crop, self.config.max_side)?;
-        let wait = ExponentialBuilder::default()
-            .with_min_delay(self.config.first_wait)
-            .with_max_times(self.config.attempts.saturating_sub(1))
-            .with_jitter();
-        let answer = (|| self.ask(client, &picture))
-            .retry(wait)
-            .when(|e: &Refusal| e.again)
-            .adjust(|e, planned| planned.map(|d| e.after.unwrap_or(d).max(d)))
-            .await;
-        answer.map_err(|e| e.error)
+    /// Every item of the photo with its box.
+    async fn boxes(&self, photo: &RgbImage) -> Result<Vec<Grounded>, ScanError> {
+        // One long answer: it may take all the time that there is.
+        let chat = Chat::new(&self.config, &self.format, self.config.total_timeout)?;
+        let deadline = Instant::now() + self.config.total_timeout;
+        let sent = boxes::sent_size(photo, self.config.photo_side);
+        let picture = wire::data_url(photo, sent)?;
+        let body = |format| {
+            boxes::request(
+                &self.config.model,
+                &self.config.vocabulary,
+                &picture,
+                sent,
+                format,
+            )
+        };
+        let parse = |text: &str| boxes::parse(text, sent, [photo.width(), photo.height()]);
+        timeout_at(deadline, chat.answer(body, parse))
+            .await
+            .unwrap_or_else(|_| Err(self.late("find all items")))
     }
 
-    /// One answer, falling back to simpler formats within this try.
-    async fn ask(&self, client: &reqwest::Client, picture: &str) -> Result<Identified, Refusal> {
+    fn late(&self, what: &str) -> ScanError {
+        ScanError::new(
+            ErrorCode::DeadlineExceeded,
+            format!(
+                "the vision API did not {what} within {:?}",
+                self.config.total_timeout
+            ),
+        )
+    }
+}
+
+/// What `work` says, or why it was not waited for. The requests run on a thread of their own, so this may be called
+/// from anywhere.
+fn wait<T: Send>(work: impl AsyncFnOnce() -> T + Send, cancelled: &dyn Fn() -> bool) -> Result<T, ScanError> {
+    let was_cancelled = || ScanError::new(ErrorCode::Cancelled, "the scan was cancelled");
+    if cancelled() {
+        return Err(was_cancelled());
+    }
+    let stop = CancellationToken::new();
+    let (done, answers) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (done, work) = (done, work);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let found = runtime.ok().and_then(|rt| {
+                rt.block_on(async {
+                    tokio::select! {
+                        () = stop.cancelled() => None,
+                        found = work() => Some(found),
+                    }
+                })
+            });
+            let _ = done.send(found);
+        });
         loop {
-            let format = self.format.load(Ordering::Relaxed);
-            let body = wire::request(&self.config.model, &self.config.vocabulary, picture, format);
-            match self.post(client, &body).await {
-                Err(e) if e.format_refused && usize::from(format) + 1 < wire::FORMATS.len() => {
-                    self.format.store(format + 1, Ordering::Relaxed);
+            match answers.recv_timeout(Duration::from_millis(25)) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) if stop.is_cancelled() => return Err(was_cancelled()),
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(ScanError::new(
+                        ErrorCode::Internal,
+                        "the vision API's thread failed",
+                    ));
                 }
-                Err(e) => return Err(e),
-                Ok(text) => {
-                    return wire::parse(&text).map_err(|why| Refusal {
-                        // Sampling may do better next time.
-                        again: true,
-                        ..Refusal::new(
-                            ErrorCode::FetchFailed,
-                            format!("the vision API's answer is not usable: {why}"),
-                        )
-                    });
+                Err(RecvTimeoutError::Timeout) => {
+                    if cancelled() {
+                        stop.cancel();
+                    }
                 }
             }
         }
-    }
-
-    /// The text of the first choice.
-    async fn post(&self, client: &reqwest::Client, body: &serde_json::Value) -> Result<String, Refusal> {
-        let mut url = self.config.base_url.clone();
-        url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
-        let mut request = client.post(url).json(body);
-        if let Some(key) = &self.config.key {
-            request = request.bearer_auth(key.expose_secret());
-        }
-        let unreachable = |e: reqwest::Error| Refusal {
-            again: true,
-            ..Refusal::new(ErrorCode::FetchFailed, "the vision API does not answer").caused(e.without_url())
-        };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let after = response
-            .headers()
-            .get(reqwest::header::RETRY_AFTER)
-            .and_then(|v| v.to_str().ok()?.parse().ok())
-            .map(|s: u64| Duration::from_secs(s.min(30)));
-        let text = response.text().await.map_err(unreachable)?;
-        match status {
-            200..=299 => wire::content(&text).map_err(|why| Refusal {
-                again: true,
-                ..Refusal::new(
-                    ErrorCode::FetchFailed,
-                    format!("the vision API's answer is not usable: {why}"),
-                )
-            }),
-            401 | 403 => Err(Refusal::new(
-                ErrorCode::ConfigInvalid,
-                format!("the vision API refuses the key (HTTP {status})"),
-            )),
-            404 => Err(Refusal::new(
-                ErrorCode::ConfigInvalid,
-                format!(
-                    "the vision API knows no model {:?} at this address (HTTP 404)",
-                    self.config.model
-                ),
-            )),
-            408 | 429 | 500..=599 => Err(Refusal {
-                again: true,
-                after,
-                ..Refusal::new(
-                    ErrorCode::FetchFailed,
-                    format!("the vision API answers HTTP {status}"),
-                )
-            }),
-            _ => Err(Refusal {
-                format_refused: matches!(status, 400 | 422) && wire::blames_format(&text),
-                ..Refusal::new(
-                    ErrorCode::FetchFailed,
-                    format!("the vision API refuses the request (HTTP {status})"),
-                )
-            }),
-        }
-    }
-}
-
-/// Why one request gave nothing, and what to do about it.
-#[derive(Debug)]
-struct Refusal {
-    error: ScanError,
-    again: bool,
-    after: Option<Duration>,
-    format_refused: bool,
-}
-
-impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            error: ScanError::new(code, message),
-            again: false,
-            after: None,
-            format_refused: false,
-        }
-    }
-
-    fn caused(mut self, e: reqwest::Error) -> Self {
-        self.error = self.error.source(e);
-        self
-    }
+    })
 }
 
 impl Identifier for OpenAi {
@@ -273,51 +222,31 @@ impl Identifier for OpenAi {
         self.config.model.clone()
     }
 
-    /// Blocks the caller; the requests run on a thread of their own, so this may be called from anywhere.
+    fn grounds(&self) -> bool {
+        true
+    }
+
+    /// Blocks the caller.
     fn identify(
         &mut self,
         crops: &[RgbImage],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>> {
-        let failed = |code, message: &str| -> Vec<Result<Identified, ScanError>> {
-            crops.iter().map(|_| Err(ScanError::new(code, message))).collect()
-        };
-        if crops.is_empty() || cancelled() {
-            return failed(ErrorCode::Cancelled, "the scan was cancelled");
+        if crops.is_empty() {
+            return Vec::new();
         }
         let this = &*self;
-        let stop = CancellationToken::new();
-        let (done, answers) = channel();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let done = done;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let found = runtime.ok().and_then(|rt| {
-                    rt.block_on(async {
-                        tokio::select! {
-                            () = stop.cancelled() => None,
-                            found = this.all(crops) => Some(found),
-                        }
-                    })
-                });
-                let _ = done.send(found);
-            });
-            loop {
-                match answers.recv_timeout(Duration::from_millis(25)) {
-                    Ok(Some(found)) => return found,
-                    Ok(None) if stop.is_cancelled() => {
-                        return failed(ErrorCode::Cancelled, "the scan was cancelled");
-                    }
-                    Ok(None) | Err(RecvTimeoutError::Disconnected) => {
-                        return failed(ErrorCode::Internal, "the vision API's thread failed");
-                    }
-                    Err(RecvTimeoutError::Timeout) => {
-                        if cancelled() {
-                            stop.cancel();
-                        }
-                    }
-                }
-            }
+        wait(async || this.all(crops).await, cancelled).unwrap_or_else(|e| {
+            crops
+                .iter()
+                .map(|_| Err(ScanError::new(e.code, e.message.clone())))
+                .collect()
         })
+    }
+
+    /// Blocks the caller.
+    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+        let this = &*self;
+        wait(async || this.boxes(photo).await, cancelled)?
     }
 }

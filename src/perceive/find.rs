@@ -92,7 +92,19 @@ impl Finder<'_> {
             candidates.extend(self.closer(image, &embedding, &candidates, ctx, &mut warnings)?);
         }
         if self.strategy == Strategy::Grounded {
-            candidates.extend(self.grounded(image, &embedding, ctx, &mut warnings)?);
+            match self.grounded(image, &embedding, ctx, &mut warnings) {
+                Ok(found) => candidates.extend(found),
+                Err(why) => {
+                    ctx.check()?;
+                    warnings.push(Warning {
+                        code: "not_identified".into(),
+                        message: format!(
+                            "nothing could be named: {why}; volumes are given, labels are unknown"
+                        ),
+                    });
+                    candidates.extend(by_shape(self.automatic(image, &embedding, ctx)?));
+                }
+            }
         }
         candidates.extend(hinted);
         Ok(Seen { candidates, warnings })

@@ -1,7 +1,9 @@
 //! Bad input is refused with its code or answered with flags; it never panics and is never confidently absurd.
 
 use dragunov::contract::ErrorCode;
-use dragunov::geometry::{CameraModel, Depth, Gravity, Region, Scene, ShapeClass, measure};
+use dragunov::geometry::{
+    CameraModel, Depth, Gravity, RefKind, RefObject, Region, Scene, ShapeClass, View, measure,
+};
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
 use super::scenes::{PLATE_CM, Shot, Solid, shoot};
@@ -172,5 +174,43 @@ fn nothing_known_is_a_wide_answer() {
     let codes: Vec<&str> = measured.warnings.iter().map(|w| w.code.as_str()).collect();
     for code in ["tilt_unknown", "scale_prior", "nadir"] {
         assert!(codes.contains(&code), "{codes:?}");
+    }
+}
+
+/// Without a pitch a round coin on a table that runs away would make the view a steep one: it stands on its edge.
+#[test]
+fn a_coin_on_its_edge_is_no_proof_of_a_view_from_above() {
+    let coin_at = |shot: &Shot, round: bool| {
+        let view = View::new(shot.camera, &shot.gravity);
+        let middle = view.on_level(60.0, 240.0, 0.0);
+        Mask::from_fn(SIZE[0], SIZE[1], |x, y| {
+            let (u, v) = (x as f64 + 0.5, y as f64 + 0.5);
+            let ground = view.on_level(u, v, 0.0);
+            if round {
+                (u - 60.0).hypot(v - 240.0) < 16.0
+            } else {
+                (ground[0] - middle[0]).hypot(ground[1] - middle[1]) < 0.05
+            }
+        })
+    };
+    for (tilt, round, expected) in [
+        (62.0, true, Some(ErrorCode::TiltTooLarge)),
+        (62.0, false, None),
+        (12.0, true, None),
+    ] {
+        let shot = dome(tilt);
+        let disparity = shot.disparity(0.0, 0.0);
+        let coin = coin_at(&shot, round);
+        let mut scene = shot.relative(&disparity, None);
+        scene.gravity = None;
+        let plate = scene.dishes.remove(0);
+        scene.others.push(plate.mask);
+        scene.references.push(RefObject {
+            mask: &coin,
+            kind: RefKind::Coin,
+            diameter_cm: Some(2.5),
+        });
+        let found = measure(&scene).err().map(|e| e.code());
+        assert_eq!(found, expected, "tilt {tilt}, round {round}");
     }
 }

@@ -42,20 +42,26 @@ pub(super) fn request(model: &str, vocabulary: &[String], picture: &str, format:
             ]},
         ],
     });
+    demand(&mut body, format, "region", || schema(&kinds));
+    body
+}
+
+/// Binds the answer of a request to a schema, as far as `format` goes.
+pub(super) fn demand(body: &mut Value, format: u8, name: &str, schema: impl Fn() -> Value) {
     match FORMATS.get(usize::from(format)) {
         Some(&"json_schema") => {
             body["response_format"] = json!({
                 "type": "json_schema",
-                "json_schema": {"name": "region", "strict": true, "schema": schema(&kinds)},
+                "json_schema": {"name": name, "strict": true, "schema": schema()},
             });
         }
         Some(&"json_object") => body["response_format"] = json!({"type": "json_object"}),
         _ => {}
     }
-    body
 }
 
-fn schema(kinds: &[&str]) -> Value {
+/// Of the answer about one region.
+pub(super) fn schema(kinds: &[&str]) -> Value {
     let named = json!({
         "type": "object",
         "properties": {"label": {"type": "string"}, "confidence": {"type": "number"}},
@@ -76,18 +82,27 @@ fn schema(kinds: &[&str]) -> Value {
     })
 }
 
-/// The crop as a JPEG data URL, its longer side at most `max_side` pixels.
-pub(super) fn data_url(crop: &RgbImage, max_side: u32) -> Result<String, ScanError> {
-    let failed = || ScanError::new(ErrorCode::Internal, "a crop could not be encoded");
-    let (w, h) = (crop.width() as u32, crop.height() as u32);
-    let picture = image::RgbImage::from_raw(w, h, crop.as_bytes().to_vec()).ok_or_else(failed)?;
+/// Width and height with the longer side at most `max_side` pixels.
+pub(super) fn fitted(picture: &RgbImage, max_side: u32) -> [u32; 2] {
+    let (w, h) = (picture.width() as u32, picture.height() as u32);
     let long = w.max(h);
-    let picture = if long > max_side {
-        let to = |side: u32| (u64::from(side) * u64::from(max_side) / u64::from(long)).max(1) as u32;
-        resize(&picture, to(w), to(h), FilterType::Triangle)
-    } else {
-        picture
-    };
+    if long <= max_side {
+        return [w, h];
+    }
+    [w, h].map(|side| (u64::from(side) * u64::from(max_side) / u64::from(long)).max(1) as u32)
+}
+
+/// The picture as a JPEG data URL of this width and height.
+///
+/// # Errors
+/// `internal` if it cannot be encoded.
+pub(super) fn data_url(picture: &RgbImage, size: [u32; 2]) -> Result<String, ScanError> {
+    let failed = || ScanError::new(ErrorCode::Internal, "a picture could not be encoded");
+    let (w, h) = (picture.width() as u32, picture.height() as u32);
+    let mut picture = image::RgbImage::from_raw(w, h, picture.as_bytes().to_vec()).ok_or_else(failed)?;
+    if size != [w, h] {
+        picture = resize(&picture, size[0], size[1], FilterType::Triangle);
+    }
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 88)
         .encode_image(&picture)
@@ -126,11 +141,13 @@ pub(super) fn content(body: &str) -> Result<String, String> {
     }
 }
 
+/// What is said of one thing.
 #[derive(Deserialize)]
-struct Answer {
-    kind: String,
+pub(super) struct Answer {
     #[serde(default)]
-    label: String,
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) label: String,
     #[serde(default)]
     confidence: Option<f64>,
     #[serde(default)]
@@ -158,7 +175,12 @@ pub(super) fn parse(text: &str) -> Result<Identified, String> {
         .filter(|(a, b)| a < b)
         .ok_or("it holds no JSON object")?;
     let answer: Answer = serde_json::from_str(&text[start..=end]).map_err(|e| e.to_string())?;
-    let kind_name = answer.kind.trim().to_ascii_lowercase();
+    identified(answer)
+}
+
+/// The answer with its kind, label and probabilities checked.
+pub(super) fn identified(answer: Answer) -> Result<Identified, String> {
+    let kind_name = answer.kind.ok_or("it names no kind")?.trim().to_ascii_lowercase();
     let kind = Kind::parse(&kind_name).ok_or_else(|| format!("{kind_name:?} is no kind"))?;
     // A model that names no probability is taken at even odds.
     let probability = |p: Option<f64>| p.filter(|p| p.is_finite()).unwrap_or(0.5).clamp(0.0, 1.0);
