@@ -113,7 +113,7 @@ fn well_prior(kind: DishKind) -> f64 {
 
 /// Rings of a bowl's profile that are lip.
 const LIP: usize = 2;
-/// Walls of bowls rise from the foot by this power of the distance: 53 bowls of the training scenes, and their spread.
+/// Walls of bowls rise from the foot by this power of the distance: 53 bowls of the 245 development scenes, and their spread.
 const WALL_POWER: (f64, f64) = (1.85, 0.35);
 
 /// By which power of the distance from the foot a wall rises: as its slope shows where it ends, and as bowls usually do.
