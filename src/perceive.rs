@@ -7,6 +7,7 @@ mod crop;
 mod dishes;
 mod find;
 pub mod resolve;
+mod second_look;
 
 pub use crop::crop;
 pub use find::{Finder, Seen, Strategy};

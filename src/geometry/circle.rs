@@ -78,7 +78,9 @@ pub fn fit_circle(points: &[[f64; 2]]) -> Option<Circle> {
 
 impl Circle {
     pub(crate) fn offset(&self, p: &[f64; 2]) -> f64 {
-        (p[0] - self.centre[0]).hypot(p[1] - self.centre[1]) - self.radius
+        // Asked for every sample of every solution: `hypot` would guard against overflow that camera heights do not know.
+        let (x, y) = (p[0] - self.centre[0], p[1] - self.centre[1]);
+        (x * x + y * y).sqrt() - self.radius
     }
 
     fn describe<'a>(&mut self, points: impl Iterator<Item = &'a [f64; 2]>) {

@@ -3,9 +3,8 @@
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
-use super::closeup::Part;
+use super::crop;
 use super::resolve::Candidate;
-use super::{bowls, crop};
 use crate::contract::request::{Hints, ItemHint};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, ScanError};
@@ -29,9 +28,7 @@ const LARGEST: f64 = 0.85;
 const MOST_NAMED: usize = 72;
 
 /// Masks that agree more than this are one mask.
-const TWIN: f64 = 0.9;
-/// A name above this also names the mask's twin in the second look.
-const SURE: f64 = 0.9;
+pub(super) const TWIN: f64 = 0.9;
 
 /// The models that find and name regions.
 pub struct Finder<'a> {
@@ -57,7 +54,7 @@ impl std::fmt::Debug for Finder<'_> {
 }
 
 /// A mask and how good the model thinks it is, 0 to 1.
-type Scored = (Mask, f64);
+pub(super) type Scored = (Mask, f64);
 
 /// Every mask with its name, before any is chosen, and what could not be done.
 #[derive(Debug, Clone, Default)]
@@ -110,7 +107,7 @@ impl Finder<'_> {
         Ok(Seen { candidates, warnings })
     }
 
-    fn automatic(
+    pub(super) fn automatic(
         &self,
         image: &RgbImage,
         embedding: &Embedding,
@@ -131,62 +128,6 @@ impl Finder<'_> {
         if self.refine {
             masks = self.refined(embedding, masks)?;
             ctx.check()?;
-        }
-        Ok(masks)
-    }
-
-    /// What a second look finds: at the part of the photo where the meal is, enlarged, and into bowls that seem empty.
-    fn closer(
-        &mut self,
-        image: &RgbImage,
-        embedding: &Embedding,
-        seen: &[Candidate],
-        ctx: &JobContext,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Vec<Candidate>, ScanError> {
-        let whole = Part::whole_of((image.width(), image.height()));
-        let Some(part) = Part::around_the_meal(seen, (image.width(), image.height())) else {
-            let inside = self.inside_bowls(embedding, &whole, seen)?;
-            return self.named(image, inside, ctx, warnings);
-        };
-        let picture = part.cut(image)?;
-        let enlarged = self
-            .sam
-            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
-            .map_err(|e| or_stopped(e, ctx))?;
-        let masks = self.automatic(&picture, &enlarged, ctx)?;
-        let masks: Vec<Scored> = masks
-            .into_iter()
-            .filter_map(|(mask, quality)| Some((part.placed(&mask)?, quality)))
-            .collect();
-        let (mut found, new) = known_already(masks, seen);
-        found.extend(self.named(image, new, ctx, warnings)?);
-        let all: Vec<Candidate> = seen.iter().chain(&found).cloned().collect();
-        let inside = self.inside_bowls(&enlarged, &part, &all)?;
-        found.extend(self.named(image, inside, ctx, warnings)?);
-        Ok(found)
-    }
-
-    /// Masks of what may lie in bowls in which no food was found.
-    fn inside_bowls(
-        &self,
-        embedding: &Embedding,
-        part: &Part,
-        seen: &[Candidate],
-    ) -> Result<Vec<Scored>, ScanError> {
-        let mut masks = Vec::new();
-        for bowl in bowls::seemingly_empty(seen) {
-            let Some(bbox) = bowl.bbox().and_then(|b| part.inside(b)) else {
-                continue;
-            };
-            for prediction in self.sam.predict(embedding, &bowls::prompts(bbox), true)? {
-                for found in prediction.candidates {
-                    let quality = f64::from(found.iou.clamp(0.0, 1.0));
-                    if let Some(mask) = part.placed(&found.mask).filter(|m| bowls::fills(m, bowl)) {
-                        masks.push((mask, quality));
-                    }
-                }
-            }
         }
         Ok(masks)
     }
@@ -250,7 +191,7 @@ impl Finder<'_> {
         Ok((named, open))
     }
 
-    fn named(
+    pub(super) fn named(
         &mut self,
         image: &RgbImage,
         masks: Vec<Scored>,
@@ -350,30 +291,13 @@ impl Finder<'_> {
     }
 }
 
-/// Masks that were surely named before under a slightly different outline keep that name; the others are still to be named.
-fn known_already(masks: Vec<Scored>, seen: &[Candidate]) -> (Vec<Candidate>, Vec<Scored>) {
-    let (mut known, mut new) = (Vec::new(), Vec::new());
-    for (mask, quality) in masks {
-        let mut sure = seen.iter().filter(|c| c.identity.confidence > SURE);
-        match sure.find(|c| c.mask.iou(&mask) > TWIN) {
-            Some(twin) => known.push(Candidate {
-                mask,
-                quality,
-                identity: twin.identity.clone(),
-            }),
-            None => new.push((mask, quality)),
-        }
-    }
-    (known, new)
-}
-
 /// Stops a model between its stages once the job is cancelled or late.
-fn going_on(ctx: &JobContext) -> Result<(), ModelError> {
+pub(super) fn going_on(ctx: &JobContext) -> Result<(), ModelError> {
     ctx.check().map_err(|_| ModelError::Cancelled)
 }
 
 /// The deadline's or the canceller's own error where one of them stopped the model.
-fn or_stopped(error: ModelError, ctx: &JobContext) -> ScanError {
+pub(super) fn or_stopped(error: ModelError, ctx: &JobContext) -> ScanError {
     match error {
         ModelError::Cancelled => ctx.check().err().unwrap_or_else(|| ModelError::Cancelled.into()),
         other => other.into(),

@@ -232,20 +232,24 @@ fn judge(
     );
     let (mut above_high, mut above_low) = (0u32, 0u32);
     let (mut x0, mut x1, mut y0, mut y1) = (u32::MAX, 0, u32::MAX, 0);
+    let window = composite.window(&candidate.logits, THRESHOLD.min(high).min(low));
     let mut runs = Runs::default();
-    runs.clear(crop.x0 * height);
-    composite.each_column(&candidate.logits, |x, column| {
+    runs.clear((crop.x0 + window.x.start) * height);
+    composite.each_column(&candidate.logits, &window, |x, column| {
         let count = |threshold: f32| column.iter().filter(|&&v| v > threshold).count() as u32;
         above_high += count(high);
         above_low += count(low);
         if let Some(first) = column.iter().position(|&v| v > THRESHOLD) {
             let last = column.iter().rposition(|&v| v > THRESHOLD).unwrap_or(first);
-            (y0, y1) = (y0.min(first as u32), y1.max(last as u32));
+            (y0, y1) = (
+                y0.min((window.y.start + first) as u32),
+                y1.max((window.y.start + last) as u32),
+            );
             (x0, x1) = (x0.min(x as u32), x1.max(x as u32));
         }
-        runs.clear(crop.y0);
+        runs.clear(crop.y0 + window.y.start);
         runs.column(column);
-        runs.clear(height - crop.y1);
+        runs.clear(height - crop.y0 - window.y.end);
     });
     // 0 / 0 is NaN, which no threshold lets pass
     let stability = above_high as f32 / above_low as f32;
@@ -261,7 +265,7 @@ fn judge(
     if corners.near_crop_edge(crop, (width, height)) {
         return None;
     }
-    runs.clear((width - crop.x1) * height);
+    runs.clear((width - crop.x0 - window.x.end) * height);
     Some(AutoMask {
         mask: runs.finish(width, height),
         iou: candidate.iou,

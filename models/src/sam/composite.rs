@@ -18,6 +18,13 @@ pub struct Composite {
     rows: Axis,
 }
 
+/// A part of the photo, in pixels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) x: std::ops::Range<usize>,
+    pub(super) y: std::ops::Range<usize>,
+}
+
 /// For each photo pixel along an axis, the cells that it is mixed of.
 #[derive(Debug, Clone)]
 struct Axis {
@@ -67,6 +74,24 @@ impl Axis {
         self.spans.len()
     }
 
+    /// The pixels that any of these cells has a part in.
+    fn pixels_of(&self, cells: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let has = |(origin, range): &(usize, std::ops::Range<usize>)| {
+            *origin < cells.end && origin + range.len() > cells.start
+        };
+        let first = self.spans.iter().position(has).unwrap_or(0);
+        let last = self.spans.iter().rposition(has).map_or(first, |i| i + 1);
+        first..last
+    }
+
+    /// The cells that have a part in any of these pixels, which are not none.
+    fn cells_of(&self, pixels: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let spans = &self.spans[pixels.clone()];
+        let start = spans.iter().map(|(origin, _)| *origin).min().unwrap_or(0);
+        let end = spans.iter().map(|(origin, range)| origin + range.len()).max();
+        start..end.unwrap_or(start)
+    }
+
     /// `(first cell, weights)` of one pixel.
     fn mix(&self, pixel: usize) -> (usize, &[f32]) {
         let (origin, range) = &self.spans[pixel];
@@ -92,37 +117,76 @@ impl Composite {
         self.rows.len()
     }
 
-    /// Calls `f(x, column)` for each column of photo logits, left to right.
+    /// All pixels.
+    fn everything(&self) -> Window {
+        Window {
+            x: 0..self.width(),
+            y: 0..self.height(),
+        }
+    }
+
+    /// The pixels outside of which no logit lies above `floor`: most masks are small beside the photo.
+    pub(super) fn window(&self, logits: &MaskLogits, floor: f32) -> Window {
+        // A mix of cells is no larger than the largest of them, but for rounding.
+        let floor = floor - 1e-3;
+        let (mut x0, mut x1, mut y0, mut y1) = (usize::MAX, 0, usize::MAX, 0);
+        for (row, cells) in logits.values().chunks_exact(self.side).enumerate() {
+            let Some(first) = cells.iter().position(|v| *v > floor) else {
+                continue;
+            };
+            let last = cells.iter().rposition(|v| *v > floor).unwrap_or(first);
+            (x0, x1) = (x0.min(first), x1.max(last + 1));
+            (y0, y1) = (y0.min(row), row + 1);
+        }
+        if x1 == 0 {
+            return Window::default();
+        }
+        let (x, y) = (self.columns.pixels_of(&(x0..x1)), self.rows.pixels_of(&(y0..y1)));
+        // Cells of the padding have a part in no pixel.
+        if x.is_empty() || y.is_empty() {
+            return Window::default();
+        }
+        Window { x, y }
+    }
+
+    /// Calls `f(x, column)` for each column of photo logits in `window`, left to right; a column has the window's rows.
     ///
     /// # Panics
     /// If `logits` has another side than this map.
-    pub fn each_column(&self, logits: &MaskLogits, mut f: impl FnMut(usize, &[f32])) {
+    pub(super) fn each_column(&self, logits: &MaskLogits, window: &Window, mut f: impl FnMut(usize, &[f32])) {
         assert_eq!(logits.side(), self.side, "side of the logits");
-        let height = self.height();
-        // stretched vertically: one column of photo height for each cell column
-        let mut tall = vec![0f32; self.side * height];
-        let mut row = vec![0f32; self.side];
-        for y in 0..height {
+        let height = window.y.len();
+        if height == 0 {
+            return;
+        }
+        let cells = self.columns.cells_of(&window.x);
+        // stretched vertically: one column of the window's height for each cell column
+        let mut tall = vec![0f32; cells.len() * height];
+        let mut row = vec![0f32; cells.len()];
+        for (i, y) in window.y.clone().enumerate() {
             let (first, weights) = self.rows.mix(y);
             row.fill(0.0);
-            for (cells, weight) in logits.values()[first * self.side..]
+            for (line, weight) in logits.values()[first * self.side..]
                 .chunks_exact(self.side)
                 .zip(weights)
             {
-                for (sum, value) in row.iter_mut().zip(cells) {
+                for (sum, value) in row.iter_mut().zip(&line[cells.clone()]) {
                     *sum += weight * value;
                 }
             }
             for (x, value) in row.iter().enumerate() {
-                tall[x * height + y] = *value;
+                tall[x * height + i] = *value;
             }
         }
         let mut column = vec![0f32; height];
-        for x in 0..self.width() {
+        for x in window.x.clone() {
             let (first, weights) = self.columns.mix(x);
             column.fill(0.0);
-            for (cells, weight) in tall[first * height..].chunks_exact(height).zip(weights) {
-                for (sum, value) in column.iter_mut().zip(cells) {
+            for (line, weight) in tall[(first - cells.start) * height..]
+                .chunks_exact(height)
+                .zip(weights)
+            {
+                for (sum, value) in column.iter_mut().zip(line) {
                     *sum += weight * value;
                 }
             }
@@ -132,16 +196,24 @@ impl Composite {
 
     /// Pixels whose logit lies above [`THRESHOLD`].
     pub fn mask(&self, logits: &MaskLogits) -> Mask {
+        let (width, height) = (self.width(), self.height());
+        let window = self.window(logits, THRESHOLD);
         let mut runs = Runs::default();
-        self.each_column(logits, |_, column| runs.column(column));
-        runs.finish(self.width(), self.height())
+        runs.clear(window.x.start * height);
+        self.each_column(logits, &window, |_, column| {
+            runs.clear(window.y.start);
+            runs.column(column);
+            runs.clear(height - window.y.end);
+        });
+        runs.clear((width - window.x.end) * height);
+        runs.finish(width, height)
     }
 
     /// Logits of every photo pixel, row-major.
     pub fn full(&self, logits: &MaskLogits) -> Vec<f32> {
         let (width, height) = (self.width(), self.height());
         let mut out = vec![0f32; width * height];
-        self.each_column(logits, |x, column| {
+        self.each_column(logits, &self.everything(), |x, column| {
             for (y, value) in column.iter().enumerate() {
                 out[y * width + x] = *value;
             }
@@ -223,6 +295,23 @@ mod tests {
             let logits = MaskLogits::new(side, values).unwrap();
             for (a, b) in composite.full(&logits).iter().zip(&want) {
                 assert!((a - b).abs() < 5e-6, "{a} {b}");
+            }
+            // Reading off a window changes nothing, wherever the mask lies.
+            for (x, y, value) in [
+                (0, 0, 4.0),
+                (side / 2, 1, 0.4),
+                (side - 1, side - 1, 9.0),
+                (3, 3, -1.0),
+            ] {
+                let mut values = vec![-2.0; side * side];
+                values[y * side + x] = value;
+                values[(y / 2) * side + x / 3] += 1.9;
+                let logits = MaskLogits::new(side, values).unwrap();
+                let bits: Vec<bool> = composite.full(&logits).iter().map(|v| *v > THRESHOLD).collect();
+                assert_eq!(
+                    composite.mask(&logits),
+                    Mask::from_bits(original.0, original.1, &bits)
+                );
             }
         }
     }

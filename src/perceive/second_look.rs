@@ -1,0 +1,90 @@
+//! A second look at a photo whose meal has been found: enlarged, and into bowls that seem empty.
+
+use dragunov_models::RgbImage;
+use dragunov_models::sam::Embedding;
+
+use super::bowls;
+use super::closeup::Part;
+use super::find::{Finder, Scored, TWIN, going_on, or_stopped};
+use super::resolve::Candidate;
+use crate::contract::ScanError;
+use crate::contract::result::Warning;
+use crate::runtime::JobContext;
+
+/// A name above this also names the mask's twin.
+const SURE: f64 = 0.9;
+
+impl Finder<'_> {
+    /// What a second look finds: at the part of the photo where the meal is, enlarged, and into bowls that seem empty.
+    pub(super) fn closer(
+        &mut self,
+        image: &RgbImage,
+        embedding: &Embedding,
+        seen: &[Candidate],
+        ctx: &JobContext,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<Candidate>, ScanError> {
+        let whole = Part::whole_of((image.width(), image.height()));
+        let Some(part) = Part::around_the_meal(seen, (image.width(), image.height())) else {
+            let inside = self.inside_bowls(embedding, &whole, seen)?;
+            return self.named(image, inside, ctx, warnings);
+        };
+        let picture = part.cut(image)?;
+        let enlarged = self
+            .sam
+            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
+            .map_err(|e| or_stopped(e, ctx))?;
+        let masks = self.automatic(&picture, &enlarged, ctx)?;
+        let masks: Vec<Scored> = masks
+            .into_iter()
+            .filter_map(|(mask, quality)| Some((part.placed(&mask)?, quality)))
+            .collect();
+        let (mut found, new) = known_already(masks, seen);
+        found.extend(self.named(image, new, ctx, warnings)?);
+        let all: Vec<Candidate> = seen.iter().chain(&found).cloned().collect();
+        let inside = self.inside_bowls(&enlarged, &part, &all)?;
+        found.extend(self.named(image, inside, ctx, warnings)?);
+        Ok(found)
+    }
+
+    /// Masks of what may lie in bowls in which no food was found.
+    fn inside_bowls(
+        &self,
+        embedding: &Embedding,
+        part: &Part,
+        seen: &[Candidate],
+    ) -> Result<Vec<Scored>, ScanError> {
+        let mut masks = Vec::new();
+        for bowl in bowls::seemingly_empty(seen) {
+            let Some(bbox) = bowl.bbox().and_then(|b| part.inside(b)) else {
+                continue;
+            };
+            for prediction in self.sam.predict(embedding, &bowls::prompts(bbox), true)? {
+                for found in prediction.candidates {
+                    let quality = f64::from(found.iou.clamp(0.0, 1.0));
+                    if let Some(mask) = part.placed(&found.mask).filter(|m| bowls::fills(m, bowl)) {
+                        masks.push((mask, quality));
+                    }
+                }
+            }
+        }
+        Ok(masks)
+    }
+}
+
+/// Masks that were surely named before under a slightly different outline keep that name; the others are still to be named.
+fn known_already(masks: Vec<Scored>, seen: &[Candidate]) -> (Vec<Candidate>, Vec<Scored>) {
+    let (mut known, mut new) = (Vec::new(), Vec::new());
+    for (mask, quality) in masks {
+        let mut sure = seen.iter().filter(|c| c.identity.confidence > SURE);
+        match sure.find(|c| c.mask.iou(&mask) > TWIN) {
+            Some(twin) => known.push(Candidate {
+                mask,
+                quality,
+                identity: twin.identity.clone(),
+            }),
+            None => new.push((mask, quality)),
+        }
+    }
+    (known, new)
+}
