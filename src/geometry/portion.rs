@@ -25,8 +25,8 @@ const GROWTH: f64 = 0.2;
 /// The volume grows with this power of the camera's height: area squared, height with area to [`GROWTH`].
 pub(crate) const SCALE_POWER: f64 = 2.0 + 2.0 * GROWTH;
 
-/// Food in a bowl, over the area of its surface. The height is what makes the volumes of 41 bowls of the training scenes
-/// right in the median, given their true masks.
+/// Food in a bowl, over the area of its surface. The geometric mean of the height is 2.4 cm; with it 41 bowls of the training
+/// scenes, true masks and the network's depth given, come out 28 % low (median), with this one 19 %.
 pub(crate) const IN_BOWL: Portion = Portion {
     area_cm2: 130.0,
     area_sigma_ln: 0.4,

@@ -22,18 +22,7 @@ impl Crop {
     /// [`crate::ModelError::Image`] for an empty crop (a photo of fewer pixels than crops).
     pub(super) fn cut(&self, image: &RgbImage) -> Result<RgbImage> {
         let (w, h) = (self.x1.saturating_sub(self.x0), self.y1.saturating_sub(self.y0));
-        let mut data = Vec::with_capacity(w * h * 3);
-        if w > 0 {
-            for row in image
-                .as_bytes()
-                .chunks_exact(image.width() * 3)
-                .take(self.y1)
-                .skip(self.y0)
-            {
-                data.extend_from_slice(&row[self.x0 * 3..self.x1 * 3]);
-            }
-        }
-        RgbImage::new(w, h, data)
+        image.crop(self.x0, self.y0, w, h)
     }
 }
 
