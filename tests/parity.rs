@@ -5,6 +5,8 @@
 mod compare;
 #[path = "parity/depth.rs"]
 mod depth;
+#[path = "parity/depth_layouts.rs"]
+mod depth_layouts;
 #[path = "parity/jpeg.rs"]
 mod jpeg;
 #[path = "parity/qwen.rs"]
@@ -21,3 +23,5 @@ mod sam_cli;
 mod sam_layouts;
 #[path = "parity/sam_refusals.rs"]
 mod sam_refusals;
+#[path = "parity/torch_files.rs"]
+mod torch_files;

@@ -1,11 +1,15 @@
-//! Checkpoint directories in the Hugging Face layout, on disk or embedded in the binary.
+//! Checkpoints: a folder in the Hugging Face layout, a weights file as an author published it, or one embedded in the
+//! binary.
 //!
 //! A model asks for tensors by their Hugging Face names; a [`Layout`] says which tensor of the file stands behind
 //! each name, so that published files in the original key layout load into the same code. Loading is strict: a
 //! missing, mis-shaped or unknown tensor is an error that names the file, the key and the shape.
 
+mod pickle;
+mod shapes;
 pub mod source;
 mod store;
+mod torch;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,6 +22,7 @@ use candle_nn::VarBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::{ModelError, Result};
+pub(crate) use shapes::Shapes;
 use store::{Shard, Store};
 
 /// Where one requested tensor comes from.
@@ -38,12 +43,24 @@ impl Alias {
     }
 }
 
+/// The key without what exporters of wrapped and fine-tuned models leave in front of it.
+pub(crate) fn unwrapped<'a>(mut key: &'a str, wrappers: &[&str]) -> &'a str {
+    while let Some(rest) = wrappers.iter().find_map(|w| key.strip_prefix(w)) {
+        key = rest;
+    }
+    key
+}
+
 /// Maps a stored key and its shape to the names it serves. No names: known and not needed.
 pub type Layout = dyn Fn(&str, &[usize]) -> Vec<Alias>;
 
 #[derive(Debug, Clone)]
 enum Place {
-    Dir(PathBuf),
+    Dir {
+        dir: PathBuf,
+        /// The weights, where the caller named a file.
+        named: Option<String>,
+    },
     Embedded {
         name: &'static str,
         files: &'static [(&'static str, &'static [u8])],
@@ -56,19 +73,42 @@ pub struct Checkpoint {
     place: Place,
 }
 
+const SAFETENSORS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
 impl Checkpoint {
-    /// Weights alone will do: files in the original layout of SAM are published without a config.
+    /// `path` is a folder, or a weights file (safetensors or PyTorch's `.pth`) whose config, if it has one, lies
+    /// beside it. In a folder the weights are `model.safetensors`, its shards, or else the only weights file.
+    /// Weights alone will do: files in the original layouts are published without a config.
     ///
     /// # Errors
-    /// [`ModelError::Io`] if the folder has neither a readable `config.json` nor weights.
-    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
-        let this = Self {
-            place: Place::Dir(dir.as_ref().to_owned()),
-        };
-        if !this.has("model.safetensors") {
-            this.read("config.json")?;
+    /// [`ModelError::Io`] if there is neither a readable `config.json` nor weights.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if path.is_file() {
+            let named = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let dir = path.parent().unwrap_or(Path::new("")).to_owned();
+            return Ok(Self {
+                place: Place::Dir { dir, named },
+            });
         }
-        Ok(this)
+        let this = Self {
+            place: Place::Dir {
+                dir: path.to_owned(),
+                named: None,
+            },
+        };
+        if this.has("config.json") || this.has(INDEX) {
+            return Ok(this);
+        }
+        match this.weights_file() {
+            Ok(_) => Ok(this),
+            // What a folder without anything lacks first of all is its config.
+            Err(ModelError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                this.read("config.json").map(|_| this)
+            }
+            Err(several) => Err(several),
+        }
     }
 
     /// A checkpoint compiled into the binary: pairs of file name and content.
@@ -81,14 +121,14 @@ impl Checkpoint {
     /// The path of `file`, for messages (embedded files get a name, not a path on disk).
     pub fn path(&self, file: &str) -> PathBuf {
         match &self.place {
-            Place::Dir(dir) => dir.join(file),
+            Place::Dir { dir, .. } => dir.join(file),
             Place::Embedded { name, .. } => Path::new("<embedded>").join(name).join(file),
         }
     }
 
     pub fn has(&self, file: &str) -> bool {
         match &self.place {
-            Place::Dir(dir) => dir.join(file).is_file(),
+            Place::Dir { dir, .. } => dir.join(file).is_file(),
             Place::Embedded { files, .. } => files.iter().any(|(n, _)| *n == file),
         }
     }
@@ -97,7 +137,7 @@ impl Checkpoint {
     pub fn read(&self, file: &str) -> Result<Cow<'static, [u8]>> {
         let path = self.path(file);
         match &self.place {
-            Place::Dir(_) => std::fs::read(&path)
+            Place::Dir { .. } => std::fs::read(&path)
                 .map(Cow::Owned)
                 .map_err(|source| ModelError::Io { path, source }),
             Place::Embedded { files, .. } => match files.iter().find(|(n, _)| *n == file) {
@@ -119,7 +159,30 @@ impl Checkpoint {
         })
     }
 
-    /// Builds a model from the weights: `model.safetensors`, or the shards of `model.safetensors.index.json`.
+    /// Refuses the config of another kind of model by its `model_type`; a config without one passes.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`], or [`ModelError::Json`] if it does not parse.
+    pub(crate) fn expect_type(&self, known: &[&str]) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Typed {
+            #[serde(default)]
+            model_type: String,
+        }
+        const FILE: &str = "config.json";
+        let Typed { model_type } = self.json(FILE)?;
+        if model_type.is_empty() || known.contains(&model_type.as_str()) {
+            return Ok(());
+        }
+        Err(ModelError::Config {
+            path: self.path(FILE),
+            field: "model_type",
+            value: format!("{model_type:?}"),
+            reason: format!("this model reads {}", known.join(" and ")),
+        })
+    }
+
+    /// Builds a model from the weights (see [`Self::open`]).
     ///
     /// `build` gets a [`VarBuilder`] that serves the names of `layout` in `dtype` on `device`.
     ///
@@ -132,7 +195,7 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<M>,
     ) -> Result<M> {
-        let store = Arc::new(Store::new(self.shards()?, layout)?);
+        let store = Arc::new(Store::new(self.weights_path(), self.shards()?, layout)?);
         let vb = source::builder(Arc::clone(&store), dtype, device);
         let model = build(vb).map_err(|e| store.take_fault().unwrap_or(ModelError::Compute(e)))?;
         store.unused()?;
@@ -144,10 +207,56 @@ impl Checkpoint {
         Ok(self.shards()?.iter().flat_map(Shard::tensors).collect())
     }
 
+    /// The weights file, for messages; of several shards the index.
+    pub(crate) fn weights_path(&self) -> PathBuf {
+        let named = matches!(&self.place, Place::Dir { named: Some(_), .. });
+        if !named && self.has(INDEX) {
+            return self.path(INDEX);
+        }
+        self.path(self.weights_file().as_deref().unwrap_or(SAFETENSORS))
+    }
+
+    /// The name of the one weights file.
+    fn weights_file(&self) -> Result<String> {
+        let Place::Dir { dir, named } = &self.place else {
+            return Ok(SAFETENSORS.to_owned());
+        };
+        if let Some(name) = named {
+            return Ok(name.clone());
+        }
+        if self.has(SAFETENSORS) {
+            return Ok(SAFETENSORS.to_owned());
+        }
+        let mut names: Vec<String> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| {
+                let extension = Path::new(name).extension().and_then(|e| e.to_str());
+                matches!(extension, Some("safetensors" | "pth" | "pt")) || name == "pytorch_model.bin"
+            })
+            .collect();
+        names.sort();
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => Err(ModelError::Io {
+                path: self.path(SAFETENSORS),
+                source: std::io::ErrorKind::NotFound.into(),
+            }),
+            several => {
+                let message = format!("several weights files ({}); name one of them", several.join(", "));
+                Err(ModelError::Io {
+                    path: dir.clone(),
+                    source: std::io::Error::new(std::io::ErrorKind::InvalidInput, message),
+                })
+            }
+        }
+    }
+
     fn shards(&self) -> Result<Vec<Shard>> {
-        const INDEX: &str = "model.safetensors.index.json";
-        if !self.has(INDEX) {
-            return Ok(vec![self.shard("model.safetensors")?]);
+        let named = matches!(&self.place, Place::Dir { named: Some(_), .. });
+        if named || !self.has(INDEX) {
+            return Ok(vec![self.shard(&self.weights_file()?)?]);
         }
         #[derive(serde::Deserialize)]
         struct Index {
@@ -171,7 +280,7 @@ impl Checkpoint {
 
     fn shard(&self, file: &str) -> Result<Shard> {
         match &self.place {
-            Place::Dir(_) => Shard::map(self.path(file)),
+            Place::Dir { .. } => Shard::map(self.path(file)),
             Place::Embedded { .. } => match self.read(file)? {
                 Cow::Borrowed(bytes) => Shard::from_static(self.path(file), bytes),
                 Cow::Owned(_) => unreachable!("embedded files are borrowed"),

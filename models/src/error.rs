@@ -22,6 +22,15 @@ pub enum ModelError {
     },
     #[error("{path}: damaged safetensors file: {reason}")]
     Safetensors { path: PathBuf, reason: String },
+    /// A file of `torch.save` (`.pth`) that cannot be read.
+    #[error("{path}: cannot be read as PyTorch weights: {reason}")]
+    TorchFile { path: PathBuf, reason: String },
+    #[error("{path}: tensor {key} is of type {found}, which is not supported")]
+    TensorType {
+        path: PathBuf,
+        key: String,
+        found: String,
+    },
     #[error("{path}: tensor {key} is missing (expected shape {expected:?})")]
     MissingTensor {
         path: PathBuf,
@@ -35,8 +44,14 @@ pub enum ModelError {
         expected: Vec<usize>,
         found: Vec<usize>,
     },
-    #[error("{path}: {} tensors that the model does not know, first {:?}", keys.len(), keys.first())]
-    UnexpectedTensors { path: PathBuf, keys: Vec<String> },
+    /// A tensor that nothing asked for, and how many more there are.
+    #[error("{path}: the model does not know tensor {key} of shape {found:?}{}", and_more(*more))]
+    UnexpectedTensors {
+        path: PathBuf,
+        key: String,
+        found: Vec<usize>,
+        more: usize,
+    },
     #[error("{path}: tokenizer: {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     #[error("image of {width} x {height} pixels: {reason}")]
@@ -61,4 +76,11 @@ pub enum ModelError {
     Cancelled,
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    }
 }

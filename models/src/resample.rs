@@ -2,7 +2,7 @@
 //!
 //! | function | reproduces | agreement (tests/parity/resample.rs) |
 //! |---|---|---|
-//! | [`pil`] | Pillow `Image.resize`, 8 bits a channel, bilinear or bicubic (a = -0.5) | every byte |
+//! | [`pil`] | Pillow 13 `Image.resize`, 8 bits a channel, bilinear or bicubic (a = -0.5) | every byte |
 //! | [`torchvision_u8`] | torchvision `resize(antialias=True)` of uint8 on the CPU (ATen, 16-bit weights) | every byte |
 //! | [`torch_planes`] | `torch.nn.functional.interpolate` of f32, bilinear or bicubic (a = -0.75; -0.5 with antialias) | f32 rounding |
 //! | [`cv2_cubic`] | `cv2.resize(float64, INTER_CUBIC)`: a = -0.75, no antialias, no clamping | f64 rounding |

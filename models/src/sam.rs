@@ -104,6 +104,7 @@ impl Sam {
         let config: SamConfig = if !checkpoint.has("config.json") && original {
             layout::infer(checkpoint, &stored)?
         } else {
+            checkpoint.expect_type(&["sam", "mobile_sam"])?;
             checkpoint.json("config.json")?
         };
         config.validate(checkpoint)?;

@@ -17,8 +17,9 @@ use crate::contract::{ErrorCode, ScanError};
 /// Depth of one photo as a NumPy file: float32 (H, W) at the photo's size.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder with config.json and model.safetensors.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder with config.json and model.safetensors, or one file of weights as its authors publish it (.pth,
+    /// .safetensors).
+    #[arg(long, value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
     checkpoint: PathBuf,
     /// JPEG, PNG or WebP.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

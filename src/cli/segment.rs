@@ -25,8 +25,9 @@ use crate::contract::{ErrorCode, ScanError};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("prompts").required(true).multiple(true).args(["rects", "points", "auto"]))]
 pub(super) struct Args {
-    /// Folder with config.json and model.safetensors.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder with config.json and model.safetensors, or one file of weights as its authors publish it (.pth,
+    /// .safetensors).
+    #[arg(long, value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
     checkpoint: PathBuf,
     /// JPEG, PNG or WebP.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -146,6 +146,8 @@ impl From<dragunov_models::ModelError> for ScanError {
             | M::Json { .. }
             | M::Config { .. }
             | M::Safetensors { .. }
+            | M::TorchFile { .. }
+            | M::TensorType { .. }
             | M::MissingTensor { .. }
             | M::TensorShape { .. }
             | M::UnexpectedTensors { .. }

@@ -11,6 +11,14 @@ use tempfile::TempDir;
 use crate::compare::{Golden, Stages, fixture, tolerance};
 use crate::sam::{listing, logits, outputs, photo, same_masks};
 
+/// The config of the `sam` fixture as the original code would have it.
+fn original_config() -> String {
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("sam/config.json")).unwrap()).unwrap();
+    config["mask_decoder_config"]["layer_norm_eps"] = 1e-5.into();
+    config.to_string()
+}
+
 /// The tensors of the `sam` fixture under the names of the original code, each after `prefix`; with its config.
 pub fn in_original_layout(prefix: &str) -> TempDir {
     let names: BTreeMap<String, String> =
@@ -22,10 +30,7 @@ pub fn in_original_layout(prefix: &str) -> TempDir {
         .collect();
     let dir = tempfile::tempdir().unwrap();
     candle_core::safetensors::save(&renamed, dir.path().join("model.safetensors")).unwrap();
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(fixture("sam/config.json")).unwrap()).unwrap();
-    config["mask_decoder_config"]["layer_norm_eps"] = 1e-5.into();
-    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::write(dir.path().join("config.json"), original_config()).unwrap();
     dir
 }
 
@@ -87,6 +92,34 @@ fn the_original_layout_agrees_with_the_original_code() {
         stages.check(key("iou"), &iou, golden.get(&key("iou")), tolerance::OUTPUT);
         stages.finish();
     }
+}
+
+#[test]
+fn the_original_pth_is_the_same_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("sam_vit_b_01ec64.pth");
+    std::fs::copy(fixture("torch/sam.pth"), &file).unwrap();
+    std::fs::write(dir.path().join("config.json"), original_config()).unwrap();
+    let golden = Golden::open("sam/golden.safetensors");
+    let image = photo(&golden);
+    let (by_file, by_folder) = (load(&file), load(dir.path()));
+    let of = |sam: &Sam| {
+        let embedding = sam.embed(&image).unwrap();
+        let set = listing("sam");
+        let set = set.sets.iter().find(|s| s.name == "points").unwrap();
+        outputs(&sam.predict(&embedding, &set.prompts(&golden), true).unwrap()).0
+    };
+    let mut stages = Stages::default();
+    let want = golden.get("original_points/low_res");
+    stages.check("by file", &of(&by_file), want, tolerance::OUTPUT);
+    stages.check("by folder", &of(&by_folder), want, tolerance::OUTPUT);
+    stages.finish();
+    // without the config, what shapes do not tell is the original code's
+    std::fs::remove_file(dir.path().join("config.json")).unwrap();
+    let mut want = by_file.config().clone();
+    want.mask_decoder_config.num_attention_heads = 8;
+    assert_eq!(load(&file).config(), &want);
+    assert_eq!(load(dir.path()).config(), &want);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::depth_anything::DepthAnything;
 use dragunov_models::sam::{Label, MaskLogits, Prompt, Sam};
 use dragunov_models::{ModelError, Point, Rect, RgbImage};
 
@@ -74,6 +75,26 @@ fn sizes_that_the_tensors_do_not_have_name_the_tensor() {
     let message = refused(|c| c["vision_config"]["num_hidden_layers"] = 4.into());
     assert!(
         message.contains("layers.3") && message.contains("missing"),
+        "{message}"
+    );
+}
+
+#[test]
+fn another_kind_of_model_is_named() {
+    let checkpoint = Checkpoint::open(fixture("depth/relative")).unwrap();
+    let message = Sam::load(&checkpoint, DType::F32, &Device::Cpu)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("config.json") && message.contains("\"depth_anything\""),
+        "{message}"
+    );
+    let checkpoint = Checkpoint::open(fixture("sam")).unwrap();
+    let message = DepthAnything::load(&checkpoint, DType::F32, &Device::Cpu)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("config.json") && message.contains("\"sam\""),
         "{message}"
     );
 }

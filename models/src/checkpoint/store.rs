@@ -1,4 +1,4 @@
-//! Memory-mapped safetensors behind candle's `VarBuilder`, strict about what is asked and what is left.
+//! Memory-mapped weights behind candle's `VarBuilder`, strict about what is asked and what is left.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use safetensors::SafeTensors;
-use safetensors::tensor::Metadata;
 
 use super::Layout;
 use super::source::TensorSource;
+use super::torch;
 use crate::{ModelError, Result};
 
 enum Bytes {
@@ -28,13 +28,23 @@ impl std::ops::Deref for Bytes {
     }
 }
 
-/// One safetensors file with its parsed header.
+/// Where one tensor lies in its file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The file's own name of the type where candle has none; such a tensor may lie there as long as nobody asks.
+    pub(super) dtype: std::result::Result<DType, String>,
+    pub(super) shape: Vec<usize>,
+    /// In elements; `None`: row by row without gaps.
+    pub(super) strides: Option<Vec<usize>>,
+    /// Bytes of the file from the first element to the last.
+    pub(super) data: Range<usize>,
+}
+
+/// One weights file with its parsed header.
 pub(super) struct Shard {
     path: PathBuf,
     bytes: Bytes,
-    /// Offset of the first tensor byte.
-    data_start: usize,
-    metadata: Metadata,
+    entries: BTreeMap<String, Entry>,
 }
 
 impl Shard {
@@ -55,44 +65,88 @@ impl Shard {
         Self::parse(path, Bytes::Static(bytes))
     }
 
+    /// Safetensors, unless name or content say that it is PyTorch's own.
     fn parse(path: PathBuf, bytes: Bytes) -> Result<Self> {
-        let damaged = |e: safetensors::SafeTensorError| ModelError::Safetensors {
-            path: path.clone(),
-            reason: e.to_string(),
+        let torch_name = path
+            .extension()
+            .is_some_and(|e| e == "pth" || e == "pt" || e == "bin");
+        let entries = if torch_name || bytes.starts_with(torch::MAGIC) {
+            torch::tensors(&bytes).map_err(|reason| ModelError::TorchFile {
+                path: path.clone(),
+                reason,
+            })?
+        } else {
+            safetensors(&bytes).map_err(|e| ModelError::Safetensors {
+                path: path.clone(),
+                reason: e.to_string(),
+            })?
         };
-        // `deserialize` also checks that the offsets cover the file exactly, which catches truncation.
-        SafeTensors::deserialize(&bytes).map_err(damaged)?;
-        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-        Ok(Self {
-            path,
-            bytes,
-            data_start: header + 8,
-            metadata,
-        })
+        Ok(Self { path, bytes, entries })
     }
 
     pub(super) fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
-        self.metadata
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| (name, info.shape.clone()))
+        self.entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.shape.clone()))
     }
 
-    fn load(&self, key: &str, rows: Option<&Range<usize>>, device: &Device) -> candle_core::Result<Tensor> {
-        let info = self
-            .metadata
-            .info(key)
-            .ok_or_else(|| candle_core::Error::Msg(format!("no tensor {key}")))?;
-        let (begin, end) = info.data_offsets;
-        let mut data = &self.bytes[self.data_start + begin..self.data_start + end];
-        let mut shape = info.shape.clone();
+    fn load(
+        &self,
+        entry: &Entry,
+        dtype: DType,
+        rows: Option<&Range<usize>>,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let stored = &self.bytes[entry.data.clone()];
+        let gathered = entry
+            .strides
+            .as_ref()
+            .map(|strides| gather(stored, &entry.shape, strides, dtype.size_in_bytes()));
+        let mut data = gathered.as_deref().unwrap_or(stored);
+        let mut shape = entry.shape.clone();
         if let Some(rows) = rows {
             let row = data.len() / shape[0].max(1);
             data = &data[rows.start * row..rows.end * row];
             shape[0] = rows.len();
         }
-        Tensor::from_raw_buffer(data, DType::try_from(info.dtype)?, &shape, device)
+        Tensor::from_raw_buffer(data, dtype, &shape, device)
     }
+}
+
+/// Checks that the offsets cover the file exactly, which catches truncation.
+fn safetensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Entry>, safetensors::SafeTensorError> {
+    SafeTensors::deserialize(bytes)?;
+    let (header, metadata) = SafeTensors::read_metadata(bytes)?;
+    let data_start = header + 8;
+    let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+        let (begin, end) = info.data_offsets;
+        let entry = Entry {
+            dtype: DType::try_from(info.dtype).map_err(|_| format!("{:?}", info.dtype)),
+            shape: info.shape.clone(),
+            strides: None,
+            data: data_start + begin..data_start + end,
+        };
+        (name, entry)
+    };
+    Ok(metadata.tensors().into_iter().map(entry).collect())
+}
+
+/// The elements of `width` bytes of a strided tensor, row by row.
+fn gather(data: &[u8], shape: &[usize], strides: &[usize], width: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut index = vec![0usize; shape.len()];
+    for _ in 0..shape.iter().product() {
+        let place: usize = index.iter().zip(strides).map(|(i, s)| i * s).sum();
+        out.extend_from_slice(&data[place * width..(place + 1) * width]);
+        for (i, &n) in index.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < n {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    out
 }
 
 struct Source {
@@ -104,6 +158,8 @@ struct Source {
 
 /// All shards under the names that the model uses.
 pub(super) struct Store {
+    /// The file that lists all tensors: the index of several shards, or the weights themselves.
+    path: PathBuf,
     shards: Vec<Shard>,
     sources: HashMap<String, Source>,
     asked: Mutex<BTreeSet<String>>,
@@ -111,7 +167,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(shards: Vec<Shard>, layout: &Layout) -> Result<Self> {
+    pub(super) fn new(path: PathBuf, shards: Vec<Shard>, layout: &Layout) -> Result<Self> {
         let mut sources = HashMap::new();
         for (index, shard) in shards.iter().enumerate() {
             for (key, shape) in shard.tensors() {
@@ -140,6 +196,7 @@ impl Store {
             }
         }
         Ok(Self {
+            path,
             shards,
             sources,
             asked: Mutex::default(),
@@ -156,22 +213,20 @@ impl Store {
     /// [`ModelError::UnexpectedTensors`] if some tensors were never asked for.
     pub(super) fn unused(&self) -> Result<()> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (name, source) in &self.sources {
-            if !asked.contains(name) {
-                left.entry(source.shard).or_default().push(source.key.clone());
-            }
-        }
-        match left.pop_first() {
+        let left: BTreeSet<(usize, &str)> = self
+            .sources
+            .iter()
+            .filter(|(name, _)| !asked.contains(*name))
+            .map(|(_, source)| (source.shard, source.key.as_str()))
+            .collect();
+        match left.first() {
             None => Ok(()),
-            Some((shard, mut keys)) => {
-                keys.sort();
-                keys.dedup();
-                Err(ModelError::UnexpectedTensors {
-                    path: self.shards[shard].path.clone(),
-                    keys,
-                })
-            }
+            Some(&(shard, key)) => Err(ModelError::UnexpectedTensors {
+                path: self.shards[shard].path.clone(),
+                key: key.to_owned(),
+                found: self.shards[shard].entries[key].shape.clone(),
+                more: left.len() - 1,
+            }),
         }
     }
 
@@ -187,9 +242,8 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned());
         self.sources.get(name).ok_or_else(|| {
-            let path = self.shards.first().map(|s| s.path.clone()).unwrap_or_default();
             self.fail(ModelError::MissingTensor {
-                path,
+                path: self.path.clone(),
                 key: name.to_owned(),
                 expected: expected.to_vec(),
             })
@@ -197,8 +251,17 @@ impl Store {
     }
 
     fn read(&self, source: &Source, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        self.shards[source.shard]
-            .load(&source.key, source.rows.as_ref(), device)?
+        let shard = &self.shards[source.shard];
+        let entry = &shard.entries[&source.key];
+        let stored = entry.dtype.clone().map_err(|found| {
+            self.fail(ModelError::TensorType {
+                path: shard.path.clone(),
+                key: source.key.clone(),
+                found,
+            })
+        })?;
+        shard
+            .load(entry, stored, source.rows.as_ref(), device)?
             .to_dtype(dtype)
     }
 }

@@ -1,9 +1,13 @@
 //! `config.json` of a Depth Anything checkpoint: transformers' `DepthAnythingConfig`, checked.
 
+mod infer;
+mod raw;
+
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use raw::{RawBackbone, RawConfig, Side};
 
+use super::layout;
 use crate::checkpoint::Checkpoint;
 use crate::{ModelError, Result};
 
@@ -76,116 +80,6 @@ pub struct Config {
     pub max_depth: f64,
 }
 
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawConfig {
-    backbone_config: Option<RawBackbone>,
-    patch_size: Side,
-    reassemble_hidden_size: usize,
-    reassemble_factors: Vec<f64>,
-    neck_hidden_sizes: Vec<usize>,
-    fusion_hidden_size: usize,
-    head_in_index: i64,
-    head_hidden_size: usize,
-    depth_estimation_type: Option<String>,
-    max_depth: Option<f64>,
-}
-
-impl Default for RawConfig {
-    fn default() -> Self {
-        Self {
-            backbone_config: None,
-            patch_size: Side::One(14),
-            reassemble_hidden_size: 384,
-            reassemble_factors: vec![4.0, 2.0, 1.0, 0.5],
-            neck_hidden_sizes: vec![48, 96, 192, 384],
-            fusion_hidden_size: 64,
-            head_in_index: -1,
-            head_hidden_size: 32,
-            depth_estimation_type: None,
-            max_depth: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct RawBackbone {
-    model_type: String,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    head_dim: Option<usize>,
-    mlp_ratio: f64,
-    hidden_act: String,
-    layer_norm_eps: f64,
-    image_size: Side,
-    patch_size: Side,
-    num_channels: usize,
-    qkv_bias: bool,
-    use_swiglu_ffn: bool,
-    apply_layernorm: bool,
-    reshape_hidden_states: bool,
-    out_indices: Option<Vec<i64>>,
-    out_features: Option<Vec<String>>,
-}
-
-/// The defaults of `Dinov2Config`.
-impl Default for RawBackbone {
-    fn default() -> Self {
-        Self {
-            model_type: "dinov2".into(),
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            head_dim: None,
-            mlp_ratio: 4.0,
-            hidden_act: "gelu".into(),
-            layer_norm_eps: 1e-6,
-            image_size: Side::One(224),
-            patch_size: Side::One(14),
-            num_channels: 3,
-            qkv_bias: true,
-            use_swiglu_ffn: false,
-            apply_layernorm: true,
-            reshape_hidden_states: true,
-            out_indices: None,
-            out_features: None,
-        }
-    }
-}
-
-impl RawBackbone {
-    /// What `DepthAnythingConfig` puts in place of an absent `backbone_config`.
-    fn of_class_default() -> Self {
-        Self {
-            hidden_size: 384,
-            num_attention_heads: 6,
-            image_size: Side::One(518),
-            reshape_hidden_states: false,
-            out_indices: Some(vec![9, 10, 11, 12]),
-            ..Self::default()
-        }
-    }
-}
-
-/// A length, or (height, width).
-#[derive(Deserialize, Clone, Copy)]
-#[serde(untagged)]
-enum Side {
-    One(usize),
-    Two(usize, usize),
-}
-
-impl Side {
-    fn pair(self) -> (usize, usize) {
-        match self {
-            Self::One(n) => (n, n),
-            Self::Two(h, w) => (h, w),
-        }
-    }
-}
-
 /// Makes errors that name the file.
 struct Checker {
     path: PathBuf,
@@ -223,12 +117,22 @@ impl Checker {
 }
 
 impl Config {
-    /// Reads and checks `config.json`.
+    /// Reads and checks `config.json`. Files of the original repository come without one: their tensors tell the
+    /// sizes, and their published name whether they give metres.
     ///
     /// # Errors
     /// [`ModelError::Json`] if it does not parse, [`ModelError::Config`] naming the field that cannot be.
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
         const FILE: &str = "config.json";
+        if !checkpoint.has(FILE) {
+            let stored = checkpoint.stored_tensors()?;
+            if layout::is_original(&stored) {
+                let path = checkpoint.weights_path();
+                let raw = infer::infer(checkpoint, &stored, &Checker { path: path.clone() })?;
+                return Self::check(raw, &Checker { path });
+            }
+        }
+        checkpoint.expect_type(&["depth_anything"])?;
         let raw: RawConfig = checkpoint.json(FILE)?;
         Self::check(
             raw,

@@ -1,4 +1,4 @@
-//! 8-bit resizing with integer weights: horizontal pass, round to bytes, vertical pass, round again.
+//! 8-bit resizing with integer weights in two passes, rounded to bytes after each.
 
 use rayon::prelude::*;
 
@@ -10,13 +10,20 @@ const CHANNELS: usize = 3;
 
 /// Resizes as Pillow's `Image.resize((width, height), filter)` does for RGB: byte for byte.
 ///
-/// Antialiased, cubic constant -0.5, weights in 22-bit fixed point, bytes between the two passes (`Resample.c`).
+/// Antialiased, cubic constant -0.5, weights in 22-bit fixed point, bytes between the two passes (`Resample.c`). Since
+/// version 13 the vertical pass comes first where it takes away more than twice as many lines as the other; on such
+/// pictures earlier versions differ by one level here and there.
 ///
 /// # Errors
 /// [`crate::ModelError::Image`] if a side is zero.
 pub fn pil(image: &RgbImage, width: usize, height: usize, filter: Filter) -> Result<RgbImage> {
     let fix = |axis: Axis<f64>| Fixed::new(&axis, 22);
-    two_pass(image, width, height, filter, fix)
+    let (rows, columns) = (
+        image.height() as i128 - height as i128,
+        image.width() as i128 - width as i128,
+    );
+    let vertical_first = rows > 0 && rows > 2 * columns;
+    two_pass(image, (width, height), filter, vertical_first, fix)
 }
 
 /// Resizes as torchvision's `resize(uint8, [height, width], antialias=True)` does on a CPU: byte for byte.
@@ -33,7 +40,7 @@ pub fn torchvision_u8(image: &RgbImage, width: usize, height: usize, filter: Fil
         let bits = (0..22).find(|&bits| !fits(bits + 1)).unwrap_or(22);
         Fixed::new(&axis, bits)
     };
-    two_pass(image, width, height, filter, fix)
+    two_pass(image, (width, height), filter, false, fix)
 }
 
 /// Integer taps that add up to `1 << bits`.
@@ -70,9 +77,9 @@ impl Fixed {
 
 fn two_pass(
     image: &RgbImage,
-    width: usize,
-    height: usize,
+    (width, height): (usize, usize),
     filter: Filter,
+    vertical_first: bool,
     fix: impl Fn(Axis<f64>) -> Fixed,
 ) -> Result<RgbImage> {
     check_target(width, height)?;
@@ -80,10 +87,13 @@ fn two_pass(
         |input: usize, output: usize| fix(antialias(filter, input, output, input as f64 / output as f64));
     let (from_w, from_h) = (image.width(), image.height());
     let mut data = image.as_bytes().to_vec();
+    if vertical_first && height != from_h {
+        data = vertical(&data, from_w, &taps(from_h, height));
+    }
     if width != from_w {
         data = horizontal(&data, from_w, &taps(from_w, width));
     }
-    if height != from_h {
+    if !vertical_first && height != from_h {
         data = vertical(&data, width, &taps(from_h, height));
     }
     RgbImage::new(width, height, data)

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::config::{
     MaskDecoderConfig, PromptEncoderConfig, SamConfig, TinyVitConfig, VisionConfig, VitConfig,
 };
-use crate::checkpoint::{Alias, Checkpoint};
-use crate::{ModelError, Result};
+use crate::Result;
+use crate::checkpoint::{Alias, Checkpoint, Shapes, unwrapped};
 
 /// Exporters of fine-tuned models wrap the module and leave its name in front.
 const WRAPPERS: [&str; 3] = ["sam.", "model.", "module."];
@@ -63,13 +63,6 @@ const PREFIXES: [(&str, &str); 16] = [
 /// Stored once or twice; both copies are the same tied tensor.
 pub(super) const SHARED_EMBEDDING: &str = "shared_image_embedding.positional_embedding";
 
-fn unwrapped(mut key: &str) -> &str {
-    while let Some(rest) = WRAPPERS.iter().find_map(|w| key.strip_prefix(w)) {
-        key = rest;
-    }
-    key
-}
-
 /// In published files and not part of the computation.
 fn unneeded(key: &str) -> bool {
     key.ends_with(".num_batches_tracked")
@@ -82,7 +75,7 @@ fn unneeded(key: &str) -> bool {
 
 /// Which names of the model the stored tensor `key` serves.
 pub(super) fn aliases(key: &str) -> Vec<Alias> {
-    let key = unwrapped(key);
+    let key = unwrapped(key, &WRAPPERS);
     if unneeded(key) {
         return Vec::new();
     }
@@ -126,7 +119,9 @@ fn hugging_face_name(key: &str) -> String {
 /// Its MLP heads number their layers 0, 1, 2 where Hugging Face has `proj_in`, `layers.0`, `proj_out`, so that a
 /// name alone does not tell which of the two `layers.0` means; [`rename_heads`] needs to know.
 pub(super) fn is_original(tensors: &BTreeMap<String, Vec<usize>>) -> bool {
-    tensors.keys().any(|k| unwrapped(k).starts_with("image_encoder."))
+    tensors
+        .keys()
+        .any(|k| unwrapped(k, &WRAPPERS).starts_with("image_encoder."))
 }
 
 /// Renames one layer of an MLP head of `depth` layers; other names come back unchanged.
@@ -154,39 +149,6 @@ pub(super) fn rename_heads(name: &str, depth_of_quality_head: usize) -> String {
     }
 }
 
-/// Shapes under the model's names.
-struct Shapes<'a> {
-    checkpoint: &'a Checkpoint,
-    shapes: BTreeMap<String, Vec<usize>>,
-}
-
-impl Shapes<'_> {
-    fn find(&self, key: &str, rank: usize) -> Result<&[usize]> {
-        let path = || self.checkpoint.path("model.safetensors");
-        match self.shapes.get(key) {
-            Some(shape) if shape.len() == rank && !shape.contains(&0) => Ok(shape),
-            Some(shape) => Err(ModelError::TensorShape {
-                path: path(),
-                key: key.to_owned(),
-                expected: vec![1; rank],
-                found: shape.clone(),
-            }),
-            None => Err(ModelError::MissingTensor {
-                path: path(),
-                key: key.to_owned(),
-                expected: vec![1; rank],
-            }),
-        }
-    }
-
-    /// How many consecutive numbers from 0 stand in `{before}N{after}`.
-    fn count(&self, before: &str, after: &str) -> usize {
-        (0..)
-            .take_while(|i| self.shapes.contains_key(&format!("{before}{i}{after}")))
-            .count()
-    }
-}
-
 /// The config of a file in the original layout, read off its tensors.
 ///
 /// Not to be seen in shapes, and taken from the original code: 8 decoder heads, 1e-5 in the decoder's norms,
@@ -199,10 +161,8 @@ pub(super) fn infer(checkpoint: &Checkpoint, stored: &BTreeMap<String, Vec<usize
         .iter()
         .flat_map(|(k, shape)| aliases(k).into_iter().map(|a| (a.name, shape.clone())))
         .collect();
-    let shapes = Shapes { checkpoint, shapes };
-    let tiny = shapes
-        .shapes
-        .contains_key("vision_encoder.patch_embed.seq.0.c.weight");
+    let shapes = Shapes::new(checkpoint, shapes);
+    let tiny = shapes.has("vision_encoder.patch_embed.seq.0.c.weight");
     let vision_config = if tiny {
         VisionConfig::TinyVit(infer_tiny_vit(&shapes)?)
     } else {
@@ -236,7 +196,7 @@ pub(super) fn infer(checkpoint: &Checkpoint, stored: &BTreeMap<String, Vec<usize
     Ok(config)
 }
 
-fn infer_vit(shapes: &Shapes<'_>) -> Result<VitConfig> {
+fn infer_vit(shapes: &Shapes) -> Result<VitConfig> {
     let position = shapes.find("vision_encoder.pos_embed", 4)?;
     let (grid, hidden_size) = (position[1], position[3]);
     let patch_size = shapes.find("vision_encoder.patch_embed.projection.weight", 4)?[2];
@@ -268,14 +228,12 @@ fn infer_vit(shapes: &Shapes<'_>) -> Result<VitConfig> {
             0 => None,
             _ => Some(shapes.find("vision_encoder.layers.0.mlp.lin1.weight", 2)?[0]),
         },
-        qkv_bias: shapes
-            .shapes
-            .contains_key("vision_encoder.layers.0.attn.qkv.bias"),
+        qkv_bias: shapes.has("vision_encoder.layers.0.attn.qkv.bias"),
         ..VitConfig::default()
     })
 }
 
-fn infer_tiny_vit(shapes: &Shapes<'_>) -> Result<TinyVitConfig> {
+fn infer_tiny_vit(shapes: &Shapes) -> Result<TinyVitConfig> {
     let stem = shapes.find("vision_encoder.patch_embed.seq.2.c.weight", 4)?[0];
     let mut config = TinyVitConfig {
         embed_dims: vec![stem],

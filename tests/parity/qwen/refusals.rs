@@ -1,5 +1,7 @@
 //! Damaged checkpoints and prompts that would confuse.
 
+use std::path::Path;
+
 use candle_core::{DType, Device};
 use dragunov_models::RgbImage;
 use dragunov_models::checkpoint::Checkpoint;
@@ -11,7 +13,7 @@ use crate::compare::fixture;
 
 #[test]
 fn damaged_checkpoints_are_named() {
-    let copy = |edit: &dyn Fn(&std::path::Path)| {
+    let copy = |edit: &dyn Fn(&Path)| {
         let dir = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(fixture("qwen-untied")).unwrap() {
             let path = entry.unwrap().path();
@@ -88,5 +90,32 @@ fn prompts_that_would_confuse_are_refused() {
     assert_eq!(
         model.encode(&Prompt::ask([dot], "What?")).unwrap().images[0].grid,
         Grid { t: 1, h: 4, w: 4 }
+    );
+}
+
+#[test]
+fn shards_are_named_one_by_one_and_what_all_lack_by_their_index() {
+    let refused = |edit: &dyn Fn(&Path)| {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(fixture("qwen-tied")).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, dir.path().join(from.file_name().unwrap())).unwrap();
+        }
+        edit(dir.path());
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        QwenVl::load(&checkpoint, DType::F32, &Device::Cpu)
+            .unwrap_err()
+            .to_string()
+    };
+    let message = refused(&|dir| std::fs::remove_file(dir.join("model-00002-of-00002.safetensors")).unwrap());
+    assert!(message.contains("model-00002-of-00002.safetensors"), "{message}");
+    let message = refused(&|dir| {
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("\"depth\": 4", "\"depth\": 5")).unwrap();
+    });
+    assert!(
+        message.contains("model.safetensors.index.json") && message.contains("blocks.4."),
+        "{message}"
     );
 }
