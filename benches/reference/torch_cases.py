@@ -175,6 +175,7 @@ CASES = {
     "linear/qwen_3b_vision_gate": lambda: linear(1024, 1280, 3420),
     "linear/qwen_3b_prefill_gate": lambda: linear(256, 2048, 11008),
     "linear/qwen_3b_decode_gate": lambda: linear(1, 2048, 11008),
+    "linear/qwen_3b_decode_down": lambda: linear(1, 11008, 2048),
     "gelu/4096x3072": gelu_case,
     "layer_norm/4096x768": norm_case,
     "attention/sam_b_global": lambda: sam_attention(1, 64, 12, 64),

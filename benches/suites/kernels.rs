@@ -10,7 +10,7 @@ fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
 }
 
 /// (name, rows, in, out)
-const LINEARS: [(&str, usize, usize, usize); 7] = [
+const LINEARS: [(&str, usize, usize, usize); 8] = [
     ("sam_b_fc1", 4096, 768, 3072),
     ("sam_b_fc2", 4096, 3072, 768),
     ("sam_b_qkv", 4096, 768, 2304),
@@ -18,6 +18,7 @@ const LINEARS: [(&str, usize, usize, usize); 7] = [
     ("qwen_3b_vision_gate", 1024, 1280, 3420),
     ("qwen_3b_prefill_gate", 256, 2048, 11008),
     ("qwen_3b_decode_gate", 1, 2048, 11008),
+    ("qwen_3b_decode_down", 1, 11008, 2048),
 ];
 
 pub(crate) fn cases() -> impl Iterator<Item = Case> {

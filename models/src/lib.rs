@@ -13,6 +13,7 @@ pub mod image;
 pub mod mask;
 pub mod mutation;
 pub mod nn;
+mod pool;
 pub mod qwen_vl;
 pub mod resample;
 pub mod sam;

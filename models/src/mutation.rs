@@ -32,16 +32,30 @@ pub(crate) const fn is(_: Mutation) -> bool {
     false
 }
 
+/// `f` for another thread, with what is switched on here.
+#[cfg(feature = "mutations")]
+pub(crate) fn carried<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    let active = ACTIVE.get();
+    move || match active {
+        Some(fault) => with(fault, f),
+        None => f(),
+    }
+}
+
+#[cfg(not(feature = "mutations"))]
+pub(crate) const fn carried<F>(f: F) -> F {
+    f
+}
+
 /// Runs `f` with one fault switched on, on this thread.
 #[cfg(feature = "mutations")]
 pub fn with<T>(fault: Mutation, f: impl FnOnce() -> T) -> T {
-    struct Reset;
+    struct Reset(Option<Mutation>);
     impl Drop for Reset {
         fn drop(&mut self) {
-            ACTIVE.set(None);
+            ACTIVE.set(self.0);
         }
     }
-    ACTIVE.set(Some(fault));
-    let _reset = Reset;
+    let _reset = Reset(ACTIVE.replace(Some(fault)));
     f()
 }

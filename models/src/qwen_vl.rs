@@ -49,7 +49,7 @@ use vision::VisionTower;
 use vocabulary::Vocabulary;
 
 /// Shown each named stage of a forward pass; parity tests compare them with the reference.
-pub type Probe<'a> = &'a mut dyn FnMut(&str, &Tensor);
+pub type Probe<'a> = &'a mut (dyn FnMut(&str, &Tensor) + Send);
 
 /// Room for that many generated tokens is allocated ahead.
 const ROOM: usize = 256;

@@ -11,6 +11,7 @@ use super::rope::{Rotation, TextRope};
 use super::vision::GatedMlp;
 use crate::mutation::{self, Mutation};
 use crate::nn::{AttentionMask, Linear, RmsNorm, attention, linear, rms_norm};
+use crate::pool;
 
 /// Keys and values of a batch, allocated once for the whole request; steps write into it and read slices of it.
 #[derive(Debug)]
@@ -341,13 +342,15 @@ impl Decoder {
         let rotation = self.rope.rotation(positions, x.device())?;
         probe("text_cos", &rotation.cos);
         probe("text_sin", &rotation.sin);
-        let mut x = x.clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, |attn, x| attn.forward(x, &rotation, cache, i))?;
-            probe(&format!("layer_{i}"), &x);
-        }
-        cache.len += n;
-        self.norm.forward(&x)
+        pool::enter(self.device(), || {
+            let mut x = x.clone();
+            for (i, layer) in self.layers.iter().enumerate() {
+                x = layer.forward(&x, |attn, x| attn.forward(x, &rotation, cache, i))?;
+                probe(&format!("layer_{i}"), &x);
+            }
+            cache.len += n;
+            self.norm.forward(&x)
+        })
     }
 
     /// Several sequences in one pass, whatever their lengths: `x` (1, N, C) holds their new tokens one after the other,
@@ -370,14 +373,16 @@ impl Decoder {
             }
         }
         let rotation = self.rope.rotation(&[positions], x.device())?;
-        let mut x = x.clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, |attn, x| attn.forward_ragged(x, &rotation, steps, i))?;
-        }
-        for step in steps {
-            step.cache.len += step.positions.len();
-        }
-        self.norm.forward(&x)
+        pool::enter(self.device(), || {
+            let mut x = x.clone();
+            for (i, layer) in self.layers.iter().enumerate() {
+                x = layer.forward(&x, |attn, x| attn.forward_ragged(x, &rotation, steps, i))?;
+            }
+            for step in steps {
+                step.cache.len += step.positions.len();
+            }
+            self.norm.forward(&x)
+        })
     }
 
     /// Scores over the vocabulary in f32: (..., C) to (..., V). Slice to the tokens of interest first.
