@@ -4,7 +4,7 @@ use dragunov_models::{Rect, RgbImage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::wire;
+use super::wire::{self, Question};
 use crate::identify::{Grounded, Kind, MOST_BOXES};
 
 /// Qwen2.5-VL rounds sides to multiples of this; a photo sent so is seen as it is, and its boxes need no guess.
@@ -36,28 +36,18 @@ pub(super) fn request(
     size: [u32; 2],
     format: u8,
 ) -> Value {
-    let kinds: Vec<&str> = Kind::ALL.iter().map(|k| k.as_str()).collect();
-    let mut prompt = INSTRUCTION
-        .replace("WIDTH", &size[0].to_string())
-        .replace("HEIGHT", &size[1].to_string())
-        .replace("KINDS", &kinds.join(", "))
-        .replace("MOST", &MOST_BOXES.to_string());
-    if !vocabulary.is_empty() {
-        prompt.push_str("\nUse one of these names where it fits: ");
-        prompt.push_str(&vocabulary.join(", "));
+    let kinds = Kind::ALL.map(Kind::as_str);
+    let mut body = Question {
+        instruction: INSTRUCTION
+            .replace("WIDTH", &size[0].to_string())
+            .replace("HEIGHT", &size[1].to_string())
+            .replace("KINDS", &kinds.join(", "))
+            .replace("MOST", &MOST_BOXES.to_string()),
+        ask: "Where is what?",
+        detail: "high",
+        max_tokens: 4000,
     }
-    let mut body = json!({
-        "model": model,
-        "temperature": 0,
-        "max_tokens": 4000,
-        "messages": [
-            {"role": "system", "content": prompt},
-            {"role": "user", "content": [
-                {"type": "text", "text": "Where is what?"},
-                {"type": "image_url", "image_url": {"url": picture, "detail": "high"}},
-            ]},
-        ],
-    });
+    .body(model, vocabulary, picture);
     wire::demand(&mut body, format, "items", || {
         let mut item = wire::schema(&kinds);
         item["properties"]["bbox_2d"] = json!({"type": "array", "items": {"type": "number"}});

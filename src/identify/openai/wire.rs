@@ -24,26 +24,48 @@ const INSTRUCTION: &str = "You name one thing on a table in a photo. It is shown
 
 /// The body of a chat request about one picture.
 pub(super) fn request(model: &str, vocabulary: &[String], picture: &str, format: u8) -> Value {
-    let kinds: Vec<&str> = Kind::ALL.iter().map(|k| k.as_str()).collect();
-    let mut prompt = INSTRUCTION.replace("KINDS", &kinds.join(", "));
-    if !vocabulary.is_empty() {
-        prompt.push_str("\nUse one of these names where it fits: ");
-        prompt.push_str(&vocabulary.join(", "));
+    let kinds = Kind::ALL.map(Kind::as_str);
+    let mut body = Question {
+        instruction: INSTRUCTION.replace("KINDS", &kinds.join(", ")),
+        ask: "What is it?",
+        detail: "low",
+        max_tokens: 200,
     }
-    let mut body = json!({
-        "model": model,
-        "temperature": 0,
-        "max_tokens": 200,
-        "messages": [
-            {"role": "system", "content": prompt},
-            {"role": "user", "content": [
-                {"type": "text", "text": "What is it?"},
-                {"type": "image_url", "image_url": {"url": picture, "detail": "low"}},
-            ]},
-        ],
-    });
+    .body(model, vocabulary, picture);
     demand(&mut body, format, "region", || schema(&kinds));
     body
+}
+
+/// What differs between the questions about a picture.
+pub(super) struct Question {
+    pub(super) instruction: String,
+    pub(super) ask: &'static str,
+    /// `low` or `high`.
+    pub(super) detail: &'static str,
+    pub(super) max_tokens: u32,
+}
+
+impl Question {
+    /// The chat request, its answer not yet bound to a format.
+    pub(super) fn body(self, model: &str, vocabulary: &[String], picture: &str) -> Value {
+        let mut prompt = self.instruction;
+        if !vocabulary.is_empty() {
+            prompt.push_str("\nUse one of these names where it fits: ");
+            prompt.push_str(&vocabulary.join(", "));
+        }
+        json!({
+            "model": model,
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+            "messages": [
+                {"role": "system", "content": prompt},
+                {"role": "user", "content": [
+                    {"type": "text", "text": self.ask},
+                    {"type": "image_url", "image_url": {"url": picture, "detail": self.detail}},
+                ]},
+            ],
+        })
+    }
 }
 
 /// Binds the answer of a request to a schema, as far as `format` goes.
