@@ -83,6 +83,33 @@ impl Circle {
         (x * x + y * y).sqrt() - self.radius
     }
 
+    /// The circle of this radius nearest to the points, from where this one lies: Gauss and Newton over the centre.
+    pub(crate) fn with_radius(self, radius: f64, points: &[[f64; 2]]) -> Self {
+        let mut out = Self { radius, ..self };
+        for _ in 0..8 {
+            let mut m = [[0.0; 3]; 2];
+            for p in points {
+                let (x, y) = (p[0] - out.centre[0], p[1] - out.centre[1]);
+                let away = x.hypot(y).max(1e-12);
+                let (row, off) = ([x / away, y / away], away - radius);
+                for i in 0..2 {
+                    for j in 0..2 {
+                        m[i][j] += row[i] * row[j];
+                    }
+                    m[i][2] += row[i] * off;
+                }
+            }
+            let Some(step) = solve(m) else { break };
+            out.centre = [out.centre[0] + step[0], out.centre[1] + step[1]];
+            if step[0].hypot(step[1]) < 1e-9 {
+                break;
+            }
+        }
+        out.describe(points.iter());
+        out.coverage = self.coverage;
+        out
+    }
+
     fn describe<'a>(&mut self, points: impl Iterator<Item = &'a [f64; 2]>) {
         let (mut sum, mut n, mut sectors) = (0.0, 0usize, 0u32);
         for p in points {
@@ -104,11 +131,12 @@ impl Circle {
         // Harmonics 0 to 2 together, because a partial circle mixes them.
         let mut m = [[0.0; 6]; 5];
         for p in points {
-            let off = self.offset(p) / self.radius;
+            let away = self.offset(p) + self.radius;
+            let off = away / self.radius - 1.0;
             if off.abs() > 0.15 {
                 continue;
             }
-            let (s, c) = (p[1] - self.centre[1]).atan2(p[0] - self.centre[0]).sin_cos();
+            let (c, s) = ((p[0] - self.centre[0]) / away, (p[1] - self.centre[1]) / away);
             let row = [1.0, c, s, c * c - s * s, 2.0 * s * c, off];
             for i in 0..5 {
                 for j in 0..6 {
@@ -220,6 +248,17 @@ mod tests {
         let c = fit_circle(&arc(0.0, 2.0, 30, 0.4)).unwrap();
         assert!((c.radius - 0.4).abs() < 1e-9 && (c.centre[0] - 0.3).abs() < 1e-9);
         assert!(fit_circle(&[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]).is_none());
+    }
+
+    #[test]
+    fn a_given_radius_keeps_to_the_arc() {
+        let points = arc(-0.6, 0.6, 40, 0.4);
+        let c = fit_circle(&points).unwrap();
+        let wide = c.with_radius(0.44, &points);
+        // The arc's middle stays where it is: the centre moves back by what the radius grew, less what the ends bend.
+        assert!(wide.offset(&[0.7, -0.2]).abs() < 0.005, "{wide:?}");
+        assert!((wide.centre[1] + 0.2).abs() < 2e-3 && wide.centre[0] < 0.275);
+        assert!((c.with_radius(0.4, &points).centre[0] - 0.3).abs() < 1e-9);
     }
 
     #[test]

@@ -26,6 +26,36 @@ pub struct Integrals {
     pub spread: [f64; 2],
 }
 
+/// Mean ground position of the visible surface, each part weighed by its area.
+pub(crate) fn centre(samples: &Samples, view: &View, alignment: Alignment) -> [f64; 2] {
+    let mut sum = [0.0; 3];
+    for (zeta, r, q) in visible(samples, view, alignment).map(|(_, zeta, r, q)| (zeta, r, q)) {
+        let level = zeta * zeta / q;
+        sum[0] += level * zeta * dot(view.e1, r);
+        sum[1] += level * zeta * dot(view.e2, r);
+        sum[2] += level;
+    }
+    if sum[2] > 0.0 {
+        [sum[0] / sum[2], sum[1] / sum[2]]
+    } else {
+        [0.0; 2]
+    }
+}
+
+/// Samples that lie before the camera and under its horizon, with depth, ray and `q` of each.
+fn visible<'a>(
+    samples: &'a Samples,
+    view: &'a View,
+    alignment: Alignment,
+) -> impl Iterator<Item = (&'a Sample, f64, [f64; 3], f64)> {
+    samples.points.iter().filter_map(move |s| {
+        let zeta = alignment.zeta(s.d);
+        let r = view.camera.ray(s.u, s.v);
+        let q = dot(view.down, r);
+        (zeta > 0.0 && zeta < 20.0 && q >= 0.05).then_some((s, zeta, r, q))
+    })
+}
+
 /// Integrates over the samples. `scratch` is space for heights and areas, reused between calls.
 pub(crate) fn integrate(
     samples: &Samples,
@@ -38,16 +68,7 @@ pub(crate) fn integrate(
     let f2 = view.camera.focal_px * view.camera.focal_px;
     let mut out = Integrals::default();
     let (mut level_sum, mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0, 0.0);
-    for Sample { u, v, d, du, dv } in &samples.points {
-        let zeta = alignment.zeta(*d);
-        if !(zeta > 0.0 && zeta < 20.0) {
-            continue;
-        }
-        let r = view.camera.ray(*u, *v);
-        let q = dot(view.down, r);
-        if q < 0.05 {
-            continue;
-        }
+    for (Sample { u, v, du, dv, .. }, zeta, r, q) in visible(samples, view, alignment) {
         let slope = -zeta * zeta / alignment.a;
         let level = zeta * zeta / (f2 * q);
         let area = view

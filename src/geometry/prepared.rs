@@ -19,7 +19,7 @@ use crate::contract::result::Warning;
 /// Sd of a tilt that is read off relative depth alone.
 const TILT_BY_DEPTH_DEG: f64 = 12.0;
 /// Samples per item for the answer, and every how many of them for its derivatives.
-const ITEM_SAMPLES: usize = 5000;
+const ITEM_SAMPLES: usize = 3000;
 const THIN: usize = 5;
 
 /// Everything read from masks and raster, independent of any camera.

@@ -66,12 +66,15 @@ const FLOOR: f64 = 0.002;
 /// A candidate farther than this many combined sigmas from the rest is left out.
 const REJECT: f64 = 2.5;
 
+/// Beyond this many sigmas a prior among priors pulls no harder (Huber 1964: 95 % efficient for normal errors).
+const HUBER: f64 = 1.345;
+
 /// A prior with this many times the sigma of a measurement has no say beside it.
 const OUTCLASSED: f64 = 5.0;
 
-/// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate contradicts the mean of the others by more than 2.5
-/// combined sigmas, the least certain of the contradicting ones is left out; a prior goes before a measurement.
-/// `None` without candidates.
+/// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate
+/// contradicts the mean of the others by more than 2.5 combined sigmas, the least certain of the contradicting ones is left
+/// out; a prior goes before a measurement. Priors alone are all heard, by Huber's estimate. `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     let mut all: Vec<(ScaleCandidate, bool)> = candidates
         .iter()
@@ -97,7 +100,8 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         }
         (weight > 0.0).then(|| (sum / weight, weight.powf(-0.5)))
     };
-    loop {
+    let measured = best.is_finite();
+    while measured {
         let worst = (0..all.len())
             .filter(|&i| all[i].1)
             .filter(|&i| {
@@ -116,7 +120,11 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
             None => break,
         }
     }
-    let (ln, sigma) = mean(&all, usize::MAX)?;
+    let (ln, sigma) = if measured {
+        mean(&all, usize::MAX)?
+    } else {
+        guess(&all)?
+    };
     let source = all
         .iter()
         .find(|(c, used)| *used && (sigma / c.sigma_ln.max(FLOOR)).powi(2) > 0.9)
@@ -127,6 +135,27 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         source,
         candidates: all,
     })
+}
+
+/// What priors alone agree on, by Huber's estimate of ln(height), and its sd. It is convex: a photo that is a little
+/// different has an answer that is a little different, where leaving one prior out would throw the scale about.
+fn guess(all: &[(ScaleCandidate, bool)]) -> Option<(f64, f64)> {
+    let mean = |weight: &dyn Fn(&ScaleCandidate) -> f64| {
+        let sum: f64 = all.iter().map(|(c, _)| weight(c)).sum();
+        let ln: f64 = all.iter().map(|(c, _)| weight(c) * c.height_cm.ln()).sum();
+        (sum > 0.0).then(|| (ln / sum, sum.powf(-0.5)))
+    };
+    let sure = |c: &ScaleCandidate| c.sigma_ln.max(FLOOR).powi(-2);
+    let mut found = mean(&sure)?;
+    for _ in 0..100 {
+        let before = found.0;
+        let off = |c: &ScaleCandidate| (c.height_cm.ln() - before).abs() / c.sigma_ln.max(FLOOR);
+        found = mean(&|c| sure(c) * (HUBER / off(c)).min(1.0))?;
+        if (found.0 - before).abs() < 1e-9 {
+            break;
+        }
+    }
+    Some(found)
 }
 
 impl ScaleFusion {
@@ -185,6 +214,26 @@ mod tests {
             [true, true, false]
         );
         assert!(!f.info().candidates[2].used);
+    }
+
+    #[test]
+    fn priors_alone_move_smoothly() {
+        let height = |plate: f64| {
+            fuse(&[
+                c(ScaleSource::BowlPrior, 33.9, 0.18),
+                c(ScaleSource::PlatePrior, plate, 0.1),
+                c(ScaleSource::FoodPrior, 39.3, 0.17),
+                c(ScaleSource::HeightPrior, 38.0, 0.3),
+            ])
+            .unwrap()
+            .height_cm
+        };
+        for cm in 40..90 {
+            let step = height(f64::from(cm) + 1.0) / height(f64::from(cm));
+            assert!((1.0 - 1e-6..1.025).contains(&step), "{cm} {step}");
+        }
+        // What lies far off pulls, but not without limit.
+        assert!(height(1e4) / height(60.0) < 1.02);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::camera::{CameraModel, View};
 use super::dish::{Base, DishModel};
 use super::error::GeometryError;
 use super::gravity::Gravity;
-use super::integral::{Integrals, integrate};
+use super::integral::{Integrals, centre, integrate};
 use super::opinions::helping;
 use super::portion::{ByOutline, IN_BOWL, Portion, Shadow};
 use super::prepared::Prepared;
@@ -66,11 +66,12 @@ impl Prepared<'_, '_> {
         order.sort_by(|&a, &b| dishes[a].extent().total_cmp(&dishes[b].extent()));
         let mut scratch = Vec::new();
         let samples = if thin { &self.thin } else { &self.items };
-        let placed: Vec<Option<usize>> = samples
+        let placed: Vec<Option<usize>> = self
+            .thin
             .iter()
             .map(|samples| {
-                let rough = integrate(samples, &view, fit.alignment, &Base::Table, &mut scratch);
-                order.iter().copied().find(|&i| dishes[i].carries(rough.centre))
+                let middle = centre(samples, &view, fit.alignment);
+                order.iter().copied().find(|&i| dishes[i].carries(middle))
             })
             .collect();
         let mut items: Vec<ItemSolution> = samples

@@ -11,13 +11,39 @@ use super::portion::Shadow;
 use super::scene::Depth;
 
 /// Depth raster seen from the photo's pixel grid.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Surface<'a> {
     values: &'a [f32],
-    grid: [usize; 2],
-    /// Raster cells per photo pixel.
-    step: [f64; 2],
+    /// Cells of a row.
+    pitch: usize,
+    /// Where each column and each row of the photo lies in the raster.
+    columns: Vec<Between>,
+    rows: Vec<Between>,
     pub(crate) metric: bool,
+}
+
+/// Position between two neighbouring cells along one axis.
+#[derive(Debug, Clone, Copy)]
+struct Between {
+    low: usize,
+    high: usize,
+    share: f64,
+}
+
+/// The centres of `pixels` pixels between those of `cells` cells.
+fn between(pixels: usize, cells: usize) -> Vec<Between> {
+    let step = cells as f64 / pixels as f64;
+    (0..pixels)
+        .map(|i| {
+            let p = ((i as f64 + 0.5) * step - 0.5).clamp(0.0, (cells - 1) as f64);
+            let low = p as usize;
+            Between {
+                low,
+                high: (low + 1).min(cells - 1),
+                share: p - low as f64,
+            }
+        })
+        .collect()
 }
 
 /// Disparity to depth: `zeta = a / (d - b)` in camera heights.
@@ -63,14 +89,15 @@ impl<'a> Surface<'a> {
         }
         Ok(Self {
             values,
-            grid: [gw, gh],
-            step: [gw as f64 / width as f64, gh as f64 / height as f64],
+            pitch: gw,
+            columns: between(width, gw),
+            rows: between(height, gh),
             metric,
         })
     }
 
     fn cell(&self, x: usize, y: usize) -> f64 {
-        let v = f64::from(self.values[y * self.grid[0] + x]);
+        let v = f64::from(self.values[y * self.pitch + x]);
         if !self.metric {
             v
         } else if v > 0.0 {
@@ -82,22 +109,16 @@ impl<'a> Surface<'a> {
 
     /// Disparity at a pixel's centre, bilinear; NaN where the raster has none.
     pub(crate) fn at(&self, x: usize, y: usize) -> f64 {
-        let [gw, gh] = self.grid;
-        if self.step == [1.0, 1.0] {
-            return self.cell(x, y);
+        let (x, y) = (self.columns[x], self.rows[y]);
+        // A raster of the photo's own size is read as it is, beside gaps too.
+        if x.share == 0.0 && y.share == 0.0 {
+            return self.cell(x.low, y.low);
         }
-        let split = |i: usize, step: f64, n: usize| {
-            let p = ((i as f64 + 0.5) * step - 0.5).clamp(0.0, (n - 1) as f64);
-            let low = (p as usize).min(n.saturating_sub(2));
-            (low, (low + 1).min(n - 1), p - low as f64)
-        };
-        let (x0, x1, fx) = split(x, self.step[0], gw);
-        let (y0, y1, fy) = split(y, self.step[1], gh);
         let mix = |a: f64, b: f64, t: f64| a + (b - a) * t;
         mix(
-            mix(self.cell(x0, y0), self.cell(x1, y0), fx),
-            mix(self.cell(x0, y1), self.cell(x1, y1), fx),
-            fy,
+            mix(self.cell(x.low, y.low), self.cell(x.high, y.low), x.share),
+            mix(self.cell(x.low, y.high), self.cell(x.high, y.high), x.share),
+            y.share,
         )
     }
 }

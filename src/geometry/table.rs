@@ -15,8 +15,8 @@ pub(crate) struct TableSamples {
 
 /// Neighbouring values of a network's depth go wrong together: so many are worth independent ones.
 const INDEPENDENT: f64 = 20.0;
-/// Prior sd of the shift, in units of the table's disparity without it.
-const SHIFT_PRIOR: f64 = 0.2;
+/// Prior sd of the shift, in units of the table's disparity: a shift of either sign up to half the raster's range.
+const SHIFT_PRIOR: f64 = 0.35;
 /// Smooth error of a network's disparity from one side of the table to the other, relative.
 const RAMP: f64 = 0.002;
 /// Least relative sd of a disparity (quantisation of a float raster).
@@ -226,7 +226,11 @@ pub(crate) fn fit(
         }
         scratch.clear();
         scratch.extend(points.iter().map(|p| (p[1] - a * p[0] - b).abs()));
+        let before = sd;
         sd = (1.4826 * median(&mut scratch)?).max(NOISE_FLOOR * d_level.abs().max((a * q_level).abs()));
+        if (before - sd).abs() <= 1e-3 * sd {
+            break;
+        }
     }
     let (mut slope_sigma, mut by_table) = (0.0, 1.0);
     if !metric {
@@ -238,23 +242,28 @@ pub(crate) fn fit(
         let stretch = unit / q_here * lean.min(10.0);
         let mut weight = (sd * sd / (INDEPENDENT * var.max(1e-18)) + ramp * ramp + stretch * stretch).recip();
         let of_table = weight;
-        let near_zero = SlopePrior {
+        let mut near_zero = SlopePrior {
             slope: d_here / q_here,
-            sigma: SHIFT_PRIOR * unit / q_here,
+            sigma: f64::INFINITY,
         };
-        for prior in priors.iter().chain([&near_zero]) {
+        let mut combine = |prior: &SlopePrior, a: &mut f64| {
             let sigma = if weight > 0.0 {
                 weight.powf(-0.5)
             } else {
                 f64::INFINITY
             };
-            if (prior.slope - a).abs() > 2.5 * sigma.hypot(prior.sigma) || prior.slope <= 0.0 {
-                continue;
+            if prior.slope > 0.0 && (prior.slope - *a).abs() <= 2.5 * sigma.hypot(prior.sigma) {
+                let w = prior.sigma.powi(-2);
+                *a = (*a * weight + prior.slope * w) / (weight + w);
+                weight += w;
             }
-            let w = prior.sigma.powi(-2);
-            a = (a * weight + prior.slope * w) / (weight + w);
-            weight += w;
+        };
+        for prior in priors {
+            combine(prior, &mut a);
         }
+        // The shift is in units of the table as the other opinions have it: a slope that a wrong tilt stretched is none.
+        near_zero.sigma = SHIFT_PRIOR * d_here.abs().max((a * q_here).abs()) / q_here;
+        combine(&near_zero, &mut a);
         if weight <= 0.0 {
             return None;
         }

@@ -113,6 +113,8 @@ fn well_prior(kind: DishKind) -> f64 {
 
 /// Rings of a bowl's profile that are lip.
 const LIP: usize = 2;
+/// Departure of a wall's rings from a straight line under the lip, as a share of the rim's radius.
+const WALL_BEND: f64 = 0.02;
 /// Walls of bowls rise from the foot by this power of the distance: 53 bowls of the 245 development scenes, and their spread.
 const WALL_POWER: (f64, f64) = (1.85, 0.35);
 
@@ -213,8 +215,8 @@ impl DishModel {
             .iter()
             .map(|p| (p[1] - my - slope * (p[0] - mx)).powi(2))
             .sum();
-        // Neighbouring rings of a poor raster go wrong together.
-        let least = (0.003 * radius).hypot(0.2 * self.relief_sigma);
+        // Walls are not straight up to the lip, and neighbouring rings of a poor raster go wrong together.
+        let least = (WALL_BEND * radius).hypot(0.2 * self.relief_sigma);
         let noise = left / (n - 2.0).max(1.0) + least * least;
         (slope, (noise / xx).sqrt())
     }
