@@ -27,7 +27,6 @@ fn of(width: usize, height: usize) -> Stats {
 #[test]
 fn sixteen_times_the_pixels_take_no_more_allocations() {
     let (small, large) = (of(512, 384), of(2048, 1536));
-    println!("512 x 384: {small:?}\n2048 x 1536: {large:?}");
     let calls = |s: &Stats| s.allocations + s.reallocations;
     assert!(
         calls(&large) < calls(&small) + calls(&small) / 10,

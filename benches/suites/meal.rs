@@ -104,6 +104,7 @@ impl Meal {
             others: Vec::new(),
             camera_height_cm: None,
             relief_sigma: 0.0,
+            outline_sigma: 0.0,
             seed: 1,
         }
     }

@@ -198,6 +198,7 @@ impl Truth {
                 .collect(),
             camera_height_cm: None,
             relief_sigma: 0.0,
+            outline_sigma: 0.0,
             seed: 1,
         }
     }

@@ -61,6 +61,9 @@ pub struct ScaleFusion {
     pub candidates: Vec<(ScaleCandidate, bool)>,
 }
 
+/// A candidate, and whether it has a say.
+type Judged = (ScaleCandidate, bool);
+
 /// Least sigma of ln(height): no ruler in a photo is better than this.
 const FLOOR: f64 = 0.002;
 /// A candidate farther than this many combined sigmas from the rest is left out.
@@ -76,7 +79,7 @@ const OUTCLASSED: f64 = 5.0;
 /// contradicts the mean of the others by more than 2.5 combined sigmas, the least certain of the contradicting ones is left
 /// out; a prior goes before a measurement. Priors alone are all heard, by Huber's estimate. `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
-    let mut all: Vec<(ScaleCandidate, bool)> = candidates
+    let mut all: Vec<Judged> = candidates
         .iter()
         .filter(|c| c.height_cm.is_finite() && c.height_cm > 0.0 && c.sigma_ln.is_finite())
         .map(|c| (*c, true))
@@ -89,7 +92,7 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     for (c, used) in &mut all {
         *used = !(c.source.is_prior() && c.sigma_ln > OUTCLASSED * best);
     }
-    let mean = |all: &[(ScaleCandidate, bool)], skip: usize| {
+    let mean = |all: &[Judged], skip: usize| {
         let (mut sum, mut weight) = (0.0, 0.0);
         for (i, (c, used)) in all.iter().enumerate() {
             if *used && i != skip {
@@ -100,27 +103,8 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         }
         (weight > 0.0).then(|| (sum / weight, weight.powf(-0.5)))
     };
-    let measured = best.is_finite();
-    while measured {
-        let worst = (0..all.len())
-            .filter(|&i| all[i].1)
-            .filter(|&i| {
-                let c = &all[i].0;
-                mean(&all, i).is_some_and(|(ln, sigma)| {
-                    (c.height_cm.ln() - ln).abs() > REJECT * sigma.hypot(c.sigma_ln.max(FLOOR))
-                })
-            })
-            .max_by(|&i, &j| {
-                let key = |c: &ScaleCandidate| (c.source.is_prior(), c.sigma_ln);
-                let (a, b) = (key(&all[i].0), key(&all[j].0));
-                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-            });
-        match worst {
-            Some(i) => all[i].1 = false,
-            None => break,
-        }
-    }
-    let (ln, sigma) = if measured {
+    let (ln, sigma) = if best.is_finite() {
+        leave_out_contradictions(&mut all, &mean);
         mean(&all, usize::MAX)?
     } else {
         guess(&all)?
@@ -137,9 +121,32 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     })
 }
 
+/// `mean` is ln(height) and its sd by all that are used but one.
+fn leave_out_contradictions(all: &mut [Judged], mean: &impl Fn(&[Judged], usize) -> Option<(f64, f64)>) {
+    loop {
+        let worst = (0..all.len())
+            .filter(|&i| all[i].1)
+            .filter(|&i| {
+                let c = &all[i].0;
+                mean(all, i).is_some_and(|(ln, sigma)| {
+                    (c.height_cm.ln() - ln).abs() > REJECT * sigma.hypot(c.sigma_ln.max(FLOOR))
+                })
+            })
+            .max_by(|&i, &j| {
+                let key = |c: &ScaleCandidate| (c.source.is_prior(), c.sigma_ln);
+                let (a, b) = (key(&all[i].0), key(&all[j].0));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
+        match worst {
+            Some(i) => all[i].1 = false,
+            None => return,
+        }
+    }
+}
+
 /// What priors alone agree on, by Huber's estimate of ln(height), and its sd. It is convex: a photo that is a little
 /// different has an answer that is a little different, where leaving one prior out would throw the scale about.
-fn guess(all: &[(ScaleCandidate, bool)]) -> Option<(f64, f64)> {
+fn guess(all: &[Judged]) -> Option<(f64, f64)> {
     let mean = |weight: &dyn Fn(&ScaleCandidate) -> f64| {
         let sum: f64 = all.iter().map(|(c, _)| weight(c)).sum();
         let ln: f64 = all.iter().map(|(c, _)| weight(c) * c.height_cm.ln()).sum();

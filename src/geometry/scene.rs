@@ -25,6 +25,8 @@ pub struct Scene<'a> {
     pub camera_height_cm: Option<Estimated>,
     /// How far heights in the raster are off by the network's own error, sd in camera heights; 0 for true depth.
     pub relief_sigma: f64,
+    /// How far the widths of masks are off by the network's own error, relative sd; 0 for true masks.
+    pub outline_sigma: f64,
     pub seed: u64,
 }
 

@@ -116,6 +116,7 @@ pub(super) fn measure(
             .height_cm
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
         relief_sigma: trust.relief_sigma,
+        outline_sigma: trust.outline_sigma,
         seed: 0,
     };
     let mut geometry = geometry::measure(&scene)?;
@@ -150,6 +151,8 @@ pub(super) fn measure(
 pub(super) struct Trust {
     /// Error of heights in the depth raster, sd in camera heights.
     pub(super) relief_sigma: f64,
+    /// Error of the widths of masks, relative sd.
+    pub(super) outline_sigma: f64,
     /// Whether usual helpings have a say.
     pub(super) portions: bool,
 }
