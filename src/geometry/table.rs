@@ -242,10 +242,6 @@ pub(crate) fn fit(
         let stretch = unit / q_here * lean.min(10.0);
         let mut weight = (sd * sd / (INDEPENDENT * var.max(1e-18)) + ramp * ramp + stretch * stretch).recip();
         let of_table = weight;
-        let mut near_zero = SlopePrior {
-            slope: d_here / q_here,
-            sigma: f64::INFINITY,
-        };
         let mut combine = |prior: &SlopePrior, a: &mut f64| {
             let sigma = if weight > 0.0 {
                 weight.powf(-0.5)
@@ -262,7 +258,10 @@ pub(crate) fn fit(
             combine(prior, &mut a);
         }
         // The shift is in units of the table as the other opinions have it: a slope that a wrong tilt stretched is none.
-        near_zero.sigma = SHIFT_PRIOR * d_here.abs().max((a * q_here).abs()) / q_here;
+        let near_zero = SlopePrior {
+            slope: d_here / q_here,
+            sigma: SHIFT_PRIOR * d_here.abs().max((a * q_here).abs()) / q_here,
+        };
         combine(&near_zero, &mut a);
         if weight <= 0.0 {
             return None;
