@@ -222,15 +222,15 @@ impl Report {
         let at = |v: f64| (v.clamp(low, high) / low).ln() / (high / low).ln() * SIZE;
         let mut out = format!(
             "<svg width=\"{0}\" height=\"{0}\" viewBox=\"-30 -10 {1} {1}\">",
-            SIZE + 40.0,
-            SIZE + 40.0
+            SIZE + 60.0,
+            SIZE + 60.0
         );
         for v in [1.0, 10.0, 100.0, 1000.0] {
             let p = at(v);
             let y = SIZE - p;
             let _ = write!(
                 out,
-                "<path d=\"M{p:.1} 0V{SIZE}M0 {y:.1}H{SIZE}\" stroke=\"#e3e3e3\"/><text x=\"{p:.1}\" y=\"{}\">{v}</text><text x=\"-28\" y=\"{y:.1}\">{v}</text>",
+                "<path d=\"M{p:.1} 0V{SIZE}M0 {y:.1}H{SIZE}\" stroke=\"#e3e3e3\"/><text x=\"{p:.1}\" y=\"{}\" text-anchor=\"middle\">{v}</text><text x=\"-28\" y=\"{y:.1}\">{v}</text>",
                 SIZE + 14.0
             );
         }
@@ -265,13 +265,13 @@ impl Report {
         errors.sort_by(f64::total_cmp);
         let mut out = format!(
             "<svg width=\"{0}\" height=\"{0}\" viewBox=\"-30 -10 {0} {0}\">",
-            SIZE + 40.0
+            SIZE + 60.0
         );
         for v in [0.0, 25.0, 50.0, 75.0, 100.0] {
             let p = v / 100.0 * SIZE;
             let _ = write!(
                 out,
-                "<path d=\"M{p} 0V{SIZE}M0 {0}H{SIZE}\" stroke=\"#e3e3e3\"/><text x=\"{p}\" y=\"{1}\">{v} %</text><text x=\"-30\" y=\"{0}\">{v}</text>",
+                "<path d=\"M{p} 0V{SIZE}M0 {0}H{SIZE}\" stroke=\"#e3e3e3\"/><text x=\"{p}\" y=\"{1}\" text-anchor=\"middle\">{v} %</text><text x=\"-30\" y=\"{0}\">{v}</text>",
                 SIZE - p,
                 SIZE + 14.0
             );
