@@ -6,8 +6,8 @@ Usage: benches/compare.sh builds the benchmark and calls this; or
 
 A round is one run of ours and one of PyTorch's, each after a pause in which the other's threads fall asleep, and short runs
 after others of their kind. The ratio (ours over PyTorch's, smaller is better) is the median over the rounds of each round's
-ratio, so that a busy machine disturbs both sides alike. Memory is the peak of a fresh process minus what it held before the case was loaded: weights, inputs and
-everything in between.
+ratio, so that a busy machine disturbs both sides alike. Memory is the peak of a fresh process minus what it held before the
+case was loaded: weights, inputs and everything in between.
 """
 
 import argparse

@@ -42,6 +42,16 @@ fn says(content: &str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({"choices": [{"message": {"content": content}}]}))
 }
 
+/// The picture that a request carries.
+fn sent_picture(body: &Value) -> image::DynamicImage {
+    let url = body["messages"][1]["content"][1]["image_url"]["url"]
+        .as_str()
+        .unwrap();
+    let data = url.strip_prefix("data:image/jpeg;base64,").unwrap();
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).unwrap();
+    image::load_from_memory(&bytes).unwrap()
+}
+
 async fn identify(config: OpenAiConfig, crops: Vec<RgbImage>) -> Vec<Result<Identified, ScanError>> {
     tokio::task::spawn_blocking(move || OpenAi::new(config).identify(&crops, &|| false))
         .await
@@ -109,12 +119,7 @@ async fn the_request_keeps_to_the_api_and_the_answer_is_read() {
             .unwrap()
             .contains("fried rice, apple")
     );
-    let url = body["messages"][1]["content"][1]["image_url"]["url"]
-        .as_str()
-        .unwrap();
-    let data = url.strip_prefix("data:image/jpeg;base64,").unwrap();
-    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).unwrap();
-    let sent = image::load_from_memory(&bytes).unwrap();
+    let sent = sent_picture(&body);
     assert_eq!((sent.width(), sent.height()), (512, 512));
 }
 

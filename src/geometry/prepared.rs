@@ -18,7 +18,7 @@ use crate::contract::result::Warning;
 /// Sd of a tilt that is read off relative depth alone.
 const TILT_BY_DEPTH_DEG: f64 = 12.0;
 /// A table that looks this much steeper than the coin on it has a coin that stands. Relative depth shows less tilt than there
-/// is: of ECUSTFD's photos from above, none is over 6 degrees, of those from the side four in five are over 10.
+/// is: of 24 held-out ECUSTFD photos from above none is over 6 degrees, of 58 from the side 47 are over 10.
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by twice the error of a mask.
 const COIN_OFF_ASPECT: f64 = 0.06;

@@ -51,12 +51,7 @@ fn masks(sample: &Sample) -> Vec<Mask> {
 
 /// Boxes of the foods and the plate in pixels of the picture in this request.
 fn boxes(sample: &Sample, masks: &[Mask], body: &Value) -> String {
-    let url = body["messages"][1]["content"][1]["image_url"]["url"]
-        .as_str()
-        .unwrap();
-    let data = url.strip_prefix("data:image/jpeg;base64,").unwrap();
-    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).unwrap();
-    let sent = image::load_from_memory(&bytes).unwrap();
+    let sent = sent_picture(body);
     let told = format!("{} x {} pixels", sent.width(), sent.height());
     assert!(body["messages"][0]["content"].as_str().unwrap().contains(&told));
     let (kx, ky) = (
