@@ -139,21 +139,25 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
         k.engine = StubEngine::factory(Duration::from_secs(20));
     })
     .await;
-    let body = json!({"image": {"base64": png_base64()}});
-    let calls: Vec<_> = (0..3)
-        .map(|_| {
-            let request = app.http.post(format!("{}/v1/scan", app.url)).json(&body);
-            // Until the device has taken up the first, the queue may refuse the third.
-            tokio::spawn(async move {
-                loop {
-                    let status = request.try_clone().unwrap().send().await?.status().as_u16();
-                    if status != 429 {
-                        return Ok::<_, reqwest::Error>(status);
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            })
-        })
+    let scan = app
+        .http
+        .post(format!("{}/v1/scan", app.url))
+        .json(&json!({"image": {"base64": png_base64()}}));
+    // The first is on the device, and no longer in the queue, once a stage of the device is told.
+    let watched = scan.try_clone().unwrap().header("accept", "text/event-stream");
+    let mut running = watched.send().await.unwrap();
+    let mut told = Vec::new();
+    while !String::from_utf8_lossy(&told).contains(r#""stage":"depth""#) {
+        told.extend(
+            running
+                .chunk()
+                .await
+                .unwrap()
+                .expect("events until the scan ends"),
+        );
+    }
+    let calls: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(scan.try_clone().unwrap().send()))
         .collect();
     let full = async {
         while app.app.executor.device().waiting() < 2 {
@@ -161,15 +165,10 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
         }
     };
     tokio::time::timeout(Duration::from_secs(15), full).await.unwrap();
-    let response = app
-        .http
-        .post(format!("{}/v1/scan", app.url))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
+    let response = scan.send().await.unwrap();
     assert_eq!(response.status(), 429);
     assert!(response.headers().contains_key("retry-after"));
+    drop(running);
     for call in &calls {
         call.abort();
     }
