@@ -7,6 +7,7 @@ pub mod convert;
 pub mod load;
 pub mod manifest;
 pub mod memory;
+mod name;
 pub mod oracle;
 pub mod perceiver;
 pub mod report;

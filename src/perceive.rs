@@ -3,6 +3,7 @@
 mod bowls;
 mod choose;
 mod closeup;
+mod coin_edge;
 mod crop;
 mod dishes;
 mod find;
@@ -11,4 +12,4 @@ mod second_look;
 
 pub use crop::crop;
 pub use find::{Finder, Seen, Strategy};
-pub use resolve::{Candidate, FoodRegion, Regions, resolve};
+pub use resolve::{Candidate, FoodRegion, ReferenceRegion, Regions, resolve};

@@ -290,7 +290,8 @@ impl Scanner {
         let (depth, regions, warnings) = match given.regions {
             None => {
                 let (depth, seen) = self.depth_and_regions(&work, ctx, known, &mut clock)?;
-                let regions = resolve(seen.candidates);
+                let mut regions = resolve(seen.candidates);
+                regions.sharpen(work.image());
                 if regions.foods.is_empty() {
                     return Err(no_food(&regions));
                 }

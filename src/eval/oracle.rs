@@ -11,6 +11,7 @@ pub enum Oracle {
     Depth,
     /// Depth as affine-invariant disparity with a random scale and shift.
     Disparity,
+    /// Names of foods; without `masks`, of what was found and taken for food.
     Labels,
     /// Sizes of plates and coins.
     Scale,

@@ -189,6 +189,7 @@ impl Truth {
                     mask,
                     kind: *kind,
                     diameter_cm: *diameter,
+                    outline_sigma: 0.0,
                 })
                 .collect(),
             others: self

@@ -9,6 +9,7 @@ use dragunov_models::{Mask, RelativeDisparity};
 use super::load;
 use super::manifest::{DataError, DishType, Sample};
 use super::memory::Memory;
+use super::name;
 use super::oracle::{Damage, Oracle, disparity};
 use super::perceiver::{Perceiver, Predicted, PredictedItem};
 use super::truth::TrueMasks;
@@ -18,7 +19,7 @@ use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::geometry::{DishKind, RefKind};
 use crate::identify::{Identified, Kind};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
-use crate::perceive::{FoodRegion, Regions};
+use crate::perceive::{FoodRegion, ReferenceRegion, Regions};
 use crate::pipeline::{Given, Scanner};
 use crate::runtime::JobContext;
 
@@ -116,9 +117,17 @@ impl Perceiver for Whole {
         let mut given = self.given(root, sample)?;
         let matched = given.regions.is_some();
         let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = &self.memory {
-            let look = || scanner.look(&photo, &request, &JobContext::detached());
-            given.looked = Some(memory.recall(&sample.id, look)?);
+        let names = self.has(Oracle::Labels) && !matched;
+        if names || self.memory.is_some() {
+            let mut look = || scanner.look(&photo, &request, &JobContext::detached());
+            let mut looked = match &self.memory {
+                Some(memory) => memory.recall(&sample.id, look)?,
+                None => look()?,
+            };
+            if names {
+                name::truly(root, sample, &mut looked.seen.candidates)?;
+            }
+            given.looked = Some(looked);
         }
         let (result, _) = scanner.scan_given(&photo, &request, &JobContext::detached(), given)?;
         let items = result
@@ -214,7 +223,11 @@ fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
                     RefKind::Coin => Kind::Coin,
                     RefKind::Card => Kind::Card,
                 };
-                (kind, mask)
+                ReferenceRegion {
+                    kind,
+                    mask,
+                    sharp: true,
+                }
             })
             .collect(),
         others: masks.others,

@@ -1,8 +1,9 @@
 //! From overlapping, named masks to regions in which no pixel counts twice.
 
-use dragunov_models::Mask;
+use dragunov_models::{Mask, RgbImage};
 
 use super::choose::{apart, choose};
+use super::coin_edge::along_edge;
 use super::dishes::dishes;
 use crate::identify::{Identified, Kind};
 
@@ -32,9 +33,18 @@ pub struct Regions {
     /// Plates, bowls and boards: what is visible of them.
     pub dishes: Vec<(Kind, Mask)>,
     /// Coins and cards.
-    pub references: Vec<(Kind, Mask)>,
+    pub references: Vec<ReferenceRegion>,
     /// Glasses, cutlery, napkins, phones and the like.
     pub others: Vec<Mask>,
+}
+
+/// A coin or a card.
+#[derive(Debug, Clone)]
+pub struct ReferenceRegion {
+    pub kind: Kind,
+    pub mask: Mask,
+    /// The mask follows the photo's own edge.
+    pub sharp: bool,
 }
 
 /// Food of one kind on one dish, in one or more pieces.
@@ -43,6 +53,21 @@ pub struct FoodRegion {
     pub mask: Mask,
     pub identity: Identified,
     pub pieces: usize,
+}
+
+impl Regions {
+    /// Draws every coin along its edge on the photo, where that is clear.
+    pub fn sharpen(&mut self, image: &RgbImage) {
+        for coin in self.references.iter_mut().filter(|r| r.kind == Kind::Coin) {
+            if let Some(mask) = along_edge(image, &coin.mask) {
+                *coin = ReferenceRegion {
+                    kind: Kind::Coin,
+                    mask,
+                    sharp: true,
+                };
+            }
+        }
+    }
 }
 
 /// Decides which mask each pixel belongs to.
@@ -60,7 +85,11 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
     };
     for c in rest {
         match c.identity.kind {
-            Kind::Coin | Kind::Card => regions.references.push((c.identity.kind, c.mask)),
+            Kind::Coin | Kind::Card => regions.references.push(ReferenceRegion {
+                kind: c.identity.kind,
+                mask: c.mask,
+                sharp: false,
+            }),
             _ => regions.others.push(c.mask),
         }
     }
@@ -70,19 +99,19 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
         regions
             .references
             .iter_mut()
-            .for_each(|(_, m)| *m = m.subtract(&c.mask));
+            .for_each(|r| r.mask = r.mask.subtract(&c.mask));
     }
     let dishes_with_food = regions.dishes.clone();
     for (_, dish) in &mut regions.dishes {
         for mask in foods.iter().map(|c| &c.mask).chain(&regions.others) {
             *dish = dish.subtract(mask);
         }
-        for (_, mask) in &regions.references {
-            *dish = dish.subtract(mask);
+        for reference in &regions.references {
+            *dish = dish.subtract(&reference.mask);
         }
     }
     regions.others.retain(|m| !m.is_empty());
-    regions.references.retain(|(_, m)| !m.is_empty());
+    regions.references.retain(|r| !r.mask.is_empty());
     regions.foods = merge_pieces(foods, &dishes_with_food);
     regions.dishes.retain(|(_, m)| !m.is_empty());
     regions
