@@ -13,6 +13,7 @@ use super::scene::{CameraFit, Depth, DishKind, Scene};
 use super::surface::{Samples, Surface};
 use super::table::{self, SlopePrior, TableFit, TableSamples};
 use super::tilt::{self, Ring};
+use crate::contract::Estimated;
 use crate::contract::result::Warning;
 
 /// Sd of a tilt that is read off relative depth alone.
@@ -21,7 +22,7 @@ const TILT_BY_DEPTH_DEG: f64 = 12.0;
 /// is: of 24 held-out ECUSTFD photos from above none is over 6 degrees, of 58 from the side 47 are over 10.
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by twice the error of a mask.
-const COIN_OFF_ASPECT: f64 = 0.06;
+const COIN_OFF_ASPECT: f64 = 0.045;
 /// Samples per item for the answer, and every how many of them for its derivatives.
 const ITEM_SAMPLES: usize = 3000;
 const THIN: usize = 5;
@@ -127,6 +128,11 @@ impl<'a, 's> Prepared<'a, 's> {
             }
         };
         limits::check_gravity(&prior)?;
+        // Read off the depth alone, the tilt may be over the limit where its p50 is not.
+        let steepest = prior.tilt_deg() + Estimated::Z90 * TILT_BY_DEPTH_DEG;
+        if source == "depth" && steepest > limits::TILT_MAX_DEG {
+            return Err(GeometryError::TiltTooLarge { tilt_deg: steepest });
+        }
         let stated = prior;
         let mut from_circle = None;
         for round in 0..2 {
@@ -219,9 +225,14 @@ impl<'a, 's> Prepared<'a, 's> {
         })
     }
 
-    /// A coin lies flat only if the table is seen from about where the coin by itself is.
+    /// A coin lies flat only if the table is seen from about where the coin by itself is. Of several things taken for
+    /// coins the roundest is asked: nothing that lies flat is rounder than the table's tilt allows.
     fn check_coin(&self, coins: &[Ring]) -> Result<(), GeometryError> {
-        let coin = tilt::from_circles(self.scene.camera, coins).map(|g| g.tilt_deg());
+        let alone = |coin: &Ring| tilt::from_circles(self.scene.camera, std::slice::from_ref(coin));
+        let coin = coins
+            .iter()
+            .filter_map(|c| alone(c).map(|g| g.tilt_deg()))
+            .min_by(f64::total_cmp);
         let table = self.tilt_by_depth().map(|g| g.tilt_deg());
         let (Some(coin_deg), Some(table_deg)) = (coin, table) else {
             return Ok(());
