@@ -78,6 +78,7 @@ impl ScannerConfig {
                 pred_iou_thresh: 0.5,
                 stability_score_thresh: 0.5,
                 min_mask_region_area: 60,
+                screen: true,
                 ..AmgConfig::default()
             }
         } else {

@@ -10,6 +10,9 @@ use super::resolve::Candidate;
 
 /// Two masks that share more than this of the smaller one show the same thing.
 const OVERLAP: f64 = 0.3;
+/// Power of the area in a mask's worth: two halves of a food are worth less than the food, but more than one of them. With
+/// 0.5 a mask of a food and its neighbour beats the food's own too often: of 654 items 52 were missed, with this 41.
+const SIZE: f64 = 0.3;
 /// Share of a mask that must lie in another for it to lie on it.
 const INSIDE: f64 = 0.85;
 /// What lies on another food is at most this large beside it and so surely something else; the other is a food of its own,
@@ -52,11 +55,10 @@ struct Rivals {
 impl Rivals {
     fn of(foods: &[Candidate]) -> Self {
         let areas: Vec<f64> = foods.iter().map(|c| c.mask.area() as f64).collect();
-        // The root of the area: two halves of a food are worth less than the food, but more than one of them.
         let worth = foods
             .iter()
             .zip(&areas)
-            .map(|(c, area)| area.sqrt() * c.quality * c.score())
+            .map(|(c, area)| area.powf(SIZE) * c.quality * c.score())
             .collect();
         let boxes: Vec<_> = foods.iter().map(|c| c.mask.bbox()).collect();
         let mut of = vec![Vec::new(); foods.len()];

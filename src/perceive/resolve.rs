@@ -2,6 +2,7 @@
 
 use dragunov_models::{Mask, RgbImage};
 
+use super::bowls::fills;
 use super::choose::{apart, choose};
 use super::coin_edge::along_edge;
 use super::dishes::dishes;
@@ -118,20 +119,26 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
 }
 
 /// Best-scored masks first, dropping each that shows the same region as a better one. Foods among themselves and dishes
-/// among themselves are left to [`choose`] and [`dishes`], which know better than the score.
+/// among themselves are left to [`choose`] and [`dishes`], which know better than the score; and a bowl full to the brim
+/// and what is in it are two things.
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
-    let left = |a: Kind, b: Kind| (a == Kind::Food && b == Kind::Food) || (a.is_dish() && b.is_dish());
+    let same = |a: &Candidate, b: &Candidate| {
+        let (of_a, of_b) = (a.identity.kind, b.identity.kind);
+        let left = (of_a == Kind::Food && of_b == Kind::Food) || (of_a.is_dish() && of_b.is_dish());
+        !left && a.mask.iou(&b.mask) >= SAME && !in_bowl(a, b) && !in_bowl(b, a)
+    };
     let mut kept: Vec<Candidate> = Vec::new();
     for c in sorted {
-        let (kind, mask) = (c.identity.kind, &c.mask);
-        if kept
-            .iter()
-            .all(|k| left(k.identity.kind, kind) || k.mask.iou(mask) < SAME)
-        {
+        if kept.iter().all(|k| !same(k, &c)) {
             kept.push(c);
         }
     }
     kept
+}
+
+/// Whether a food lies in a bowl that shows around it.
+fn in_bowl(food: &Candidate, bowl: &Candidate) -> bool {
+    (food.identity.kind, bowl.identity.kind) == (Kind::Food, Kind::Bowl) && fills(&food.mask, &bowl.mask)
 }
 
 /// Several pieces of one food on one dish are one item.
@@ -260,6 +267,19 @@ pub(super) mod tests {
         ]);
         assert_eq!((regions.foods.len(), regions.foods[0].pieces), (1, 2));
         assert_eq!(regions.foods[0].mask.area(), 200);
+    }
+
+    #[test]
+    fn a_full_bowl_and_its_content_are_both_kept() {
+        let bowl = seen(rect(10, 10, 60, 60), Kind::Bowl, "bowl", 0.95);
+        let full = resolve(vec![
+            bowl.clone(),
+            seen(rect(12, 12, 58, 58), Kind::Food, "beans", 0.8),
+        ]);
+        assert_eq!((labels(&full), full.dishes.len()), (vec!["beans"], 1));
+        // No rim shows: one thing under two names.
+        let twice = resolve(vec![bowl, seen(rect(11, 10, 60, 60), Kind::Food, "beans", 0.8)]);
+        assert_eq!((labels(&twice).len(), twice.dishes.len()), (0, 1));
     }
 
     #[test]

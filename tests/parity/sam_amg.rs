@@ -209,6 +209,36 @@ fn the_original_rules_give_the_same_masks_in_the_same_order() {
     }
 }
 
+/// Thinned at the decoder's resolution first, nearly the same masks stay, and none that the full rules would drop.
+#[test]
+fn screening_first_finds_nearly_the_same_masks() {
+    for case in cases().fake {
+        let image = RgbImage::new(case.width, case.height, vec![0; case.width * case.height * 3]).unwrap();
+        let masks = |screen: bool| {
+            let config = AmgConfig {
+                screen,
+                ..case.config.config()
+            };
+            generate(&mut Fake(Preprocess::original(160)), &image, &config).unwrap()
+        };
+        let (all, screened) = (masks(false), masks(true));
+        let missing = |of: &[AutoMask], among: &[AutoMask]| {
+            let twin = |m: &&AutoMask| among.iter().any(|o| o.mask.iou(&m.mask) > 0.9);
+            of.len() - of.iter().filter(twin).count()
+        };
+        let (lost, new) = (missing(&all, &screened), missing(&screened, &all));
+        assert!(
+            lost + new <= all.len() / 10,
+            "{} x {}: of {} masks {lost} are lost, {new} are new",
+            case.width,
+            case.height,
+            all.len()
+        );
+        let least = case.config.config().stability_score_thresh;
+        assert!(screened.iter().all(|m| least <= 0.0 || m.stability >= least));
+    }
+}
+
 #[test]
 fn crops_are_the_originals() {
     for case in cases().crops {

@@ -4,6 +4,7 @@
 mod crops;
 mod geometry;
 mod regions;
+mod screen;
 
 use rayon::prelude::*;
 
@@ -12,6 +13,7 @@ use super::prompt::MaskLogits;
 use crate::{ImagePx, Mask, ModelError, Point, Rect, Result, RgbImage};
 pub use crops::{Crop, crop_boxes, point_grid};
 use geometry::{CornerBox, suppress};
+use screen::Screen;
 
 /// Settings; defaults are those of the original generator.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,10 @@ pub struct AmgConfig {
     pub crop_n_points_downscale_factor: usize,
     /// Holes and islands smaller than this many pixels are removed; 0 leaves masks alone.
     pub min_mask_region_area: usize,
+    /// Stability and duplicates are first settled at the decoder's resolution, and only what stays is drawn at the
+    /// photo's and judged again. Not the original's rule: it draws every candidate, most of the work where many points
+    /// fall on one thing. Masks on the edge of a threshold may fall on its other side.
+    pub screen: bool,
 }
 
 impl Default for AmgConfig {
@@ -51,6 +57,7 @@ impl Default for AmgConfig {
             crop_overlap_ratio: 512.0 / 1500.0,
             crop_n_points_downscale_factor: 1,
             min_mask_region_area: 0,
+            screen: false,
         }
     }
 }
@@ -193,7 +200,14 @@ fn masks_of_crop<M: PointPrompted>(
         .map(|(x, y)| Point::new(x * part.width() as f64, y * part.height() as f64))
         .collect();
     let whole = (image.width(), image.height());
+    let draw = |candidates: Vec<(Point<ImagePx>, PointMask)>| -> Vec<AutoMask> {
+        candidates
+            .par_iter()
+            .filter_map(|(point, mask)| judge(*point, mask, &composite, crop, whole, config))
+            .collect()
+    };
     let mut found = Vec::new();
+    let mut screen = Screen::new(config, &composite);
     for batch in points.chunks(config.points_per_batch) {
         let answers = model.masks(&embedding, batch)?;
         let candidates: Vec<_> = batch
@@ -203,12 +217,13 @@ fn masks_of_crop<M: PointPrompted>(
             // before anything is stretched to the photo's size: most candidates end here
             .filter(|(_, mask)| passes(config.pred_iou_thresh, |t| mask.iou > t))
             .collect();
-        let kept: Vec<_> = candidates
-            .par_iter()
-            .filter_map(|(point, mask)| judge(*point, mask, &composite, crop, whole, config))
-            .collect();
-        found.extend(kept);
+        if config.screen {
+            screen.add(candidates);
+        } else {
+            found.extend(draw(candidates));
+        }
     }
+    found.extend(draw(screen.finish()));
     Ok(keep(found, |m| m.iou, config.box_nms_thresh))
 }
 

@@ -18,7 +18,7 @@ pub struct Composite {
     rows: Axis,
 }
 
-/// A part of the photo, in pixels.
+/// A part of the photo in pixels, or of the logits in cells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) x: std::ops::Range<usize>,
@@ -115,6 +115,15 @@ impl Composite {
 
     pub fn height(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The cells of the logits that any pixel is mixed of.
+    pub(super) fn cells(&self) -> Window {
+        let all = self.everything();
+        Window {
+            x: self.columns.cells_of(&all.x),
+            y: self.rows.cells_of(&all.y),
+        }
     }
 
     /// All pixels.

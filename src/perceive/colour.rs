@@ -1,0 +1,60 @@
+//! Colours of a photo and how far they are apart.
+
+use dragunov_models::RgbImage;
+
+/// A shadow has its ground's colour, darker, down to this share of its brightness.
+const DARKEST: f64 = 0.3;
+
+/// Bilinear, in the photo's pixels; beyond the border the border's colour.
+pub(super) fn colour(image: &RgbImage, at: [f64; 2]) -> [f64; 3] {
+    let place = |v: f64, n: usize| {
+        let v = (v - 0.5).clamp(0.0, (n - 1) as f64);
+        let low = (v as usize).min(n.saturating_sub(2));
+        (low, (low + 1).min(n - 1), v - low as f64)
+    };
+    let (x0, x1, fx) = place(at[0], image.width());
+    let (y0, y1, fy) = place(at[1], image.height());
+    let row = |y: usize| {
+        let (a, b) = (image.pixel(x0, y), image.pixel(x1, y));
+        [0, 1, 2].map(|i| f64::from(a[i]) + fx * (f64::from(b[i]) - f64::from(a[i])))
+    };
+    let (top, bottom) = (row(y0), row(y1));
+    [0, 1, 2].map(|i| top[i] + fy * (bottom[i] - top[i]))
+}
+
+/// Distance of a colour from a ground's: `plain` is the share of the plain distance, the rest the distance from the ground
+/// in the shadow that comes nearest.
+pub(super) fn from_ground(colour: [f64; 3], ground: [f64; 3], plain: f64) -> f64 {
+    let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let apart = |k: f64| {
+        let d = [0, 1, 2].map(|i| colour[i] - k * ground[i]);
+        dot(d, d).sqrt()
+    };
+    let shade = (dot(colour, ground) / dot(ground, ground).max(1.0)).clamp(DARKEST, 1.0);
+    plain * apart(1.0) + (1.0 - plain) * apart(shade)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_shadow_is_near_its_ground_and_another_colour_is_not() {
+        let wood = [180.0, 120.0, 60.0];
+        let shadow = wood.map(|v| 0.5 * v);
+        assert!(from_ground(shadow, wood, 0.0) < 1e-9);
+        assert!((from_ground(shadow, wood, 1.0) - 0.5 * from_ground([0.0; 3], wood, 1.0)).abs() < 1e-9);
+        assert!(from_ground([90.0, 90.0, 90.0], wood, 0.0) > 30.0);
+        // Nothing in the shade is brighter than its ground.
+        assert!(from_ground(wood.map(|v| 1.3 * v), wood, 0.0) > 50.0);
+    }
+
+    #[test]
+    fn colours_between_pixels_are_mixed_and_beyond_the_border_kept() {
+        let image = RgbImage::new(2, 1, vec![0, 0, 0, 100, 200, 50]).unwrap();
+        assert_eq!(colour(&image, [1.0, 0.5]), [50.0, 100.0, 25.0]);
+        assert_eq!(colour(&image, [-3.0, 9.0]), [0.0; 3]);
+        assert_eq!(colour(&image, [1.75, 0.5]), [100.0, 200.0, 50.0]);
+    }
+}
