@@ -93,9 +93,9 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
         ShapeClass::Ball if cut => (Rule::Solid(Solid::Cup, 1.0), 0.08),
         ShapeClass::Ball => (Rule::Solid(Solid::Ball, 1.0), 0.045),
         ShapeClass::Tapered => (Rule::Solid(Solid::Ball, 1.0), 0.07),
-        ShapeClass::Rod => (Rule::Solid(Solid::Cylinder, 1.0), 0.05),
+        ShapeClass::Rod => (Rule::Solid(Solid::Cylinder, 1.0), 0.035),
         ShapeClass::Cup => (Rule::Solid(Solid::Cup, 1.0), 0.06),
-        ShapeClass::Dome => (Rule::Solid(Solid::Dome, 1.0), 0.06),
+        ShapeClass::Dome => (Rule::Solid(Solid::Dome, 1.0), 0.045),
         // The stalk leaves about an eighth of the ball's underside empty.
         ShapeClass::Cluster => (Rule::Solid(Solid::Ball, 0.87), 0.12),
         ShapeClass::Slab => (
@@ -117,7 +117,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
                 filled: 0.75,
                 under: 1.0,
             },
-            0.05,
+            0.043,
         ),
         ShapeClass::Liquid => (
             Rule::Shadow {
@@ -159,7 +159,7 @@ pub fn corrected(shape: ShapeClass, integrals: &Integrals) -> (f64, f64) {
                 f64::INFINITY
             };
             let volume = columns + (filled * shadow).min(most);
-            (under * volume, 0.08 * shadow / volume)
+            (under * volume, 0.065 * shadow / volume)
         }
     };
     (volume, own.hypot(occlusion))

@@ -192,7 +192,7 @@ impl DishModel {
                 }
             };
         }
-        self.hidden_sigma = if flat { 0.006 * radius } else { 0.02 * radius };
+        self.hidden_sigma = if flat { 0.005 * radius } else { 0.02 * radius };
     }
 
     /// Slope of the wall where the view of it ends, and its sd.
