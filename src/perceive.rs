@@ -14,4 +14,4 @@ mod second_look;
 
 pub use crop::crop;
 pub use find::{Finder, Seen, Strategy};
-pub use resolve::{Candidate, FoodRegion, ReferenceRegion, Regions, resolve};
+pub use resolve::{Candidate, FoodRegion, Regions, resolve};

@@ -189,7 +189,6 @@ impl Truth {
                     mask,
                     kind: *kind,
                     diameter_cm: *diameter,
-                    outline_sigma: 0.0,
                 })
                 .collect(),
             others: self

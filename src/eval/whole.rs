@@ -19,7 +19,7 @@ use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::geometry::{DishKind, RefKind};
 use crate::identify::{Identified, Kind};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
-use crate::perceive::{FoodRegion, ReferenceRegion, Regions};
+use crate::perceive::{FoodRegion, Regions};
 use crate::pipeline::{Given, Scanner};
 use crate::runtime::JobContext;
 
@@ -223,11 +223,7 @@ fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
                     RefKind::Coin => Kind::Coin,
                     RefKind::Card => Kind::Card,
                 };
-                ReferenceRegion {
-                    kind,
-                    mask,
-                    sharp: true,
-                }
+                (kind, mask)
             })
             .collect(),
         others: masks.others,

@@ -70,12 +70,20 @@ impl Prepared<'_, '_> {
                 RefKind::Coin => {
                     if let (Some(d), Some((radius, sigma))) = (reference.diameter_cm, reference.coin(view)) {
                         // The edge seen is the coin's upper one, about 2 mm over the table.
-                        add(ScaleSource::Coin, 0.5 * d / radius + 0.18, sigma);
+                        add(
+                            ScaleSource::Coin,
+                            0.5 * d / radius + 0.18,
+                            sigma.hypot(self.scene.outline_sigma),
+                        );
                     }
                 }
                 RefKind::Card => {
                     if let Some((height, sigma)) = reference.card(view) {
-                        add(ScaleSource::Card, height + 0.08, sigma);
+                        add(
+                            ScaleSource::Card,
+                            height + 0.08,
+                            sigma.hypot(self.scene.outline_sigma),
+                        );
                     }
                 }
             }

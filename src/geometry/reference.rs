@@ -10,7 +10,6 @@ use super::tilt::Ring;
 pub(crate) struct RefSamples {
     pub(crate) kind: RefKind,
     pub(crate) diameter_cm: Option<f64>,
-    outline_sigma: f64,
     edge: Vec<[f64; 2]>,
     area_px: f64,
     lattice: Vec<[f64; 2]>,
@@ -47,7 +46,6 @@ impl RefSamples {
         Some(Self {
             kind: object.kind,
             diameter_cm: object.diameter_cm,
-            outline_sigma: object.outline_sigma,
             edge: outline(mask),
             area_px: area as f64,
             lattice,
@@ -71,8 +69,7 @@ impl RefSamples {
         let radius_px = (self.area_px / std::f64::consts::PI).sqrt();
         whole.then(|| {
             let radius = (by_area * circle.radius).sqrt();
-            let sigma = (0.3 / radius_px).hypot(0.006).hypot(self.outline_sigma);
-            (radius, sigma)
+            (radius, (0.3 / radius_px).hypot(0.006))
         })
     }
 
@@ -105,11 +102,12 @@ impl RefSamples {
         let corner_loss = 0.9945; // rounded corners of 3.18 mm
         whole.then(|| {
             let height = (card_long * card_short * corner_loss / area).sqrt();
-            let sigma = (0.3 / self.area_px.sqrt())
-                .hypot(0.006)
-                .hypot(0.3 * (aspect - 1.0))
-                .hypot(self.outline_sigma);
-            (height, sigma)
+            (
+                height,
+                (0.3 / self.area_px.sqrt())
+                    .hypot(0.006)
+                    .hypot(0.3 * (aspect - 1.0)),
+            )
         })
     }
 }

@@ -25,7 +25,7 @@ pub struct Scene<'a> {
     pub camera_height_cm: Option<Estimated>,
     /// How far heights in the raster are off by the network's own error, sd in camera heights; 0 for true depth.
     pub relief_sigma: f64,
-    /// How far the widths of dishes' masks are off by the network's own error, relative sd; 0 for true masks.
+    /// How far the widths of masks are off by the network's own error, relative sd; 0 for true masks.
     pub outline_sigma: f64,
     pub seed: u64,
 }
@@ -81,8 +81,6 @@ pub struct RefObject<'a> {
     pub kind: RefKind,
     /// Of a coin; a coin of unknown diameter gives no scale.
     pub diameter_cm: Option<f64>,
-    /// How far the mask's width is off, relative sd; 0 for a true mask.
-    pub outline_sigma: f64,
 }
 
 /// The camera after everything seen has corrected it.

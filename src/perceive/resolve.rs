@@ -34,18 +34,9 @@ pub struct Regions {
     /// Plates, bowls and boards: what is visible of them.
     pub dishes: Vec<(Kind, Mask)>,
     /// Coins and cards.
-    pub references: Vec<ReferenceRegion>,
+    pub references: Vec<(Kind, Mask)>,
     /// Glasses, cutlery, napkins, phones and the like.
     pub others: Vec<Mask>,
-}
-
-/// A coin or a card.
-#[derive(Debug, Clone)]
-pub struct ReferenceRegion {
-    pub kind: Kind,
-    pub mask: Mask,
-    /// The mask follows the photo's own edge.
-    pub sharp: bool,
 }
 
 /// Food of one kind on one dish, in one or more pieces.
@@ -59,13 +50,9 @@ pub struct FoodRegion {
 impl Regions {
     /// Draws every coin along its edge on the photo, where that is clear.
     pub fn sharpen(&mut self, image: &RgbImage) {
-        for coin in self.references.iter_mut().filter(|r| r.kind == Kind::Coin) {
-            if let Some(mask) = along_edge(image, &coin.mask) {
-                *coin = ReferenceRegion {
-                    kind: Kind::Coin,
-                    mask,
-                    sharp: true,
-                };
+        for (_, mask) in self.references.iter_mut().filter(|(kind, _)| *kind == Kind::Coin) {
+            if let Some(sharp) = along_edge(image, mask) {
+                *mask = sharp;
             }
         }
     }
@@ -86,11 +73,7 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
     };
     for c in rest {
         match c.identity.kind {
-            Kind::Coin | Kind::Card => regions.references.push(ReferenceRegion {
-                kind: c.identity.kind,
-                mask: c.mask,
-                sharp: false,
-            }),
+            Kind::Coin | Kind::Card => regions.references.push((c.identity.kind, c.mask)),
             _ => regions.others.push(c.mask),
         }
     }
@@ -100,19 +83,19 @@ pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
         regions
             .references
             .iter_mut()
-            .for_each(|r| r.mask = r.mask.subtract(&c.mask));
+            .for_each(|(_, m)| *m = m.subtract(&c.mask));
     }
     let dishes_with_food = regions.dishes.clone();
     for (_, dish) in &mut regions.dishes {
         for mask in foods.iter().map(|c| &c.mask).chain(&regions.others) {
             *dish = dish.subtract(mask);
         }
-        for reference in &regions.references {
-            *dish = dish.subtract(&reference.mask);
+        for (_, mask) in &regions.references {
+            *dish = dish.subtract(mask);
         }
     }
     regions.others.retain(|m| !m.is_empty());
-    regions.references.retain(|r| !r.mask.is_empty());
+    regions.references.retain(|(_, m)| !m.is_empty());
     regions.foods = merge_pieces(foods, &dishes_with_food);
     regions.dishes.retain(|(_, m)| !m.is_empty());
     regions

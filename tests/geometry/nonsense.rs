@@ -209,7 +209,6 @@ fn a_coin_on_its_edge_is_no_proof_of_a_view_from_above() {
             mask: &coin,
             kind: RefKind::Coin,
             diameter_cm: Some(2.5),
-            outline_sigma: 0.0,
         });
         let found = measure(&scene).err().map(|e| e.code());
         assert_eq!(found, expected, "tilt {tilt}, round {round}");
