@@ -11,6 +11,9 @@ const MARGIN: f64 = 0.08;
 const SMALLEST: f64 = 0.53;
 /// A part that is nearly the whole photo shows nothing new.
 const LARGEST: f64 = 0.95;
+/// Side of the part around one thing, over the thing's longer side, and its least.
+const ROOM: f64 = 2.2;
+const LEAST_PX: f64 = 96.0;
 /// Names below this do not say where the meal is.
 const SURE: f64 = 0.5;
 /// Masks nearer than this to a side of the part, in pixels, are cut off there.
@@ -42,20 +45,32 @@ impl Part {
         if side > LARGEST * long {
             return None;
         }
-        let span = |a: f64, b: f64, whole: usize| {
+        let middle = [0.5 * (meal[0] + meal[2]), 0.5 * (meal[1] + meal[3])];
+        Some(Self::square(middle, side, photo))
+    }
+
+    /// A part around one thing, with room for what is beside it; `None` where it would be nearly the whole photo.
+    pub(super) fn around(thing: Rect<ImagePx>, photo: (usize, usize)) -> Option<Self> {
+        let side = (ROOM * thing.width().max(thing.height())).max(LEAST_PX).round();
+        let middle = [0.5 * (thing.x0 + thing.x1), 0.5 * (thing.y0 + thing.y1)];
+        (side <= LARGEST * photo.0.max(photo.1) as f64).then(|| Self::square(middle, side, photo))
+    }
+
+    /// A square part with its centre as near to this place as the photo allows; cut where the photo is smaller.
+    fn square(centre: [f64; 2], side: f64, photo: (usize, usize)) -> Self {
+        let span = |c: f64, whole: usize| {
             let length = side.min(whole as f64);
-            let start = (0.5 * (a + b - length)).clamp(0.0, whole as f64 - length);
+            let start = (c - 0.5 * length).clamp(0.0, whole as f64 - length);
             (start as usize, length as usize)
         };
-        let (x0, width) = span(meal[0], meal[2], photo.0);
-        let (y0, height) = span(meal[1], meal[3], photo.1);
-        Some(Self {
+        let ((x0, width), (y0, height)) = (span(centre[0], photo.0), span(centre[1], photo.1));
+        Self {
             photo,
             x0,
             y0,
             width,
             height,
-        })
+        }
     }
 
     pub(super) fn whole_of(photo: (usize, usize)) -> Self {

@@ -4,7 +4,7 @@ use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
 use super::crop;
-use super::resolve::Candidate;
+use super::resolve::{Candidate, settle};
 use crate::contract::request::{Hints, ItemHint};
 use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, ScanError};
@@ -102,6 +102,10 @@ impl Finder<'_> {
                     candidates.extend(by_shape(self.automatic(image, &embedding, ctx)?));
                 }
             }
+        }
+        if self.look_closer {
+            candidates = settle(candidates);
+            self.redraw(image, &mut candidates, ctx)?;
         }
         candidates.extend(hinted);
         Ok(Seen { candidates, warnings })
@@ -316,7 +320,11 @@ fn prompt_of(hint: &ItemHint) -> Option<Prompt> {
 }
 
 /// One mask a prompt with its predicted IoU.
-fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Vec<Scored>, ScanError> {
+pub(super) fn best_masks(
+    sam: &Sam,
+    embedding: &Embedding,
+    prompts: &[Prompt],
+) -> Result<Vec<Scored>, ScanError> {
     let predictions = sam.predict(embedding, prompts, true)?;
     Ok(predictions
         .into_iter()

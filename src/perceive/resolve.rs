@@ -58,13 +58,23 @@ impl Regions {
     }
 }
 
-/// Decides which mask each pixel belongs to.
-pub fn resolve(mut candidates: Vec<Candidate>) -> Regions {
+/// The masks to believe; foods come first and show different things.
+pub(super) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.retain(|c| !c.mask.is_empty() && c.identity.kind != Kind::Table);
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
     let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
-    let foods = apart(choose(foods));
+    let mut out = choose(foods);
+    out.extend(rest);
+    out
+}
+
+/// Decides which mask each pixel belongs to.
+pub fn resolve(candidates: Vec<Candidate>) -> Regions {
+    let (foods, rest): (Vec<_>, Vec<_>) = settle(candidates)
+        .into_iter()
+        .partition(|c| c.identity.kind == Kind::Food);
+    let foods = apart(foods);
     let (on, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.is_dish());
 
     let mut regions = Regions {

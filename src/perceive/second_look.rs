@@ -1,18 +1,21 @@
 //! A second look at a photo whose meal has been found: enlarged, and into bowls that seem empty.
 
 use dragunov_models::RgbImage;
-use dragunov_models::sam::Embedding;
+use dragunov_models::sam::{Embedding, Prompt};
 
 use super::bowls;
 use super::closeup::Part;
-use super::find::{Finder, Scored, TWIN, going_on, or_stopped};
+use super::find::{Finder, Scored, TWIN, best_masks, going_on, or_stopped};
 use super::resolve::Candidate;
 use crate::contract::ScanError;
 use crate::contract::result::Warning;
+use crate::identify::Kind;
 use crate::runtime::JobContext;
 
 /// A name above this also names the mask's twin.
 const SURE: f64 = 0.9;
+/// A mask drawn anew that shares less than this with the one it is to replace shows something else.
+const REDRAWN: f64 = 0.8;
 
 impl Finder<'_> {
     /// What a second look finds: at the part of the photo where the meal is, enlarged, and into bowls that seem empty.
@@ -29,11 +32,7 @@ impl Finder<'_> {
             let inside = self.inside_bowls(embedding, &whole, seen)?;
             return self.named(image, inside, ctx, warnings);
         };
-        let picture = part.cut(image)?;
-        let enlarged = self
-            .sam
-            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
-            .map_err(|e| or_stopped(e, ctx))?;
+        let (picture, enlarged) = self.enlarged(image, &part, ctx)?;
         let masks = self.automatic(&picture, &enlarged, ctx)?;
         let masks: Vec<Scored> = masks
             .into_iter()
@@ -45,6 +44,43 @@ impl Finder<'_> {
         let inside = self.inside_bowls(&enlarged, &part, &all)?;
         found.extend(self.named(image, inside, ctx, warnings)?);
         Ok(found)
+    }
+
+    /// Draws every food once more from its box, in a view of its own: there its edge is many cells of the decoder long.
+    pub(super) fn redraw(
+        &self,
+        image: &RgbImage,
+        settled: &mut [Candidate],
+        ctx: &JobContext,
+    ) -> Result<(), ScanError> {
+        let size = (image.width(), image.height());
+        for food in settled.iter_mut().filter(|c| c.identity.kind == Kind::Food) {
+            let view = food.mask.bbox().and_then(|b| Some((b, Part::around(b, size)?)));
+            let Some((part, bbox)) = view.and_then(|(b, part)| Some((part, part.inside(b)?))) else {
+                continue;
+            };
+            let (_, enlarged) = self.enlarged(image, &part, ctx)?;
+            let drawn = best_masks(self.sam, &enlarged, &[Prompt::rect(bbox)])?;
+            let mask = drawn.first().and_then(|(mask, _)| part.placed(mask));
+            if let Some(mask) = mask.filter(|m| m.iou(&food.mask) > REDRAWN) {
+                food.mask = mask;
+            }
+        }
+        Ok(())
+    }
+
+    fn enlarged(
+        &self,
+        image: &RgbImage,
+        part: &Part,
+        ctx: &JobContext,
+    ) -> Result<(RgbImage, Embedding), ScanError> {
+        let picture = part.cut(image)?;
+        let embedding = self
+            .sam
+            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
+            .map_err(|e| or_stopped(e, ctx))?;
+        Ok((picture, embedding))
     }
 
     /// Masks of what may lie in bowls in which no food was found.
