@@ -113,6 +113,9 @@ fn well_prior(kind: DishKind) -> f64 {
 
 /// Rings of a bowl's profile that are lip.
 const LIP: usize = 2;
+/// Rings that the slope of a wall is read off, and samples with which a ring counts half.
+const WALL_RINGS: f64 = 3.5;
+const WALL_SAMPLES: f64 = 20.0;
 /// Departure of a wall's rings from a straight line under the lip, as a share of the rim's radius.
 const WALL_BEND: f64 = 0.02;
 /// Walls of bowls rise from the foot by this power of the distance: 53 bowls of the 245 development scenes, and their spread.
@@ -160,7 +163,8 @@ impl DishModel {
         self.first_seen = first;
         let at = |i: usize| seen.get(i).copied().flatten();
         let inner = at(first).unwrap_or(well);
-        let (slope, slope_sd) = self.wall(&seen, first, radius);
+        let counts: [usize; RINGS] = std::array::from_fn(|i| rings[i].len());
+        let (slope, slope_sd) = self.wall(&seen, &counts, first, radius);
         let foot = radius * if self.kind == DishKind::Bowl { 0.35 } else { 0.6 };
         let edge = (first as f64 + 0.5) * step;
         // A level stretch is the bottom only where a bottom can be: a plate's rim is level too.
@@ -195,26 +199,36 @@ impl DishModel {
         self.hidden_sigma = if flat { 0.005 * radius } else { 0.02 * radius };
     }
 
-    /// Slope of the wall where the view of it ends, and its sd.
-    fn wall(&self, seen: &[Option<f64>; RINGS], first: usize, radius: f64) -> (f64, f64) {
+    /// Slope of the wall where the view of it ends, and its sd. A ring of which little shows weighs little, so that the slope
+    /// does not jump where a ring comes into view.
+    fn wall(
+        &self,
+        seen: &[Option<f64>; RINGS],
+        counts: &[usize; RINGS],
+        first: usize,
+        radius: f64,
+    ) -> (f64, f64) {
         let step = radius / RINGS as f64;
         // The lip of a bowl rounds off: it says nothing of the wall under it.
         let lip = if self.kind == DishKind::Bowl { LIP } else { 0 };
-        let points: Vec<[f64; 2]> = (first..(first + 4).min(RINGS - lip))
-            .filter_map(|i| Some([(i - first) as f64 * step, seen[i]?]))
+        let mut room = WALL_RINGS;
+        let points: Vec<[f64; 3]> = (first..RINGS - lip)
+            .filter_map(|i| {
+                let count = counts[i] as f64;
+                let weight = (count / (count + WALL_SAMPLES)).min(room);
+                room -= weight;
+                (weight > 0.0).then_some([(i - first) as f64 * step, seen[i]?, weight])
+            })
             .collect();
-        let n = points.len() as f64;
-        if n < 2.0 {
+        let sum = |of: &dyn Fn(&[f64; 3]) -> f64| points.iter().map(|p| p[2] * of(p)).sum::<f64>();
+        let n = sum(&|_| 1.0);
+        if n < 1.5 || points.len() < 2 {
             return (0.0, f64::INFINITY);
         }
-        let mean = |k: usize| points.iter().map(|p| p[k]).sum::<f64>() / n;
-        let (mx, my) = (mean(0), mean(1));
-        let xx: f64 = points.iter().map(|p| (p[0] - mx).powi(2)).sum();
-        let slope = points.iter().map(|p| (p[0] - mx) * (p[1] - my)).sum::<f64>() / xx;
-        let left: f64 = points
-            .iter()
-            .map(|p| (p[1] - my - slope * (p[0] - mx)).powi(2))
-            .sum();
+        let (mx, my) = (sum(&|p| p[0]) / n, sum(&|p| p[1]) / n);
+        let xx = sum(&|p| (p[0] - mx).powi(2));
+        let slope = sum(&|p| (p[0] - mx) * (p[1] - my)) / xx;
+        let left = sum(&|p| (p[1] - my - slope * (p[0] - mx)).powi(2));
         // Walls are not straight up to the lip, and neighbouring rings of a poor raster go wrong together.
         let least = (WALL_BEND * radius).hypot(0.2 * self.relief_sigma);
         let noise = left / (n - 2.0).max(1.0) + least * least;
