@@ -1,7 +1,7 @@
 //! A second look at a photo whose meal has been found: enlarged, and into bowls that seem empty.
 
-use dragunov_models::RgbImage;
 use dragunov_models::sam::{Embedding, Prompt};
+use dragunov_models::{Mask, RgbImage};
 
 use super::bowls;
 use super::closeup::Part;
@@ -16,6 +16,8 @@ use crate::runtime::JobContext;
 const SURE: f64 = 0.9;
 /// A mask drawn anew that shares less than this with the one it is to replace shows something else.
 const REDRAWN: f64 = 0.8;
+/// Nor may it lie on another food by this share of the smaller one more than before.
+const SPREAD: f64 = 0.05;
 
 impl Finder<'_> {
     /// What a second look finds: at the part of the photo where the meal is, enlarged, and into bowls that seem empty.
@@ -54,16 +56,27 @@ impl Finder<'_> {
         ctx: &JobContext,
     ) -> Result<(), ScanError> {
         let size = (image.width(), image.height());
-        for food in settled.iter_mut().filter(|c| c.identity.kind == Kind::Food) {
-            let view = food.mask.bbox().and_then(|b| Some((b, Part::around(b, size)?)));
+        for i in 0..settled.len() {
+            let old = &settled[i].mask;
+            let view = old.bbox().and_then(|b| Some((b, Part::around(b, size)?)));
             let Some((part, bbox)) = view.and_then(|(b, part)| Some((part, part.inside(b)?))) else {
                 continue;
             };
+            if settled[i].identity.kind != Kind::Food {
+                continue;
+            }
             let (_, enlarged) = self.enlarged(image, &part, ctx)?;
             let drawn = best_masks(self.sam, &enlarged, &[Prompt::rect(bbox)])?;
-            let mask = drawn.first().and_then(|(mask, _)| part.placed(mask));
-            if let Some(mask) = mask.filter(|m| m.iou(&food.mask) > REDRAWN) {
-                food.mask = mask;
+            let Some(new) = drawn.first().and_then(|(mask, _)| part.placed(mask)) else {
+                continue;
+            };
+            let spreads = settled.iter().enumerate().any(|(j, other)| {
+                let over = |mask: &Mask| mask.intersection_area(&other.mask) as f64;
+                let least = old.area().min(other.mask.area()) as f64;
+                j != i && other.identity.kind == Kind::Food && over(&new) > over(old) + SPREAD * least
+            });
+            if new.iou(old) > REDRAWN && !spreads {
+                settled[i].mask = new;
             }
         }
         Ok(())
