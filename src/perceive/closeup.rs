@@ -140,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn a_part_around_a_thing_leaves_room_and_is_never_the_whole_photo() {
+        let thing = Rect::new(20.0, 100.0, 120.0, 140.0);
+        let part = Part::around(thing, (400, 300)).unwrap();
+        assert_eq!((part.x0, part.y0, part.width, part.height), (0, 10, 220, 220));
+        assert_eq!(part.inside(thing), Some(Rect::new(20.0, 90.0, 120.0, 130.0)));
+        let speck = Part::around(Rect::new(200.0, 150.0, 204.0, 153.0), (400, 300)).unwrap();
+        assert_eq!((speck.width, speck.height), (96, 96));
+        assert_eq!(
+            Part::around(Rect::new(50.0, 50.0, 240.0, 200.0), (400, 300)),
+            None
+        );
+    }
+
+    #[test]
     fn a_photo_full_of_plate_or_without_a_meal_is_left() {
         let plate = seen(disc(200.0, 150.0, 170.0), Kind::Plate, "plate", 0.9);
         assert_eq!(Part::around_the_meal(&[plate], (400, 300)), None);

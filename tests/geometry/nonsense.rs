@@ -212,5 +212,36 @@ fn a_coin_on_its_edge_is_no_proof_of_a_view_from_above() {
         });
         let found = measure(&scene).err().map(|e| e.code());
         assert_eq!(found, expected, "tilt {tilt}, round {round}");
+        // Something else taken for a coin does not hide the round one.
+        let flat = Mask::from_fn(SIZE[0], SIZE[1], |x, y| {
+            ((x as f64 - 40.0) / 24.0).hypot((y as f64 - 60.0) / 9.0) < 1.0
+        });
+        let also = RefObject {
+            mask: &flat,
+            ..scene.references[0]
+        };
+        scene.references.insert(0, also);
+        if round && tilt > 60.0 {
+            let found = measure(&scene).err().map(|e| e.code());
+            assert_eq!(found, expected, "with another");
+        }
+    }
+}
+
+/// The tilt read off the depth alone is rough: where it may be over the limit there is no answer.
+#[test]
+fn a_steep_view_that_depth_alone_tells_is_refused() {
+    for (tilt, expected) in [(40.0, None), (68.0, Some(ErrorCode::TiltTooLarge))] {
+        let shot = dome(tilt);
+        let disparity = shot.disparity(0.0, 0.0);
+        let mut scene = shot.relative(&disparity, None);
+        scene.gravity = None;
+        let plate = scene.dishes.remove(0);
+        scene.others.push(plate.mask);
+        let found = measure(&scene);
+        assert_eq!(found.as_ref().err().map(|e| e.code()), expected, "tilt {tilt}");
+        if let Ok(measured) = found {
+            assert_eq!(measured.camera.tilt_source, "depth");
+        }
     }
 }
