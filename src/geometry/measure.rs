@@ -5,6 +5,7 @@ use super::error::GeometryError;
 use super::gravity::Gravity;
 use super::limits;
 use super::prepared::Prepared;
+use super::scale::LIKELY_CM;
 use super::scene::{DishKind, Measured, Scene};
 use super::solve::State;
 use super::surface::Surface;
@@ -69,7 +70,7 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
             "nothing of known size was seen: the scale is a guess from usual plates and heights",
         );
     }
-    if !(15.0..=90.0).contains(&solution.scale.height_cm) {
+    if !LIKELY_CM.contains(&solution.scale.height_cm) {
         warn(
             &mut warnings,
             "camera_height_odd",

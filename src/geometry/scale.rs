@@ -72,12 +72,17 @@ const REJECT: f64 = 2.5;
 /// Beyond this many sigmas a prior among priors pulls no harder (Huber 1964: 95 % efficient for normal errors).
 const HUBER: f64 = 1.345;
 
+/// Heights from which photos of meals are taken, cm. A measurement beyond is doubted by how far it is beyond: a wrong
+/// diameter, or another thing taken for the plate.
+pub(crate) const LIKELY_CM: std::ops::RangeInclusive<f64> = 15.0..=90.0;
+
 /// A prior with this many times the sigma of a measurement has no say beside it.
 const OUTCLASSED: f64 = 5.0;
 
 /// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate
 /// contradicts the mean of the others by more than 2.5 combined sigmas, the least certain of the contradicting ones is left
-/// out; a prior goes before a measurement. Priors alone are all heard, by Huber's estimate. `None` without candidates.
+/// out; a prior goes before a measurement. Priors alone are all heard, by Huber's estimate. What comes out beyond
+/// [`LIKELY_CM`] keeps its value and loses its certainty. `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     let mut all: Vec<Judged> = candidates
         .iter()
@@ -113,9 +118,12 @@ pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         .iter()
         .find(|(c, used)| *used && (sigma / c.sigma_ln.max(FLOOR)).powi(2) > 0.9)
         .map(|(c, _)| c.source);
+    let beyond = (LIKELY_CM.start().ln() - ln)
+        .max(ln - LIKELY_CM.end().ln())
+        .max(0.0);
     Some(ScaleFusion {
         height_cm: ln.exp(),
-        sigma_ln: sigma,
+        sigma_ln: sigma.hypot(beyond),
         source,
         candidates: all,
     })
@@ -221,6 +229,18 @@ mod tests {
             [true, true, false]
         );
         assert!(!f.info().candidates[2].used);
+    }
+
+    #[test]
+    fn a_height_that_no_meal_is_seen_from_is_doubted() {
+        let sigma = |height| {
+            fuse(&[c(ScaleSource::PlateKnown, height, 0.02)])
+                .unwrap()
+                .sigma_ln
+        };
+        assert_eq!([sigma(16.0), sigma(88.0)], [0.02; 2]);
+        assert!((sigma(240.0) - (240.0_f64 / 90.0).ln().hypot(0.02)).abs() < 1e-12);
+        assert!((sigma(5.0) - 3.0_f64.ln().hypot(0.02)).abs() < 1e-12);
     }
 
     #[test]
