@@ -18,8 +18,8 @@ use crate::contract::result::Warning;
 
 /// Sd of a tilt that is read off relative depth alone.
 const TILT_BY_DEPTH_DEG: f64 = 12.0;
-/// A table that looks this much steeper than the coin on it has a coin that stands. With the bound below: of 180 ECUSTFD
-/// photos from above one is refused for it, of 87 from the side 78. The others' tables are no plane in the raster.
+/// A table that looks this much steeper than the coin on it has a coin that stands. With the bound below: of 60 ECUSTFD
+/// photos from above none is refused for it, of 87 from the side 78 (the commands are in the README).
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by more than a mask is wrong.
 const COIN_OFF_ASPECT: f64 = 0.045;

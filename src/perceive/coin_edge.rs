@@ -13,8 +13,7 @@ use super::ellipse::{Moments, roundness};
 /// Angles at which the edge is looked at.
 const RAYS: usize = 72;
 /// Where colours are read, as shares of the radius inside and outside the edge; the coarse pass reads at twice these.
-const INSIDE: [f64; 4] = [0.015, 0.04, 0.07, 0.10];
-const OUTSIDE: [f64; 4] = [0.015, 0.04, 0.07, 0.10];
+const READ: [f64; 4] = [0.015, 0.04, 0.07, 0.10];
 /// Difference of colours (of 255) at which half of an edge is credited: a clear edge all round is worth more than a
 /// glaring one on one side.
 const HALF: f64 = 10.0;
@@ -90,10 +89,10 @@ impl Ellipse {
     /// How much of an edge there is along this ellipse, 0 to 1.
     fn worth(&self, image: &RgbImage, reach: f64) -> f64 {
         let (a, b, [c, s]) = self.axes();
-        let ring = |shares: &[f64; 4], sign: f64, ray: usize| {
+        let ring = |sign: f64, ray: usize| {
             let (sin, cos) = (std::f64::consts::TAU * ray as f64 / RAYS as f64).sin_cos();
             let mut sum = [0.0; 3];
-            for share in shares {
+            for share in READ {
                 let r = 1.0 + sign * reach * share;
                 let (u, v) = (r * a * cos, r * b * sin);
                 let at = [self.centre[0] + u * c - v * s, self.centre[1] + u * s + v * c];
@@ -101,11 +100,11 @@ impl Ellipse {
                     *total += value;
                 }
             }
-            sum.map(|v| v / shares.len() as f64)
+            sum.map(|v| v / READ.len() as f64)
         };
         let edge: f64 = (0..RAYS)
             .map(|ray| {
-                let (inside, outside) = (ring(&INSIDE, -1.0, ray), ring(&OUTSIDE, 1.0, ray));
+                let (inside, outside) = (ring(-1.0, ray), ring(1.0, ray));
                 let d = from_ground(inside, outside, PLAIN);
                 d / (d + HALF)
             })

@@ -57,14 +57,14 @@ impl Finder<'_> {
     ) -> Result<(), ScanError> {
         let size = (image.width(), image.height());
         for i in 0..settled.len() {
+            if settled[i].identity.kind != Kind::Food {
+                continue;
+            }
             let old = &settled[i].mask;
             let view = old.bbox().and_then(|b| Some((b, Part::around(b, size)?)));
             let Some((part, bbox)) = view.and_then(|(b, part)| Some((part, part.inside(b)?))) else {
                 continue;
             };
-            if settled[i].identity.kind != Kind::Food {
-                continue;
-            }
             let (_, enlarged) = self.enlarged(image, &part, ctx)?;
             let drawn = best_masks(self.sam, &enlarged, &[Prompt::rect(bbox)])?;
             let Some(new) = drawn.first().and_then(|(mask, _)| part.placed(mask)) else {
