@@ -7,6 +7,8 @@ mod compare;
 mod depth;
 #[path = "parity/depth_layouts.rs"]
 mod depth_layouts;
+#[path = "parity/golden.rs"]
+mod golden;
 #[path = "parity/jpeg.rs"]
 mod jpeg;
 #[path = "parity/qwen.rs"]

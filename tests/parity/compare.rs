@@ -1,9 +1,10 @@
-//! Golden tensors and the comparison that names the first stage to diverge.
+//! The comparison that names the first stage to diverge.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
+
+use crate::golden::Expected;
 
 /// Largest allowed `max|a - b| / max(1, max|b|)` on the CPU in f32, by how deep in a model the stage lies.
 pub mod tolerance {
@@ -26,58 +27,29 @@ pub fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// The tensors of one golden file, on the CPU.
-pub struct Golden(HashMap<String, Tensor>);
-
-impl Golden {
-    /// # Panics
-    /// If the file cannot be read.
-    pub fn open(path: &str) -> Self {
-        let path = fixture(path);
-        match candle_core::safetensors::load(&path, &Device::Cpu) {
-            Ok(tensors) => Self(tensors),
-            Err(e) => panic!("{}: {e}", path.display()),
-        }
-    }
-
-    /// # Panics
-    /// If there is no tensor of that name.
-    pub fn get(&self, name: &str) -> &Tensor {
-        self.0
-            .get(name)
-            .unwrap_or_else(|| panic!("no golden tensor {name:?}"))
-    }
-
-    /// Names that start with `prefix`, sorted.
-    pub fn names(&self, prefix: &str) -> Vec<&str> {
-        let mut names: Vec<_> = self
-            .0
-            .keys()
-            .map(String::as_str)
-            .filter(|n| n.starts_with(prefix))
-            .collect();
-        names.sort_unstable();
-        names
-    }
-}
-
 /// `max|a - b| / max(1, max|b|)`; infinite where shapes differ or only one side is NaN.
 pub fn error(got: &Tensor, want: &Tensor) -> f64 {
     if got.dims() != want.dims() {
         return f64::INFINITY;
     }
-    let flat = |t: &Tensor| {
-        t.to_dtype(DType::F64)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f64>()
-            .unwrap()
-    };
     let (got, want) = (flat(got), flat(want));
-    let largest = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-    got.iter().zip(&want).fold(0.0, |worst, (a, b)| {
-        let gap = (a - b).abs() / largest;
+    gap(&got, &want, largest(&want))
+}
+
+pub fn flat(tensor: &Tensor) -> Vec<f64> {
+    let values = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+    values.to_vec1().unwrap()
+}
+
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+/// `max|a - b| / max(1, largest)`; infinite where only one side is NaN.
+pub fn gap(got: &[f64], want: &[f64], largest: f64) -> f64 {
+    assert_eq!(got.len(), want.len());
+    got.iter().zip(want).fold(0.0, |worst, (a, b)| {
+        let gap = (a - b).abs() / largest.max(1.0);
         let same = a == b || (a.is_nan() && b.is_nan());
         if same {
             worst
@@ -95,9 +67,9 @@ pub struct Stages(Vec<(String, f64, f64, String)>);
 
 impl Stages {
     /// Notes how far `got` is from `want`; nothing fails before [`Stages::finish`].
-    pub fn check(&mut self, name: impl Into<String>, got: &Tensor, want: &Tensor, tolerance: f64) {
+    pub fn check(&mut self, name: impl Into<String>, got: &Tensor, want: &Expected, tolerance: f64) {
         let shapes = format!("{:?} against {:?}", got.dims(), want.dims());
-        self.0.push((name.into(), error(got, want), tolerance, shapes));
+        self.0.push((name.into(), want.error(got), tolerance, shapes));
     }
 
     /// The first stage beyond its tolerance, in words.

@@ -10,7 +10,8 @@ use dragunov_models::resample::{TorchResize, host_tensor};
 use dragunov_models::{ModelError, RgbImage};
 use tempfile::TempDir;
 
-use crate::compare::{Golden, Stages, error, fixture, tolerance};
+use crate::compare::{Stages, error, fixture, tolerance};
+use crate::golden::Golden;
 
 pub const FILE: &str = "depth/golden.safetensors";
 
@@ -20,7 +21,7 @@ pub fn load(dir: impl AsRef<Path>) -> DepthAnything {
 }
 
 pub fn photo(golden: &Golden, name: &str) -> RgbImage {
-    let t = golden.get(&format!("photo/{name}"));
+    let t = golden.whole(&format!("photo/{name}"));
     let (h, w, _) = t.dims3().unwrap();
     RgbImage::new(w, h, t.flatten_all().unwrap().to_vec1().unwrap()).unwrap()
 }
@@ -146,7 +147,7 @@ fn metric_head_agrees_and_is_typed_as_metres() {
     assert_eq!(depth.size(), (131, 97));
     let want = golden.get("metric/hf/wide/result");
     let got = Tensor::from_slice(depth.values(), want.dims(), &Device::Cpu).unwrap();
-    assert!(error(&got, want) <= tolerance::OUTPUT);
+    assert!(want.error(&got) <= tolerance::OUTPUT);
 }
 
 #[test]
@@ -165,8 +166,15 @@ fn swiglu_in_the_new_layout_agrees() {
 fn a_batch_equals_its_pictures_one_by_one() {
     let golden = Golden::open(FILE);
     let model = load(fixture("depth/relative"));
-    let one = golden.get("relative/hf/wide/pixels");
-    let two = golden.get("relative/original/wide/pixels");
+    let photo = photo(&golden, "wide");
+    let prepared = |policy| {
+        model
+            .prepare(&photo, policy)
+            .unwrap()
+            .tensor(&Device::Cpu)
+            .unwrap()
+    };
+    let (one, two) = (&prepared(Policy::Hf), &prepared(Policy::Original));
     let batch = Tensor::cat(&[one, two, one], 0).unwrap();
     let depth = model.forward(&batch, Policy::Hf).unwrap();
     assert_eq!(depth.dims(), [3, 70, 98]);

@@ -4,8 +4,9 @@ use candle_core::{DType, Device};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
 
-use crate::compare::{Golden, fixture};
+use crate::compare::fixture;
 use crate::depth::{FILE, compare, faithful, load, photo, variant};
+use crate::golden::Golden;
 
 #[test]
 fn original_keys_load_to_the_same_model() {

@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 use dragunov::intake::decode::{DecodeLimits, decode};
 
-use crate::compare::{Golden, Stages, fixture, tolerance};
+use crate::compare::{Stages, fixture, tolerance};
+use crate::golden::Golden;
 
 fn lenient() -> DecodeLimits {
     DecodeLimits {

@@ -15,7 +15,8 @@ use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::qwen_vl::{Content, Encoded, GenerateOptions, Message, Prompt, QwenVl, Role, Sampling};
 use serde::Deserialize;
 
-use super::compare::{Golden, fixture};
+use super::compare::fixture;
+use super::golden::Golden;
 
 /// Integers and texts of one case.
 #[derive(Deserialize)]
@@ -61,7 +62,7 @@ fn load(name: &str) -> QwenVl {
 
 fn photo(name: &str) -> RgbImage {
     let golden = golden();
-    let tensor = golden.get(&format!("photo.{name}"));
+    let tensor = golden.whole(&format!("photo.{name}"));
     let (h, w, _) = tensor.dims3().unwrap();
     RgbImage::new(w, h, tensor.flatten_all().unwrap().to_vec1().unwrap()).unwrap()
 }
@@ -120,7 +121,7 @@ fn greedy(max_new_tokens: usize) -> GenerateOptions {
     }
 }
 
-/// The reference writes whatever it computes where a row is padded; nobody reads it. Zero there on both sides.
+/// Nobody reads what is computed where a row is padded. Zero there, as in the golden file.
 fn without_padding(t: &Tensor, mask: &[Vec<u8>]) -> Tensor {
     let shape = (mask.len(), mask[0].len(), 1);
     let flat: Vec<f32> = mask.iter().flatten().map(|&m| f32::from(m)).collect();

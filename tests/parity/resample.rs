@@ -6,7 +6,8 @@ use dragunov_models::resample::{
     Filter, TorchResize, cv2_cubic, host_tensor, pil, torch_planes, torchvision_u8,
 };
 
-use crate::compare::{Golden, Stages, tolerance};
+use crate::compare::{Stages, tolerance};
+use crate::golden::Golden;
 
 const FILE: &str = "resample/golden.safetensors";
 /// Sizes on either side of the rule by which Pillow 13 chooses its first pass.
@@ -42,7 +43,7 @@ fn bytes_agree(file: &str, library: &str, resize: ByteResize, at_least: usize) {
     assert!(names.len() >= at_least, "{} cases", names.len());
     for name in names {
         let (source, h, w, options) = parts(name);
-        let source = image(golden.get(&format!("source/{source}")));
+        let source = image(golden.whole(&format!("source/{source}")));
         let out = resize(&source, w, h, filter(options[0])).unwrap();
         let out = Tensor::from_vec(out.into_bytes(), (h, w, 3), &Device::Cpu).unwrap();
         stages.check(name, &out, golden.get(name), tolerance::EXACT);
@@ -64,7 +65,7 @@ fn torchvision_u8_agrees_with_aten_byte_for_byte() {
 #[test]
 fn pillow_and_aten_are_at_most_one_level_apart() {
     let golden = Golden::open(FILE);
-    let source = image(golden.get("source/photo"));
+    let source = image(golden.whole("source/photo"));
     let mut differ = 0;
     for (w, h) in [(98, 70), (40, 30), (11, 7), (200, 190)] {
         for kind in [Filter::Bilinear, Filter::Bicubic] {
@@ -87,7 +88,7 @@ fn pillow_and_aten_are_at_most_one_level_apart() {
 #[test]
 fn torch_planes_agree_with_interpolate() {
     let golden = Golden::open(FILE);
-    let planes = golden.get("source/planes");
+    let planes = golden.whole("source/planes");
     let mut stages = Stages::default();
     for name in golden.names("torch/") {
         let (_, h, w, options) = parts(name);
@@ -114,7 +115,7 @@ fn cv2_cubic_agrees_with_opencv() {
     let mut stages = Stages::default();
     for name in golden.names("cv2/") {
         let (source, h, w, _) = parts(name);
-        let source = image(golden.get(&format!("source/{source}")));
+        let source = image(golden.whole(&format!("source/{source}")));
         let floats: Vec<f64> = source.as_bytes().iter().map(|&b| f64::from(b) / 255.0).collect();
         let out = cv2_cubic(&floats, (source.height(), source.width()), (h, w)).unwrap();
         let out = Tensor::from_vec(out, (h, w, 3), &Device::Cpu).unwrap();

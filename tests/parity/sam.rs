@@ -6,7 +6,8 @@ use dragunov_models::sam::{Embedding, Label, MaskLogits, Prediction, Prompt, Sam
 use dragunov_models::{Mask, Point, Rect, RgbImage};
 use serde::Deserialize;
 
-use crate::compare::{Golden, Stages, error, fixture, tolerance};
+use crate::compare::{Stages, error, fixture, tolerance};
+use crate::golden::Golden;
 
 #[derive(Deserialize)]
 pub struct Listing {
@@ -46,7 +47,7 @@ impl Set {
                 .map(|&(x, y, l)| (Point::new(x, y), label(l)))
                 .collect(),
             rect: g.rect.map(|[x0, y0, x1, y1]| Rect::new(x0, y0, x1, y1)),
-            mask: g.mask.as_ref().map(|name| logits(golden.get(name))),
+            mask: g.mask.as_ref().map(|name| logits(golden.whole(name))),
         };
         self.prompts.iter().map(given).collect()
     }
@@ -66,7 +67,7 @@ pub fn floats(t: &Tensor) -> Vec<f32> {
 }
 
 pub fn photo(golden: &Golden) -> RgbImage {
-    let t = golden.get("photo");
+    let t = golden.whole("photo");
     let (h, w, _) = t.dims3().unwrap();
     RgbImage::new(w, h, t.flatten_all().unwrap().to_vec1().unwrap()).unwrap()
 }
@@ -211,7 +212,7 @@ fn whole_model(name: &str) {
         if let [name] = golden.names(&key("full"))[..] {
             let logits = &predictions[0].candidates[0].logits;
             let full = sam.composite(&embedding).full(logits);
-            let full = Tensor::from_vec(full, golden.get(name).shape(), &Device::Cpu).unwrap();
+            let full = Tensor::from_vec(full, golden.get(name).dims(), &Device::Cpu).unwrap();
             stages.check(name, &full, golden.get(name), tolerance::OUTPUT);
         }
         same_masks(
@@ -219,7 +220,7 @@ fn whole_model(name: &str) {
             &sam,
             &embedding,
             &predictions,
-            golden.get(&key("mask")),
+            golden.whole(&key("mask")),
         );
     }
     stages.finish();
@@ -250,13 +251,13 @@ fn every_known_mistake_would_be_seen() {
         let set = listing.sets.iter().find(|s| s.name == "mask").unwrap();
         let embedding = sam.embed(&photo(&golden)).unwrap();
         let predictions = sam.predict(&embedding, &set.prompts(&golden), true).unwrap();
-        let got = outputs(&predictions).0.narrow(1, 0, 1).unwrap();
-        let truth = golden.get("mask/low_res").narrow(1, 0, 1).unwrap();
-        assert!(error(&got, &truth) <= tolerance::OUTPUT);
+        let all = outputs(&predictions).0;
+        assert!(golden.get("mask/low_res").error(&all) <= tolerance::OUTPUT);
+        let got = all.narrow(1, 0, 1).unwrap();
         let mutants = golden.names("mutant/");
         assert!(mutants.len() >= at_least, "{mutants:?}");
         for mutant in mutants {
-            let gap = error(&got, golden.get(mutant));
+            let gap = golden.get(mutant).error(&got);
             assert!(
                 gap > tolerance::OUTPUT,
                 "{name}: {mutant} would pass, error {gap:.1e}"
@@ -287,7 +288,7 @@ fn a_batch_is_the_same_as_one_by_one() {
         Prompt::point(70.0, 90.0),
         Prompt::default(),
         Prompt {
-            mask: Some(logits(golden.get("mask_input"))),
+            mask: Some(logits(golden.whole("mask_input"))),
             ..Prompt::point(20.0, 30.0)
         },
     ];

@@ -9,7 +9,8 @@ use dragunov_models::sam::{
 use dragunov_models::{ImagePx, Mask, Point, Result, RgbImage};
 use serde::Deserialize;
 
-use crate::compare::{Golden, fixture};
+use crate::compare::fixture;
+use crate::golden::Golden;
 use crate::sam::photo;
 use crate::sam_layouts::in_original_layout;
 

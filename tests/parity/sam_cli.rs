@@ -3,7 +3,8 @@
 use assert_cmd::Command;
 use candle_core::{Device, Tensor};
 
-use crate::compare::{Golden, Stages, fixture, tolerance};
+use crate::compare::{Stages, fixture, tolerance};
+use crate::golden::Golden;
 use crate::sam::photo;
 
 fn segment(args: &[&str]) -> assert_cmd::assert::Assert {
@@ -79,10 +80,12 @@ fn files_agree_with_transformers() {
     ] {
         run(&extra).success();
         let want = golden.get(&format!("{set}/low_res"));
-        let (p, m, side, _) = want.dims4().unwrap();
+        let [p, m, side, _] = *want.dims() else {
+            panic!("{:?}", want.dims())
+        };
         let logits = npy(&out.join("logits.npy"));
         assert_eq!(logits.shape, [p * m, side, side].map(|n| n as u64));
-        let got = Tensor::from_vec(logits.values, want.shape(), &Device::Cpu).unwrap();
+        let got = Tensor::from_vec(logits.values, want.dims(), &Device::Cpu).unwrap();
         let mut stages = Stages::default();
         stages.check(set, &got, want, tolerance::OUTPUT);
         let iou: Vec<f32> = serde_json::from_slice(&std::fs::read(out.join("iou.json")).unwrap()).unwrap();
@@ -98,7 +101,7 @@ fn files_agree_with_transformers() {
         let masks = npy(&out.join("masks.npy"));
         assert_eq!(masks.shape, [p * m, h, w].map(|n| n as u64));
         let packed: Vec<u8> = golden
-            .get(&format!("{set}/mask"))
+            .whole(&format!("{set}/mask"))
             .flatten_all()
             .unwrap()
             .to_vec1()

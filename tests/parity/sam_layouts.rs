@@ -8,7 +8,8 @@ use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::sam::{Prompt, Sam, VisionConfig};
 use tempfile::TempDir;
 
-use crate::compare::{Golden, Stages, fixture, tolerance};
+use crate::compare::{Stages, fixture, tolerance};
+use crate::golden::Golden;
 use crate::sam::{listing, logits, outputs, photo, same_masks};
 
 /// The config of the `sam` fixture as the original code would have it.
@@ -64,11 +65,11 @@ fn the_original_layout_agrees_with_the_original_code() {
             &sam,
             &embedding,
             &predictions,
-            golden.get(&key("mask")),
+            golden.whole(&key("mask")),
         );
 
         // a mask prompt of its own for each prompt, which transformers cannot express
-        let input = logits(golden.get("mask_input"));
+        let input = logits(golden.whole("mask_input"));
         let side = input.side();
         let flipped: Vec<f32> = input.values().chunks(side).rev().flatten().copied().collect();
         let prompts = [

@@ -7,7 +7,8 @@ use candle_core::{DType, Device, Tensor};
 use dragunov_models::ModelError;
 use dragunov_models::checkpoint::{Alias, Checkpoint};
 
-use crate::compare::{Golden, Stages, fixture, tolerance};
+use crate::compare::{Stages, fixture, tolerance};
+use crate::golden::Golden;
 
 /// All tensors of a file, in f64, which holds every value of these exactly.
 fn read(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
@@ -31,7 +32,7 @@ fn tensors_are_those_that_were_saved() {
         assert_eq!(got.len(), names.len(), "{file}");
         let mut stages = Stages::default();
         for name in &names {
-            let want = golden.get(name).to_dtype(DType::F64).unwrap();
+            let want = golden.whole(name).to_dtype(DType::F64).unwrap().into();
             stages.check(format!("{file}: {name}"), &got[*name], &want, tolerance::EXACT);
         }
         stages.finish();
