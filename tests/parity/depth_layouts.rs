@@ -1,6 +1,8 @@
 //! Depth Anything's weights under the names of the original repository, with and without a config.
 
-use candle_core::{DType, Device};
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
 
@@ -8,23 +10,34 @@ use crate::compare::fixture;
 use crate::depth::{FILE, compare, faithful, load, photo, variant};
 use crate::golden::Golden;
 
+/// The weights of `relative` as the original repository has them: other names, and query, key and value in one.
+fn original() -> HashMap<String, Tensor> {
+    let keys = std::fs::read(fixture("depth/original_keys.json")).unwrap();
+    let keys: BTreeMap<String, Vec<String>> = serde_json::from_slice(&keys).unwrap();
+    let stored =
+        candle_core::safetensors::load(fixture("depth/relative/model.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(keys.values().flatten().count(), stored.len());
+    let joined = |names: &[String]| {
+        let parts: Vec<_> = names.iter().map(|name| &stored[name]).collect();
+        Tensor::cat(&parts, 0).unwrap()
+    };
+    keys.iter()
+        .map(|(key, names)| (key.clone(), joined(names)))
+        .collect()
+}
+
 #[test]
 fn original_keys_load_to_the_same_model() {
     let golden = Golden::open(FILE);
     let dir = variant(&[]);
-    std::fs::copy(
-        fixture("depth/original/model.safetensors"),
-        dir.path().join("model.safetensors"),
-    )
-    .unwrap();
+    candle_core::safetensors::save(&original(), dir.path().join("model.safetensors")).unwrap();
     compare(&golden, &load(dir.path()), "relative/hf/wide", &mut faithful).finish();
 }
 
 /// A file of the original repository comes alone; the fixture's four blocks make the twelve that its code has taps for.
 #[test]
 fn a_lone_original_file_tells_its_sizes() {
-    let path = fixture("depth/original/model.safetensors");
-    let mut weights = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let mut weights = original();
     let blocks: Vec<_> = weights
         .iter()
         .filter_map(|(key, tensor)| {

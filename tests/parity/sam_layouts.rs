@@ -6,11 +6,13 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::sam::{Prompt, Sam, VisionConfig};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::compare::{Stages, fixture, tolerance};
 use crate::golden::Golden;
-use crate::sam::{listing, logits, outputs, photo, same_masks};
+use crate::sam::{floats, listing, logits, outputs, photo, same_masks};
 
 /// The config of the `sam` fixture as the original code would have it.
 fn original_config() -> String {
@@ -33,6 +35,29 @@ pub fn in_original_layout(prefix: &str) -> TempDir {
     candle_core::safetensors::save(&renamed, dir.path().join("model.safetensors")).unwrap();
     std::fs::write(dir.path().join("config.json"), original_config()).unwrap();
     dir
+}
+
+/// Where the tensors of `sam` stand in the file that `torch.save` wrote of them.
+#[derive(Deserialize)]
+struct TorchFile {
+    sha256: String,
+    tensors: Vec<(usize, String)>,
+}
+
+/// That file to the byte: `sam.pth.frame` is all of it but the tensors.
+fn torch_file() -> Vec<u8> {
+    let read = |path| std::fs::read(fixture(path)).unwrap();
+    let index: TorchFile = serde_json::from_slice(&read("torch/sam.pth.json")).unwrap();
+    let stored = candle_core::safetensors::load(fixture("sam/model.safetensors"), &Device::Cpu).unwrap();
+    let mut frame = read("torch/sam.pth.frame").into_iter();
+    let mut file = Vec::new();
+    for (start, name) in &index.tensors {
+        file.extend(frame.by_ref().take(start - file.len()));
+        file.extend(floats(&stored[name]).iter().flat_map(|v| v.to_le_bytes()));
+    }
+    file.extend(frame);
+    assert_eq!(format!("{:x}", Sha256::digest(&file)), index.sha256);
+    file
 }
 
 fn load(dir: &Path) -> Sam {
@@ -99,7 +124,7 @@ fn the_original_layout_agrees_with_the_original_code() {
 fn the_original_pth_is_the_same_model() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sam_vit_b_01ec64.pth");
-    std::fs::copy(fixture("torch/sam.pth"), &file).unwrap();
+    std::fs::write(&file, torch_file()).unwrap();
     std::fs::write(dir.path().join("config.json"), original_config()).unwrap();
     let golden = Golden::open("sam/golden.safetensors");
     let image = photo(&golden);
