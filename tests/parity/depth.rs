@@ -239,6 +239,29 @@ mod mutations {
         must_diverge(&load(dir.path()), CASE, "block.0.mlp.act", &mut faithful);
     }
 
+    /// In the sample of the golden file (every 17th element from the first) and beside it.
+    #[test]
+    fn one_element() {
+        let model = load(fixture("depth/relative"));
+        let golden = Golden::open(FILE);
+        for stage in ["block.1.mlp.act", "fusion.3", "depth"] {
+            let name = format!("{CASE}/{stage}");
+            let len: usize = golden.get(&name).dims().iter().product();
+            for at in [0, 1, 17, 1000, len - 1] {
+                let mut mutation = move |seen: &str, x: Tensor| {
+                    if seen != stage {
+                        return Ok(x);
+                    }
+                    let mut values: Vec<f32> = x.flatten_all()?.to_vec1()?;
+                    let largest = values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+                    values[at] += 1.5 * stage_tolerance(stage) as f32 * largest;
+                    Tensor::from_vec(values, x.shape(), x.device())
+                };
+                must_diverge(&model, CASE, stage, &mut mutation);
+            }
+        }
+    }
+
     #[test]
     fn layer_norm_eps() {
         let dir = variant(&[("backbone_config.layer_norm_eps", 1e-5.into())]);
