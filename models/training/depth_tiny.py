@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
-from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Grid, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
 from depth_data import MEAN, REAL, RENDERED, STD, Batch, Photos, Sampler, load, more, ramp_at
 from depth_loss import heights, losses, total
 
@@ -149,7 +149,9 @@ def train(args):
     device = args.device
     torch.backends.cudnn.benchmark = True
     model = new_model(args.drop).to(device).train()
-    average = Average(model, args.average)
+    if args.init:
+        model.load_state_dict(DepthAnythingForDepthEstimation.from_pretrained(args.init, dtype=torch.float32).state_dict())
+    average, grid = Average(model, args.average), Grid(model, args.grid_share)
     optimiser = Optimiser(model.named_parameters(), args.lr, args.decay)
     state_path, step, before = args.cache / f"{args.name}.pt", 0, 0.0
     state = load_state(state_path)
@@ -182,11 +184,12 @@ def train(args):
             g["lr"] = learning_rate(clock.share, args.lr)
         with torch.no_grad():
             batch = sampler.draw(args.batch)
-        d = predict(model, batch.x)
-        parts = losses(d, batch)
-        loss = total(parts, min(1.0, clock.share / args.ease) ** 2)
-        optimiser.zero_grad()
-        loss.backward()
+        with grid.rounded(clock.share > args.grid_from):
+            d = predict(model, batch.x)
+            parts = losses(d, batch)
+            loss = total(parts, 1.0 if args.init else min(1.0, clock.share / args.ease) ** 2)
+            optimiser.zero_grad()
+            loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for p in parameters:
             if p.grad is not None:
@@ -213,11 +216,11 @@ def train(args):
     return average.into(watched), held
 
 
-def export(model, out, short):
+def export(model, out, args):
     out.mkdir(parents=True, exist_ok=True)
-    for_export(model).save_pretrained(out)
+    for_export(model, args.grid_share).save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps({
-        "image_processor_type": "DPTImageProcessor", "do_resize": True, "size": {"height": short, "width": short}, "keep_aspect_ratio": True,
+        "image_processor_type": "DPTImageProcessor", "do_resize": True, "size": {"height": args.short, "width": args.short}, "keep_aspect_ratio": True,
         "ensure_multiple_of": 14, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
         "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_pad": False, "size_divisor": None}, indent=2) + "\n")
 
@@ -247,7 +250,7 @@ def main():
         _, held = load(args.cache, args.device, args.limit)
     else:
         model, held = train(args)
-        export(model, out, args.short)
+        export(model, out, args)
     model = DepthAnythingForDepthEstimation.from_pretrained(out, dtype=torch.float32).to(args.device).eval()
     print(json.dumps(evaluate(model, held, args.short), indent=1))
 

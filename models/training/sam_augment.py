@@ -179,7 +179,7 @@ def draw(data: Data, b: int, side: int) -> Batch:
     pick = by_weight(data.weight, b)
     size = data.size[pick].float()
     longest = size.amax(1)
-    scale = side / longest * torch.exp(uniform(b, -0.25, 0.6, dev))
+    scale = side / longest * torch.exp(uniform(b, -0.25, 0.8, dev))
     stretch = torch.exp(torch.randn(b, device=dev) * 0.06)
     turn = torch.randn(b, device=dev) * torch.where(torch.rand(b, device=dev) < 0.5, 0.35, 0.06)
     mirror = (torch.rand(b, device=dev) < 0.5) * 2.0 - 1

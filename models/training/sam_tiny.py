@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from transformers import SamConfig, SamModel
 
 import sam_eval
-from common import (CHECKPOINTS, KINDS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state,
+from common import (CHECKPOINTS, KINDS, Average, Clock, Grid, Optimiser, arguments, for_export, learning_rate, load_state, save_state,
                     share_cores, start)
 from sam_augment import draw
 from sam_data import load
@@ -186,7 +186,7 @@ def train(args):
             average.state = {k: v.to(args.device) for k, v in state["average"].items()}
             torch.manual_seed(args.seed + step), random.seed(args.seed + step)
     parts = compiled(model, args)
-    shadow = new_model(args).eval()
+    shadow, grid = new_model(args).eval(), Grid(model, args.grid_share)
     every = list(model.parameters())
     print(f"{sum(p.numel() for p in every) / 1e6:.2f} M parameters", flush=True)
     saved, looked, begun, sums, since = time.time(), time.time(), step, torch.zeros(5, device=args.device), 0
@@ -197,10 +197,11 @@ def train(args):
         for g in optimiser.param_groups:
             g["lr"] = rate
         batch = draw(data, args.batch, args.size)
-        lm, li, rm, ls, reached = step_losses(model, dense, batch, args, parts, clock.share)
-        loss = lm + li + 0.2 * rm + 1.5 * ls * (1 - 0.7 * clock.share)
-        optimiser.zero_grad()
-        loss.backward()
+        with grid.rounded(clock.share > args.grid_from):
+            lm, li, rm, ls, reached = step_losses(model, dense, batch, args, parts, clock.share)
+            loss = lm + li + 0.2 * rm + 1.5 * ls * (1 - 0.7 * clock.share)
+            optimiser.zero_grad()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(every, 1.0)
         optimiser.step()
         average.update(model)
@@ -237,7 +238,7 @@ def export(model, args):
     out.mkdir(parents=True, exist_ok=True)
     copy = SamModel(model.config)
     copy.load_state_dict({k: v.float().cpu() for k, v in model.state_dict().items()})
-    for_export(copy).save_pretrained(out)
+    for_export(copy, args.grid_share).save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "SamImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"longest_edge": size},
         "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.485, 0.456, 0.406],
@@ -257,7 +258,6 @@ def main():
     p.add_argument("--points", type=int, default=6, help="point prompts for each photo")
     p.add_argument("--average", type=float, default=0.999, help="decay of the weight average")
     p.add_argument("--phase", default="final", help="name of this stretch of training; a new name keeps weights, not the schedule")
-    p.add_argument("--init", type=Path, default=None, help="exported folder to begin from; what has another shape is left out")
     p.add_argument("--compile", action="store_true", help="compile the encoder's blocks and the losses")
     p.add_argument("--steps", type=int, default=0, help="stop after this many steps, for tests")
     p.add_argument("--photos", type=int, default=0, help="at most this many photos a file, for tests")

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 import vlm_tokenizer as vt
-from common import CHECKPOINTS, Average, Clock, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
+from common import CHECKPOINTS, Average, Clock, Grid, Optimiser, arguments, for_export, learning_rate, load_state, save_state, start
 from vlm_crops import arrivals, augmented, counts, plain, pools
 from vlm_network import Speech, Tower, agrees
 
@@ -67,8 +67,10 @@ def train(args):
     start(args)
     device, t = args.device, vt.build()
     model = new_model(t).to(device)
+    if args.init:
+        model.load_state_dict(Qwen2_5_VLForConditionalGeneration.from_pretrained(args.init, dtype=torch.float32).state_dict())
     aux = torch.nn.Linear(128, len(KINDS)).to(device)
-    average = Average(model, args.average)
+    average, grid = Average(model, args.average), Grid(model, args.grid_share)
     named = list(model.named_parameters()) + [(f"aux.{n}", p) for n, p in aux.named_parameters()]
     optimiser = Optimiser(named, args.lr, args.decay)
     clock, step, state_path = Clock(args.minutes), 0, args.cache / f"{args.name}.pt"
@@ -102,10 +104,11 @@ def train(args):
         for g in optimiser.param_groups:
             g["lr"] = learning_rate(clock.share, args.lr)
         batch = augmented(data, number, side, args.mix if clock.share < 0.85 else 0.0)
-        with torch.autocast(device.type, torch.bfloat16):
-            text, other, hits = compute(model, aux, tower, speech, batch, args)
-        optimiser.zero_grad()
-        (text + args.aux * other).backward()
+        with grid.rounded(clock.share > args.grid_from):
+            with torch.autocast(device.type, torch.bfloat16):
+                text, other, hits = compute(model, aux, tower, speech, batch, args)
+            optimiser.zero_grad()
+            (text + args.aux * other).backward()
         torch.nn.utils.clip_grad_norm_([q for _, q in named], 1.0)
         optimiser.step()
         average.update(model)
@@ -217,13 +220,13 @@ def calibrate(model, t, calibration):
     return best[1]
 
 
-def export(model, t, out):
+def export(model, t, out, share):
     out.mkdir(parents=True, exist_ok=True)
     for old in [*out.glob("model*.safetensors"), *out.glob("model.safetensors.index.json")]:
         old.unlink()
     model.generation_config.update(do_sample=False, repetition_penalty=1.0, max_new_tokens=32, eos_token_id=[t.convert_tokens_to_ids(s) for s in ("<|im_end|>", "<|endoftext|>")],
                                    pad_token_id=t.convert_tokens_to_ids("<|endoftext|>"), bos_token_id=t.convert_tokens_to_ids("<|endoftext|>"))
-    for_export(model).save_pretrained(out, max_shard_size="15MB")
+    for_export(model, share).save_pretrained(out, max_shard_size="15MB")
     vt.save(t, out)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2_5_VLProcessor", "do_convert_rgb": True, "do_resize": True, "resample": 3,
@@ -262,7 +265,7 @@ def main():
             args.minutes = 1e-9
         model, t, held, calibration = train(args)
         print("temperature", calibrate(model, t, calibration), flush=True)
-        export(model, t, out)
+        export(model, t, out, args.grid_share)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(out, dtype=torch.float32).eval().to(args.device)
     print("largest difference of a log-probability from the class's own forward:", agrees(model, t, SIDE, plain(held[0], torch.arange(2, device=args.device), SIDE).byte()))
     report(model, t, held)

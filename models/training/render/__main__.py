@@ -22,6 +22,7 @@ def main():
     p.add_argument("--long", type=int, default=448, help="longer side of a photo in pixels")
     p.add_argument("--shard", type=int, default=400)
     p.add_argument("--first-shard", type=int, default=0, help="number of the first shard written")
+    p.add_argument("--minutes", type=float, default=float("inf"), help="begin no scene after this long")
     p.add_argument("--no-crops", action="store_true")
     p.add_argument("--check", action="store_true", help="compares depth and sizes with geometry, writes nothing")
     args = p.parse_args()
@@ -36,7 +37,11 @@ def main():
     for k, first in enumerate(range(0, args.count, args.shard)):
         rows, crops = [], None if args.no_crops else []
         for i in range(first, min(first + args.shard, args.count)):
+            if time.time() - start > 60 * args.minutes:
+                break
             rows.append(render(args.seed + i, args.device, args.long, crops))
+        if not rows:
+            break
         save(args.out / f"rendered_{k + args.first_shard:03d}", rows)
         if crops:
             save_crops(args.out / f"crops_{k + args.first_shard:03d}", crops)
