@@ -121,6 +121,9 @@ const WALL_BEND: f64 = 0.02;
 /// Walls of bowls rise from the foot by this power of the distance: 53 bowls of the 245 development scenes, and their spread.
 const WALL_POWER: (f64, f64) = (1.85, 0.35);
 
+/// How far inner profiles of bowls are off a typical section, as a share of the rim's radius.
+const USUAL_SECTION_SIGMA: f64 = 0.1;
+
 /// By which power of the distance from the foot a wall rises: as its slope shows where it ends, and as bowls usually do.
 fn wall_power(kind: DishKind, seen: f64, sd: f64) -> f64 {
     let power = match kind {
@@ -148,15 +151,7 @@ impl DishModel {
         let well = well_prior(self.kind) * radius;
         let Some(first) = seen.iter().position(Option::is_some) else {
             // Nothing of the inside shows: a typical section up to the rim.
-            let (foot, power) = match self.kind {
-                DishKind::Bowl => (0.35, WALL_POWER.0),
-                _ => (0.62, 1.2),
-            };
-            let well = well.min(self.rim);
-            for (i, y) in self.profile.iter_mut().enumerate() {
-                let t = ((i as f64 + 0.5) / RINGS as f64 - foot).max(0.0) / (1.0 - foot);
-                *y = well + (self.rim - well) * t.powf(power);
-            }
+            self.profile = self.usual_profile(radius);
             self.hidden_sigma = 0.02 * radius;
             return;
         };
@@ -197,6 +192,30 @@ impl DishModel {
             };
         }
         self.hidden_sigma = if flat { 0.005 * radius } else { 0.02 * radius };
+        if self.kind == DishKind::Bowl && self.relief_sigma > 0.0 {
+            // A network draws a wall too high where it meets what the bowl holds, and so too far in.
+            let usual = self.usual_profile(radius);
+            let (w_seen, w_usual) = (
+                self.relief_sigma.powi(-2),
+                (USUAL_SECTION_SIGMA * radius).powi(-2),
+            );
+            for (y, usual) in self.profile.iter_mut().zip(usual) {
+                *y = (*y * w_seen + usual * w_usual) / (w_seen + w_usual);
+            }
+        }
+    }
+
+    /// A typical section from the well up to the rim.
+    fn usual_profile(&self, radius: f64) -> [f64; RINGS] {
+        let (foot, power) = match self.kind {
+            DishKind::Bowl => (0.35, WALL_POWER.0),
+            _ => (0.62, 1.2),
+        };
+        let well = (well_prior(self.kind) * radius).min(self.rim);
+        std::array::from_fn(|i| {
+            let t = ((i as f64 + 0.5) / RINGS as f64 - foot).max(0.0) / (1.0 - foot);
+            well + (self.rim - well) * t.powf(power)
+        })
     }
 
     /// Slope of the wall where the view of it ends, and its sd. A ring of which little shows weighs little, so that the slope
