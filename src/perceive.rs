@@ -1,5 +1,6 @@
 //! From a photo to regions: which pixels are food, dish, reference or neither, and what each one is.
 
+mod alike;
 mod bowls;
 mod choose;
 mod closeup;

@@ -11,6 +11,8 @@ const SURE: f64 = 0.5;
 /// Bounds of a content's area as a share of the bowl's, and how much of it must lie in the bowl.
 const FILLS: std::ops::Range<f64> = 0.15..0.9;
 const INSIDE: f64 = 0.85;
+/// Least share of a mask that a content in it has; less is a part of the content.
+const CONTENT: f64 = 0.35;
 
 /// The bowls that hold no mask of food.
 pub(super) fn seemingly_empty(seen: &[Candidate]) -> impl Iterator<Item = &Mask> {
@@ -21,6 +23,32 @@ pub(super) fn seemingly_empty(seen: &[Candidate]) -> impl Iterator<Item = &Mask>
             let mut foods = seen.iter().filter(|c| c.identity.kind == Kind::Food);
             !foods.any(|food| fills(&food.mask, bowl))
         })
+}
+
+/// Leaves out what holds a bowl's inner wall beside its content: a mask in which another of the same name lies, as well scored.
+pub(super) fn without_walls(foods: Vec<Candidate>, rest: &[Candidate]) -> Vec<Candidate> {
+    let bowls = || {
+        rest.iter()
+            .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= SURE)
+            .map(|c| &c.mask)
+    };
+    let content_in = |wide: &Candidate| {
+        foods.iter().any(|c| {
+            let (small, large) = (c.mask.area() as f64, wide.mask.area() as f64);
+            c.identity.label == wide.identity.label
+                && c.score() > wide.score()
+                && small > CONTENT * large
+                && small < large
+                && c.mask.intersection_area(&wide.mask) as f64 > INSIDE * small
+                && bowls().any(|bowl| fills(&c.mask, bowl) && fills(&wide.mask, bowl))
+        })
+    };
+    let walled: Vec<bool> = foods.iter().map(content_in).collect();
+    foods
+        .into_iter()
+        .zip(walled)
+        .filter_map(|(c, walled)| (!walled).then_some(c))
+        .collect()
 }
 
 /// Where a bowl's content shows, for a bowl with this box: in the upper part, for the lower shows the outer wall.
@@ -65,6 +93,22 @@ mod tests {
         ];
         let empty: Vec<&Mask> = seemingly_empty(&candidates).collect();
         assert_eq!(empty, [&left]);
+    }
+
+    #[test]
+    fn the_wall_is_left_out_where_the_content_is_as_well_seen() {
+        let bowl = [seen(rect(5, 20, 45, 60), Kind::Bowl, "bowl", 0.9)];
+        let wide = seen(rect(8, 22, 42, 55), Kind::Food, "soup", 0.8);
+        let content = |confidence| seen(rect(12, 30, 38, 52), Kind::Food, "soup", confidence);
+        let kept = |foods: &[&Candidate], bowls: &[Candidate]| {
+            without_walls(foods.iter().map(|c| (*c).clone()).collect(), bowls).len()
+        };
+        assert_eq!(kept(&[&wide, &content(0.9)], &bowl), 1);
+        // Not a part that is less sure, not something else, not off a bowl.
+        assert_eq!(kept(&[&wide, &content(0.7)], &bowl), 2);
+        let egg = seen(rect(12, 30, 38, 52), Kind::Food, "egg", 0.9);
+        assert_eq!(kept(&[&wide, &egg], &bowl), 2);
+        assert_eq!(kept(&[&wide, &content(0.9)], &[]), 2);
     }
 
     #[test]

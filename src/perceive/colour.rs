@@ -34,6 +34,29 @@ pub(super) fn from_ground(colour: [f64; 3], ground: [f64; 3], plain: f64) -> f64
     plain * apart(1.0) + (1.0 - plain) * apart(shade)
 }
 
+/// CIELAB under D65 of an sRGB pixel (IEC 61966-2-1, CIE 15).
+pub(super) fn lab(pixel: [u8; 3]) -> [f64; 3] {
+    let [r, g, b] = pixel.map(|v| {
+        let v = f64::from(v) / 255.0;
+        if v <= 0.04045 {
+            v / 12.92
+        } else {
+            ((v + 0.055) / 1.055).powf(2.4)
+        }
+    });
+    let f = |t: f64| {
+        if t > 216.0 / 24389.0 {
+            t.cbrt()
+        } else {
+            (24389.0 / 27.0 * t + 16.0) / 116.0
+        }
+    };
+    let x = f((0.4124564 * r + 0.3575761 * g + 0.1804375 * b) / 0.95047);
+    let y = f(0.2126729 * r + 0.7151522 * g + 0.0721750 * b);
+    let z = f((0.0193339 * r + 0.1191920 * g + 0.9503041 * b) / 1.08883);
+    [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -48,6 +71,18 @@ mod tests {
         assert!(from_ground([90.0, 90.0, 90.0], wood, 0.0) > 30.0);
         // Nothing in the shade is brighter than its ground.
         assert!(from_ground(wood.map(|v| 1.3 * v), wood, 0.0) > 50.0);
+    }
+
+    #[test]
+    fn lab_of_primaries() {
+        let near = |pixel, want: [f64; 3]| {
+            let got = lab(pixel);
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.02), "{got:?}");
+        };
+        near([255, 255, 255], [100.0, 0.0, 0.0]);
+        near([255, 0, 0], [53.24, 80.09, 67.20]);
+        near([0, 0, 255], [32.30, 79.19, -107.86]);
+        near([0, 0, 0], [0.0, 0.0, 0.0]);
     }
 
     #[test]

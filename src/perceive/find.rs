@@ -3,6 +3,7 @@
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
+use super::alike::name_together;
 use super::crop;
 use super::resolve::{Candidate, settle};
 use crate::contract::request::{Hints, ItemHint};
@@ -106,6 +107,7 @@ impl Finder<'_> {
         if self.look_closer {
             candidates = settle(candidates);
             self.redraw(image, &mut candidates, ctx)?;
+            name_together(image, &mut candidates);
         }
         candidates.extend(hinted);
         Ok(Seen { candidates, warnings })

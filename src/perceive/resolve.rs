@@ -2,7 +2,7 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use super::bowls::fills;
+use super::bowls::{fills, without_walls};
 use super::choose::{apart, choose};
 use super::coin_edge::along_edge;
 use super::dishes::dishes;
@@ -10,6 +10,10 @@ use crate::identify::{Identified, Kind};
 
 /// Two masks of one thing.
 const SAME: f64 = 0.7;
+/// Where a dish shows that is named as surely as this, what lies beside every such dish must be as sure to be a food: folded
+/// napkins and things in the room are taken for food more often than a meal lies on the table.
+const DISH_SURE: f64 = 0.5;
+const BESIDE_SURE: f64 = 0.6;
 
 /// One mask with its name.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ pub(super) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
     let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
-    let mut out = choose(foods);
+    let mut out = choose(without_walls(foods, &rest));
     out.extend(rest);
     out
 }
@@ -75,7 +79,10 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
         .into_iter()
         .partition(|c| c.identity.kind == Kind::Food);
     let foods = apart(foods);
-    let (on, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.is_dish());
+    let (on, mut rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.is_dish());
+    let (foods, doubted): (Vec<_>, Vec<_>) = foods.into_iter().partition(|c| believed(c, &on));
+
+    rest.extend(doubted);
 
     let mut regions = Regions {
         dishes: dishes(on),
@@ -134,18 +141,31 @@ fn in_bowl(food: &Candidate, bowl: &Candidate) -> bool {
     (food.identity.kind, bowl.identity.kind) == (Kind::Food, Kind::Bowl) && fills(&food.mask, &bowl.mask)
 }
 
+/// Whether a food is sure enough for where it lies.
+fn believed(food: &Candidate, dishes: &[Candidate]) -> bool {
+    let mut sure = dishes
+        .iter()
+        .filter(|d| d.identity.confidence >= DISH_SURE)
+        .peekable();
+    sure.peek().is_none()
+        || food.identity.confidence >= BESIDE_SURE
+        || sure.any(|d| lies_on(&food.mask, &d.mask))
+}
+
+/// Whether the middle of a thing lies over a dish.
+fn lies_on(thing: &Mask, dish: &Mask) -> bool {
+    match (dish.bbox(), thing.bbox()) {
+        (Some(d), Some(t)) => {
+            let (x, y) = ((t.x0 + t.x1) / 2.0, (t.y0 + t.y1) / 2.0);
+            (d.x0..d.x1).contains(&x) && (d.y0..d.y1).contains(&y)
+        }
+        _ => false,
+    }
+}
+
 /// Several pieces of one food on one dish are one item.
 fn merge_pieces(foods: Vec<Candidate>, dishes: &[(Kind, Mask)]) -> Vec<FoodRegion> {
-    let dish_of = |mask: &Mask| {
-        let middle = mask.bbox();
-        dishes.iter().position(|(_, dish)| match (dish.bbox(), &middle) {
-            (Some(d), Some(m)) => {
-                let (x, y) = ((m.x0 + m.x1) / 2.0, (m.y0 + m.y1) / 2.0);
-                (d.x0..d.x1).contains(&x) && (d.y0..d.y1).contains(&y)
-            }
-            _ => false,
-        })
-    };
+    let dish_of = |mask: &Mask| dishes.iter().position(|(_, dish)| lies_on(mask, dish));
     let mut out: Vec<(Option<usize>, FoodRegion)> = Vec::new();
     for c in foods {
         let dish = dish_of(&c.mask);
@@ -260,6 +280,18 @@ pub(super) mod tests {
         ]);
         assert_eq!((regions.foods.len(), regions.foods[0].pieces), (1, 2));
         assert_eq!(regions.foods[0].mask.area(), 200);
+    }
+
+    #[test]
+    fn a_napkin_beside_the_plate_is_not_half_a_meal() {
+        let plate = seen(rect(40, 5, 95, 60), Kind::Plate, "plate", 0.9);
+        let beside = |confidence| seen(rect(5, 20, 30, 60), Kind::Food, "mashed potato", confidence);
+        let napkin = resolve(vec![plate.clone(), beside(0.55)]);
+        assert_eq!((labels(&napkin).len(), napkin.others.len()), (0, 1));
+        let roll = resolve(vec![plate, beside(0.8)]);
+        assert_eq!(labels(&roll), ["mashed potato"]);
+        let bare = resolve(vec![beside(0.55)]);
+        assert_eq!(labels(&bare), ["mashed potato"]);
     }
 
     #[test]
