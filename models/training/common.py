@@ -43,7 +43,7 @@ def arguments(doc: str) -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=None, help="checkpoint folder to write")
     p.add_argument("--init", type=Path, default=None, help="exported folder whose weights a new training begins from")
-    p.add_argument("--grid-share", type=float, default=0.16, help="step of the exported weights' grid, of their standard deviation")
+    p.add_argument("--grid-share", type=float, default=0.226, help="step of the exported weights' grid, of their standard deviation")
     p.add_argument("--grid-from", type=float, default=0.65, help="share of the run from which the weights are rounded while training")
     return p
 
