@@ -18,8 +18,8 @@ use crate::contract::result::Warning;
 
 /// Sd of a tilt that is read off relative depth alone.
 const TILT_BY_DEPTH_DEG: f64 = 12.0;
-/// A table that looks this much steeper than the coin on it has a coin that stands. With the bound below: of 60 ECUSTFD
-/// photos from above none is refused for it, of 87 from the side 78 (the commands are in the README).
+/// A table that looks this much steeper than the coin on it has a coin that stands. Set with the bound below on ECUSTFD
+/// photos from above and from the side (what they come to, and the commands, are in the README).
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by more than a mask is wrong.
 const COIN_OFF_ASPECT: f64 = 0.045;

@@ -87,7 +87,8 @@ fn by_relief(
     }
     // What the raster leaves on the table it also leaves on the food, and the network's own error with it.
     let relief = (item.integrals.columns / item.integrals.footprint.max(1e-9)).max(1e-3);
-    // From straight above a network sees hardly any relief: five times the error (model card of `plate-tiny`).
+    // From straight above a network sees hardly any relief: four times the median error (model card of `plate-tiny`), and some
+    // show none.
     let above = (1.0 - tilt_deg / 20.0).max(0.0);
     let off = solution
         .fit

@@ -11,7 +11,7 @@ use super::resolve::Candidate;
 use crate::identify::Kind;
 
 /// Largest differences between pieces of one food, in CIELAB: of the mean hue and chroma, of the mean lightness, and of the
-/// standard deviations. Set on 53 pairs of pieces and some 900 pairs of foods of the development scenes.
+/// standard deviations. Set on all pairs of foods of the development scenes.
 const HUE: f64 = 3.2;
 const LIGHTNESS: f64 = 3.0;
 const TEXTURE: f64 = 2.5;

@@ -32,7 +32,7 @@ pub(super) fn without_walls(foods: Vec<Candidate>, rest: &[Candidate]) -> Vec<Ca
             .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= SURE)
             .map(|c| &c.mask)
     };
-    let content_in = |wide: &Candidate| {
+    let holds_wall = |wide: &Candidate| {
         foods.iter().any(|c| {
             let (small, large) = (c.mask.area() as f64, wide.mask.area() as f64);
             c.identity.label == wide.identity.label
@@ -43,7 +43,7 @@ pub(super) fn without_walls(foods: Vec<Candidate>, rest: &[Candidate]) -> Vec<Ca
                 && bowls().any(|bowl| fills(&c.mask, bowl) && fills(&wide.mask, bowl))
         })
     };
-    let walled: Vec<bool> = foods.iter().map(content_in).collect();
+    let walled: Vec<bool> = foods.iter().map(holds_wall).collect();
     foods
         .into_iter()
         .zip(walled)

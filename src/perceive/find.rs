@@ -107,7 +107,10 @@ impl Finder<'_> {
         if self.look_closer {
             candidates = settle(candidates);
             self.redraw(image, &mut candidates, ctx)?;
-            name_together(image, &mut candidates);
+            // Boxes come with names of the whole picture; crops were named one by one.
+            if self.strategy == Strategy::Automatic {
+                name_together(image, &mut candidates);
+            }
         }
         candidates.extend(hinted);
         Ok(Seen { candidates, warnings })
