@@ -39,8 +39,7 @@ pub use set::ModelSet;
 
 /// How far heights in a published network's depth are off, sd in camera heights: 8 mm from 40 cm.
 const NETWORK_RELIEF_SIGMA: f64 = 0.02;
-/// The same of `plate-tiny` (mean error 11 mm on held-out scenes, see its card; with 3 % those
-/// come out as well, ECUSTFD worse).
+/// The same of `plate-tiny` (mean error 11 mm on held-out scenes, see its card).
 const TINY_RELIEF_SIGMA: f64 = 0.045;
 /// A pixel of the 256 x 256 that masks are decoded at, on something a fifth of the photo wide.
 const NETWORK_OUTLINE_SIGMA: f64 = 0.01;

@@ -11,6 +11,7 @@ use super::random::median;
 use super::scene::DishKind;
 use super::surface::{Alignment, Surface};
 use super::table::{SlopePrior, TableFit};
+use model::fused;
 pub(crate) use model::{Base, DishModel, RINGS};
 
 /// What is read of a dish once, before any camera is assumed.
@@ -199,8 +200,7 @@ impl DishSamples {
         {
             // A network's rim is fused with the rim of usual ware.
             let usual = 2.0 * share * c.radius;
-            let (w_seen, w_usual) = (self.relief_sigma.powi(-2), (sigma * usual).powi(-2));
-            height = (height * w_seen + usual * w_usual) / (w_seen + w_usual);
+            height = fused((height, self.relief_sigma), (usual, sigma * usual));
             circle = fit(height);
         }
         if circle.is_none() {

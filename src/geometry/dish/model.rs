@@ -124,6 +124,12 @@ const WALL_POWER: (f64, f64) = (1.85, 0.35);
 /// How far inner profiles of bowls are off a typical section, as a share of the rim's radius.
 const USUAL_SECTION_SIGMA: f64 = 0.1;
 
+/// Mean of what was seen and what is usual, each with its sd, by the inverse of their variances.
+pub(super) fn fused(seen: (f64, f64), usual: (f64, f64)) -> f64 {
+    let (w_seen, w_usual) = (seen.1.powi(-2), usual.1.powi(-2));
+    (seen.0 * w_seen + usual.0 * w_usual) / (w_seen + w_usual)
+}
+
 /// By which power of the distance from the foot a wall rises: as its slope shows where it ends, and as bowls usually do.
 fn wall_power(kind: DishKind, seen: f64, sd: f64) -> f64 {
     let power = match kind {
@@ -195,12 +201,8 @@ impl DishModel {
         if self.kind == DishKind::Bowl && self.relief_sigma > 0.0 {
             // A network draws a wall too high where it meets what the bowl holds, and so too far in.
             let usual = self.usual_profile(radius);
-            let (w_seen, w_usual) = (
-                self.relief_sigma.powi(-2),
-                (USUAL_SECTION_SIGMA * radius).powi(-2),
-            );
             for (y, usual) in self.profile.iter_mut().zip(usual) {
-                *y = (*y * w_seen + usual * w_usual) / (w_seen + w_usual);
+                *y = fused((*y, self.relief_sigma), (usual, USUAL_SECTION_SIGMA * radius));
             }
         }
     }
@@ -288,8 +290,7 @@ impl DishModel {
             Some(c) => well_prior(self.kind) * c.radius,
             None => USUAL_BASE,
         };
-        let (w_seen, w_usual) = (self.relief_sigma.powi(-2), USUAL_BASE_SIGMA.powi(-2));
-        ((seen * w_seen + usual * w_usual) / (w_seen + w_usual)).clamp(0.0, 0.2)
+        fused((seen, self.relief_sigma), (usual, USUAL_BASE_SIGMA)).clamp(0.0, 0.2)
     }
 
     /// Sd of the base under an item with this footprint, in camera heights.
