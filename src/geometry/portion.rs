@@ -19,9 +19,9 @@ pub struct Portion {
     pub height_sigma_ln: f64,
 }
 
-/// Larger things of a kind are higher, by this power of their area: 0.5 would be similar shapes, 0 equal thickness.
-/// Pooled over whole fruit, slices and heaps of the training data (`fixtures/generate/portions.py`).
-const GROWTH: f64 = 0.2;
+/// Larger things of a kind are higher, by this power of their area: 0.5 would be similar shapes, 0 equal thickness. The
+/// slope within the foods of the training scenes (`fixtures/generate/portions.py` prints it).
+const GROWTH: f64 = 0.07;
 /// The volume grows with this power of the camera's height: area squared, height with area to [`GROWTH`].
 pub(crate) const SCALE_POWER: f64 = 2.0 + 2.0 * GROWTH;
 

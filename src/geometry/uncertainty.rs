@@ -68,6 +68,9 @@ fn derivatives(prepared: &Prepared<'_, '_>, state: &State) -> Result<Vec<[Deriva
     Ok(out)
 }
 
+/// Largest sd of ln(volume) by what the raster is off, where the view slants.
+const RELIEF_DOUBT_MAX: f64 = 0.8;
+
 /// The volume by relief, with flags for what makes it doubtful.
 fn by_relief(
     prepared: &Prepared<'_, '_>,
@@ -88,13 +91,13 @@ fn by_relief(
     // What the raster leaves on the table it also leaves on the food, and the network's own error with it.
     let relief = (item.integrals.columns / item.integrals.footprint.max(1e-9)).max(1e-3);
     // From straight above a network sees hardly any relief: four times the median error (model card of `plate-tiny`), and some
-    // show none.
+    // show none, which then says nothing.
     let above = (1.0 - tilt_deg / 20.0).max(0.0);
     let off = solution
         .fit
         .residual_rel
         .hypot(prepared.scene.relief_sigma * (1.0 + 4.0 * above));
-    own = own.hypot((off / relief).min(0.8));
+    own = own.hypot((off / relief).min(RELIEF_DOUBT_MAX * (1.0 + 4.0 * above)));
     let collapsed = item.integrals.columns <= 0.0;
     if collapsed {
         flags.push("no_relief");
