@@ -13,6 +13,7 @@ mod error;
 mod fusion;
 mod gravity;
 mod integral;
+mod level;
 mod limits;
 mod measure;
 mod opinions;

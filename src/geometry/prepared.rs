@@ -6,6 +6,7 @@ use super::camera::View;
 use super::dish::DishSamples;
 use super::error::GeometryError;
 use super::gravity::Gravity;
+use super::level::level;
 use super::limits;
 use super::measure::warn;
 use super::reference::RefSamples;
@@ -16,8 +17,8 @@ use super::tilt::{self, Ring};
 use crate::contract::Estimated;
 use crate::contract::result::Warning;
 
-/// Sd of a tilt that is read off relative depth alone.
-const TILT_BY_DEPTH_DEG: f64 = 12.0;
+/// Less than this and the table looks level in the raster: an unknown shift can hide some tilt.
+const STEEP_DEG: f64 = 5.7;
 /// A table that looks this much steeper than the coin on it has a coin that stands. Set with the bound below on ECUSTFD
 /// photos from above and from the side (what they come to, and the commands, are in the README).
 const COIN_OFF_DEG: f64 = 10.0;
@@ -88,48 +89,11 @@ impl<'a, 's> Prepared<'a, 's> {
             .collect();
         let (mut prior, mut source) = match self.scene.gravity {
             Some(g) => (g, "gravity"),
-            None => {
-                let mut rings: Vec<Ring> = coins.clone();
-                rings.extend(
-                    self.dishes
-                        .iter()
-                        .filter(|d| d.kind == DishKind::Plate)
-                        .map(|d| Ring {
-                            pixels: d.rim.iter().map(|p| [p[0], p[1]]).collect(),
-                            height: 0.05,
-                            sigma: 0.015,
-                        }),
-                );
-                match tilt::from_circles(camera, &rings) {
-                    Some(mut g) => {
-                        self.check_coin(&coins)?;
-                        g.tilt_sigma_deg = g.tilt_sigma_deg.max(2.0);
-                        (g, "circle")
-                    }
-                    None => match self.tilt_by_depth() {
-                        Some(g) => {
-                            warn(
-                                warnings,
-                                "tilt_by_depth",
-                                "no pitch was sent and no round plate or coin was seen: the tilt is read off the depth",
-                            );
-                            (g, "depth")
-                        }
-                        None => {
-                            warn(
-                                warnings,
-                                "tilt_unknown",
-                                "no pitch was sent and nothing shows the tilt: taken as straight down",
-                            );
-                            (Gravity::from_pitch(0.0, 0.0, 15.0), "nadir_assumed")
-                        }
-                    },
-                }
-            }
+            None => self.gravity_by_sight(&coins, warnings)?,
         };
         limits::check_gravity(&prior)?;
         // Read off the depth alone, the tilt may be over the limit where its p50 is not.
-        let steepest = prior.tilt_deg() + Estimated::Z90 * TILT_BY_DEPTH_DEG;
+        let steepest = prior.tilt_deg() + Estimated::Z90 * prior.tilt_sigma_deg;
         if source == "depth" && steepest > limits::TILT_MAX_DEG {
             return Err(GeometryError::TiltTooLarge { tilt_deg: steepest });
         }
@@ -188,7 +152,7 @@ impl<'a, 's> Prepared<'a, 's> {
                 }
             });
             if round == 0 && !rings.is_empty() {
-                from_circle = tilt::from_circles(camera, &rings).map(|g| g.tilt_deg());
+                from_circle = level(camera, &rings, None).map(|l| l.gravity.tilt_deg());
             }
             let refined = tilt::refine(camera, &stated, &rings, depth);
             prior = refined.gravity;
@@ -225,18 +189,60 @@ impl<'a, 's> Prepared<'a, 's> {
         })
     }
 
+    /// Gravity by what is seen, where none was sent, and by what: circles and the table together, else the table alone, else
+    /// straight down.
+    fn gravity_by_sight(
+        &mut self,
+        coins: &[Ring],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Gravity, &'static str), GeometryError> {
+        let plates = self
+            .dishes
+            .iter()
+            .filter(|d| d.kind == DishKind::Plate)
+            .map(|d| Ring {
+                pixels: d.rim.iter().map(|p| [p[0], p[1]]).collect(),
+                height: 0.05,
+                sigma: 0.015,
+            });
+        let rings: Vec<Ring> = coins.iter().cloned().chain(plates).collect();
+        let table = self.gravity_by_table();
+        if let Some(mut found) = level(self.scene.camera, &rings, table.as_ref()) {
+            let by_plate = found.round[coins.len()..].contains(&true);
+            if let (false, Some(table)) = (by_plate, table) {
+                self.check_coin(coins, &table)?;
+            }
+            found.gravity.tilt_sigma_deg = found.gravity.tilt_sigma_deg.max(2.0);
+            return Ok((found.gravity, "circle"));
+        }
+        if let Some(table) = table.filter(|t| t.tilt_deg() > STEEP_DEG) {
+            warn(
+                warnings,
+                "tilt_by_depth",
+                "no pitch was sent and no round plate or coin was seen: the tilt is read off the depth",
+            );
+            return Ok((table, "depth"));
+        }
+        warn(
+            warnings,
+            "tilt_unknown",
+            "no pitch was sent and nothing shows the tilt: taken as straight down",
+        );
+        Ok((Gravity::from_pitch(0.0, 0.0, 15.0), "nadir_assumed"))
+    }
+
     /// A coin lies flat only if the table is seen from about where the coin by itself is. Of several things taken for
     /// coins the roundest is asked: nothing that lies flat is rounder than the table's tilt allows.
-    fn check_coin(&self, coins: &[Ring]) -> Result<(), GeometryError> {
-        let alone = |coin: &Ring| tilt::from_circles(self.scene.camera, std::slice::from_ref(coin));
-        let coin = coins
+    fn check_coin(&self, coins: &[Ring], table: &Gravity) -> Result<(), GeometryError> {
+        let alone = |coin: &Ring| level(self.scene.camera, std::slice::from_ref(coin), None);
+        let Some(coin_deg) = coins
             .iter()
-            .filter_map(|c| alone(c).map(|g| g.tilt_deg()))
-            .min_by(f64::total_cmp);
-        let table = self.tilt_by_depth().map(|g| g.tilt_deg());
-        let (Some(coin_deg), Some(table_deg)) = (coin, table) else {
+            .filter_map(|c| alone(c).map(|l| l.gravity.tilt_deg()))
+            .min_by(f64::total_cmp)
+        else {
             return Ok(());
         };
+        let table_deg = table.tilt_deg();
         // From nearly above, tilts that differ much make ellipses that hardly do.
         let rounder = coin_deg.to_radians().cos() - table_deg.to_radians().cos();
         if table_deg - coin_deg > COIN_OFF_DEG && rounder > COIN_OFF_ASPECT {
@@ -245,16 +251,20 @@ impl<'a, 's> Prepared<'a, 's> {
         Ok(())
     }
 
-    /// Gravity by the direction and steepness in which the table's disparity grows, taking the shift for small: rough,
-    /// but it tells a view along the table from one onto it. `None` where the table is no plane in the raster.
-    fn tilt_by_depth(&self) -> Option<Gravity> {
+    /// Gravity by the direction and steepness in which the table's disparity grows, taking the shift for small. `None`
+    /// where the table is no plane in the raster.
+    fn gravity_by_table(&self) -> Option<Gravity> {
         let view = View::new(self.scene.camera, &Gravity::from_pitch(0.0, 0.0, 15.0));
         let (n, cov) = table::free_plane(&self.table, &self.keep, &view)?;
-        let grow = n[0].hypot(n[1]);
-        let clear = grow * grow > 9.0 * (cov[0][0] + cov[1][1]);
-        let steep = grow > 0.1 * n[2].abs();
-        (clear && steep && n[2].is_finite())
-            .then(|| Gravity::from_camera([n[0], n[1], n[2].max(0.02 * grow)], TILT_BY_DEPTH_DEG))
+        let (grow, spread) = (n[0].hypot(n[1]), (cov[0][0] + cov[1][1]).sqrt());
+        let clear = 3.0 * spread < grow.max(0.1 * n[2].abs());
+        clear
+            .then(|| {
+                Gravity::from_camera(
+                    [n[0], n[1], n[2].max(0.02 * grow)],
+                    self.scene.table_tilt_sigma_deg,
+                )
+            })
             .flatten()
     }
 

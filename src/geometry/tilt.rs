@@ -127,27 +127,9 @@ pub(crate) fn refine(
     }
 }
 
-/// Tilt that makes the circles round with nothing else known: a scan over tilts with the photo's up away from the
-/// camera, then a refinement from the roundest. `None` without a usable circle.
-pub(crate) fn from_circles(camera: CameraModel, rings: &[Ring]) -> Option<Gravity> {
-    let score = |tilt: f64| {
-        let g = Gravity::from_pitch(tilt, 0.0, 25.0);
-        let mut sum = 0.0;
-        let mut n = 0;
-        for ring in rings {
-            if let Some(e) = ellipticity(camera, &g, ring) {
-                sum += (e[0].powi(2) + e[1].powi(2)) / ring.sigma.powi(2);
-                n += 1;
-            }
-        }
-        (n > 0).then_some(sum)
-    };
-    let best = (0..=16)
-        .map(|i| f64::from(i) * 5.0)
-        .filter_map(|t| score(t).map(|s| (s, t)))
-        .min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let start = Gravity::from_pitch(best.1, 0.0, 20.0);
-    Some(refine(camera, &start, rings, None).gravity)
+/// How many sigmas a circle is from round under this gravity. `None` where too little of it shows.
+pub(crate) fn off_round(camera: CameraModel, gravity: &Gravity, ring: &Ring) -> Option<f64> {
+    ellipticity(camera, gravity, ring).map(|e| e[0].hypot(e[1]) / ring.sigma)
 }
 
 /// Direction of gravity from a plane `d = n . ray` whose shift is zero (metric depth).

@@ -117,6 +117,7 @@ pub(super) fn measure(
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
         relief_sigma: trust.relief_sigma,
         outline_sigma: trust.outline_sigma,
+        table_tilt_sigma_deg: trust.table_tilt_sigma_deg,
         seed: 0,
     };
     let mut geometry = geometry::measure(&scene)?;
@@ -153,6 +154,8 @@ pub(super) struct Trust {
     pub(super) relief_sigma: f64,
     /// Error of the widths of masks, relative sd.
     pub(super) outline_sigma: f64,
+    /// Error of the table's tilt in the depth raster, sd in degrees.
+    pub(super) table_tilt_sigma_deg: f64,
     /// Whether usual helpings have a say.
     pub(super) portions: bool,
 }

@@ -142,6 +142,7 @@ impl Shot {
             camera_height_cm: None,
             relief_sigma: 0.0,
             outline_sigma: 0.0,
+            table_tilt_sigma_deg: 12.0,
             seed: 1,
         }
     }

@@ -1,0 +1,138 @@
+//! Which way is down where the client did not say: every circle and the table of the raster are witnesses, and what most of
+//! them agree on is believed.
+
+use super::camera::CameraModel;
+use super::gravity::Gravity;
+use super::tilt::{DepthOpinion, Ring, off_round, refine};
+
+/// A witness that is this many sigmas off no longer counts fully: something else taken for a coin must not decide.
+const SOFT: f64 = 3.0;
+/// And beyond this many it is no witness of what the others saw.
+const DISBELIEVED: f64 = 4.0;
+/// Tilts looked at in a first scan, and how far apart they are.
+const STEEPEST_DEG: f64 = 80.0;
+const STEP_DEG: f64 = 2.5;
+
+/// Gravity that the witnesses agree on.
+pub(crate) struct Level {
+    pub(crate) gravity: Gravity,
+    /// Which rings are round under it.
+    pub(crate) round: Vec<bool>,
+}
+
+/// Tilt that makes the circles round and the table level. `None` without a usable circle.
+pub(crate) fn level(camera: CameraModel, rings: &[Ring], table: Option<&Gravity>) -> Option<Level> {
+    let off = |g: &Gravity, ring: &Ring| off_round(camera, g, ring);
+    let score = |g: &Gravity| {
+        let seen: Vec<f64> = rings.iter().filter_map(|r| off(g, r)).collect();
+        let by_table = table.map_or(0.0, |t| soft(g.angle_deg(t) / t.tilt_sigma_deg));
+        (!seen.is_empty()).then(|| by_table + seen.iter().map(|x| soft(*x)).sum::<f64>())
+    };
+    let upright = Gravity::from_pitch(0.0, 0.0, 20.0);
+    let start = directions(table)
+        .flat_map(|[x, y]| {
+            (0..=(STEEPEST_DEG / STEP_DEG) as usize).map(move |i| {
+                let (sin, cos) = (STEP_DEG * i as f64).to_radians().sin_cos();
+                Gravity {
+                    down: [sin * x, sin * y, cos],
+                    ..upright
+                }
+            })
+        })
+        .filter_map(|g| score(&g).map(|s| (s, g)))
+        .min_by(|a, b| a.0.total_cmp(&b.0))?
+        .1;
+    let round = |g: &Gravity| -> Vec<bool> {
+        rings
+            .iter()
+            .map(|r| off(g, r).is_some_and(|x| x < DISBELIEVED))
+            .collect()
+    };
+    let believed: Vec<Ring> = rings
+        .iter()
+        .zip(round(&start))
+        .filter_map(|(r, b)| b.then(|| r.clone()))
+        .collect();
+    let opinion = table
+        .filter(|t| start.angle_deg(t) < DISBELIEVED * t.tilt_sigma_deg)
+        .map(|t| DepthOpinion {
+            down: t.down,
+            sigma: [t.tilt_sigma_deg.to_radians(); 2],
+        });
+    let gravity = refine(camera, &start, &believed, opinion).gravity;
+    Some(Level {
+        round: round(&gravity),
+        gravity,
+    })
+}
+
+/// Half the square of small errors, the logarithm of large ones.
+fn soft(sigmas: f64) -> f64 {
+    SOFT * SOFT * (sigmas / SOFT).powi(2).ln_1p()
+}
+
+/// Where the photo's bottom may be: a phone's is, and where the table comes nearer.
+fn directions(table: Option<&Gravity>) -> impl Iterator<Item = [f64; 2]> {
+    let near = table.and_then(|t| {
+        let flat = t.down[0].hypot(t.down[1]);
+        (flat > 0.02).then(|| [t.down[0] / flat, t.down[1] / flat])
+    });
+    std::iter::once([0.0, 1.0]).chain(near)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::camera::View;
+    use super::*;
+
+    fn camera() -> CameraModel {
+        CameraModel::centred(640, 480, 520.0, 0.01)
+    }
+
+    /// A circle on the table, seen at this tilt.
+    fn ring(tilt: f64, at: [f64; 2], radius: f64) -> Ring {
+        let view = View::new(camera(), &Gravity::from_pitch(tilt, 0.0, 1.0));
+        let middle = view.on_level(at[0], at[1], 0.0);
+        let pixels = (0..120)
+            .map(|i| {
+                let (s, c) = (f64::from(i) * 3.0_f64.to_radians()).sin_cos();
+                view.pixel_of([middle[0] + radius * c, middle[1] + radius * s], 0.0)
+                    .unwrap()
+            })
+            .collect();
+        Ring {
+            pixels,
+            height: 0.0,
+            sigma: 0.014,
+        }
+    }
+
+    #[test]
+    fn a_thing_that_is_no_coin_is_outvoted() {
+        let (plate, coin) = (ring(8.0, [330.0, 250.0], 0.3), ring(8.0, [120.0, 90.0], 0.05));
+        let plug = ring(45.0, [560.0, 400.0], 0.04);
+        let found = level(camera(), &[plug.clone(), coin, plate], None).unwrap();
+        assert!(
+            (found.gravity.tilt_deg() - 8.0).abs() < 1.0,
+            "{:?}",
+            found.gravity
+        );
+        assert_eq!(found.round, [false, true, true]);
+        // The table's word decides between two.
+        let table = Gravity::from_pitch(3.0, 0.0, 5.0);
+        let coin = ring(8.0, [120.0, 90.0], 0.05);
+        let found = level(camera(), &[plug, coin], Some(&table)).unwrap();
+        assert_eq!(found.round, [false, true]);
+        assert!(found.gravity.tilt_deg() < 10.0);
+    }
+
+    #[test]
+    fn the_table_says_which_way_a_coin_leans() {
+        let coin = ring(30.0, [300.0, 300.0], 0.05);
+        let turned = Gravity::from_camera([0.0, -0.45, 0.9], 5.0).unwrap();
+        let found = level(camera(), &[coin], Some(&turned)).unwrap();
+        assert!(found.gravity.down[1] < -0.3, "{:?}", found.gravity);
+        assert!(level(camera(), &[], Some(&turned)).is_none());
+    }
+}
