@@ -24,6 +24,8 @@ const STEEP_DEG: f64 = 5.7;
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by more than a mask is wrong.
 const COIN_OFF_ASPECT: f64 = 0.045;
+/// A plate speaks for the coin unless the table, too, is this many sigmas from both.
+const AGREE: f64 = 3.0;
 /// Samples per item for the answer, and every how many of them for its derivatives.
 const ITEM_SAMPLES: usize = 3000;
 const THIN: usize = 5;
@@ -209,7 +211,8 @@ impl<'a, 's> Prepared<'a, 's> {
         let table = self.gravity_by_table();
         if let Some(mut found) = level(self.scene.camera, &rings, table.as_ref()) {
             let by_plate = found.round[coins.len()..].contains(&true);
-            if let (false, Some(table)) = (by_plate, table) {
+            let far_off = |table: &Gravity| found.gravity.angle_deg(table) > AGREE * table.tilt_sigma_deg;
+            if let Some(table) = table.filter(|t| !by_plate || far_off(t)) {
                 self.check_coin(coins, &table)?;
             }
             found.gravity.tilt_sigma_deg = found.gravity.tilt_sigma_deg.max(2.0);
