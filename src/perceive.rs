@@ -12,6 +12,7 @@ mod ellipse;
 mod find;
 pub mod resolve;
 mod second_look;
+mod spill;
 
 pub use crop::crop;
 pub use find::{Finder, Seen, Strategy};

@@ -6,6 +6,7 @@ use super::bowls::{fills, without_walls};
 use super::choose::{apart, choose};
 use super::coin_edge::along_edge;
 use super::dishes::dishes;
+use super::spill::without_spill;
 use crate::identify::{Identified, Kind};
 
 /// Two masks of one thing.
@@ -52,13 +53,29 @@ pub struct FoodRegion {
 }
 
 impl Regions {
-    /// Draws every coin along its edge on the photo, where that is clear.
+    /// Draws every coin along its edge on the photo, where that is clear, and foods without the ground that they spilled over.
     pub fn sharpen(&mut self, image: &RgbImage) {
         for (_, mask) in self.references.iter_mut().filter(|(kind, _)| *kind == Kind::Coin) {
             if let Some(sharp) = along_edge(image, mask) {
                 *mask = sharp;
             }
         }
+        let things = self.things(image.width(), image.height());
+        for food in &mut self.foods {
+            if let Some(kept) = without_spill(image, &food.mask, &things) {
+                food.mask = kept;
+            }
+        }
+    }
+
+    /// All that lies on table and dishes.
+    fn things(&self, width: usize, height: usize) -> Mask {
+        let foods = self.foods.iter().map(|f| &f.mask);
+        let references = self.references.iter().map(|(_, m)| m);
+        foods
+            .chain(references)
+            .chain(&self.others)
+            .fold(Mask::empty(width, height), |all, m| all.union(m))
     }
 }
 
