@@ -16,4 +16,4 @@ mod spill;
 
 pub use crop::crop;
 pub use find::{Finder, Seen, Strategy};
-pub use resolve::{Candidate, FoodRegion, Regions, resolve};
+pub use resolve::{Candidate, FoodRegion, Regions, lies_on, resolve};

@@ -51,7 +51,8 @@ pub(crate) fn level(camera: CameraModel, rings: &[Ring], table: Option<&Gravity>
     let believed: Vec<Ring> = rings
         .iter()
         .zip(round(&start))
-        .filter_map(|(r, b)| b.then(|| r.clone()))
+        .filter(|(_, believed)| *believed)
+        .map(|(r, _)| r.clone())
         .collect();
     let opinion = table
         .filter(|t| start.angle_deg(t) < DISBELIEVED * t.tilt_sigma_deg)

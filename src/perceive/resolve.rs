@@ -170,7 +170,7 @@ fn believed(food: &Candidate, dishes: &[Candidate]) -> bool {
 }
 
 /// Whether the middle of a thing lies over a dish.
-fn lies_on(thing: &Mask, dish: &Mask) -> bool {
+pub fn lies_on(thing: &Mask, dish: &Mask) -> bool {
     match (dish.bbox(), thing.bbox()) {
         (Some(d), Some(t)) => {
             let (x, y) = ((t.x0 + t.x1) / 2.0, (t.y0 + t.y1) / 2.0);

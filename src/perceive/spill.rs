@@ -99,9 +99,9 @@ impl Cells {
         let ([w, h], i, j) = (self.size, cell % self.size[0], cell / self.size[0]);
         [
             (i > 0).then(|| cell - 1),
-            (i + 1 < w).then(|| cell + 1),
+            (i + 1 < w).then_some(cell + 1),
             (j > 0).then(|| cell - w),
-            (j + 1 < h).then(|| cell + w),
+            (j + 1 < h).then_some(cell + w),
         ]
         .into_iter()
         .flatten()

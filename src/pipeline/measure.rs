@@ -1,6 +1,6 @@
 //! From named regions and a depth raster to the scene that geometry measures.
 
-use dragunov_models::depth_anything;
+use dragunov_models::{Mask, depth_anything};
 
 use super::working::Working;
 use crate::contract::request::{ReferenceKind, ScanRequest};
@@ -8,10 +8,11 @@ use crate::contract::result::Warning;
 use crate::contract::{ErrorCode, Estimated, ScanError};
 use crate::geometry::{
     self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, Portion, RefKind, RefObject, Region, Scene,
+    ShapeClass,
 };
 use crate::identify::{Identified, Kind};
 use crate::nutrition::{FoodTable, portions};
-use crate::perceive::Regions;
+use crate::perceive::{Regions, lies_on};
 
 /// How far a metric network's distances are off on tabletops it was not trained for, sd of the logarithm.
 const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
@@ -64,7 +65,8 @@ pub(super) fn measure(
             }
         })
         .collect();
-    let dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
+    let mut dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
+    dishes.extend(unseen_bowls(&regions, foods));
     let references = regions
         .references
         .iter()
@@ -172,6 +174,21 @@ fn usual_size(foods: &FoodTable, identity: &Identified) -> Option<Portion> {
         parts.push((foods.unknown().helping.portion, (1.0 - told).max(OTHER_FOOD)));
     }
     portions::mixture(&parts)
+}
+
+/// Bowls that must be there: porridge beside every dish is in one that was not found, full to the brim.
+fn unseen_bowls<'a>(regions: &'a Regions, foods: &'a FoodTable) -> impl Iterator<Item = Dish<'a>> {
+    let carried = |thing: &Mask| regions.dishes.iter().any(|(_, dish)| lies_on(thing, dish));
+    regions
+        .foods
+        .iter()
+        .filter(|f| foods.lookup(&f.identity.label).food.shape_class() == ShapeClass::Liquid)
+        .filter(move |f| !carried(&f.mask))
+        .map(|f| Dish {
+            mask: &f.mask,
+            kind: DishKind::Bowl,
+            diameter_cm: None,
+        })
 }
 
 /// The stated diameter belongs to the largest plate in view, or to the largest bowl if there is no plate.
