@@ -206,3 +206,37 @@ fn with_known_plate<'a>(mut dishes: Vec<Dish<'a>>, diameter_cm: Option<f64>) -> 
     }
     dishes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identify::Kind;
+    use crate::perceive::FoodRegion;
+
+    #[test]
+    fn porridge_stands_in_a_bowl_and_sauce_on_its_plate() {
+        let rect = |x0: usize, x1: usize| {
+            Mask::from_fn(100, 100, |x, y| (x0..x1).contains(&x) && (30..70).contains(&y))
+        };
+        let food = |label: &str| FoodRegion {
+            mask: rect(10, 50),
+            identity: Identified {
+                label: label.into(),
+                ..Identified::unknown_food()
+            },
+            pieces: 1,
+        };
+        let bowls = |label: &str, dishes: Vec<(Kind, Mask)>| {
+            let regions = Regions {
+                foods: vec![food(label)],
+                dishes,
+                ..Regions::default()
+            };
+            unseen_bowls(&regions, &FoodTable::builtin()).count()
+        };
+        assert_eq!(bowls("porridge", vec![]), 1);
+        assert_eq!(bowls("porridge", vec![(Kind::Plate, rect(60, 95))]), 1);
+        assert_eq!(bowls("porridge", vec![(Kind::Plate, rect(5, 60))]), 0);
+        assert_eq!(bowls("apple", vec![]), 0);
+    }
+}

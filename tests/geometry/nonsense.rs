@@ -2,7 +2,7 @@
 
 use dragunov::contract::ErrorCode;
 use dragunov::geometry::{
-    CameraModel, Depth, Gravity, RefKind, RefObject, Region, Scene, ShapeClass, View, measure,
+    CameraModel, Depth, Gravity, Portion, RefKind, RefObject, Region, Scene, ShapeClass, View, measure,
 };
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
@@ -158,6 +158,42 @@ fn without_pitch_the_plate_shows_the_tilt() {
         measured.camera
     );
     assert!((measured.items[0].volume_cm3.p50 / shot.solid.volume() - 1.0).abs() < 0.12);
+}
+
+#[test]
+fn something_else_taken_for_a_coin_does_not_tilt_the_view() {
+    let shot = dome(8.0);
+    let disparity = shot.disparity(0.0, 0.0);
+    let plug = Mask::from_fn(SIZE[0], SIZE[1], |x, y| {
+        ((x as f64 - 40.0) / 20.0).hypot((y as f64 - 40.0) / 13.0) < 1.0
+    });
+    let mut scene = shot.relative(&disparity, Some(PLATE_CM));
+    scene.gravity = None;
+    scene.references.push(RefObject {
+        mask: &plug,
+        kind: RefKind::Coin,
+        diameter_cm: None,
+    });
+    let tilt = measure(&scene).unwrap().camera.gravity.tilt_deg();
+    assert!((tilt - 8.0).abs() < 2.0, "{tilt}");
+}
+
+/// A network that sees hardly any relief from above must not make the food a fifth as high.
+#[test]
+fn from_above_the_outline_decides_where_the_relief_collapsed() {
+    let shot = dome(2.0);
+    let flat = shoot(Solid::Cap { r: 5.0, h: 0.6 }, 2.0, SIZE).disparity(0.0, 0.0);
+    let area_cm2 = std::f64::consts::PI * 25.0;
+    let mut scene = shot.relative(&flat, Some(PLATE_CM));
+    scene.relief_sigma = 0.045;
+    scene.items[0].portion = Some(Portion {
+        area_cm2,
+        area_sigma_ln: 0.3,
+        height_cm: shot.solid.volume() / area_cm2,
+        height_sigma_ln: 0.3,
+    });
+    let v = measure(&scene).unwrap().items[0].volume_cm3.p50 / shot.solid.volume();
+    assert!((v - 1.0).abs() < 0.08, "{v}");
 }
 
 #[test]
