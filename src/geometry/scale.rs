@@ -81,7 +81,7 @@ const OUTCLASSED: f64 = 5.0;
 
 /// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate
 /// contradicts the mean of the others by more than 2.5 combined sigmas, the least certain of the contradicting ones is left
-/// out; a prior goes before a measurement. Priors alone are all heard, by Huber's estimate. What comes out beyond
+/// out; a prior goes before a measurement, and what only looks like a card before a size that was told. Priors alone are all heard, by Huber's estimate. What comes out beyond
 /// [`LIKELY_CM`] keeps its value and loses its certainty. `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     let mut all: Vec<Judged> = candidates
@@ -141,9 +141,9 @@ fn leave_out_contradictions(all: &mut [Judged], mean: &impl Fn(&[Judged], usize)
                 })
             })
             .max_by(|&i, &j| {
-                let key = |c: &ScaleCandidate| (c.source.is_prior(), c.sigma_ln);
-                let (a, b) = (key(&all[i].0), key(&all[j].0));
-                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+                let (a, b) = (&all[i].0, &all[j].0);
+                let doubt = |c: &ScaleCandidate| (c.source.is_prior(), c.source == ScaleSource::Card);
+                doubt(a).cmp(&doubt(b)).then(a.sigma_ln.total_cmp(&b.sigma_ln))
             });
         match worst {
             Some(i) => all[i].1 = false,
@@ -229,6 +229,17 @@ mod tests {
             [true, true, false]
         );
         assert!(!f.info().candidates[2].used);
+    }
+
+    #[test]
+    fn a_told_diameter_outweighs_what_looks_like_a_card() {
+        let f = fuse(&[
+            c(ScaleSource::PlateKnown, 25.5, 0.04),
+            c(ScaleSource::Card, 34.0, 0.036),
+        ])
+        .unwrap();
+        assert_eq!(f.source, Some(ScaleSource::PlateKnown));
+        assert_eq!(f.height_cm, 25.5);
     }
 
     #[test]
