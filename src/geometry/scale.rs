@@ -239,7 +239,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(f.source, Some(ScaleSource::PlateKnown));
-        assert_eq!(f.height_cm, 25.5);
+        assert!((f.height_cm - 25.5).abs() < 1e-9);
     }
 
     #[test]

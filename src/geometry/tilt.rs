@@ -27,7 +27,7 @@ pub(crate) struct Refined {
 }
 
 /// Least visible part of a circle that can speak about tilt.
-const COVERAGE: f64 = 0.6;
+const COVERAGE: f64 = 0.5;
 
 fn ellipticity(camera: CameraModel, gravity: &Gravity, ring: &Ring) -> Option<[f64; 2]> {
     let view = View::new(camera, gravity);
