@@ -7,7 +7,7 @@ use super::tilt::{DepthOpinion, Ring, off_round, refine};
 
 /// A witness that is this many sigmas off no longer counts fully: something else taken for a coin must not decide.
 const SOFT: f64 = 3.0;
-/// And beyond this many it is no witness of what the others saw.
+/// And beyond this many it is left out.
 const DISBELIEVED: f64 = 4.0;
 /// Tilts looked at in a first scan, and how far apart they are.
 const STEEPEST_DEG: f64 = 80.0;
@@ -67,7 +67,7 @@ pub(crate) fn level(camera: CameraModel, rings: &[Ring], table: Option<&Gravity>
     })
 }
 
-/// Half the square of small errors, the logarithm of large ones.
+/// The square of small errors, but only the logarithm of large ones (Cauchy's loss).
 fn soft(sigmas: f64) -> f64 {
     SOFT * SOFT * (sigmas / SOFT).powi(2).ln_1p()
 }

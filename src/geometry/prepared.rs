@@ -194,7 +194,7 @@ impl<'a, 's> Prepared<'a, 's> {
     /// Gravity by what is seen, where none was sent, and by what: circles and the table together, else the table alone, else
     /// straight down.
     fn gravity_by_sight(
-        &mut self,
+        &self,
         coins: &[Ring],
         warnings: &mut Vec<Warning>,
     ) -> Result<(Gravity, &'static str), GeometryError> {

@@ -81,8 +81,8 @@ const OUTCLASSED: f64 = 5.0;
 
 /// Inverse-variance mean of ln(height). A prior is left out beside a measurement five times as sure. While any candidate
 /// contradicts the mean of the others by more than 2.5 combined sigmas, the least certain of the contradicting ones is left
-/// out; a prior goes before a measurement, and what only looks like a card before a size that was told. Priors alone are all heard, by Huber's estimate. What comes out beyond
-/// [`LIKELY_CM`] keeps its value and loses its certainty. `None` without candidates.
+/// out; a prior goes before a measurement, and what only looks like a card before a size that was told. Priors alone are all
+/// heard, by Huber's estimate. What comes out beyond [`LIKELY_CM`] keeps its value and loses its certainty. `None` without candidates.
 pub fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     let mut all: Vec<Judged> = candidates
         .iter()

@@ -92,12 +92,12 @@ fn by_relief(
     let relief = (item.integrals.columns / item.integrals.footprint.max(1e-9)).max(1e-3);
     // From straight above a network sees hardly any relief: four times the median error (model card of `plate-tiny`), and some
     // show none, which then says nothing.
-    let above = (1.0 - tilt_deg / 20.0).max(0.0);
+    let from_above = 1.0 + 4.0 * (1.0 - tilt_deg / 20.0).max(0.0);
     let off = solution
         .fit
         .residual_rel
-        .hypot(prepared.scene.relief_sigma * (1.0 + 4.0 * above));
-    own = own.hypot((off / relief).min(RELIEF_DOUBT_MAX * (1.0 + 4.0 * above)));
+        .hypot(prepared.scene.relief_sigma * from_above);
+    own = own.hypot((off / relief).min(RELIEF_DOUBT_MAX * from_above));
     let collapsed = item.integrals.columns <= 0.0;
     if collapsed {
         flags.push("no_relief");
