@@ -129,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn half_a_circle_has_a_say_and_a_short_arc_has_none() {
+        let mut plate = ring(25.0, [330.0, 250.0], 0.3);
+        plate.pixels.truncate(66);
+        let found = level(camera(), std::slice::from_ref(&plate), None).unwrap();
+        assert!(
+            (found.gravity.tilt_deg() - 25.0).abs() < 2.0,
+            "{:?}",
+            found.gravity
+        );
+        plate.pixels.truncate(20);
+        assert!(level(camera(), &[plate], None).is_none());
+    }
+
+    #[test]
     fn the_table_says_which_way_a_coin_leans() {
         let coin = ring(30.0, [300.0, 300.0], 0.05);
         let turned = Gravity::from_camera([0.0, -0.45, 0.9], 5.0).unwrap();

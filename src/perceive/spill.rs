@@ -183,8 +183,12 @@ mod tests {
 
     /// Something of this colour where `food` says, on china.
     fn photo(colour: [u8; 3], food: impl Fn(usize, usize) -> bool) -> RgbImage {
+        painted(|x, y| if food(x, y) { colour } else { CHINA })
+    }
+
+    fn painted(colour: impl Fn(usize, usize) -> [u8; 3]) -> RgbImage {
         let pixels = (0..SIZE * SIZE)
-            .flat_map(|i| if food(i % SIZE, i / SIZE) { colour } else { CHINA })
+            .flat_map(|i| colour(i % SIZE, i / SIZE))
             .collect();
         RgbImage::new(SIZE, SIZE, pixels).unwrap()
     }
@@ -212,6 +216,22 @@ mod tests {
         assert!(without_spill(&banana, &Mask::from_fn(SIZE, SIZE, crescent), &none).is_none());
         let rice = photo([240, 236, 222], crescent);
         assert!(without_spill(&rice, &Mask::from_fn(SIZE, SIZE, drawn), &none).is_none());
+    }
+
+    /// The plate's colour runs into it at one side, but its edge is seen nearly all round.
+    #[test]
+    fn a_peach_that_is_pale_at_one_side_stays_whole() {
+        let peach = painted(|x, y| match (disc(x, y), x) {
+            (false, _) => CHINA,
+            (true, ..80) => [0, 1, 2].map(|k| {
+                let red = [235.0, 150.0, 110.0][k];
+                let t = (x as f64 - 40.0) / 40.0;
+                (f64::from(CHINA[k]) * (1.0 - t) + red * t) as u8
+            }),
+            _ => [190, 60, 20],
+        });
+        let (mask, none) = (Mask::from_fn(SIZE, SIZE, disc), Mask::empty(SIZE, SIZE));
+        assert!(without_spill(&peach, &mask, &none).is_none());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use dragunov::contract::ErrorCode;
 use dragunov::geometry::{
-    CameraModel, Depth, Gravity, Portion, RefKind, RefObject, Region, Scene, ShapeClass, View, measure,
+    CameraModel, Depth, Dish, DishKind, Gravity, Portion, RefKind, RefObject, Region, Scene, ShapeClass,
+    View, measure,
 };
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
@@ -248,6 +249,21 @@ fn a_coin_on_its_edge_is_no_proof_of_a_view_from_above() {
         });
         let found = measure(&scene).err().map(|e| e.code());
         assert_eq!(found, expected, "tilt {tilt}, round {round}");
+        // Nor does a plate that is as round, against what the table shows.
+        if round && tilt > 60.0 {
+            let also = Mask::from_fn(SIZE[0], SIZE[1], |x, y| {
+                (x as f64 - 200.0).hypot(y as f64 - 150.0) < 90.0
+            });
+            let mut scene = scene.clone();
+            scene.others.clear();
+            scene.dishes.push(Dish {
+                mask: &also,
+                kind: DishKind::Plate,
+                diameter_cm: None,
+            });
+            let found = measure(&scene).err().map(|e| e.code());
+            assert_eq!(found, expected, "with a round plate");
+        }
         // Something else taken for a coin does not hide the round one.
         let flat = Mask::from_fn(SIZE[0], SIZE[1], |x, y| {
             ((x as f64 - 40.0) / 24.0).hypot((y as f64 - 60.0) / 9.0) < 1.0
