@@ -18,10 +18,10 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dragunov::contract::ScanRequest;
-use dragunov::contract::request::{ImageSource, ReferenceKind};
+use dragunov::contract::request::ImageSource;
+use dragunov::contract::{DishKind, ReferenceKind, ScanRequest};
 use dragunov::eval::load::Labels;
-use dragunov::eval::manifest::{Dataset, DishType, MaskRef, Sample};
+use dragunov::eval::manifest::{Dataset, MaskRef, Sample};
 use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use dragunov_models::Mask;
 use image::imageops::{FilterType, resize};
@@ -91,11 +91,11 @@ fn known(root: &Path, sample: &Sample) -> Known {
         }
     }
     for dish in &sample.dishes {
-        let kind = match dish.kind {
-            DishType::Plate => "plate",
-            DishType::Bowl => "bowl",
-            DishType::Board => "board",
-            DishType::Table => continue,
+        let kind = match dish.kind.dish() {
+            Some(DishKind::Plate) => "plate",
+            Some(DishKind::Bowl) => "bowl",
+            Some(DishKind::Board) => "board",
+            None => continue,
         };
         items.extend(mask(&dish.mask).map(|m| said(&m, kind, kind)));
     }

@@ -1,11 +1,25 @@
-//! What goes in and what comes out: the job contract, shared by every front.
+//! What goes in and what comes out: the job contract, shared by every front, and its words.
 
+pub mod bounds;
+pub mod control;
 pub mod error;
 pub mod estimate;
+pub mod flag;
+pub mod kinds;
 pub mod request;
 pub mod result;
+pub mod source;
+pub mod stage;
+pub(crate) mod vocabulary;
+pub mod warning;
 
+pub use control::Control;
 pub use error::{ErrorCode, Fault, ScanError};
 pub use estimate::Estimated;
-pub use request::ScanRequest;
-pub use result::ScanResult;
+pub use flag::ItemFlag;
+pub use kinds::{DishKind, Kind, ReferenceKind};
+pub use request::{MaskFormat, ScanRequest};
+pub use result::{ScanResult, ScanStatus};
+pub use source::{FovSource, GravitySource, ScaleSource, TiltSource};
+pub use stage::{Stage, Timings};
+pub use warning::{Warning, WarningCode};

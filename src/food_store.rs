@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use postgres::{PostgresConfig, PostgresFoods};
 
-use crate::contract::result::Warning;
+use crate::contract::{Warning, WarningCode};
 use crate::nutrition::{FoodTable, TableError};
 
 /// Why a source gave no table.
@@ -132,10 +132,10 @@ impl FoodStore {
                         "no food table"
                     );
                 }
-                current.warning = Some(Warning {
-                    code: "food_table_stale".into(),
-                    message: format!("{error}; foods are taken from the last {} table", current.source),
-                });
+                current.warning = Some(Warning::new(
+                    WarningCode::FoodTableStale,
+                    format!("{error}; foods are taken from the last {} table", current.source),
+                ));
             }
         }
     }

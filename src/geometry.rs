@@ -39,8 +39,6 @@ pub use gravity::Gravity;
 pub use integral::Integrals;
 pub use measure::measure;
 pub use portion::Portion;
-pub use scale::{ScaleCandidate, ScaleFusion, ScaleSource, fuse};
-pub use scene::{
-    CameraFit, Depth, Dish, DishKind, ItemGeometry, Measured, RefKind, RefObject, Region, Scene,
-};
+pub use scale::{ScaleCandidate, ScaleFusion, fuse};
+pub use scene::{CameraFit, Depth, Dish, ItemGeometry, Measured, RefObject, Region, Scene};
 pub use shape::{ShapeClass, corrected};

@@ -1,13 +1,12 @@
 //! Naming what is seen: crops of regions in, kind and label out.
 
-pub mod kind;
 pub mod native;
 pub mod openai;
 
 use dragunov_models::{ImagePx, Rect, RgbImage};
-pub use kind::Kind;
 use serde::{Deserialize, Serialize};
 
+pub use crate::contract::kinds::Kind;
 use crate::contract::{ErrorCode, ScanError};
 
 /// Items that one answer about a whole photo may hold.

@@ -20,15 +20,14 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use dragunov_models::RgbImage;
 use tokio::sync::{OnceCell, Semaphore};
 
-pub use camera::{CameraGuess, FovSource};
+pub use camera::CameraGuess;
 pub use decode::DecodeLimits;
-pub use gravity::{Gravity, GravitySource, SourceMeta};
+pub use gravity::{Gravity, SourceMeta};
 pub use object::S3Config;
 
 use crate::bucket::Bucket;
 use crate::contract::request::{CameraHint, ImageSource};
-use crate::contract::result::Warning;
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
 
 /// A decoded photo, ready for the models and the geometry.
 #[derive(Debug, Clone)]
@@ -275,12 +274,4 @@ pub(crate) fn too_large(size: u64, cap: usize) -> ScanError {
         format!("the photo has {size} bytes or more; the limit is {cap}"),
     )
     .next_step("send a JPEG of at most 4000 pixels on its long side")
-}
-
-/// A warning with a stable code.
-pub(crate) fn warning(code: &str, message: impl Into<String>) -> Warning {
-    Warning {
-        code: code.into(),
-        message: message.into(),
-    }
 }

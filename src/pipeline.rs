@@ -1,4 +1,5 @@
-//! The scan from a decoded photo to the answer. The only place that calls the models; lives on the device's thread.
+//! The scan from a decoded photo to the answer: owns the models, runs depth itself, lends masks and names to `perceive`.
+//! Lives on the device's thread.
 
 mod answer;
 mod clock;
@@ -19,15 +20,15 @@ use dragunov_models::device::DeviceChoice;
 use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::{AmgConfig, Sam};
 
-use crate::contract::result::{Models, Warning};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::contract::result::Models;
+use crate::contract::{Control, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode};
 use crate::identify::native::NativeIdentifier;
 use crate::identify::{Identified, Identifier};
 use crate::intake::Photo;
 use crate::nutrition::FoodTable;
 use crate::overlay;
 use crate::perceive::{Regions, Seen, crop, resolve};
-use crate::runtime::{JobContext, Stage};
+use crate::runtime::JobContext;
 use clock::Clock;
 use look::Known;
 use measure::Trust;
@@ -272,11 +273,12 @@ impl Scanner {
         ctx: &JobContext,
         given: Given,
     ) -> Result<(ScanResult, Pictures), ScanError> {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(ctx);
         let mut known = Known::default();
         let work = match given.encoded {
             Some(encoded) => {
-                clock.before("encode", encoded.took);
+                clock.before(Stage::Depth, encoded.depth_took);
+                clock.before(Stage::Segment, encoded.embedding_took);
                 known.depth = Some(encoded.depth);
                 known.embedding = Some(encoded.embedding);
                 encoded.work
@@ -299,10 +301,10 @@ impl Scanner {
         };
         known.depth = given.depth.or(known.depth);
 
-        ctx.stage(Stage::Depth)?;
+        clock.stage(Stage::Depth)?;
         let (depth, regions, warnings) = match given.regions {
             None => {
-                let (depth, seen) = self.depth_and_regions(&work, ctx, known, &mut clock)?;
+                let (depth, seen) = self.depth_and_regions(&work, ctx, known, &clock)?;
                 let mut regions = resolve(seen.candidates);
                 regions.sharpen(work.image());
                 if regions.foods.is_empty() {
@@ -311,7 +313,7 @@ impl Scanner {
                 (depth, regions, seen.warnings)
             }
             Some(regions) => {
-                let depth = self.depth_of(&work, ctx, known.depth, &mut clock)?;
+                let depth = self.depth_of(&work, ctx, known.depth)?;
                 let size = (work.image().width(), work.image().height());
                 if regions
                     .foods
@@ -322,23 +324,21 @@ impl Scanner {
                     return Err(ScanError::new(ErrorCode::InvalidField, message));
                 }
                 let regions = if given.name_foods {
-                    self.rename(work.image(), regions, ctx)?
+                    self.rename(work.image(), regions, &clock)?
                 } else {
                     regions
                 };
-                clock.lap("find");
                 (depth, regions, Vec::new())
             }
         };
 
-        ctx.stage(Stage::Measure)?;
+        clock.stage(Stage::Measure)?;
         let mut warnings: Vec<Warning> = photo.warnings.iter().cloned().chain(warnings).collect();
         if self.names.set == PLATE_TINY {
-            warnings.push(Warning {
-                code: "tiny_models".into(),
-                message: "measured with the bundled plate-tiny models; use a published set for real meals"
-                    .into(),
-            });
+            warnings.push(Warning::new(
+                WarningCode::TinyModels,
+                "measured with the bundled plate-tiny models; use a published set for real meals",
+            ));
         }
         let trust = Trust {
             relief_sigma,
@@ -347,11 +347,9 @@ impl Scanner {
             portions: self.config.portions,
         };
         let scene = measure::measure(&work, request, &depth, regions, &self.foods, trust)?;
-        clock.lap("measure");
 
-        ctx.stage(Stage::Nourish)?;
+        clock.stage(Stage::Nourish)?;
         let mut result = answer::assemble(&work, request, &scene, &self.foods, self.names.clone(), warnings)?;
-        clock.lap("nourish");
 
         let pictures = Pictures {
             overlay: request
@@ -369,7 +367,7 @@ impl Scanner {
         &mut self,
         image: &RgbImage,
         mut regions: Regions,
-        ctx: &JobContext,
+        ctx: &dyn Control,
     ) -> Result<Regions, ScanError> {
         ctx.stage(Stage::Identify)?;
         for food in &mut regions.foods {

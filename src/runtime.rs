@@ -1,7 +1,8 @@
 //! Work on the device: one OS thread owns the models, a bounded queue feeds it, answers come back on oneshots.
 //!
-//! Async code never holds a model. Photos are fetched and decoded ahead of the device, a bounded number at a time. A full queue is refused ([`Admission::Refuse`]), never a longer silent wait;
-//! work whose asker has gone is skipped. Every front (HTTP, worker, CLI) goes through [`Executor`].
+//! Async code never holds a model. Photos are fetched and decoded ahead of the device, a bounded number at a time. A
+//! full queue is refused ([`Admission::Refuse`]), never a longer silent wait; work whose asker has gone is skipped. The HTTP service and the worker go through [`Executor`]; the command line
+//! calls the scanner itself.
 
 pub mod context;
 pub mod device;
@@ -13,7 +14,7 @@ pub mod outcome;
 pub mod pictures;
 pub mod stub;
 
-pub use context::{Event, JobContext, Stage};
+pub use context::{Event, JobContext};
 pub use device::{Device, DeviceOptions, EngineState};
 pub use engine::{Engine, EngineFactory, EngineInfo, MemoryInfo};
 pub use executor::{Admission, Executor};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dragunov::contract::WarningCode;
 use dragunov::food_store::{FoodSource, FoodStore, PostgresConfig, PostgresFoods, SourceError, sql};
 use dragunov::nutrition::FoodTable;
 use tokio_util::sync::CancellationToken;
@@ -209,7 +210,7 @@ async fn a_database_is_read_watched_and_survived() {
     server.control("stop");
     until("the warning", || store.current().warning.is_some()).await;
     let stale = store.current();
-    assert_eq!(stale.warning.as_ref().unwrap().code, "food_table_stale");
+    assert_eq!(stale.warning.as_ref().unwrap().code, WarningCode::FoodTableStale);
     assert_eq!(stale.table.lookup("golden grains").food.name, "couscous, cooked");
     // Back: so is the table.
     server.control("start");
@@ -236,7 +237,7 @@ async fn an_absent_database_costs_a_warning_not_the_service() {
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     let now = store.current();
     assert_eq!(now.source, "builtin");
-    assert_eq!(now.warning.unwrap().code, "food_table_stale");
+    assert_eq!(now.warning.unwrap().code, WarningCode::FoodTableStale);
     assert!(now.table.foods().len() > 300);
 
     // A listener that never speaks: cut off.

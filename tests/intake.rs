@@ -15,7 +15,7 @@ mod s3;
 mod sources;
 
 use dragunov::ScanError;
-use dragunov::contract::result::Warning;
+use dragunov::contract::Warning;
 use dragunov::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 
 /// Reads with nothing known but the file.

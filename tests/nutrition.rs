@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use dragunov::Estimated;
+use dragunov::contract::{ItemFlag, WarningCode};
 use dragunov::geometry::ShapeClass;
 use dragunov::nutrition::{
     Basis, EnergyNote, Food, FoodTable, Form, ItemInput, MatchKind, NutritionError, SHAPES, TableError,
@@ -185,7 +186,7 @@ fn fallbacks_are_wide_and_lie_among_their_foods() {
     }
     let meal = nourish(&table, &[item("xqzt", 100.0), item("white rice", 100.0)]).unwrap();
     let [blind, rice] = &meal.items[..] else { panic!() };
-    assert!(blind.food_id.is_none() && blind.flags.contains(&"label_unknown".to_owned()));
+    assert!(blind.food_id.is_none() && blind.flags.contains(&ItemFlag::LabelUnknown));
     assert!(blind.kcal.sigma_ln() > 2.0 * rice.kcal.sigma_ln());
 }
 
@@ -297,10 +298,10 @@ fn a_vision_models_grams_are_fused_by_trust() {
         more.mass_g.p50 > m && more.mass_g.p50 < m * 1.5f64.sqrt(),
         "geometry weighs more than the guess"
     );
-    assert!(more.flags.contains(&"mass_fused".to_owned()));
+    assert!(more.flags.contains(&ItemFlag::MassFused));
     let absurd = with(20.0 * m);
     near(absurd.mass_g.p50, m, 1e-12);
-    assert!(absurd.flags.contains(&"vlm_grams_disagree".to_owned()));
+    assert!(absurd.flags.contains(&ItemFlag::VlmGramsDisagree));
     near(with(f64::NAN).mass_g.p50, m, 1e-12);
 }
 
@@ -380,9 +381,9 @@ fn the_two_questions_that_matter_most_are_asked() {
 fn absurd_amounts_are_flagged_and_impossible_ones_refused() {
     let table = FoodTable::builtin();
     let huge = nourish(&table, &[item("steak", 9000.0)]).unwrap();
-    assert!(huge.items[0].flags.contains(&"mass_implausible".to_owned()));
+    assert!(huge.items[0].flags.contains(&ItemFlag::MassImplausible));
     assert!(huge.items[0].mass_g.sigma_ln() > 0.69);
-    assert_eq!(huge.warnings[0].code, "meal_implausible");
+    assert_eq!(huge.warnings[0].code, WarningCode::MealImplausible);
     for cm3 in [0.0, -3.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             nourish(&table, &[item("steak", cm3)]),

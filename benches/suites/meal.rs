@@ -1,7 +1,8 @@
 //! A meal whose geometry is known in closed form: six domes on a flat plate, seen at 35 degrees.
 
+use dragunov::contract::DishKind;
 use dragunov::geometry::{
-    CameraModel, Depth, Dish, DishKind, Gravity, Region, Scene, ShapeClass, View, focal_from_fov,
+    CameraModel, Depth, Dish, Gravity, Region, Scene, ShapeClass, View, focal_from_fov,
 };
 use dragunov_models::{Mask, RelativeDisparity};
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 
 use super::choose::ModelArgs;
-use crate::contract::request::{CameraHint, ImageSource, MaskFormat, Reference, ReferenceKind};
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::contract::request::{CameraHint, ImageSource, MaskFormat, Reference};
+use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use crate::overlay;
 use crate::pipeline::{Pictures, Scanner};

@@ -1,40 +1,44 @@
 //! One error for a scan: a stable code, whose fault it is, whether to try again, and what to do next.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-/// Who can mend it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// The request or the photo.
-    Client,
-    /// This service or its set-up.
-    Service,
-    /// Something this service depends on.
-    Upstream,
+use super::vocabulary::vocabulary;
+
+vocabulary! {
+    /// Who can mend it.
+    Fault {
+        Client = "client":
+            "The request or the photo.",
+            "Change the request or take another photo; the same request fails again.";
+        Service = "service":
+            "This service or its set-up.",
+            "Send it again if `retryable` says so; otherwise tell the operator the `request_id`.";
+        Upstream = "upstream":
+            "Something this service depends on: a bucket, a URL, a database.",
+            "Send it again if `retryable` says so, and check that the other side answers.";
+    }
 }
 
+/// [`vocabulary!`] with three columns more: whose fault it is, whether the same request may succeed later, the HTTP
+/// status.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $fault:ident, retry $retry:literal, http $http:literal;)*) => {
-        /// Stable machine-readable reasons; the text is part of the API.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum ErrorCode { $($(#[$doc])* $name,)* }
+    ($($name:ident = $text:literal, $fault:ident, retry $retry:literal, http $http:literal: $meaning:literal, $action:literal;)*) => {
+        vocabulary! {
+            /// Stable machine-readable reasons.
+            ErrorCode { $($name = $text: $meaning, $action;)* }
+        }
 
         impl ErrorCode {
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-            pub fn fault(self) -> Fault {
+            pub const fn fault(self) -> Fault {
                 match self { $(Self::$name => Fault::$fault,)* }
             }
             /// The same request may succeed later.
-            pub fn retryable(self) -> bool {
+            pub const fn retryable(self) -> bool {
                 match self { $(Self::$name => $retry,)* }
             }
-            /// The one map to HTTP.
-            pub fn http_status(self) -> u16 {
+            /// The one map from codes to HTTP. Only refusals of the HTTP layer itself have another: a wrong method 405, a
+            /// slow body 408, a compressed body 415, all of them `bad_request`.
+            pub const fn http_status(self) -> u16 {
                 match self { $(Self::$name => $http,)* }
             }
         }
@@ -42,44 +46,88 @@ macro_rules! codes {
 }
 
 codes! {
-    BadRequest = "bad_request", Client, retry false, http 400;
-    /// A field parses but its value cannot be (pitch of 400, FOV of 200 degrees).
-    InvalidField = "invalid_field", Client, retry false, http 422;
-    PayloadTooLarge = "payload_too_large", Client, retry false, http 413;
-    ImageTooLarge = "image_too_large", Client, retry false, http 413;
-    ImageUnreadable = "image_unreadable", Client, retry false, http 422;
-    ImageFormat = "image_format", Client, retry false, http 415;
-    /// Too dark or uniform to see anything in.
-    ImageBlank = "image_blank", Client, retry false, http 422;
-    UrlRefused = "url_refused", Client, retry false, http 422;
-    FetchFailed = "fetch_failed", Upstream, retry true, http 502;
-    ObjectNotFound = "object_not_found", Client, retry false, http 404;
-    /// Tilt over 75 degrees from straight down: the table is seen edge-on.
-    TiltTooLarge = "tilt_too_large", Client, retry false, http 422;
-    /// Gravity, plate and depth contradict the stated pitch.
-    PitchInconsistent = "pitch_inconsistent", Client, retry false, http 422;
-    TableNotVisible = "table_not_visible", Client, retry false, http 422;
-    NoFood = "no_food", Client, retry false, http 422;
-    /// A depth raster that holds NaN or no relief where it must not.
-    DepthInvalid = "depth_invalid", Service, retry false, http 500;
-    CheckpointInvalid = "checkpoint_invalid", Service, retry false, http 500;
-    ConfigInvalid = "config_invalid", Service, retry false, http 500;
-    DeviceUnavailable = "device_unavailable", Service, retry true, http 503;
-    OutOfMemory = "out_of_memory", Service, retry true, http 503;
-    QueueFull = "queue_full", Service, retry true, http 429;
-    Draining = "draining", Service, retry true, http 503;
-    DeadlineExceeded = "deadline_exceeded", Service, retry true, http 504;
-    Cancelled = "cancelled", Client, retry false, http 409;
-    Unauthorized = "unauthorized", Client, retry false, http 401;
-    NotFound = "not_found", Client, retry false, http 404;
-    Storage = "storage", Upstream, retry true, http 502;
-    Internal = "internal", Service, retry false, http 500;
-}
-
-impl Serialize for ErrorCode {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(self.as_str())
-    }
+    BadRequest = "bad_request", Client, retry false, http 400:
+        "The request cannot be read: a field, a parameter, the body. With status 405 the path does not take this method, with \
+         408 the body came too slowly, with 415 it is compressed.",
+        "Compare the request with `/openapi.json`; `detail` names the field.";
+    Unauthorized = "unauthorized", Client, retry false, http 401:
+        "No valid API key came with the request.",
+        "Send `Authorization: Bearer <key>`.";
+    NotFound = "not_found", Client, retry false, http 404:
+        "There is no such path or job; jobs are forgotten when their time is over.",
+        "Check the address or the id; submit the job again.";
+    ObjectNotFound = "object_not_found", Client, retry false, http 404:
+        "There is no such S3 object, or the service may not read it.",
+        "Check bucket, key and permissions.";
+    Cancelled = "cancelled", Client, retry false, http 409:
+        "The job was cancelled.",
+        "Nothing; submit it again if that was a mistake.";
+    PayloadTooLarge = "payload_too_large", Client, retry false, http 413:
+        "The body or the photo has too many bytes.",
+        "Send a smaller photo, or an `s3://` or `https://` address of it.";
+    ImageTooLarge = "image_too_large", Client, retry false, http 413:
+        "The photo has too many pixels.",
+        "Send at most 4000 pixels on the long side.";
+    ImageFormat = "image_format", Client, retry false, http 415:
+        "The photo is not JPEG, PNG or WebP.",
+        "Convert it; on iPhones choose JPEG instead of HEIC.";
+    InvalidField = "invalid_field", Client, retry false, http 422:
+        "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",
+        "`detail` names the field and its range.";
+    ImageUnreadable = "image_unreadable", Client, retry false, http 422:
+        "The photo is damaged or cut off.",
+        "Send the whole file.";
+    ImageBlank = "image_blank", Client, retry false, http 422:
+        "The photo is too dark or too uniform to see anything in.",
+        "Take it again with more light and the lens uncovered.";
+    UrlRefused = "url_refused", Client, retry false, http 422:
+        "The service does not fetch from that address.",
+        "Send an `https://` address on the public internet.";
+    TiltTooLarge = "tilt_too_large", Client, retry false, http 422:
+        "The camera looks over 75 degrees away from straight down, so the table is seen edge-on.",
+        "Take the photo from above, tilted 20 to 45 degrees.";
+    PitchInconsistent = "pitch_inconsistent", Client, retry false, http 422:
+        "The plate and the depth contradict the stated pitch.",
+        "Check how the app reads its sensor: 0 is straight down. Or leave the pitch out.";
+    TableNotVisible = "table_not_visible", Client, retry false, http 422:
+        "Too little of the table is seen around the food.",
+        "Take the photo from farther away.";
+    NoFood = "no_food", Client, retry false, http 422:
+        "Nothing on the photo was recognised as food.",
+        "Take the photo closer, or mark the food with a point in `hints`.";
+    QueueFull = "queue_full", Service, retry true, http 429:
+        "As many jobs wait as are allowed.",
+        "Send it again after the seconds in `Retry-After`.";
+    Internal = "internal", Service, retry false, http 500:
+        "The service failed in an unforeseen way.",
+        "Tell the operator the `request_id`.";
+    DepthInvalid = "depth_invalid", Service, retry false, http 500:
+        "The depth network gave values that cannot be.",
+        "Tell the operator the `request_id`; another photo may work.";
+    CheckpointInvalid = "checkpoint_invalid", Service, retry false, http 500:
+        "A checkpoint file is damaged or of another model.",
+        "The operator should run `dragunov doctor`.";
+    ConfigInvalid = "config_invalid", Service, retry false, http 500:
+        "The service is set up so that it cannot do this.",
+        "The operator should run `dragunov doctor`.";
+    FetchFailed = "fetch_failed", Upstream, retry true, http 502:
+        "The photo could not be fetched from its address.",
+        "Check that the address works and send it again.";
+    Storage = "storage", Upstream, retry true, http 502:
+        "The bucket or the job store does not answer.",
+        "Send it again in a while.";
+    DeviceUnavailable = "device_unavailable", Service, retry true, http 503:
+        "The device or the models are not ready.",
+        "Send it again in a while; `/readyz` says when.";
+    OutOfMemory = "out_of_memory", Service, retry true, http 503:
+        "The device ran out of memory.",
+        "Send it again, smaller if it happens again.";
+    Draining = "draining", Service, retry true, http 503:
+        "This instance is starting or shutting down.",
+        "Send it again after the seconds in `Retry-After`: another instance will answer.";
+    DeadlineExceeded = "deadline_exceeded", Service, retry true, http 504:
+        "The job ran out of its allowed time.",
+        "Send it again, or allow more time.";
 }
 
 /// Why a scan failed. `message` is for the person who sent it; causes stay in `source` for the log.

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ReferenceKind;
+use super::vocabulary::vocabulary;
+
 /// One photo and what is known of how it was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -105,14 +108,6 @@ pub struct Reference {
     pub diameter_cm: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum ReferenceKind {
-    Plate,
-    Coin,
-    Card,
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hints {
@@ -153,10 +148,17 @@ impl Default for Options {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MaskFormat {
-    Rle,
-    Png,
-    None,
+vocabulary! {
+    /// How the masks of the items are written.
+    MaskFormat {
+        Rle = "rle":
+            "COCO's compressed run lengths, a few hundred bytes each.",
+            "Read them with `pycocotools.mask.decode` or the like.";
+        Png = "png":
+            "A grey 8-bit PNG of the photo's size as base64: 255 on the item, 0 elsewhere.",
+            "Draw it over the photo.";
+        None = "none":
+            "No masks.",
+            "Ask for this where masks are not shown.";
+    }
 }

@@ -1,11 +1,10 @@
 //! The answer to a scan.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Estimated;
+use super::vocabulary::vocabulary;
+use super::{Estimated, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning};
 
 /// Everything measured on one photo. Nothing is final until the user confirms it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -14,7 +13,7 @@ pub struct ScanResult {
     pub scan_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    pub status: Status,
+    pub status: ScanStatus,
     pub image: ImageInfo,
     pub items: Vec<Item>,
     pub totals: Totals,
@@ -22,8 +21,7 @@ pub struct ScanResult {
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
     pub models: Models,
-    /// Milliseconds by stage: decode, depth, segment, identify, measure, nourish, total.
-    pub timings_ms: BTreeMap<String, f64>,
+    pub timings_ms: Timings,
     pub warnings: Vec<Warning>,
     /// How to take a better photo, where one would help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,10 +33,13 @@ pub struct ScanResult {
     pub depth: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    PendingConfirmation,
+vocabulary! {
+    /// How far a scan is.
+    ScanStatus {
+        PendingConfirmation = "pending_confirmation":
+            "Measured, and not final: nobody has looked at it yet.",
+            "Let the user confirm or correct it before it counts.";
+    }
 }
 
 /// Size after the EXIF orientation was applied.
@@ -54,7 +55,7 @@ pub struct ImageInfo {
 pub struct Item {
     pub id: String,
     pub label: String,
-    /// Row of the food table; none for `unknown`.
+    /// Row of the food table; null where only an average could be used.
     pub food_id: Option<String>,
     pub confidence: f64,
     pub alternatives: Vec<Alternative>,
@@ -73,7 +74,10 @@ pub struct Item {
     pub protein_g: Estimated,
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
-    pub flags: Vec<String>,
+    /// Pieces that were seen and measured together.
+    pub pieces: usize,
+    /// Each at most once.
+    pub flags: Vec<ItemFlag>,
     pub questions: Vec<Question>,
 }
 
@@ -92,7 +96,7 @@ pub struct Alternative {
 pub enum MaskData {
     /// Compressed COCO run lengths; size is height, width.
     Rle { size: [usize; 2], counts: String },
-    /// 1-bit PNG, base64.
+    /// Grey 8-bit PNG of the photo's size, base64: 255 on the item, 0 elsewhere.
     Png { data: String },
 }
 
@@ -132,14 +136,16 @@ pub struct Totals {
 pub struct CameraInfo {
     pub focal_px: f64,
     pub fov_long_deg: f64,
-    /// Where the focal length came from (`exif_f35`, `client_fov`, `default`, ...).
-    pub fov_source: String,
+    pub fov_source: FovSource,
     /// Standard deviation of ln(focal length).
     pub fov_sigma_ln: f64,
     /// Angle between the optical axis and straight down.
     pub tilt_deg: f64,
     pub roll_deg: f64,
-    pub tilt_source: String,
+    /// What decided the tilt; where there are several, they worked together.
+    pub tilt_source: Vec<TiltSource>,
+    /// Who said which way is down; null where nobody did.
+    pub gravity_source: Option<GravitySource>,
     /// Tilt by the plate's or coin's ellipse alone, where one is seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tilt_from_circle_deg: Option<f64>,
@@ -147,15 +153,15 @@ pub struct CameraInfo {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScaleInfo {
-    /// `client_height`, `plate_known`, `coin`, `card`, `metric_depth`, `plate_prior`, `height_prior` or `fused`.
-    pub source: String,
+    /// The candidate that decides, or `fused` where several share the decision.
+    pub source: ScaleSource,
     pub camera_height_cm: Estimated,
     pub candidates: Vec<ScaleCandidate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScaleCandidate {
-    pub source: String,
+    pub source: ScaleSource,
     pub camera_height_cm: f64,
     pub sigma_ln: f64,
     /// False when the others contradict it.
@@ -181,11 +187,4 @@ pub struct Models {
     pub sam: String,
     pub depth: String,
     pub identify: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Warning {
-    /// Stable code, such as `fov_default` or `nadir`.
-    pub code: String,
-    pub message: String,
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::{DishKind, ReferenceKind};
+
 /// One photo and everything known to be true of it. All pixels are of the upright photo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,25 +111,34 @@ pub struct ItemTruth {
     pub bbox: Option<[f64; 4]>,
     /// What it lies in; `bowl` items are reported apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dish: Option<DishType>,
+    pub dish: Option<Support>,
     /// Physical thing that several photos may show; figures can be averaged over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
 }
 
+/// What an item stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DishType {
-    Plate,
-    Bowl,
-    Board,
+pub enum Support {
     Table,
+    #[serde(untagged)]
+    Dish(DishKind),
+}
+
+impl Support {
+    pub fn dish(self) -> Option<DishKind> {
+        match self {
+            Self::Dish(kind) => Some(kind),
+            Self::Table => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DishTruth {
-    pub kind: DishType,
+    pub kind: Support,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diameter_cm: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +148,7 @@ pub struct DishTruth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceTruth {
-    pub kind: crate::contract::request::ReferenceKind,
+    pub kind: ReferenceKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diameter_cm: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

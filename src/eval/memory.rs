@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::DataError;
 use crate::contract::ScanError;
-use crate::contract::result::Warning;
+use crate::contract::Warning;
 use crate::identify::Identified;
 use crate::perceive::{Candidate, Seen};
 use crate::pipeline::Looked;

@@ -7,7 +7,7 @@ use dragunov_models::Mask;
 use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle};
 use super::truth::{Perturb, Truth};
-use crate::contract::{ErrorCode, Estimated, ScanError};
+use crate::contract::{ErrorCode, Estimated, ItemFlag, ScaleSource, ScanError, WarningCode};
 use crate::geometry::measure;
 
 /// One item as answered.
@@ -19,7 +19,7 @@ pub struct PredictedItem {
     pub mask: Option<Mask>,
     /// Index of the true item where the oracle of masks decided it; otherwise they are matched by overlap.
     pub truth: Option<usize>,
-    pub flags: Vec<String>,
+    pub flags: Vec<ItemFlag>,
 }
 
 /// The answer to one photo.
@@ -29,8 +29,8 @@ pub struct Predicted {
     /// Angle from straight down that was used.
     pub tilt_deg: Option<f64>,
     pub camera_height_cm: Option<f64>,
-    pub scale_source: Option<String>,
-    pub warnings: Vec<String>,
+    pub scale_source: Option<ScaleSource>,
+    pub warnings: Vec<WarningCode>,
 }
 
 /// Anything that turns a sample into items with volumes.
@@ -89,7 +89,7 @@ impl Oracular {
                 mass_g: None,
                 mask: Some(mask.clone()),
                 truth: Some(i),
-                flags: item.flags.iter().map(|f| (*f).to_owned()).collect(),
+                flags: item.flags,
             })
             .collect();
         Ok(Predicted {

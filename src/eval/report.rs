@@ -207,7 +207,7 @@ impl Report {
                     p.p10,
                     p.p50,
                     p.p90,
-                    escape(&o.flags.join(", "))
+                    o.flags.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(", ")
                 );
             }
         }

@@ -8,9 +8,9 @@ use dragunov_models::Rect;
 use serde::Serialize;
 
 use super::load::Labels;
-use super::manifest::{DishType, Sample};
+use super::manifest::{Sample, Support};
 use super::perceiver::{Predicted, PredictedItem};
-use crate::contract::{Estimated, ScanError};
+use crate::contract::{DishKind, Estimated, ItemFlag, ScanError, WarningCode};
 use crate::nutrition::{FoodTable, MatchKind};
 
 /// One true item and what became of it.
@@ -30,8 +30,8 @@ pub struct Outcome {
     pub predicted_volume_cm3: Option<Estimated>,
     pub predicted_mass_g: Option<Estimated>,
     pub mask_iou: Option<f64>,
-    pub flags: Vec<String>,
-    pub warnings: Vec<String>,
+    pub flags: Vec<ItemFlag>,
+    pub warnings: Vec<WarningCode>,
     pub camera_height_cm: Option<f64>,
     pub true_camera_height_cm: Option<f64>,
     /// Of the whole photo.
@@ -69,7 +69,7 @@ pub fn sample(
         Outcome {
             sample: sample.id.clone(),
             label: item.map(|t| t.label.clone()).unwrap_or_default(),
-            in_bowl: item.is_some_and(|t| t.dish == Some(DishType::Bowl)),
+            in_bowl: item.is_some_and(|t| t.dish == Some(Support::Dish(DishKind::Bowl))),
             near_nadir: sample.pitch_deg.map(|p| p < NADIR_DEG),
             volume_cm3: item.and_then(|t| t.volume_cm3),
             mass_g: item.and_then(|t| t.mass_g),

@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::manifest::{Dataset, DishType, Sample};
+use super::manifest::{Dataset, Sample, Support};
 use super::perceiver::Oracular;
 use super::score::NADIR_DEG;
 use super::truth::Perturb;
-use crate::contract::ScanError;
+use crate::contract::{DishKind, ScanError};
 
 /// A move that counts as large, as a share of the volume.
 const LARGE: f64 = 0.2;
@@ -27,7 +27,7 @@ impl Group {
     pub const ALL: [Self; 3] = [Self::Tilted, Self::NearNadir, Self::InBowl];
 
     fn of(sample: &Sample, item: usize) -> Self {
-        if sample.items.get(item).and_then(|i| i.dish) == Some(DishType::Bowl) {
+        if sample.items.get(item).and_then(|i| i.dish) == Some(Support::Dish(DishKind::Bowl)) {
             Self::InBowl
         } else if sample.pitch_deg.is_some_and(|p| p < NADIR_DEG) {
             Self::NearNadir

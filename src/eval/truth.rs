@@ -5,12 +5,11 @@ use std::path::Path;
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
 use super::load::{self, Labels};
-use super::manifest::{DataError, DishType, Sample};
+use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle, disparity};
-use crate::contract::request::ReferenceKind;
+use crate::contract::{DishKind, ReferenceKind};
 use crate::geometry::{
-    CameraModel, Depth, Dish, DishKind, Gravity, RefKind, RefObject, Region, Scene, ShapeClass,
-    focal_from_fov,
+    CameraModel, Depth, Dish, Gravity, RefObject, Region, Scene, ShapeClass, focal_from_fov,
 };
 use crate::nutrition::FoodTable;
 
@@ -19,7 +18,7 @@ use crate::nutrition::FoodTable;
 pub struct Truth {
     pub items: Vec<Mask>,
     pub dishes: Vec<(Mask, DishKind, Option<f64>)>,
-    pub references: Vec<(Mask, RefKind, Option<f64>)>,
+    pub references: Vec<(Mask, ReferenceKind, Option<f64>)>,
     pub others: Vec<Mask>,
     pub depth: MetricDepth,
     pub disparity: Option<RelativeDisparity>,
@@ -38,7 +37,7 @@ pub struct Perturb {
 pub struct TrueMasks {
     pub items: Vec<Mask>,
     pub dishes: Vec<(Mask, DishKind, Option<f64>)>,
-    pub references: Vec<(Mask, RefKind, Option<f64>)>,
+    pub references: Vec<(Mask, ReferenceKind, Option<f64>)>,
     pub others: Vec<Mask>,
 }
 
@@ -57,27 +56,16 @@ impl TrueMasks {
         }
         let mut dishes = Vec::new();
         for dish in &sample.dishes {
-            let kind = match dish.kind {
-                DishType::Plate => DishKind::Plate,
-                DishType::Bowl => DishKind::Bowl,
-                DishType::Board => DishKind::Board,
-                DishType::Table => continue,
-            };
-            if let Some(at) = &dish.mask {
+            if let (Some(kind), Some(at)) = (dish.kind.dish(), &dish.mask) {
                 dishes.push((labels.mask(root, at, size)?, kind, dish.diameter_cm));
             }
         }
         let mut references = Vec::new();
         for reference in &sample.references {
-            let kind = match reference.kind {
-                ReferenceKind::Coin => RefKind::Coin,
-                ReferenceKind::Card => RefKind::Card,
-                ReferenceKind::Plate => continue,
-            };
-            if let Some(at) = &reference.mask {
+            if let (ReferenceKind::Coin | ReferenceKind::Card, Some(at)) = (reference.kind, &reference.mask) {
                 let mask = labels.mask(root, at, size)?;
                 if !mask.is_empty() {
-                    references.push((mask, kind, reference.diameter_cm));
+                    references.push((mask, reference.kind, reference.diameter_cm));
                 }
             }
         }

@@ -7,16 +7,15 @@ use dragunov_models::depth_anything::Depth;
 use dragunov_models::{Mask, RelativeDisparity};
 
 use super::load;
-use super::manifest::{DataError, DishType, Sample};
+use super::manifest::{DataError, Sample, Support};
 use super::memory::Memory;
 use super::name;
 use super::oracle::{Damage, Oracle, disparity};
 use super::perceiver::{Perceiver, Predicted, PredictedItem};
 use super::truth::TrueMasks;
-use crate::contract::request::{ImageSource, Reference, ReferenceKind};
+use crate::contract::request::{ImageSource, Reference};
 use crate::contract::result::MaskData;
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
-use crate::geometry::{DishKind, RefKind};
+use crate::contract::{DishKind, ErrorCode, ReferenceKind, ScanError, ScanRequest};
 use crate::identify::{Identified, Kind};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use crate::perceive::{FoodRegion, Regions};
@@ -158,7 +157,7 @@ fn reference(sample: &Sample, told: Told) -> Option<Reference> {
     let plate = sample
         .dishes
         .iter()
-        .find(|d| d.kind == DishType::Plate && d.diameter_cm.is_some());
+        .find(|d| d.kind == Support::Dish(DishKind::Plate) && d.diameter_cm.is_some());
     if let Some(dish) = plate.filter(|_| told != Told::Coin) {
         return Some(Reference {
             kind: ReferenceKind::Plate,
@@ -206,25 +205,12 @@ fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
         dishes: masks
             .dishes
             .into_iter()
-            .map(|(mask, kind, _)| {
-                let kind = match kind {
-                    DishKind::Plate => Kind::Plate,
-                    DishKind::Bowl => Kind::Bowl,
-                    DishKind::Board => Kind::Board,
-                };
-                (kind, mask)
-            })
+            .map(|(mask, kind, _)| (kind, mask))
             .collect(),
         references: masks
             .references
             .into_iter()
-            .map(|(mask, kind, _)| {
-                let kind = match kind {
-                    RefKind::Coin => Kind::Coin,
-                    RefKind::Card => Kind::Card,
-                };
-                (kind, mask)
-            })
+            .map(|(mask, kind, _)| (kind, mask))
             .collect(),
         others: masks.others,
     }

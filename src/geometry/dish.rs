@@ -8,9 +8,9 @@ use super::camera::View;
 use super::circle::{Circle, fit_circle, fit_circle_robust};
 use super::outline::outline;
 use super::random::median;
-use super::scene::DishKind;
 use super::surface::{Alignment, Surface};
 use super::table::{SlopePrior, TableFit};
+use crate::contract::DishKind;
 use model::fused;
 pub(crate) use model::{Base, DishModel, RINGS};
 

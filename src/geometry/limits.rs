@@ -1,13 +1,14 @@
 //! Sanity limits: what cannot be, and what is odd enough to flag.
 
+use std::ops::RangeInclusive;
+
 use super::camera::CameraModel;
 use super::error::GeometryError;
 use super::gravity::Gravity;
 use super::integral::Integrals;
 use super::scene::Scene;
+use crate::contract::{ItemFlag, bounds};
 
-/// Over this the table is seen edge-on.
-pub(crate) const TILT_MAX_DEG: f64 = 75.0;
 /// Under this the shift of relative disparity can hardly be told from its scale.
 pub(crate) const NADIR_DEG: f64 = 12.0;
 /// Fewest table samples (of some 6,000 over the photo) that make a plane.
@@ -23,7 +24,7 @@ pub(crate) fn check_camera(camera: &CameraModel) -> Result<(), GeometryError> {
         );
     }
     let fov = camera.fov_long_deg();
-    if !(camera.focal_px.is_finite() && camera.focal_px > 0.0 && (10.0..=130.0).contains(&fov)) {
+    if !(camera.focal_px.is_finite() && camera.focal_px > 0.0 && bounds::FOV_LONG_DEG.contains(&fov)) {
         return invalid(
             "focal_px",
             camera.focal_px,
@@ -49,7 +50,7 @@ pub(crate) fn check_gravity(gravity: &Gravity) -> Result<(), GeometryError> {
             reason: "it must be a finite vector",
         });
     }
-    if tilt > TILT_MAX_DEG {
+    if tilt > bounds::TILT_MAX_DEG {
         return Err(GeometryError::TiltTooLarge { tilt_deg: tilt });
     }
     Ok(())
@@ -74,8 +75,8 @@ pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
             });
         }
     }
-    let positive = |field, value: Option<f64>, low: f64, high: f64| match value {
-        Some(v) if !(v.is_finite() && (low..=high).contains(&v)) => Err(GeometryError::Invalid {
+    let within = |field, value: Option<f64>, range: RangeInclusive<f64>| match value {
+        Some(v) if !range.contains(&v) => Err(GeometryError::Invalid {
             field,
             value: v,
             reason: "out of any sensible range",
@@ -83,16 +84,15 @@ pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
         _ => Ok(()),
     };
     for dish in &scene.dishes {
-        positive("plate diameter_cm", dish.diameter_cm, 5.0, 60.0)?;
+        within("plate diameter_cm", dish.diameter_cm, bounds::PLATE_CM)?;
     }
     for object in &scene.references {
-        positive("coin diameter_cm", object.diameter_cm, 0.8, 6.0)?;
+        within("coin diameter_cm", object.diameter_cm, bounds::COIN_CM)?;
     }
-    positive(
+    within(
         "camera height_cm",
         scene.camera_height_cm.map(|h| h.p50),
-        5.0,
-        300.0,
+        bounds::CAMERA_HEIGHT_CM,
     )
 }
 
@@ -102,19 +102,19 @@ pub(crate) fn item_flags(
     volume_cm3: f64,
     mean_height_cm: f64,
     depth_share: f64,
-    flags: &mut Vec<&'static str>,
+    flags: &mut Vec<ItemFlag>,
 ) {
     if mean_height_cm < 0.4 {
-        flags.push("thin");
+        flags.push(ItemFlag::Thin);
     }
     if mean_height_cm > 7.0 {
-        flags.push("mean_height_out_of_range");
+        flags.push(ItemFlag::MeanHeightOutOfRange);
     }
     if !(3.0..=1500.0).contains(&volume_cm3) {
-        flags.push("volume_out_of_range");
+        flags.push(ItemFlag::VolumeOutOfRange);
     }
     let width = 4.0 * integrals.spread[1];
     if depth_share > 0.5 && integrals.max_height > 0.7 * width {
-        flags.push("tall");
+        flags.push(ItemFlag::Tall);
     }
 }

@@ -6,12 +6,13 @@ use super::gravity::Gravity;
 use super::limits;
 use super::prepared::Prepared;
 use super::scale::LIKELY_CM;
-use super::scene::{DishKind, Measured, Scene};
+use super::scene::{Measured, Scene};
 use super::solve::State;
 use super::surface::Surface;
 use super::table::TableFit;
 use super::uncertainty;
-use crate::contract::result::{PlaneFit, Warning};
+use crate::contract::result::PlaneFit;
+use crate::contract::{DishKind, Warning, WarningCode};
 
 /// Volumes of the scene's items with their intervals.
 ///
@@ -54,7 +55,7 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
     if tilt < limits::NADIR_DEG {
         warn(
             &mut warnings,
-            "nadir",
+            WarningCode::Nadir,
             "seen from straight above: heights are uncertain; tilt the phone 20 to 45 degrees",
         );
     }
@@ -66,14 +67,14 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
     {
         warn(
             &mut warnings,
-            "scale_prior",
+            WarningCode::ScalePrior,
             "nothing of known size was seen: the scale is a guess from usual plates and heights",
         );
     }
     if !LIKELY_CM.contains(&solution.scale.height_cm) {
         warn(
             &mut warnings,
-            "camera_height_odd",
+            WarningCode::CameraHeightOdd,
             "the camera seems to be under 15 or over 90 cm away",
         );
     }
@@ -85,7 +86,7 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
             if !(12.0..=35.0).contains(&d) {
                 warn(
                     &mut warnings,
-                    "plate_size_odd",
+                    WarningCode::PlateSizeOdd,
                     "the plate would be under 12 or over 35 cm wide",
                 );
             }
@@ -111,12 +112,9 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
     })
 }
 
-pub(crate) fn warn(warnings: &mut Vec<Warning>, code: &str, message: &str) {
+pub(crate) fn warn(warnings: &mut Vec<Warning>, code: WarningCode, message: &str) {
     if warnings.iter().all(|w| w.code != code) {
-        warnings.push(Warning {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        });
+        warnings.push(Warning::new(code, message));
     }
 }
 
@@ -139,7 +137,7 @@ fn check_table(
         if fit.correlation < 0.9 {
             warn(
                 warnings,
-                "plane_fit_poor",
+                WarningCode::PlaneFitPoor,
                 "the depth of the table does not follow a plane well",
             );
         }
@@ -153,7 +151,7 @@ fn check_table(
     if fit.inliers < 0.4 {
         warn(
             warnings,
-            "table_cluttered",
+            WarningCode::TableCluttered,
             "less than half of what should be table lies in one plane",
         );
     }

@@ -4,10 +4,11 @@ use super::camera::View;
 use super::circle::Circle;
 use super::dish::DishModel;
 use super::prepared::Prepared;
-use super::scale::{ScaleCandidate, ScaleSource};
-use super::scene::{Depth, DishKind, RefKind};
+use super::scale::ScaleCandidate;
+use super::scene::Depth;
 use super::solve::ItemSolution;
 use super::table::TableFit;
+use crate::contract::{DishKind, ReferenceKind, ScaleSource};
 
 /// Lens over table in a usual photo of a meal.
 const USUAL_HEIGHT_CM: f64 = 38.0;
@@ -67,7 +68,7 @@ impl Prepared<'_, '_> {
         }
         for reference in self.references.iter().flatten() {
             match reference.kind {
-                RefKind::Coin => {
+                ReferenceKind::Coin => {
                     if let (Some(d), Some((radius, sigma))) = (reference.diameter_cm, reference.coin(view)) {
                         // The edge seen is the coin's upper one, about 2 mm over the table.
                         add(
@@ -77,7 +78,7 @@ impl Prepared<'_, '_> {
                         );
                     }
                 }
-                RefKind::Card => {
+                ReferenceKind::Card => {
                     if let Some((height, sigma)) = reference.card(view) {
                         add(
                             ScaleSource::Card,
@@ -86,6 +87,7 @@ impl Prepared<'_, '_> {
                         );
                     }
                 }
+                ReferenceKind::Plate => {}
             }
         }
         add(ScaleSource::HeightPrior, USUAL_HEIGHT_CM, 0.3);

@@ -10,12 +10,11 @@ use super::level::level;
 use super::limits;
 use super::measure::warn;
 use super::reference::RefSamples;
-use super::scene::{CameraFit, Depth, DishKind, Scene};
+use super::scene::{CameraFit, Depth, Scene};
 use super::surface::{Samples, Surface};
 use super::table::{self, SlopePrior, TableFit, TableSamples};
 use super::tilt::{self, Ring};
-use crate::contract::Estimated;
-use crate::contract::result::Warning;
+use crate::contract::{DishKind, Estimated, TiltSource, Warning, WarningCode, bounds};
 
 /// Less than this and the table looks level in the raster: an unknown shift can hide some tilt.
 const STEEP_DEG: f64 = 5.7;
@@ -89,17 +88,18 @@ impl<'a, 's> Prepared<'a, 's> {
             .flatten()
             .filter_map(RefSamples::ring)
             .collect();
-        let (mut prior, mut source) = match self.scene.gravity {
-            Some(g) => (g, "gravity"),
+        let (mut prior, source) = match self.scene.gravity {
+            Some(g) => (g, TiltSource::Gravity),
             None => self.gravity_by_sight(&coins, warnings)?,
         };
         limits::check_gravity(&prior)?;
         // Read off the depth alone, the tilt may be over the limit where its p50 is not.
         let steepest = prior.tilt_deg() + Estimated::Z90 * prior.tilt_sigma_deg;
-        if source == "depth" && steepest > limits::TILT_MAX_DEG {
+        if source == TiltSource::Depth && steepest > bounds::TILT_MAX_DEG {
             return Err(GeometryError::TiltTooLarge { tilt_deg: steepest });
         }
         let stated = prior;
+        let mut tilt_source = vec![source];
         let mut from_circle = None;
         for round in 0..2 {
             let view = View::new(camera, &prior);
@@ -158,18 +158,20 @@ impl<'a, 's> Prepared<'a, 's> {
             }
             let refined = tilt::refine(camera, &stated, &rings, depth);
             prior = refined.gravity;
-            source = match (source, refined.by_circle, refined.by_depth) {
-                ("gravity", true, true) => "gravity+circle+depth",
-                ("gravity", true, false) => "gravity+circle",
-                ("gravity", false, true) => "gravity+depth",
-                (s, _, _) => s,
-            };
+            if source == TiltSource::Gravity {
+                let helped = [
+                    (TiltSource::Circle, refined.by_circle),
+                    (TiltSource::Depth, refined.by_depth),
+                ];
+                tilt_source.truncate(1);
+                tilt_source.extend(helped.into_iter().filter(|(_, yes)| *yes).map(|(by, _)| by));
+            }
         }
         let moved = prior.angle_deg(&stated);
         if self.scene.gravity.is_some() && moved > 4.0 * stated.tilt_sigma_deg.max(1.0) {
             warn(
                 warnings,
-                "pitch_inconsistent",
+                WarningCode::PitchInconsistent,
                 "the stated pitch does not fit the plate and the table in the photo",
             );
         }
@@ -178,7 +180,7 @@ impl<'a, 's> Prepared<'a, 's> {
         {
             warn(
                 warnings,
-                "pitch_inconsistent",
+                WarningCode::PitchInconsistent,
                 "the plate's ellipse shows another tilt than the stated pitch",
             );
         }
@@ -186,7 +188,7 @@ impl<'a, 's> Prepared<'a, 's> {
         Ok(CameraFit {
             camera,
             gravity: prior,
-            tilt_source: source,
+            tilt_source,
             tilt_from_circle_deg: from_circle,
         })
     }
@@ -197,7 +199,7 @@ impl<'a, 's> Prepared<'a, 's> {
         &self,
         coins: &[Ring],
         warnings: &mut Vec<Warning>,
-    ) -> Result<(Gravity, &'static str), GeometryError> {
+    ) -> Result<(Gravity, TiltSource), GeometryError> {
         let plates = self
             .dishes
             .iter()
@@ -216,22 +218,22 @@ impl<'a, 's> Prepared<'a, 's> {
                 self.check_coin(coins, &table)?;
             }
             found.gravity.tilt_sigma_deg = found.gravity.tilt_sigma_deg.max(2.0);
-            return Ok((found.gravity, "circle"));
+            return Ok((found.gravity, TiltSource::Circle));
         }
         if let Some(table) = table.filter(|t| t.tilt_deg() > STEEP_DEG) {
             warn(
                 warnings,
-                "tilt_by_depth",
+                WarningCode::TiltByDepth,
                 "no pitch was sent and no round plate or coin was seen: the tilt is read off the depth",
             );
-            return Ok((table, "depth"));
+            return Ok((table, TiltSource::Depth));
         }
         warn(
             warnings,
-            "tilt_unknown",
+            WarningCode::TiltUnknown,
             "no pitch was sent and nothing shows the tilt: taken as straight down",
         );
-        Ok((Gravity::from_pitch(0.0, 0.0, 15.0), "nadir_assumed"))
+        Ok((Gravity::from_pitch(0.0, 0.0, 15.0), TiltSource::NadirAssumed))
     }
 
     /// A coin lies flat only if the table is seen from about where the coin by itself is. Of several things taken for

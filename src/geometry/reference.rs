@@ -3,12 +3,13 @@
 use super::camera::View;
 use super::circle::fit_circle;
 use super::outline::{border_share, outline};
-use super::scene::{RefKind, RefObject};
+use super::scene::RefObject;
 use super::tilt::Ring;
+use crate::contract::ReferenceKind;
 
 /// A reference object's outline and a lattice of its pixels.
 pub(crate) struct RefSamples {
-    pub(crate) kind: RefKind,
+    pub(crate) kind: ReferenceKind,
     pub(crate) diameter_cm: Option<f64>,
     edge: Vec<[f64; 2]>,
     area_px: f64,
@@ -18,7 +19,7 @@ pub(crate) struct RefSamples {
 impl RefSamples {
     /// A coin's edge as a circle that tells the tilt.
     pub(crate) fn ring(&self) -> Option<Ring> {
-        (self.kind == RefKind::Coin && self.edge.len() >= 24).then(|| Ring {
+        (self.kind == ReferenceKind::Coin && self.edge.len() >= 24).then(|| Ring {
             pixels: self.edge.clone(),
             // In camera heights: some 2 mm at half a metre.
             height: 0.004,

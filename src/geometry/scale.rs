@@ -1,47 +1,7 @@
 //! Candidates for the camera's height over the table, fused in log space.
 
-use crate::contract::Estimated;
 use crate::contract::result::{ScaleCandidate as Reported, ScaleInfo};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScaleSource {
-    ClientHeight,
-    PlateKnown,
-    Coin,
-    Card,
-    MetricDepth,
-    PlatePrior,
-    BowlPrior,
-    BoardPrior,
-    /// Usual size of a helping.
-    FoodPrior,
-    HeightPrior,
-}
-
-impl ScaleSource {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientHeight => "client_height",
-            Self::PlateKnown => "plate_known",
-            Self::Coin => "coin",
-            Self::Card => "card",
-            Self::MetricDepth => "metric_depth",
-            Self::PlatePrior => "plate_prior",
-            Self::BowlPrior => "bowl_prior",
-            Self::BoardPrior => "board_prior",
-            Self::FoodPrior => "food_prior",
-            Self::HeightPrior => "height_prior",
-        }
-    }
-
-    /// A guess from what is usual, not a measurement of this scene.
-    pub fn is_prior(self) -> bool {
-        matches!(
-            self,
-            Self::PlatePrior | Self::BowlPrior | Self::BoardPrior | Self::FoodPrior | Self::HeightPrior
-        )
-    }
-}
+use crate::contract::{Estimated, ScaleSource};
 
 /// One opinion of the camera's height.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,13 +137,13 @@ impl ScaleFusion {
     /// As reported to the client.
     pub fn info(&self) -> ScaleInfo {
         ScaleInfo {
-            source: self.source.map_or("fused", ScaleSource::as_str).to_owned(),
+            source: self.source.unwrap_or(ScaleSource::Fused),
             camera_height_cm: Estimated::log_normal(self.height_cm, self.sigma_ln),
             candidates: self
                 .candidates
                 .iter()
                 .map(|(c, used)| Reported {
-                    source: c.source.as_str().to_owned(),
+                    source: c.source,
                     camera_height_cm: c.height_cm,
                     sigma_ln: c.sigma_ln,
                     used: *used,
@@ -281,6 +241,6 @@ mod tests {
             c(ScaleSource::HeightPrior, 38.0, 0.25),
         ])
         .unwrap();
-        assert_eq!(f.info().source, "coin");
+        assert_eq!(f.info().source, ScaleSource::Coin);
     }
 }

@@ -6,8 +6,8 @@ use super::camera::CameraModel;
 use super::gravity::Gravity;
 use super::portion::Portion;
 use super::shape::ShapeClass;
-use crate::contract::Estimated;
-use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds, Warning};
+use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds};
+use crate::contract::{DishKind, Estimated, ItemFlag, ReferenceKind, TiltSource, Warning};
 
 /// One photo as geometry sees it. All masks are in pixels of the upright photo and do not overlap.
 #[derive(Debug, Clone)]
@@ -52,14 +52,6 @@ pub struct Region<'a> {
     pub portion: Option<Portion>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DishKind {
-    Plate,
-    Bowl,
-    /// A flat board or tray: no rim to measure by.
-    Board,
-}
-
 /// Something that carries food. The mask holds its visible part, with or without the food on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Dish<'a> {
@@ -69,30 +61,24 @@ pub struct Dish<'a> {
     pub diameter_cm: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefKind {
-    Coin,
-    /// ISO/IEC 7810 ID-1, 85.60 x 53.98 mm.
-    Card,
-}
-
 /// A thing of known size lying on the table.
 #[derive(Debug, Clone, Copy)]
 pub struct RefObject<'a> {
     pub mask: &'a Mask,
-    pub kind: RefKind,
+    /// A plate is measured as a [`Dish`]; here it gives nothing.
+    pub kind: ReferenceKind,
     /// Of a coin; a coin of unknown diameter gives no scale.
     pub diameter_cm: Option<f64>,
 }
 
 /// The camera after everything seen has corrected it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CameraFit {
     pub camera: CameraModel,
     /// Refined; its sigmas are what is left.
     pub gravity: Gravity,
-    /// `gravity`, `gravity+circle`, `gravity+depth`, `circle`, `nadir_assumed`, ...
-    pub tilt_source: &'static str,
+    /// What decided the tilt; what came first, then what refined it.
+    pub tilt_source: Vec<TiltSource>,
     pub tilt_from_circle_deg: Option<f64>,
 }
 
@@ -109,8 +95,7 @@ pub struct ItemGeometry {
     pub depth_share: f64,
     /// Index of the dish it lies on.
     pub dish: Option<usize>,
-    /// `bowl`, `tall`, `thin`, `touches_edge`, `volume_out_of_range`, `depth_gaps`, `unusual_size`, `flat`, ...
-    pub flags: Vec<&'static str>,
+    pub flags: Vec<ItemFlag>,
     /// Standard deviation of ln(volume) from what all items share: scale, tilt, focal length, depth alignment.
     pub shared_sigma_ln: f64,
     /// And from what is its own: shape, base, mask edge.

@@ -9,9 +9,9 @@ use super::opinions::helping;
 use super::portion::{ByOutline, IN_BOWL, Portion, Shadow};
 use super::prepared::Prepared;
 use super::scale::{ScaleFusion, fuse};
-use super::scene::DishKind;
 use super::shape::{ShapeClass, corrected};
 use super::table::TableFit;
+use crate::contract::DishKind;
 
 /// One assumed state of the unknowns that all items share.
 #[derive(Clone, Copy)]

@@ -11,11 +11,11 @@ use super::outline::border_share;
 use super::portion::SCALE_POWER;
 use super::prepared::Prepared;
 use super::random::{Random, quantile};
-use super::scene::{DishKind, ItemGeometry};
+use super::scene::ItemGeometry;
 use super::shape::ShapeClass;
 use super::solve::{ItemSolution, Solution, State};
-use crate::contract::Estimated;
 use crate::contract::result::VolumeBounds;
+use crate::contract::{DishKind, Estimated, ItemFlag};
 
 /// Draws of the shared unknowns; one row of normals for each.
 const DRAWS: usize = 256;
@@ -78,14 +78,14 @@ fn by_relief(
     index: usize,
     tilt_deg: f64,
     of: &Derivatives,
-    flags: &mut Vec<&'static str>,
+    flags: &mut Vec<ItemFlag>,
 ) -> Opinion {
     let item = &solution.items[index];
     let h = solution.scale.height_cm;
     let mut own = item.shape_sigma.hypot(item.base_sigma);
     let gaps = prepared.gaps(index);
     if gaps > 0.1 {
-        flags.push("depth_gaps");
+        flags.push(ItemFlag::DepthGaps);
         own = own.hypot(gaps);
     }
     // What the raster leaves on the table it also leaves on the food, and the network's own error with it.
@@ -100,7 +100,7 @@ fn by_relief(
     own = own.hypot((off / relief).min(RELIEF_DOUBT_MAX * from_above));
     let collapsed = item.integrals.columns <= 0.0;
     if collapsed {
-        flags.push("no_relief");
+        flags.push(ItemFlag::NoRelief);
         own = own.hypot(0.7);
     }
     // Where the visible surface says nothing, two centimetres over the footprint (food.md 2.8).
@@ -159,7 +159,7 @@ pub(crate) fn items(
             Some(outline) => {
                 let (fused, share, apart) = fuse(&relief, outline);
                 if apart > 2.5 {
-                    flags.push("unusual_size");
+                    flags.push(ItemFlag::UnusualSize);
                 }
                 (fused, share)
             }
@@ -169,17 +169,17 @@ pub(crate) fn items(
             .dish
             .is_some_and(|d| solution.dishes[d].kind == DishKind::Bowl);
         if bowl {
-            flags.push("bowl");
+            flags.push(ItemFlag::Bowl);
         }
         if region.shape == ShapeClass::Unknown {
-            flags.push("shape_unknown");
+            flags.push(ItemFlag::ShapeUnknown);
         }
         if is_flat(item, solution, prepared.scene.relief_sigma) {
-            flags.push("flat");
+            flags.push(ItemFlag::Flat);
         }
         let cut = border_share(region.mask);
         if cut > 0.01 {
-            flags.push("touches_edge");
+            flags.push(ItemFlag::TouchesEdge);
             volume.own = volume.own.hypot(2.0 * cut);
         }
         // One pixel of mask edge all round, three quarters of the volume per area.

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, header};
 
 use super::SharedApp;
 use super::problem::Problem;
-use crate::contract::request::{ImageSource, Reference, ReferenceKind};
-use crate::contract::{ErrorCode, ScanRequest};
+use crate::contract::request::{ImageSource, Reference};
+use crate::contract::{ErrorCode, ReferenceKind, ScanRequest};
 use crate::runtime::JobInput;
 
 /// Parts: `image` (the file), and either `request` (a scan request as JSON, its image left out) or the plain fields

@@ -39,12 +39,12 @@ impl NativeIdentifier {
         grounds: bool,
     ) -> Self {
         let mut names: Vec<String> = labels.into_iter().collect();
-        let extra = Kind::ALL.iter().map(|k| k.as_str()).filter(|k| *k != "food");
+        let extra = Kind::texts().into_iter().filter(|k| *k != Kind::Food.as_str());
         names.extend(extra.chain([Identified::UNKNOWN]).map(String::from));
         names.sort();
         names.dedup();
         let schema = Schema::object([
-            ("kind", Schema::one_of(Kind::ALL.map(Kind::as_str))),
+            ("kind", Schema::one_of(Kind::texts())),
             ("label", Schema::one_of(names.clone())),
         ]);
         Self {

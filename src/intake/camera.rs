@@ -1,11 +1,10 @@
 //! Focal length in pixels, from the most trusted source that speaks.
 
-use crate::contract::ScanError;
 use crate::contract::request::CameraHint;
-use crate::contract::result::Warning;
+use crate::contract::{FovSource, ScanError, Warning, WarningCode, bounds};
 
 use super::exif::ExifFacts;
-use super::{sensors, validate, warning};
+use super::{sensors, validate};
 
 /// Diagonal of the 36 x 24 mm frame.
 const DIAGONAL_35_MM: f64 = 43.266_615_3;
@@ -25,34 +24,6 @@ impl CameraGuess {
     /// Field of view of the long side of a `width` x `height` picture.
     pub fn fov_long_deg(&self, width: usize, height: usize) -> f64 {
         fov_deg(self.focal_px, width.max(height) as f64)
-    }
-}
-
-/// Where the focal length came from, most trusted first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FovSource {
-    ClientFocal,
-    ClientF35,
-    ClientFov,
-    ExifF35,
-    /// EXIF focal length in mm and a table of phones.
-    SensorTable,
-    /// EXIF focal length in mm and the sensor's resolution.
-    FocalPlane,
-    Default,
-}
-
-impl FovSource {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientFocal => "client_focal",
-            Self::ClientF35 => "client_f35",
-            Self::ClientFov => "client_fov",
-            Self::ExifF35 => "exif_f35",
-            Self::SensorTable => "exif_sensor_table",
-            Self::FocalPlane => "exif_focal_plane",
-            Self::Default => "default",
-        }
     }
 }
 
@@ -79,8 +50,8 @@ pub fn guess(
     let from_file = from_exif(facts, w, h, warnings);
     let Some(client) = from_client(hint, facts, w, h, from_file, warnings)? else {
         return Ok(from_file.unwrap_or_else(|| {
-            warnings.push(warning(
-                "fov_default",
+            warnings.push(Warning::new(
+                WarningCode::FovDefault,
                 format!("no focal length known: {DEFAULT_FOV_LONG_DEG} degrees on the long side assumed"),
             ));
             CameraGuess {
@@ -122,7 +93,7 @@ fn from_client(
     validate::within(
         "camera (field of view of the long side)",
         fov_deg(focal, long),
-        validate::FOV_LONG_DEG,
+        bounds::FOV_LONG_DEG,
         "degrees",
     )?;
     let mut chosen = CameraGuess {
@@ -133,8 +104,8 @@ fn from_client(
     for (other, _, name) in given {
         if far(other, focal) {
             chosen.sigma_ln = chosen.sigma_ln.max(0.05);
-            warnings.push(warning(
-                "camera_hints_disagree",
+            warnings.push(Warning::new(
+                WarningCode::CameraHintsDisagree,
                 format!(
                     "{} gives a focal length of {focal:.0} px, {} gives {other:.0}; the first was used",
                     source.as_str(),
@@ -146,15 +117,13 @@ fn from_client(
     if let Some(file) = file.filter(|f| far(f.focal_px, focal)) {
         let swapped = focal * w.min(h) / long;
         if source == FovSource::ClientFov && !far(file.focal_px, swapped) {
-            warnings.push(warning(
-                "fov_side_swapped",
+            warnings.push(Warning::new(WarningCode::FovSideSwapped,
                 "camera.fov_long_deg fits the photo's own data only as the field of view of the short side; used so",
             ));
             chosen.focal_px = swapped;
             chosen.sigma_ln = 0.02;
         } else {
-            warnings.push(warning(
-                "fov_contradicts_exif",
+            warnings.push(Warning::new(WarningCode::FovContradictsExif,
                 format!(
                     "the request gives a focal length of {focal:.0} px, the photo's own data {:.0}; the request was used",
                     file.focal_px
@@ -188,8 +157,8 @@ fn from_exif(facts: &ExifFacts, w: f64, h: f64, warnings: &mut Vec<Warning>) -> 
                     let k = f35 / mm / sensor.crop_factor();
                     if (k / zoom).ln().abs() > k.ln().abs() {
                         f35 *= zoom;
-                        warnings.push(warning(
-                            "digital_zoom_applied",
+                        warnings.push(Warning::new(
+                            WarningCode::DigitalZoomApplied,
                             format!(
                                 "digital zoom {zoom:.2} was not in the 35 mm focal length; multiplied in"
                             ),
@@ -198,8 +167,8 @@ fn from_exif(facts: &ExifFacts, w: f64, h: f64, warnings: &mut Vec<Warning>) -> 
                 }
                 None => {
                     sigma_ln = 0.08;
-                    warnings.push(warning(
-                        "digital_zoom_assumed",
+                    warnings.push(Warning::new(
+                        WarningCode::DigitalZoomAssumed,
                         format!("digital zoom {zoom:.2}: assumed to be in the 35 mm focal length already"),
                     ));
                 }
@@ -207,8 +176,8 @@ fn from_exif(facts: &ExifFacts, w: f64, h: f64, warnings: &mut Vec<Warning>) -> 
         }
         if f35 <= 18.0 {
             sigma_ln = sigma_ln.max(0.06);
-            warnings.push(warning(
-                "ultra_wide",
+            warnings.push(Warning::new(
+                WarningCode::UltraWide,
                 format!("a {f35:.0} mm lens bends the picture at its edges; use the main camera"),
             ));
         }
@@ -228,9 +197,9 @@ fn from_exif(facts: &ExifFacts, w: f64, h: f64, warnings: &mut Vec<Warning>) -> 
     } else {
         return None;
     };
-    if !validate::FOV_LONG_DEG.contains(&fov_deg(focal_px, w.max(h))) {
-        warnings.push(warning(
-            "exif_focal_implausible",
+    if !bounds::FOV_LONG_DEG.contains(&fov_deg(focal_px, w.max(h))) {
+        warnings.push(Warning::new(
+            WarningCode::ExifFocalImplausible,
             format!("the photo's own data imply a focal length of {focal_px:.0} px; ignored"),
         ));
         return None;
@@ -240,8 +209,7 @@ fn from_exif(facts: &ExifFacts, w: f64, h: f64, warnings: &mut Vec<Warning>) -> 
         let now = w.max(h) / w.min(h);
         if (then / now).ln().abs() > 0.02 {
             sigma_ln = sigma_ln.max(0.10);
-            warnings.push(warning(
-                "photo_cropped",
+            warnings.push(Warning::new(WarningCode::PhotoCropped,
                 format!(
                     "taken as {cw} x {ch}, received as {w} x {h}: cropped since, so the field of view is uncertain"
                 ),

@@ -11,11 +11,9 @@ use dragunov_models::RgbImage;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::contract::result::Warning;
-use crate::contract::{ErrorCode, ScanError};
+use crate::contract::{ErrorCode, ScanError, Warning, WarningCode};
 
 use super::exif::ExifFacts;
-use super::warning;
 
 /// What a photo may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,8 +140,8 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         let frame = jpeg::inspect(bytes).map_err(unreadable)?;
         if frame.components == 4 {
             unmarked_inks = !frame.adobe;
-            warnings.push(warning(
-                "cmyk_converted",
+            warnings.push(Warning::new(
+                WarningCode::CmykConverted,
                 "CMYK photo converted without its ink profile; colours are approximate",
             ));
         }
@@ -232,11 +230,14 @@ fn into_dynamic(picture: exact_jpeg::Picture) -> Option<DynamicImage> {
 /// Says what the conversion to 8-bit RGB leaves out.
 fn note_layout(colour: ColorType, warnings: &mut Vec<Warning>) {
     if colour.has_alpha() {
-        warnings.push(warning("alpha_dropped", "the photo's transparency was dropped"));
+        warnings.push(Warning::new(
+            WarningCode::AlphaDropped,
+            "the photo's transparency was dropped",
+        ));
     }
     if !colour.has_color() {
-        warnings.push(warning(
-            "grey_photo",
+        warnings.push(Warning::new(
+            WarningCode::GreyPhoto,
             "the photo has no colour; food is harder to tell apart",
         ));
     }

@@ -2,14 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::contract::result::Warning;
-use crate::contract::{ErrorCode, ScanError};
+use crate::contract::bounds::{ROLL_DEG, TILT_MAX_DEG};
+use crate::contract::{ErrorCode, GravitySource, ScanError, Warning, WarningCode};
 
 use super::exif::ExifFacts;
-use super::{Shot, validate, warning};
-
-/// Above this tilt from straight down the table is seen edge-on and nothing on it can be measured.
-pub const MAX_TILT_DEG: f64 = 75.0;
+use super::{Shot, validate};
 
 /// Gravity in the upright camera frame (x right, y down, z forward).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,28 +32,6 @@ impl Gravity {
             0.0
         } else {
             self.down[0].atan2(self.down[1]).to_degrees()
-        }
-    }
-}
-
-/// Who said it, most trusted first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GravitySource {
-    ClientGravity,
-    ClientPitch,
-    S3Gravity,
-    S3Pitch,
-    MakerNote,
-}
-
-impl GravitySource {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientGravity => "client_gravity",
-            Self::ClientPitch => "client_pitch",
-            Self::S3Gravity => "s3_gravity",
-            Self::S3Pitch => "s3_pitch",
-            Self::MakerNote => "makernote",
         }
     }
 }
@@ -88,7 +63,7 @@ impl SourceMeta {
                 }
                 "roll" => {
                     let v = number(&field, text)?;
-                    validate::within(&field, v, -180.0..=180.0, "degrees")?;
+                    validate::within(&field, v, ROLL_DEG, "degrees")?;
                     meta.roll_deg = Some(v);
                 }
                 "gravity" => {
@@ -119,7 +94,7 @@ fn number(field: &str, text: &str) -> Result<f64, ScanError> {
 /// pitch, Apple's MakerNote. `size` is the upright picture's width and height.
 ///
 /// # Errors
-/// `tilt_too_large` above [`MAX_TILT_DEG`].
+/// `tilt_too_large` above [`TILT_MAX_DEG`].
 pub fn resolve(
     shot: &Shot,
     meta: &SourceMeta,
@@ -151,17 +126,20 @@ pub fn resolve(
         note
     };
     if facts.apple_acceleration.is_some() && note.is_none() {
-        warnings.push(warning(
-            "makernote_gravity_implausible",
+        warnings.push(Warning::new(
+            WarningCode::MakerNoteGravityImplausible,
             "the photo's own gravity vector points upward or is null; it was ignored",
         ));
     }
     let Some(gravity) = found else {
         if shot.roll_deg.is_some() {
-            warnings.push(warning("roll_ignored", "roll_deg without pitch_deg says nothing"));
+            warnings.push(Warning::new(
+                WarningCode::RollIgnored,
+                "roll_deg without pitch_deg says nothing",
+            ));
         }
-        warnings.push(warning(
-            "tilt_unknown",
+        warnings.push(Warning::new(
+            WarningCode::TiltUnknown,
             "no pitch, gravity or MakerNote: the tilt must be estimated from a round object",
         ));
         return Ok(None);
@@ -169,8 +147,8 @@ pub fn resolve(
     if let (Some(note), true) = (note, gravity.source != MakerNote) {
         let apart = (note.tilt_deg() - gravity.tilt_deg()).abs();
         if apart > 12.0 {
-            warnings.push(warning(
-                "pitch_contradicts_makernote",
+            warnings.push(Warning::new(
+                WarningCode::PitchContradictsMakerNote,
                 format!(
                     "the stated tilt is {:.0} degrees, the photo's own gravity says {:.0}",
                     gravity.tilt_deg(),
@@ -181,19 +159,18 @@ pub fn resolve(
     }
     let vector = matches!(gravity.source, ClientGravity | S3Gravity | MakerNote);
     if vector && gravity.tilt_deg() > 20.0 && gravity.roll_deg().abs() > 45.0 {
-        warnings.push(warning(
-            "gravity_sideways",
+        warnings.push(Warning::new(WarningCode::GravitySideways,
             format!(
                 "gravity lies {:.0} degrees off the picture's vertical: the EXIF orientation or the device axes are wrong",
                 gravity.roll_deg()
             ),
         ));
     }
-    if gravity.tilt_deg() > MAX_TILT_DEG {
+    if gravity.tilt_deg() > TILT_MAX_DEG {
         return Err(ScanError::new(
             ErrorCode::TiltTooLarge,
             format!(
-                "the lens looks {:.0} degrees away from straight down; above {MAX_TILT_DEG:.0} the table is seen edge-on",
+                "the lens looks {:.0} degrees away from straight down; above {TILT_MAX_DEG:.0} the table is seen edge-on",
                 gravity.tilt_deg()
             ),
         )

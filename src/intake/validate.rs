@@ -1,12 +1,9 @@
 //! Values that parse but cannot be. Each refusal names its field.
 
-use crate::contract::request::{CameraHint, ItemHint, ReferenceKind};
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::contract::request::{CameraHint, ItemHint};
+use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest, bounds};
 
 use super::Shot;
-
-/// Widest and narrowest field of view of the long side that a photo of a meal can have, degrees.
-pub const FOV_LONG_DEG: std::ops::RangeInclusive<f64> = 5.0..=150.0;
 
 pub(crate) fn invalid(field: &str, why: impl std::fmt::Display) -> ScanError {
     ScanError::new(ErrorCode::InvalidField, format!("{field}: {why}"))
@@ -40,9 +37,9 @@ pub fn request(request: &ScanRequest) -> Result<(), ScanError> {
     shot(&Shot::from_request(request))?;
     if let Some(reference) = &request.reference {
         let (range, needed) = match reference.kind {
-            ReferenceKind::Plate => (5.0..=60.0, true),
-            ReferenceKind::Coin => (1.0..=5.0, true),
-            ReferenceKind::Card => (1.0..=60.0, false),
+            ReferenceKind::Plate => (bounds::PLATE_CM, true),
+            ReferenceKind::Coin => (bounds::COIN_CM, true),
+            ReferenceKind::Card => (bounds::PLATE_CM, false),
         };
         match reference.diameter_cm {
             Some(d) => within("reference.diameter_cm", d, range, "cm")?,
@@ -72,7 +69,7 @@ pub fn shot(shot: &Shot) -> Result<(), ScanError> {
         self::pitch("pitch_deg", pitch)?;
     }
     if let Some(roll) = shot.roll_deg {
-        within("roll_deg", roll, -180.0..=180.0, "degrees")?;
+        within("roll_deg", roll, bounds::ROLL_DEG, "degrees")?;
     }
     if let Some(gravity) = shot.gravity {
         self::gravity("gravity", gravity)?;
@@ -80,9 +77,9 @@ pub fn shot(shot: &Shot) -> Result<(), ScanError> {
     camera(&shot.camera)
 }
 
-/// 0 = lens straight down, 90 = level; a little below 0 happens with the phone held flat.
+/// 0 = lens straight down, 90 = level.
 pub(crate) fn pitch(field: &str, value: f64) -> Result<(), ScanError> {
-    if (-180.0..-10.0).contains(&value) {
+    if (-180.0..*bounds::PITCH_DEG.start()).contains(&value) {
         return Err(invalid(
             field,
             format_args!("{value} is negative: 0 must mean straight down and 90 upright"),
@@ -92,7 +89,7 @@ pub(crate) fn pitch(field: &str, value: f64) -> Result<(), ScanError> {
              an elevation above the horizon (-90 = straight down) becomes 90 + elevation",
         ));
     }
-    within(field, value, -10.0..=90.0, "degrees")
+    within(field, value, bounds::PITCH_DEG, "degrees")
         .map_err(|e| e.next_step("0 = phone flat with the lens straight down, 90 = upright"))
 }
 
@@ -117,16 +114,16 @@ pub(crate) fn gravity(field: &str, v: [f64; 3]) -> Result<(), ScanError> {
 
 fn camera(camera: &CameraHint) -> Result<(), ScanError> {
     if let Some(fov) = camera.fov_long_deg {
-        within("camera.fov_long_deg", fov, FOV_LONG_DEG, "degrees")?;
+        within("camera.fov_long_deg", fov, bounds::FOV_LONG_DEG, "degrees")?;
     }
     if let Some(f35) = camera.f35_mm {
-        within("camera.f35_mm", f35, 5.0..=600.0, "mm")?;
+        within("camera.f35_mm", f35, bounds::F35_MM, "mm")?;
     }
     if let Some(f) = camera.focal_px {
-        within("camera.focal_px", f, 10.0..=1e6, "pixels")?;
+        within("camera.focal_px", f, bounds::FOCAL_PX, "pixels")?;
     }
     if let Some(h) = camera.height_cm {
-        within("camera.height_cm", h, 3.0..=300.0, "cm")?;
+        within("camera.height_cm", h, bounds::CAMERA_HEIGHT_CM, "cm")?;
     }
     Ok(())
 }
@@ -149,8 +146,11 @@ fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
             ));
         }
     }
-    if item.label.as_ref().is_some_and(|l| l.len() > 200) {
-        return Err(invalid(&format!("hints.items[{i}].label"), "is over 200 bytes"));
+    if item.label.as_ref().is_some_and(|l| l.len() > bounds::LABEL_BYTES) {
+        return Err(invalid(
+            &format!("hints.items[{i}].label"),
+            format_args!("is over {} bytes", bounds::LABEL_BYTES),
+        ));
     }
     Ok(())
 }

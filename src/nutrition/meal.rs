@@ -1,7 +1,7 @@
 //! Volumes and labels of one photo to a meal.
 
-use crate::contract::Estimated;
-use crate::contract::result::{Alternative, Question, Totals, Warning};
+use crate::contract::result::{Alternative, Question, Totals};
+use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 
 use super::food::{Basis, EnergyNote, Food, FoodId, Form};
 use super::lookup::MatchKind;
@@ -85,7 +85,7 @@ pub struct Nourished {
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
     pub alternatives: Vec<Alternative>,
-    pub flags: Vec<String>,
+    pub flags: Vec<ItemFlag>,
     /// What was taken for granted, in words.
     pub assumptions: Vec<String>,
     /// At most two over the whole meal.
@@ -209,13 +209,13 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
     };
     let mut warnings = Vec::new();
     if totals.kcal.p50 > MEAL_KCAL {
-        warnings.push(Warning {
-            code: "meal_implausible".into(),
-            message: format!(
+        warnings.push(Warning::new(
+            WarningCode::MealImplausible,
+            format!(
                 "{:.0} kcal is more than one meal holds: check the scale and the items",
                 totals.kcal.p50
             ),
-        });
+        ));
     }
     Ok(Meal {
         items: weighed.into_iter().map(|w| w.answer).collect(),
@@ -243,20 +243,20 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     match found.kind {
         MatchKind::Exact | MatchKind::SameWords => {}
         MatchKind::Fuzzy => {
-            flags.push("label_fuzzy".to_owned());
+            flags.push(ItemFlag::LabelFuzzy);
             assumptions.push(format!("taken for {}", food.name));
         }
         MatchKind::Category => {
-            flags.push("label_category".to_owned());
+            flags.push(ItemFlag::LabelCategory);
             assumptions.push(format!("average of the foods in {:?}", food.category));
         }
         MatchKind::Unknown => {
-            flags.push("label_unknown".to_owned());
+            flags.push(ItemFlag::LabelUnknown);
             assumptions.push("food of average density and energy".to_owned());
         }
     }
     if food.basis == Basis::Leaf {
-        flags.push("leaf".to_owned());
+        flags.push(ItemFlag::Leaf);
     }
     assumptions.push(match form {
         Form::Pile if food.basis == Basis::Pile => format!("{} in a heap, with air between", food.name),
@@ -279,7 +279,7 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         mass = fuse(mass, vlm, &mut flags);
     }
     if !ITEM_MASS_G.contains(&mass.p50) {
-        flags.push("mass_implausible".to_owned());
+        flags.push(ItemFlag::MassImplausible);
         mass.own = mass.own.max(0.7);
     }
 
@@ -295,7 +295,7 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50);
     let macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
     if food.energy_note != Some(EnergyNote::Alcohol) && food.energy_note.is_none() && n.energy_gap() > 0.2 {
-        flags.push("energy_check".to_owned());
+        flags.push(ItemFlag::EnergyCheck);
     }
     let estimate = |q: &Quantity| {
         if q.p50 > 0.0 {
@@ -384,13 +384,13 @@ fn identity_sigma(item: &ItemInput, others: &[(String, &Food, f64)], ratio: impl
 }
 
 /// Inverse-variance mean of the measured and the guessed mass in log space.
-fn fuse(mass: Quantity, vlm: VlmGrams, flags: &mut Vec<String>) -> Quantity {
+fn fuse(mass: Quantity, vlm: VlmGrams, flags: &mut Vec<ItemFlag>) -> Quantity {
     let ratio = vlm.grams / mass.p50;
     if ratio.ln().abs() > VLM_DISAGREES.ln() {
-        flags.push("vlm_grams_disagree".to_owned());
+        flags.push(ItemFlag::VlmGramsDisagree);
         return mass;
     }
-    flags.push("mass_fused".to_owned());
+    flags.push(ItemFlag::MassFused);
     let ours = mass.shared * mass.shared + mass.own * mass.own;
     let theirs = vlm.sigma_ln().powi(2);
     let w = theirs / (ours + theirs);

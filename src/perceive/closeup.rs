@@ -34,7 +34,7 @@ impl Part {
     pub(super) fn around_the_meal(candidates: &[Candidate], photo: (usize, usize)) -> Option<Self> {
         let meal = candidates
             .iter()
-            .filter(|c| c.identity.kind == Kind::Food || c.identity.kind.is_dish())
+            .filter(|c| c.identity.kind == Kind::Food || c.identity.kind.dish().is_some())
             .filter(|c| c.identity.confidence >= SURE)
             .filter_map(|c| c.mask.bbox())
             .map(|b| [b.x0, b.y0, b.x1, b.y1])

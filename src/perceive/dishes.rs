@@ -4,7 +4,7 @@ use dragunov_models::Mask;
 
 use super::ellipse::roundness;
 use super::resolve::Candidate;
-use crate::identify::Kind;
+use crate::contract::DishKind;
 
 /// Two masks that share more than this of the smaller one show the same dish.
 const SAME: f64 = 0.5;
@@ -15,16 +15,18 @@ const ON_PLATE_AREA: f64 = 0.6;
 const NO_DISH: f64 = 0.1;
 
 /// One mask a dish: of several, the best and roundest. Masks hold what lies on the dish, too.
-pub(super) fn dishes(candidates: Vec<Candidate>) -> Vec<(Kind, Mask)> {
+pub(super) fn dishes(candidates: Vec<Candidate>) -> Vec<(DishKind, Mask)> {
     let mut rated: Vec<(f64, Candidate)> = candidates
         .into_iter()
         .map(|c| (rating(&c), c))
         .filter(|(rating, _)| *rating > NO_DISH)
         .collect();
     rated.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut kept: Vec<(Kind, Mask)> = Vec::new();
+    let mut kept: Vec<(DishKind, Mask)> = Vec::new();
     for (_, c) in rated {
-        let kind = c.identity.kind;
+        let Some(kind) = c.identity.kind.dish() else {
+            continue;
+        };
         if kept.iter().all(|(k, m)| apart((kind, &c.mask), (*k, m))) {
             kept.push((kind, c.mask));
         }
@@ -34,10 +36,10 @@ pub(super) fn dishes(candidates: Vec<Candidate>) -> Vec<(Kind, Mask)> {
 }
 
 /// Takes a bowl out of the plate's mask where the plate is rounder without it: it stands beside the plate, not on it.
-fn without_neighbours(dishes: &mut [(Kind, Mask)]) {
+fn without_neighbours(dishes: &mut [(DishKind, Mask)]) {
     for i in 0..dishes.len() {
         for j in 0..dishes.len() {
-            if i == j || dishes[i].0 == Kind::Bowl || dishes[j].0 != Kind::Bowl {
+            if i == j || dishes[i].0 == DishKind::Bowl || dishes[j].0 != DishKind::Bowl {
                 continue;
             }
             let left = dishes[i].1.subtract(&dishes[j].1);
@@ -51,8 +53,8 @@ fn without_neighbours(dishes: &mut [(Kind, Mask)]) {
 /// A plate together with the bowl beside it is no ellipse, nor is a part of a plate: roundness counts four times. A
 /// board that leaves the photo on three sides is the table.
 fn rating(c: &Candidate) -> f64 {
-    let round = match c.identity.kind {
-        Kind::Plate | Kind::Bowl => roundness(&c.mask).powi(4),
+    let round = match c.identity.kind.dish() {
+        Some(DishKind::Plate | DishKind::Bowl) => roundness(&c.mask).powi(4),
         _ if c.mask.sides_touched() > 2 => 0.0,
         _ => 0.8,
     };
@@ -60,17 +62,18 @@ fn rating(c: &Candidate) -> f64 {
 }
 
 /// Whether both may be dishes: they are apart, or a bowl stands on or before a plate.
-fn apart(a: (Kind, &Mask), b: (Kind, &Mask)) -> bool {
+fn apart(a: (DishKind, &Mask), b: (DishKind, &Mask)) -> bool {
     let both = a.1.intersection_area(b.1) as f64;
     let (small, large) = if a.1.area() < b.1.area() { (a, b) } else { (b, a) };
     let (smaller, larger) = (small.1.area() as f64, large.1.area() as f64);
     both <= SAME * smaller
-        || (small.0 == Kind::Bowl && large.0 != Kind::Bowl && smaller < ON_PLATE_AREA * larger)
+        || (small.0 == DishKind::Bowl && large.0 != DishKind::Bowl && smaller < ON_PLATE_AREA * larger)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identify::Kind;
     use crate::perceive::ellipse::tests::ellipse;
     use crate::perceive::resolve::tests::seen;
 
@@ -83,7 +86,7 @@ mod tests {
             seen(plate.clone(), Kind::Plate, "plate", 0.9),
             seen(bowl.clone(), Kind::Bowl, "bowl", 0.8),
         ]);
-        assert_eq!(found, [(Kind::Plate, plate), (Kind::Bowl, bowl)]);
+        assert_eq!(found, [(DishKind::Plate, plate), (DishKind::Bowl, bowl)]);
     }
 
     #[test]
@@ -97,7 +100,7 @@ mod tests {
             seen(bowl.clone(), Kind::Bowl, "bowl", 0.8),
             seen(table, Kind::Plate, "plate", 0.5),
         ]);
-        assert_eq!(found, [(Kind::Bowl, bowl), (Kind::Plate, plate)]);
+        assert_eq!(found, [(DishKind::Bowl, bowl), (DishKind::Plate, plate)]);
     }
 
     #[test]
@@ -110,6 +113,6 @@ mod tests {
             seen(plate.clone(), Kind::Plate, "plate", 1.0),
             seen(bowl.clone(), Kind::Bowl, "bowl", 0.9),
         ]);
-        assert_eq!(found, [(Kind::Plate, plate), (Kind::Bowl, bowl)]);
+        assert_eq!(found, [(DishKind::Plate, plate), (DishKind::Bowl, bowl)]);
     }
 }

@@ -7,10 +7,8 @@ use super::alike::name_together;
 use super::crop;
 use super::resolve::{Candidate, settle};
 use crate::contract::request::{Hints, ItemHint};
-use crate::contract::result::Warning;
-use crate::contract::{ErrorCode, ScanError};
+use crate::contract::{Control, ErrorCode, ScanError, Stage, Warning, WarningCode};
 use crate::identify::{Identified, Identifier, Kind};
-use crate::runtime::{JobContext, Stage};
 
 /// How food is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -67,7 +65,7 @@ pub struct Seen {
 impl Finder<'_> {
     /// # Errors
     /// Of the models, and `cancelled` or `deadline_exceeded` of the job.
-    pub fn look(&mut self, image: &RgbImage, hints: &Hints, ctx: &JobContext) -> Result<Seen, ScanError> {
+    pub fn look(&mut self, image: &RgbImage, hints: &Hints, ctx: &dyn Control) -> Result<Seen, ScanError> {
         let mut warnings = Vec::new();
         ctx.stage(Stage::Segment)?;
         let embedding = match self.embedding.take() {
@@ -83,7 +81,6 @@ impl Finder<'_> {
             Strategy::Grounded => Vec::new(),
         };
         masks.extend(open);
-        ctx.stage(Stage::Identify)?;
         let mut candidates = self.named(image, masks, ctx, &mut warnings)?;
         // A backend that names nothing is not asked twice.
         if self.look_closer && self.strategy == Strategy::Automatic && warnings.is_empty() {
@@ -94,12 +91,10 @@ impl Finder<'_> {
                 Ok(found) => candidates.extend(found),
                 Err(why) => {
                     ctx.check()?;
-                    warnings.push(Warning {
-                        code: "not_identified".into(),
-                        message: format!(
-                            "nothing could be named: {why}; volumes are given, labels are unknown"
-                        ),
-                    });
+                    warnings.push(Warning::new(
+                        WarningCode::NotIdentified,
+                        format!("nothing could be named: {why}; volumes are given, labels are unknown"),
+                    ));
                     candidates.extend(by_shape(self.automatic(image, &embedding, ctx)?));
                 }
             }
@@ -107,6 +102,7 @@ impl Finder<'_> {
         if self.look_closer {
             candidates = settle(candidates);
             self.redraw(image, &mut candidates, ctx)?;
+            ctx.stage(Stage::Identify)?;
             // Boxes come with names of the whole picture; crops were named one by one.
             if self.strategy == Strategy::Automatic {
                 name_together(image, &mut candidates);
@@ -120,8 +116,9 @@ impl Finder<'_> {
         &self,
         image: &RgbImage,
         embedding: &Embedding,
-        ctx: &JobContext,
+        ctx: &dyn Control,
     ) -> Result<Vec<Scored>, ScanError> {
+        ctx.stage(Stage::Segment)?;
         let found = self
             .sam
             .generate_from(image, embedding, self.amg, &mut |_, _: &_| going_on(ctx))
@@ -167,7 +164,7 @@ impl Finder<'_> {
         &self,
         embedding: &Embedding,
         hints: &Hints,
-        ctx: &JobContext,
+        ctx: &dyn Control,
     ) -> Result<(Vec<Candidate>, Vec<Scored>), ScanError> {
         let placed: Vec<(&ItemHint, Prompt)> = hints
             .items
@@ -204,9 +201,10 @@ impl Finder<'_> {
         &mut self,
         image: &RgbImage,
         masks: Vec<Scored>,
-        ctx: &JobContext,
+        ctx: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
+        ctx.stage(Stage::Identify)?;
         let masks: Vec<Scored> = masks.into_iter().filter(|(m, _)| !m.is_empty()).collect();
         let crops: Vec<RgbImage> = masks.iter().filter_map(|(mask, _)| crop(image, mask)).collect();
         let answers = match &mut self.identifier {
@@ -221,20 +219,20 @@ impl Finder<'_> {
                 .find_map(Result::err)
                 .map(|e| format!(": {e}"))
                 .unwrap_or_default();
-            warnings.push(Warning {
-                code: "not_identified".into(),
-                message: format!("nothing could be named{why}; volumes are given, labels are unknown"),
-            });
+            warnings.push(Warning::new(
+                WarningCode::NotIdentified,
+                format!("nothing could be named{why}; volumes are given, labels are unknown"),
+            ));
             return Ok(by_shape(masks));
         }
         if failed > 0 {
-            warnings.push(Warning {
-                code: "partly_identified".into(),
-                message: format!(
+            warnings.push(Warning::new(
+                WarningCode::PartlyIdentified,
+                format!(
                     "{failed} of {} regions could not be named and were left out",
                     masks.len()
                 ),
-            });
+            ));
         }
         Ok(masks
             .into_iter()
@@ -253,7 +251,7 @@ impl Finder<'_> {
         &mut self,
         image: &RgbImage,
         embedding: &Embedding,
-        ctx: &JobContext,
+        ctx: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
         let Some(identifier) = &mut self.identifier else {
@@ -263,8 +261,9 @@ impl Finder<'_> {
             )
             .next_step("configure one, or use the automatic strategy"));
         };
+        ctx.stage(Stage::Identify)?;
         let items = identifier.ground(image, &|| ctx.check().is_err())?;
-        ctx.check()?;
+        ctx.stage(Stage::Segment)?;
         let (w, h) = (image.width() as f64, image.height() as f64);
         let boxed: Vec<_> = items
             .into_iter()
@@ -280,10 +279,10 @@ impl Finder<'_> {
             })
             .collect();
         if boxed.is_empty() {
-            warnings.push(Warning {
-                code: "nothing_grounded".into(),
-                message: "the vision-language model named no item with a box".into(),
-            });
+            warnings.push(Warning::new(
+                WarningCode::NothingGrounded,
+                "the vision-language model named no item with a box",
+            ));
             return Ok(Vec::new());
         }
         let prompts: Vec<Prompt> = boxed.iter().map(|(_, p)| p.clone()).collect();
@@ -301,12 +300,12 @@ impl Finder<'_> {
 }
 
 /// Stops a model between its stages once the job is cancelled or late.
-pub(super) fn going_on(ctx: &JobContext) -> Result<(), ModelError> {
+pub(super) fn going_on(ctx: &dyn Control) -> Result<(), ModelError> {
     ctx.check().map_err(|_| ModelError::Cancelled)
 }
 
 /// The deadline's or the canceller's own error where one of them stopped the model.
-pub(super) fn or_stopped(error: ModelError, ctx: &JobContext) -> ScanError {
+pub(super) fn or_stopped(error: ModelError, ctx: &dyn Control) -> ScanError {
     match error {
         ModelError::Cancelled => ctx.check().err().unwrap_or_else(|| ModelError::Cancelled.into()),
         other => other.into(),

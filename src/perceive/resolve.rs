@@ -7,6 +7,7 @@ use super::choose::{apart, choose};
 use super::coin_edge::along_edge;
 use super::dishes::dishes;
 use super::spill::without_spill;
+use crate::contract::{DishKind, ReferenceKind};
 use crate::identify::{Identified, Kind};
 
 /// Two masks of one thing.
@@ -37,9 +38,9 @@ impl Candidate {
 pub struct Regions {
     pub foods: Vec<FoodRegion>,
     /// Plates, bowls and boards: what is visible of them.
-    pub dishes: Vec<(Kind, Mask)>,
+    pub dishes: Vec<(DishKind, Mask)>,
     /// Coins and cards.
-    pub references: Vec<(Kind, Mask)>,
+    pub references: Vec<(ReferenceKind, Mask)>,
     /// Glasses, cutlery, napkins, phones and the like.
     pub others: Vec<Mask>,
 }
@@ -55,7 +56,11 @@ pub struct FoodRegion {
 impl Regions {
     /// Draws every coin along its edge on the photo, where that is clear, and foods without the ground that they spilled over.
     pub fn sharpen(&mut self, image: &RgbImage) {
-        for (_, mask) in self.references.iter_mut().filter(|(kind, _)| *kind == Kind::Coin) {
+        for (_, mask) in self
+            .references
+            .iter_mut()
+            .filter(|(kind, _)| *kind == ReferenceKind::Coin)
+        {
             if let Some(sharp) = along_edge(image, mask) {
                 *mask = sharp;
             }
@@ -96,7 +101,7 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
         .into_iter()
         .partition(|c| c.identity.kind == Kind::Food);
     let foods = apart(foods);
-    let (on, mut rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.is_dish());
+    let (on, mut rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.dish().is_some());
     let (foods, doubted): (Vec<_>, Vec<_>) = foods.into_iter().partition(|c| believed(c, &on));
 
     rest.extend(doubted);
@@ -106,9 +111,9 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
         ..Regions::default()
     };
     for c in rest {
-        match c.identity.kind {
-            Kind::Coin | Kind::Card => regions.references.push((c.identity.kind, c.mask)),
-            _ => regions.others.push(c.mask),
+        match c.identity.kind.reference() {
+            Some(kind) => regions.references.push((kind, c.mask)),
+            None => regions.others.push(c.mask),
         }
     }
     // Whatever lies on a dish is not the dish; food wins over cutlery and references over neither.
@@ -141,7 +146,8 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
     let same = |a: &Candidate, b: &Candidate| {
         let (of_a, of_b) = (a.identity.kind, b.identity.kind);
-        let left = (of_a == Kind::Food && of_b == Kind::Food) || (of_a.is_dish() && of_b.is_dish());
+        let left =
+            (of_a == Kind::Food && of_b == Kind::Food) || (of_a.dish().is_some() && of_b.dish().is_some());
         !left && a.mask.iou(&b.mask) >= SAME && !in_bowl(a, b) && !in_bowl(b, a)
     };
     let mut kept: Vec<Candidate> = Vec::new();
@@ -181,7 +187,7 @@ pub fn lies_on(thing: &Mask, dish: &Mask) -> bool {
 }
 
 /// Several pieces of one food on one dish are one item.
-fn merge_pieces(foods: Vec<Candidate>, dishes: &[(Kind, Mask)]) -> Vec<FoodRegion> {
+fn merge_pieces(foods: Vec<Candidate>, dishes: &[(DishKind, Mask)]) -> Vec<FoodRegion> {
     let dish_of = |mask: &Mask| dishes.iter().position(|(_, dish)| lies_on(mask, dish));
     let mut out: Vec<(Option<usize>, FoodRegion)> = Vec::new();
     for c in foods {

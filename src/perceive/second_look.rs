@@ -7,10 +7,8 @@ use super::bowls;
 use super::closeup::Part;
 use super::find::{Finder, Scored, TWIN, best_masks, going_on, or_stopped};
 use super::resolve::Candidate;
-use crate::contract::ScanError;
-use crate::contract::result::Warning;
+use crate::contract::{Control, ScanError, Stage, Warning};
 use crate::identify::Kind;
-use crate::runtime::JobContext;
 
 /// A name above this also names the mask's twin.
 const SURE: f64 = 0.9;
@@ -26,11 +24,12 @@ impl Finder<'_> {
         image: &RgbImage,
         embedding: &Embedding,
         seen: &[Candidate],
-        ctx: &JobContext,
+        ctx: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
         let whole = Part::whole_of((image.width(), image.height()));
         let Some(part) = Part::around_the_meal(seen, (image.width(), image.height())) else {
+            ctx.stage(Stage::Segment)?;
             let inside = self.inside_bowls(embedding, &whole, seen)?;
             return self.named(image, inside, ctx, warnings);
         };
@@ -43,6 +42,7 @@ impl Finder<'_> {
         let (mut found, new) = known_already(masks, seen);
         found.extend(self.named(image, new, ctx, warnings)?);
         let all: Vec<Candidate> = seen.iter().chain(&found).cloned().collect();
+        ctx.stage(Stage::Segment)?;
         let inside = self.inside_bowls(&enlarged, &part, &all)?;
         found.extend(self.named(image, inside, ctx, warnings)?);
         Ok(found)
@@ -53,7 +53,7 @@ impl Finder<'_> {
         &self,
         image: &RgbImage,
         settled: &mut [Candidate],
-        ctx: &JobContext,
+        ctx: &dyn Control,
     ) -> Result<(), ScanError> {
         let size = (image.width(), image.height());
         for i in 0..settled.len() {
@@ -86,8 +86,9 @@ impl Finder<'_> {
         &self,
         image: &RgbImage,
         part: &Part,
-        ctx: &JobContext,
+        ctx: &dyn Control,
     ) -> Result<(RgbImage, Embedding), ScanError> {
+        ctx.stage(Stage::Segment)?;
         let picture = part.cut(image)?;
         let embedding = self
             .sam

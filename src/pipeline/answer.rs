@@ -7,9 +7,9 @@ use super::measure::MeasuredScene;
 use super::working::Working;
 use crate::contract::request::MaskFormat;
 use crate::contract::result::{
-    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, Status, Totals, Warning,
+    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals,
 };
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::contract::{ErrorCode, ItemFlag, ScanError, ScanRequest, Warning, flag};
 use crate::geometry::View;
 use crate::nutrition::{FoodTable, ItemInput, Nourished, VlmGrams, Volume, nourish};
 use crate::overlay::{self, Labelled};
@@ -51,7 +51,7 @@ pub(super) fn assemble(
     Ok(ScanResult {
         scan_id: request.scan_id.clone(),
         user_id: request.user_id.clone(),
-        status: Status::PendingConfirmation,
+        status: ScanStatus::PendingConfirmation,
         image: ImageInfo {
             width: work.full.0,
             height: work.full.1,
@@ -84,12 +84,6 @@ fn item(
         .mask
         .bbox()
         .map_or([0.0; 4], |b| [b.x0 * k, b.y0 * k, b.x1 * k, b.y1 * k]);
-    let mut flags: Vec<String> = measured.flags.iter().map(|f| (*f).to_owned()).collect();
-    flags.extend(weighed.flags.iter().cloned());
-    if food.pieces > 1 {
-        flags.push(format!("pieces_{}", food.pieces));
-    }
-    flags.dedup();
     Ok(Item {
         id: format!("item_{}", index + 1),
         label: food.identity.label.clone(),
@@ -108,7 +102,8 @@ fn item(
         protein_g: weighed.protein_g,
         carbs_g: weighed.carbs_g,
         fat_g: weighed.fat_g,
-        flags,
+        pieces: food.pieces,
+        flags: flag::distinct(measured.flags.iter().chain(&weighed.flags).copied()),
         questions: weighed.questions.clone(),
     })
 }
@@ -147,11 +142,12 @@ fn camera(work: &Working, scene: &MeasuredScene) -> CameraInfo {
     CameraInfo {
         focal_px: fit.camera.focal_px * work.enlarge(),
         fov_long_deg: fit.camera.fov_long_deg(),
-        fov_source: work.photo.camera.source.as_str().to_owned(),
+        fov_source: work.photo.camera.source,
         fov_sigma_ln: work.photo.camera.sigma_ln,
         tilt_deg: fit.gravity.tilt_deg(),
         roll_deg: fit.gravity.roll_deg(),
-        tilt_source: fit.tilt_source.to_owned(),
+        tilt_source: fit.tilt_source.clone(),
+        gravity_source: work.photo.gravity.map(|g| g.source),
         tilt_from_circle_deg: fit.tilt_from_circle_deg,
     }
 }
@@ -159,13 +155,13 @@ fn camera(work: &Working, scene: &MeasuredScene) -> CameraInfo {
 /// The one thing about the photo that would narrow the answer most.
 fn reshoot_hint(scene: &MeasuredScene, items: &[Item], totals: &Totals) -> Option<String> {
     let tilt = scene.geometry.camera.gravity.tilt_deg();
-    let cut = items.iter().any(|i| i.flags.iter().any(|f| f == "touches_edge"));
+    let cut = items.iter().any(|i| i.flags.contains(&ItemFlag::TouchesEdge));
     let wide = totals.mass_g.p90 > 2.2 * totals.mass_g.p10;
     match () {
         () if cut => Some("include the whole plate: food is cut off by the photo's edge".into()),
         () if tilt < 12.0 && wide => Some("tilt the phone to about 30 degrees: heights show better".into()),
         () if tilt > 60.0 && wide => Some("hold the phone higher and flatter, about 30 to 45 degrees".into()),
-        () if wide && scene.geometry.scale.source.ends_with("prior") => {
+        () if wide && scene.geometry.scale.source.is_prior() => {
             Some("tell the plate's diameter, or lay a bank card beside it: the scale is a guess".into())
         }
         () => None,

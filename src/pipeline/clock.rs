@@ -1,47 +1,61 @@
 //! How long each stage of a scan took.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// Milliseconds by stage.
-pub(super) struct Clock {
+use crate::contract::{Control, ScanError, Stage, Timings};
+
+/// Hands every stage on, and takes its time: a stage lasts until the next one begins.
+pub(super) struct Clock<'a> {
+    control: &'a dyn Control,
     begun: Instant,
-    last: Instant,
-    laps: BTreeMap<String, f64>,
+    running: RefCell<Option<(Stage, Instant)>>,
+    times: RefCell<Timings>,
 }
 
-impl Clock {
-    pub(super) fn start() -> Self {
-        let now = Instant::now();
+impl<'a> Clock<'a> {
+    pub(super) fn start(control: &'a dyn Control) -> Self {
         Self {
-            begun: now,
-            last: now,
-            laps: BTreeMap::new(),
+            control,
+            begun: Instant::now(),
+            running: RefCell::new(None),
+            times: RefCell::default(),
         }
     }
 
-    pub(super) fn lap(&mut self, name: &str) {
-        let now = Instant::now();
-        self.laps
-            .insert(name.into(), (now - self.last).as_secs_f64() * 1e3);
-        self.last = now;
+    /// Time of a stage that ran beside the others.
+    pub(super) fn beside(&self, stage: Stage, took: Duration) {
+        self.times.borrow_mut().add(stage, took);
     }
 
-    /// A stage that measured itself; the next begins now.
-    pub(super) fn put(&mut self, name: &str, took: Duration) {
-        self.laps.insert(name.into(), took.as_secs_f64() * 1e3);
-        self.last = Instant::now();
-    }
-
-    /// A stage that was over before this clock started.
-    pub(super) fn before(&mut self, name: &str, took: Duration) {
-        self.put(name, took);
+    /// Time of a stage that was over before this clock started.
+    pub(super) fn before(&mut self, stage: Stage, took: Duration) {
+        self.beside(stage, took);
         self.begun = self.begun.checked_sub(took).unwrap_or(self.begun);
     }
 
-    pub(super) fn finish(mut self) -> BTreeMap<String, f64> {
-        self.laps
-            .insert("total".into(), self.begun.elapsed().as_secs_f64() * 1e3);
-        self.laps
+    pub(super) fn finish(self) -> Timings {
+        self.lap(None);
+        let mut times = self.times.into_inner();
+        times.total = self.begun.elapsed().as_secs_f64() * 1e3;
+        times
+    }
+
+    fn lap(&self, next: Option<Stage>) {
+        let now = Instant::now();
+        if let Some((stage, since)) = self.running.replace(next.map(|stage| (stage, now))) {
+            self.beside(stage, now - since);
+        }
+    }
+}
+
+impl Control for Clock<'_> {
+    fn check(&self) -> Result<(), ScanError> {
+        self.control.check()
+    }
+
+    fn stage(&self, stage: Stage) -> Result<(), ScanError> {
+        self.lap(Some(stage));
+        self.control.stage(stage)
     }
 }

@@ -10,7 +10,7 @@ use dragunov_models::sam::Embedding;
 use super::clock::Clock;
 use super::working::Working;
 use super::{Looked, Scanner};
-use crate::contract::{ScanError, ScanRequest};
+use crate::contract::{ScanError, ScanRequest, Stage};
 use crate::identify::Identifier;
 use crate::intake::Photo;
 use crate::perceive::{Finder, Seen};
@@ -24,7 +24,9 @@ pub struct Encoded {
     pub(super) depth: Depth,
     pub(super) embedding: Embedding,
     /// Of the whole batch.
-    pub(super) took: Duration,
+    pub(super) depth_took: Duration,
+    /// Of the whole batch.
+    pub(super) embedding_took: Duration,
 }
 
 /// What is known of a photo before its networks are asked.
@@ -47,7 +49,7 @@ impl Scanner {
         ctx: &JobContext,
     ) -> Result<Looked, ScanError> {
         let work = Working::new(photo, request, self.config.max_side_px)?;
-        let (depth, seen) = self.depth_and_regions(&work, ctx, Known::default(), &mut Clock::start())?;
+        let (depth, seen) = self.depth_and_regions(&work, ctx, Known::default(), &Clock::start(ctx))?;
         Ok(Looked { depth, seen })
     }
 
@@ -57,11 +59,8 @@ impl Scanner {
         work: &Working,
         ctx: &JobContext,
         known: Option<Depth>,
-        clock: &mut Clock,
     ) -> Result<Depth, ScanError> {
-        let (depth, took) = timed(|| known.map_or_else(|| estimate(&self.depth, work, ctx), Ok))?;
-        clock.put("depth", took);
-        Ok(depth)
+        known.map_or_else(|| estimate(&self.depth, work, ctx), Ok)
     }
 
     /// Asks for what is not known; both at once where the device has room for that. The times of the two then overlap.
@@ -70,7 +69,7 @@ impl Scanner {
         work: &Working,
         ctx: &JobContext,
         known: Known,
-        clock: &mut Clock,
+        clock: &Clock<'_>,
     ) -> Result<(Depth, Seen), ScanError> {
         let at_once = self.overlap && known.depth.is_none() && known.seen.is_none();
         let network = &self.depth;
@@ -83,25 +82,23 @@ impl Scanner {
             strategy: self.config.strategy,
             embedding: known.embedding,
         };
-        let ((depth, depth_took), (seen, find_took)) = both(
+        let ((depth, took), seen) = both(
             at_once,
             || timed(|| known.depth.map_or_else(|| estimate(network, work, ctx), Ok)),
-            || {
-                timed(|| match known.seen {
-                    Some(seen) => Ok(seen),
-                    None => finder.look(work.image(), &work.hints, ctx),
-                })
+            || match known.seen {
+                Some(seen) => Ok(seen),
+                None => finder.look(work.image(), &work.hints, clock),
             },
         )?;
-        clock.put("depth", depth_took);
-        clock.put("find", find_took);
+        if at_once {
+            clock.beside(Stage::Depth, took);
+        }
         Ok((depth, seen))
     }
 
     /// Runs the depth network and SAM's image encoder over several photos as one batch. Stops once no job wants its
     /// answer.
     pub(super) fn encode_jobs(&self, jobs: &[ScanJob<'_>]) -> Result<Vec<Encoded>, ScanError> {
-        let begun = Instant::now();
         let works = jobs
             .iter()
             .map(|job| Working::new(job.photo, job.request, self.config.max_side_px))
@@ -109,7 +106,7 @@ impl Scanner {
         let images: Vec<_> = works.iter().map(Working::image).collect();
         let wanted = || jobs.iter().any(|job| job.ctx.check().is_ok());
         let mut probe = |_: &str, x: Tensor| if wanted() { Ok(x) } else { Err(stopped()) };
-        let depths = self.depth.infer_batch(&images, Policy::Hf, &mut probe)?;
+        let (depths, depth_took) = timed(|| Ok(self.depth.infer_batch(&images, Policy::Hf, &mut probe)?))?;
         let mut watch = |_, _: &Tensor| {
             if wanted() {
                 Ok(())
@@ -117,8 +114,7 @@ impl Scanner {
                 Err(ModelError::Cancelled)
             }
         };
-        let embeddings = self.sam.embed_batch(&images, &mut watch)?;
-        let took = begun.elapsed();
+        let (embeddings, embedding_took) = timed(|| Ok(self.sam.embed_batch(&images, &mut watch)?))?;
         Ok(works
             .into_iter()
             .zip(depths)
@@ -127,7 +123,8 @@ impl Scanner {
                 work,
                 depth,
                 embedding,
-                took,
+                depth_took,
+                embedding_took,
             })
             .collect())
     }

@@ -3,14 +3,13 @@
 use dragunov_models::{Mask, depth_anything};
 
 use super::working::Working;
-use crate::contract::request::{ReferenceKind, ScanRequest};
-use crate::contract::result::Warning;
-use crate::contract::{ErrorCode, Estimated, ScanError};
-use crate::geometry::{
-    self, CameraModel, Depth, Dish, DishKind, Gravity, Measured, Portion, RefKind, RefObject, Region, Scene,
-    ShapeClass,
+use crate::contract::{
+    DishKind, ErrorCode, Estimated, ItemFlag, ReferenceKind, ScanError, ScanRequest, Warning, WarningCode,
 };
-use crate::identify::{Identified, Kind};
+use crate::geometry::{
+    self, CameraModel, Depth, Dish, Gravity, Measured, Portion, RefObject, Region, Scene, ShapeClass,
+};
+use crate::identify::Identified;
 use crate::nutrition::{FoodTable, portions};
 use crate::perceive::{Regions, lies_on};
 
@@ -52,17 +51,10 @@ pub(super) fn measure(
     let dishes: Vec<_> = regions
         .dishes
         .iter()
-        .map(|(kind, mask)| {
-            let kind = match kind {
-                Kind::Plate => DishKind::Plate,
-                Kind::Bowl => DishKind::Bowl,
-                _ => DishKind::Board,
-            };
-            Dish {
-                mask,
-                kind,
-                diameter_cm: None,
-            }
+        .map(|(kind, mask)| Dish {
+            mask,
+            kind: *kind,
+            diameter_cm: None,
         })
         .collect();
     let mut dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
@@ -70,17 +62,10 @@ pub(super) fn measure(
     let references = regions
         .references
         .iter()
-        .map(|(kind, mask)| match kind {
-            Kind::Card => RefObject {
-                mask,
-                kind: RefKind::Card,
-                diameter_cm: None,
-            },
-            _ => RefObject {
-                mask,
-                kind: RefKind::Coin,
-                diameter_cm: known(ReferenceKind::Coin),
-            },
+        .map(|(kind, mask)| RefObject {
+            mask,
+            kind: *kind,
+            diameter_cm: known(ReferenceKind::Coin).filter(|_| *kind == ReferenceKind::Coin),
         })
         .collect();
     let (width, height) = (photo.image.width(), photo.image.height());
@@ -126,7 +111,7 @@ pub(super) fn measure(
     let real: Vec<bool> = geometry
         .items
         .iter()
-        .map(|i| !i.flags.contains(&"flat"))
+        .map(|i| !i.flags.contains(&ItemFlag::Flat))
         .collect();
     let flat = real.iter().filter(|r| !**r).count();
     if flat == real.len() {
@@ -141,10 +126,10 @@ pub(super) fn measure(
         regions.foods.retain(|_| keep.next().unwrap_or(false));
         let mut keep = real.iter().copied();
         geometry.items.retain(|_| keep.next().unwrap_or(false));
-        geometry.warnings.push(Warning {
-            code: "flat_region_ignored".into(),
-            message: format!("{flat} regions that lie flat on the table were not counted as food"),
-        });
+        geometry.warnings.push(Warning::new(
+            WarningCode::FlatRegionIgnored,
+            format!("{flat} regions that lie flat on the table were not counted as food"),
+        ));
     }
     Ok(MeasuredScene { regions, geometry })
 }
@@ -210,7 +195,6 @@ fn with_known_plate<'a>(mut dishes: Vec<Dish<'a>>, diameter_cm: Option<f64>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identify::Kind;
     use crate::perceive::FoodRegion;
 
     #[test]
@@ -226,7 +210,7 @@ mod tests {
             },
             pieces: 1,
         };
-        let bowls = |label: &str, dishes: Vec<(Kind, Mask)>| {
+        let bowls = |label: &str, dishes: Vec<(DishKind, Mask)>| {
             let regions = Regions {
                 foods: vec![food(label)],
                 dishes,
@@ -235,8 +219,8 @@ mod tests {
             unseen_bowls(&regions, &FoodTable::builtin()).count()
         };
         assert_eq!(bowls("porridge", vec![]), 1);
-        assert_eq!(bowls("porridge", vec![(Kind::Plate, rect(60, 95))]), 1);
-        assert_eq!(bowls("porridge", vec![(Kind::Plate, rect(5, 60))]), 0);
+        assert_eq!(bowls("porridge", vec![(DishKind::Plate, rect(60, 95))]), 1);
+        assert_eq!(bowls("porridge", vec![(DishKind::Plate, rect(5, 60))]), 0);
         assert_eq!(bowls("apple", vec![]), 0);
     }
 }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Scanner, depth_picture};
-use crate::contract::{ErrorCode, ScanError};
+use crate::contract::{ErrorCode, ScanError, Stage};
 use crate::identify::Identifier;
 use crate::overlay;
 use crate::perceive::crop;
-use crate::runtime::{JobContext, ModelTask, Stage};
+use crate::runtime::{JobContext, ModelTask};
 
 /// Where to look; pixels of the upright photo.
 #[derive(Debug, Default, Deserialize)]

@@ -1,51 +1,14 @@
 //! What a running job carries with it: its id, whether it was cancelled, how long it may take, who hears of progress.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::Bucket;
-use crate::contract::{ErrorCode, ScanError};
-
-/// The stages of a scan, in the order they report; the names are those of `timings_ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    Intake,
-    Decode,
-    Depth,
-    Segment,
-    Identify,
-    Measure,
-    Nourish,
-}
-
-impl Stage {
-    pub const ALL: [Self; 7] = [
-        Self::Intake,
-        Self::Decode,
-        Self::Depth,
-        Self::Segment,
-        Self::Identify,
-        Self::Measure,
-        Self::Nourish,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Intake => "intake",
-            Self::Decode => "decode",
-            Self::Depth => "depth",
-            Self::Segment => "segment",
-            Self::Identify => "identify",
-            Self::Measure => "measure",
-            Self::Nourish => "nourish",
-        }
-    }
-}
+use crate::contract::{Control, ErrorCode, ScanError, Stage};
 
 /// What a job says while it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,13 +27,18 @@ impl Event {
         match self {
             Self::Stage { stage, elapsed_ms } => serde_json::json!({
                 "stage": stage,
-                "step": *stage as usize + 1,
+                "step": step(*stage),
                 "of": Stage::ALL.len(),
                 "elapsed_ms": (elapsed_ms * 10.0).round() / 10.0,
             }),
             Self::Progress(value) | Self::Chunk(value) => value.clone(),
         }
     }
+}
+
+/// Place of a stage in their order, from 1.
+fn step(stage: Stage) -> usize {
+    Stage::ALL.iter().take_while(|s| **s <= stage).count()
 }
 
 /// How long a job may take.
@@ -91,6 +59,8 @@ struct Inner {
     limit: Limit,
     begun: Instant,
     started: OnceLock<Instant>,
+    /// The latest stage that was told, from 1.
+    reached: AtomicUsize,
     on_start: Option<Box<dyn Fn() + Send + Sync>>,
     sink: Option<Sink>,
     bucket: Option<Bucket>,
@@ -120,6 +90,7 @@ impl JobContext {
             limit: Limit::None,
             begun: Instant::now(),
             started: OnceLock::new(),
+            reached: AtomicUsize::new(0),
             on_start: None,
             sink: None,
             bucket: None,
@@ -135,6 +106,8 @@ impl JobContext {
         &self.0.id
     }
 
+    /// As [`Control::check`].
+    ///
     /// # Errors
     /// `cancelled` or `deadline_exceeded`: stop here and hand the error up.
     pub fn check(&self) -> Result<(), ScanError> {
@@ -178,16 +151,20 @@ impl JobContext {
         Some(end.saturating_duration_since(Instant::now()))
     }
 
-    /// A stage begins: checks, then tells whoever listens.
+    /// A stage begins: checks, then tells whoever listens. Progress goes forward only: work that returns to an earlier
+    /// stage for a part of the photo says nothing.
     ///
     /// # Errors
     /// As [`Self::check`].
     pub fn stage(&self, stage: Stage) -> Result<(), ScanError> {
         self.check()?;
-        self.emit(Event::Stage {
-            stage,
-            elapsed_ms: self.0.begun.elapsed().as_secs_f64() * 1e3,
-        });
+        let step = step(stage);
+        if self.0.reached.fetch_max(step, Ordering::Relaxed) < step {
+            self.emit(Event::Stage {
+                stage,
+                elapsed_ms: self.0.begun.elapsed().as_secs_f64() * 1e3,
+            });
+        }
         Ok(())
     }
 
@@ -204,6 +181,16 @@ impl JobContext {
         {
             on_start();
         }
+    }
+}
+
+impl Control for JobContext {
+    fn check(&self) -> Result<(), ScanError> {
+        Self::check(self)
+    }
+
+    fn stage(&self, stage: Stage) -> Result<(), ScanError> {
+        Self::stage(self, stage)
     }
 }
 
@@ -280,10 +267,28 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_numbered_in_order() {
-        for (i, stage) in Stage::ALL.into_iter().enumerate() {
-            assert_eq!(stage as usize, i);
-            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+    fn progress_counts_the_stages_and_never_goes_back() {
+        let (tx, rx) = std::sync::mpsc::channel();
+        let ctx = JobContext::of("a")
+            .on_event(move |e| tx.send(e.to_json()).unwrap())
+            .build();
+        for stage in Stage::ALL {
+            ctx.stage(*stage).unwrap();
+            ctx.stage(Stage::Depth).unwrap();
         }
+        let told: Vec<_> = rx
+            .try_iter()
+            .map(|e| (e["stage"].clone(), e["step"].clone()))
+            .collect();
+        // `depth` was told after `intake` already, and so nothing of `decode`.
+        assert_eq!(
+            told[..3],
+            [
+                ("intake".into(), 1.into()),
+                ("depth".into(), 3.into()),
+                ("segment".into(), 4.into())
+            ]
+        );
+        assert_eq!(told.last().unwrap().1, Stage::ALL.len());
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::engine::{Encoded, ScanJob};
 use super::executor::Ready;
 use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::telemetry::names;
 use load::Load;
 
@@ -319,16 +319,14 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
 
 /// What was done before the device belongs to the scan's times as well.
 fn add_times(result: &mut ScanResult, ready: &Ready) {
-    for (stage, ms) in result.timings_ms.iter().filter(|(stage, _)| *stage != "total") {
-        histogram!(names::STAGE_SECONDS, "stage" => stage.clone()).record(ms / 1e3);
+    let times = &mut result.timings_ms;
+    for (stage, ms) in &times.stages {
+        histogram!(names::STAGE_SECONDS, "stage" => stage.as_str()).record(ms / 1e3);
     }
-    let mut before = 0.0;
-    for (stage, took) in [("fetch", ready.fetched), ("decode", ready.decoded)] {
-        let ms = took.as_secs_f64() * 1e3;
-        before += ms;
-        result.timings_ms.insert(stage.into(), ms);
+    for (stage, took) in [(Stage::Intake, ready.fetched), (Stage::Decode, ready.decoded)] {
+        times.add(stage, took);
+        times.total += took.as_secs_f64() * 1e3;
     }
-    *result.timings_ms.entry("total".into()).or_default() += before;
 }
 
 fn bring_up(

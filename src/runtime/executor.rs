@@ -8,10 +8,10 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
-use super::{Device, JobContext, JobInput, Stage, pictures};
+use super::{Device, JobContext, JobInput, pictures};
 use crate::bucket::Buckets;
 use crate::contract::request::ImageSource;
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
 use crate::intake::{Intake, Photo, Shot, validate};
 use crate::telemetry::names;
 

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::bucket::Bucket;
+use crate::contract::{Warning, WarningCode};
 
 /// Uploads `overlay` and `depth` of a scan's result and leaves links in their places. A picture that cannot be stored
 /// stays where it is, with a warning in the result.
@@ -22,10 +23,8 @@ pub async fn store(result: &mut Value, bucket: &Bucket, job: &str) {
             Ok(link) => result[name] = link.into(),
             Err(error) => {
                 tracing::warn!(job, "{name}: {}", super::outcome::causes(&error));
-                let warning = json!({
-                    "code": "picture_not_stored",
-                    "message": format!("{name} is in the answer: {}", error.message),
-                });
+                let text = format!("{name} is in the answer: {}", error.message);
+                let warning = json!(Warning::new(WarningCode::PictureNotStored, text));
                 if let Some(warnings) = result.get_mut("warnings").and_then(Value::as_array_mut) {
                     warnings.push(warning);
                 }

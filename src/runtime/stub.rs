@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Engine, EngineInfo, Event, JobContext, ModelRequest, Stage};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use super::{Engine, EngineInfo, Event, JobContext, ModelRequest};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::intake::Photo;
 
 mod answer;
@@ -57,13 +57,9 @@ impl Engine for StubEngine {
             let entered = Instant::now();
             ctx.stage(stage)?;
             sleep(self.latency / stages.len() as u32, ctx)?;
-            result
-                .timings_ms
-                .insert(stage.as_str().into(), entered.elapsed().as_secs_f64() * 1e3);
+            result.timings_ms.add(stage, entered.elapsed());
         }
-        result
-            .timings_ms
-            .insert("total".into(), begun.elapsed().as_secs_f64() * 1e3);
+        result.timings_ms.total = begun.elapsed().as_secs_f64() * 1e3;
         Ok(result)
     }
 

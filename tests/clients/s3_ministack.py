@@ -24,12 +24,12 @@ def run(uri, **more):
 
 inline = run("s3://meals/u/1/plate.jpg")
 assert inline["status"] == "COMPLETED", inline
-assert inline["output"]["camera"]["tilt_source"] == "s3_pitch", inline["output"]["camera"]
+assert inline["output"]["camera"]["gravity_source"] == "s3_pitch", inline["output"]["camera"]
 assert inline["output"]["overlay"].startswith("iVBOR")
 
 keys = {"endpointUrl": s3_url, "bucketName": "meals", "accessId": "test", "accessSecret": "test"}
 linked = run("s3://meals/u/1/plate.jpg", s3Config=keys)
-assert linked["output"]["camera"]["tilt_source"] == "s3_pitch", linked
+assert linked["output"]["camera"]["gravity_source"] == "s3_pitch", linked
 for name in ("overlay", "depth"):
     with urllib.request.urlopen(linked["output"][name]) as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n", name

@@ -1,9 +1,8 @@
 //! Bad input is refused with its code or answered with flags; it never panics and is never confidently absurd.
 
-use dragunov::contract::ErrorCode;
+use dragunov::contract::{DishKind, ErrorCode, ItemFlag, ReferenceKind, TiltSource};
 use dragunov::geometry::{
-    CameraModel, Depth, Dish, DishKind, Gravity, Portion, RefKind, RefObject, Region, Scene, ShapeClass,
-    View, measure,
+    CameraModel, Depth, Dish, Gravity, Portion, RefObject, Region, Scene, ShapeClass, View, measure,
 };
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
@@ -79,7 +78,7 @@ fn broken_depth_is_refused_and_gaps_are_flagged() {
         scale_sigma_ln: 0.0,
     };
     let item = &measure(&scene).unwrap().items[0];
-    assert!(item.flags.contains(&"depth_gaps"), "{:?}", item.flags);
+    assert!(item.flags.contains(&ItemFlag::DepthGaps), "{:?}", item.flags);
     assert!((item.volume_cm3.p50 / shot.solid.volume() - 1.0).abs() < 0.15);
 }
 
@@ -113,7 +112,7 @@ fn a_cut_mask_is_flagged_and_less_sure() {
         portion: None,
     }];
     let item = &measure(&scene).unwrap().items[0];
-    assert!(item.flags.contains(&"touches_edge"));
+    assert!(item.flags.contains(&ItemFlag::TouchesEdge));
     assert!(item.own_sigma_ln > whole + 0.2);
     assert!(item.volume_cm3.p50 > 0.0);
 }
@@ -152,7 +151,7 @@ fn without_pitch_the_plate_shows_the_tilt() {
     let mut scene = shot.relative(&disparity, Some(PLATE_CM));
     scene.gravity = None;
     let measured = measure(&scene).unwrap();
-    assert_eq!(measured.camera.tilt_source, "circle");
+    assert_eq!(measured.camera.tilt_source, [TiltSource::Circle]);
     assert!(
         (measured.camera.gravity.tilt_deg() - 35.0).abs() < 2.0,
         "{:?}",
@@ -172,7 +171,7 @@ fn something_else_taken_for_a_coin_does_not_tilt_the_view() {
     scene.gravity = None;
     scene.references.push(RefObject {
         mask: &plug,
-        kind: RefKind::Coin,
+        kind: ReferenceKind::Coin,
         diameter_cm: None,
     });
     let tilt = measure(&scene).unwrap().camera.gravity.tilt_deg();
@@ -244,7 +243,7 @@ fn a_coin_on_its_edge_is_no_proof_of_a_view_from_above() {
         scene.others.push(plate.mask);
         scene.references.push(RefObject {
             mask: &coin,
-            kind: RefKind::Coin,
+            kind: ReferenceKind::Coin,
             diameter_cm: Some(2.5),
         });
         let found = measure(&scene).err().map(|e| e.code());
@@ -293,7 +292,7 @@ fn a_steep_view_that_depth_alone_tells_is_refused() {
         let found = measure(&scene);
         assert_eq!(found.as_ref().err().map(|e| e.code()), expected, "tilt {tilt}");
         if let Ok(measured) = found {
-            assert_eq!(measured.camera.tilt_source, "depth");
+            assert_eq!(measured.camera.tilt_source, [TiltSource::Depth]);
         }
     }
 }

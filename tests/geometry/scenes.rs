@@ -1,8 +1,7 @@
 //! A ray caster for solids on a table, seen by a pinhole that looks at them.
 
-use dragunov::geometry::{
-    CameraModel, Depth, Dish, DishKind, Gravity, Region, Scene, ShapeClass, focal_from_fov,
-};
+use dragunov::contract::DishKind;
+use dragunov::geometry::{CameraModel, Depth, Dish, Gravity, Region, Scene, ShapeClass, focal_from_fov};
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
 /// A solid standing on the table at the origin, cm.

@@ -1,6 +1,6 @@
 //! Figures that were simulated independently: volume by method and tilt, and what errors cost.
 
-use dragunov::contract::Estimated;
+use dragunov::contract::{Estimated, WarningCode};
 use dragunov::geometry::{ShapeClass, View, measure};
 
 use super::scenes::{HEIGHT_CM, PLATE_CM, Shot, Solid, shoot};
@@ -181,7 +181,7 @@ fn a_smooth_ramp_costs_little_when_tilted_and_is_owned_up_to_when_not() {
     let bent = shot.disparity(0.3, 0.01);
     let measured = measure(&shot.relative(&bent, Some(PLATE_CM))).unwrap();
     assert!(measured.plane_fit.nadir_degenerate);
-    assert!(measured.warnings.iter().any(|w| w.code == "nadir"));
+    assert!(measured.warnings.iter().any(|w| w.code == WarningCode::Nadir));
     let v = measured.items[0].volume_cm3;
     assert!(v.p90 / v.p10 > 1.3, "{v:?}");
 }

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dragunov::contract::request::{ImageSource, Reference, ReferenceKind};
+use dragunov::contract::request::{ImageSource, Reference};
+use dragunov::contract::{ReferenceKind, WarningCode};
 use dragunov::eval::convert;
 use dragunov::eval::load::Labels;
 use dragunov::eval::manifest::Sample;
@@ -104,7 +105,12 @@ async fn boxes_of_an_api_become_masks_and_volumes() {
     let result = scan(patient, photo, request).await.unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 1, "one question a photo");
     assert_eq!(result.items.len(), sample.items.len(), "{:?}", result.warnings);
-    assert!(result.warnings.iter().all(|w| w.code != "not_identified"));
+    assert!(
+        result
+            .warnings
+            .iter()
+            .all(|w| w.code != WarningCode::NotIdentified)
+    );
     for (item, mask) in sample.items.iter().zip(&truth) {
         let found = result.items.iter().find(|f| f.label == item.label).unwrap();
         let there = mask.bbox().unwrap();
@@ -126,7 +132,7 @@ async fn without_an_answer_volumes_are_given_without_names() {
     let warning = result
         .warnings
         .iter()
-        .find(|w| w.code == "not_identified")
+        .find(|w| w.code == WarningCode::NotIdentified)
         .unwrap();
     assert!(warning.message.contains("refuses the key"), "{}", warning.message);
 }

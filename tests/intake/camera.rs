@@ -1,17 +1,22 @@
 //! Focal length from the request and from EXIF.
 
-use dragunov::contract::ErrorCode;
 use dragunov::contract::request::CameraHint;
+use dragunov::contract::{ErrorCode, FovSource};
 use dragunov::intake::exif::ExifFacts;
-use dragunov::intake::{FovSource, Shot, camera};
+use dragunov::intake::{Shot, camera};
 
 use crate::files::*;
 use crate::{codes, read, read_shot};
 
-fn guess(hint: &CameraHint, facts: &ExifFacts, w: usize, h: usize) -> (camera::CameraGuess, Vec<String>) {
+fn guess(
+    hint: &CameraHint,
+    facts: &ExifFacts,
+    w: usize,
+    h: usize,
+) -> (camera::CameraGuess, Vec<&'static str>) {
     let mut warnings = Vec::new();
     let guess = camera::guess(hint, facts, w, h, &mut warnings).unwrap();
-    (guess, warnings.into_iter().map(|w| w.code).collect())
+    (guess, warnings.into_iter().map(|w| w.code.as_str()).collect())
 }
 
 fn exif(f35: f64) -> ExifFacts {
@@ -108,10 +113,7 @@ fn sensor_table_focal_plane_and_default_follow() {
     assert_eq!(g.source, FovSource::FocalPlane);
 
     let (g, warnings) = guess(&none, &ExifFacts::default(), 1000, 750);
-    assert_eq!(
-        (g.source, warnings),
-        (FovSource::Default, vec!["fov_default".to_owned()])
-    );
+    assert_eq!((g.source, warnings), (FovSource::Default, vec!["fov_default"]));
     near(g.fov_long_deg(1000, 750), 67.0, 1e-9);
 }
 

@@ -1,7 +1,7 @@
 //! Which way is down, from every source, in every way of holding the phone.
 
-use dragunov::contract::ErrorCode;
-use dragunov::intake::{DecodeLimits, GravitySource, Shot, SourceMeta, read_photo};
+use dragunov::contract::{ErrorCode, GravitySource};
+use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use proptest::prelude::*;
 
 use crate::files::*;

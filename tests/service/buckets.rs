@@ -47,7 +47,7 @@ async fn the_services_own_keys_read_photos_with_their_pitch() {
     let (_, done) = service.post("/runsync", &scan("s3://meals/u/1/a.png")).await;
     assert_eq!(done["status"], "COMPLETED", "{done}");
     assert_eq!(done["output"]["camera"]["tilt_deg"], 41.5);
-    assert_eq!(done["output"]["camera"]["tilt_source"], "s3_pitch");
+    assert_eq!(done["output"]["camera"]["gravity_source"], "s3_pitch");
     for (uri, want) in [
         ("s3://meals/u/1/none.png", "object_not_found"),
         ("s3://absent/u/1/a.png", "object_not_found"),
@@ -65,7 +65,7 @@ async fn the_services_own_keys_read_photos_with_their_pitch() {
     let mut own = scan("s3://meals/u/1/a.png");
     own["input"]["pitch_deg"] = json!(30);
     let (_, view) = service.post("/runsync", &own).await;
-    assert_eq!(view["output"]["camera"]["tilt_source"], "client_pitch");
+    assert_eq!(view["output"]["camera"]["gravity_source"], "client_pitch");
 
     let wrong = start("not-the-secret").await;
     let (_, view) = wrong.post("/runsync", &scan("s3://meals/u/1/a.png")).await;
@@ -87,7 +87,7 @@ async fn a_job_brings_its_own_bucket() {
     };
     let done = run("s3://meals/u/1/a.png", keys(&s3, SECRET)).await;
     assert_eq!(done["status"], "COMPLETED", "{done}");
-    assert_eq!(done["output"]["camera"]["tilt_source"], "s3_pitch");
+    assert_eq!(done["output"]["camera"]["gravity_source"], "s3_pitch");
     for picture in ["overlay", "depth"] {
         let link = done["output"][picture].as_str().unwrap();
         assert!(link.starts_with(&format!("{}/meals/sync-", s3.url)), "{link}");
@@ -246,6 +246,6 @@ async fn a_jobs_keys_survive_a_restart_and_not_its_end() {
     drop(store);
     let app = TestApp::at(Some(dir.path()), |_| {}).await;
     let done = app.ended(id).await;
-    assert_eq!(done["output"]["camera"]["tilt_source"], "s3_pitch", "{done}");
+    assert_eq!(done["output"]["camera"]["gravity_source"], "s3_pitch", "{done}");
     assert!(app.app.store.record(id).unwrap().s3.is_none());
 }

@@ -36,7 +36,7 @@ pub(super) fn render(path: &Path, result: &ScanResult) -> String {
     if let Some(hint) = &result.reshoot_hint {
         let _ = writeln!(out, "  > {hint}");
     }
-    let ms = result.timings_ms.get("total").copied().unwrap_or_default();
+    let ms = result.timings_ms.total;
     let _ = writeln!(
         out,
         "  {} in {:.2} s; 10-90 % is the interval of each estimate",
@@ -54,7 +54,11 @@ fn camera(result: &ScanResult) -> String {
         result.image.width,
         result.image.height,
         c.tilt_deg,
-        c.tilt_source,
+        c.tilt_source
+            .iter()
+            .map(|s| s.as_str())
+            .collect::<Vec<_>>()
+            .join("+"),
         c.fov_long_deg,
         c.fov_source,
         h.p50,
@@ -76,8 +80,12 @@ fn range(e: &Estimated) -> String {
 
 fn row(item: &Item) -> Vec<String> {
     let mut name = item.label.clone();
-    if !item.flags.is_empty() {
-        let _ = write!(name, " [{}]", item.flags.join(", "));
+    let mut notes: Vec<String> = item.flags.iter().map(ToString::to_string).collect();
+    if item.pieces > 1 {
+        notes.push(format!("{} pieces", item.pieces));
+    }
+    if !notes.is_empty() {
+        let _ = write!(name, " [{}]", notes.join(", "));
     }
     vec![
         name,

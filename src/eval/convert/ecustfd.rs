@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::super::manifest::{
-    Camera, DataError, DishTruth, DishType, EllipseTruth, ItemTruth, MaskRef, ReferenceTruth, Sample,
+    Camera, DataError, DishTruth, EllipseTruth, ItemTruth, MaskRef, ReferenceTruth, Sample, Support,
 };
-use crate::contract::request::ReferenceKind;
+use crate::contract::{DishKind, ReferenceKind};
 
 /// One-Yuan coin.
 const COIN_CM: f64 = 2.5;
@@ -94,7 +94,7 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
                 value: None,
             }),
             bbox,
-            dish: Some(DishType::Plate),
+            dish: Some(Support::Dish(DishKind::Plate)),
             object: Some(cell("object")?.to_owned()),
         };
         if let Some(last) = samples.last_mut()
@@ -144,7 +144,7 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
             dishes: plate
                 .map(|d| -> Result<DishTruth, DataError> {
                     Ok(DishTruth {
-                        kind: DishType::Plate,
+                        kind: Support::Dish(DishKind::Plate),
                         diameter_cm: Some(d),
                         mask: ellipse("plate")?,
                     })

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::super::manifest::{
-    Camera, DataError, DepthTruth, DishTruth, DishType, ItemTruth, MaskRef, ReferenceTruth, Sample,
+    Camera, DataError, DepthTruth, DishTruth, ItemTruth, MaskRef, ReferenceTruth, Sample, Support,
 };
-use crate::contract::request::ReferenceKind;
+use crate::contract::{DishKind, ReferenceKind};
 
 #[derive(Deserialize)]
 struct SceneFile {
@@ -25,7 +25,7 @@ struct SceneFile {
 
 #[derive(Deserialize)]
 struct Plate {
-    kind: DishType,
+    kind: Support,
     diameter_cm: Option<f64>,
 }
 
@@ -127,10 +127,10 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
                 kind: p.kind,
                 diameter_cm: p.diameter_cm,
                 mask: match p.kind {
-                    DishType::Plate => Some(mask(PLATE)),
-                    DishType::Bowl => Some(mask(BOWL)),
-                    DishType::Board => Some(mask(BOARD)),
-                    DishType::Table => None,
+                    Support::Dish(DishKind::Plate) => Some(mask(PLATE)),
+                    Support::Dish(DishKind::Bowl) => Some(mask(BOWL)),
+                    Support::Dish(DishKind::Board) => Some(mask(BOARD)),
+                    Support::Table => None,
                 },
             })
             .collect(),

@@ -1,10 +1,10 @@
 //! A dish under one view: its rim's circle, and the base that it gives the food.
 
 use super::DishSamples;
+use crate::contract::DishKind;
 use crate::geometry::camera::View;
 use crate::geometry::circle::Circle;
 use crate::geometry::random::{median, quantile};
-use crate::geometry::scene::DishKind;
 use crate::geometry::surface::Alignment;
 
 /// Rings of the inner profile.

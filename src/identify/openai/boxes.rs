@@ -36,7 +36,7 @@ pub(super) fn request(
     size: [u32; 2],
     format: u8,
 ) -> Value {
-    let kinds = Kind::ALL.map(Kind::as_str);
+    let kinds = Kind::texts();
     let mut body = Question {
         instruction: INSTRUCTION
             .replace("WIDTH", &size[0].to_string())

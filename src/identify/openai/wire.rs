@@ -24,7 +24,7 @@ const INSTRUCTION: &str = "You name one thing on a table in a photo. It is shown
 
 /// The body of a chat request about one picture.
 pub(super) fn request(model: &str, vocabulary: &[String], picture: &str, format: u8) -> Value {
-    let kinds = Kind::ALL.map(Kind::as_str);
+    let kinds = Kind::texts();
     let mut body = Question {
         instruction: INSTRUCTION.replace("KINDS", &kinds.join(", ")),
         ask: "What is it?",

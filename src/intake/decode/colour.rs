@@ -2,16 +2,15 @@
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, Transform8BitExecutor, TransformOptions};
 
-use crate::contract::result::Warning;
-use crate::intake::warning;
+use crate::contract::{Warning, WarningCode};
 
 /// Converts in place. A profile that cannot be used leaves the pixels as they are and is reported.
 pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, warnings: &mut Vec<Warning>) {
     let profile = match ColorProfile::new_from_slice(icc) {
         Ok(p) => p,
         Err(e) => {
-            warnings.push(warning(
-                "icc_invalid",
+            warnings.push(Warning::new(
+                WarningCode::IccInvalid,
                 format!("the colour profile cannot be read ({e}); sRGB assumed"),
             ));
             return;
@@ -21,8 +20,8 @@ pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, war
         (DataColorSpace::Rgb, _) => (Layout::Rgb, 3),
         (DataColorSpace::Gray, true) => (Layout::Gray, 1),
         (space, _) => {
-            warnings.push(warning(
-                "icc_ignored",
+            warnings.push(Warning::new(
+                WarningCode::IccIgnored,
                 format!("a {space:?} colour profile on this photo is of no use; sRGB assumed"),
             ));
             return;
@@ -37,8 +36,8 @@ pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, war
     let transform = match made {
         Ok(t) => t,
         Err(e) => {
-            warnings.push(warning(
-                "icc_invalid",
+            warnings.push(Warning::new(
+                WarningCode::IccInvalid,
                 format!("the colour profile cannot be applied ({e}); sRGB assumed"),
             ));
             return;
@@ -58,7 +57,10 @@ pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, war
             }
         }
         if let Err(e) = transform.transform(&source, line) {
-            warnings.push(warning("icc_invalid", format!("the colour profile failed ({e})")));
+            warnings.push(Warning::new(
+                WarningCode::IccInvalid,
+                format!("the colour profile failed ({e})"),
+            ));
             return;
         }
     }

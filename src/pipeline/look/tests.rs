@@ -101,7 +101,10 @@ fn photos_encoded_together_are_as_if_alone() {
     let first = encoded.into_iter().next().unwrap();
     let result = scanner.scan_encoded(jobs[0], first).unwrap();
     assert_same(&alone, &result);
-    assert!(result.timings_ms["encode"] > 0.0 && result.timings_ms["total"] >= result.timings_ms["encode"]);
+    let times = &result.timings_ms;
+    assert_eq!(times.stages.keys().copied().collect::<Vec<_>>(), Stage::ALL[2..]);
+    assert!(times.stages.values().all(|ms| *ms > 0.0));
+    assert!(times.total >= times.stages.values().sum::<f64>());
 }
 
 #[test]
@@ -125,7 +128,11 @@ fn overlapped_scans_are_as_the_others() {
     assert_same(&one, &other);
     assert_eq!(one_stages, ["depth", "segment", "identify", "measure", "nourish"]);
     assert_eq!(one_stages, other_stages);
-    assert!(other.timings_ms["depth"] > 0.0 && other.timings_ms["find"] > 0.0);
+    for result in [one, other] {
+        let timed: Vec<_> = result.timings_ms.stages.keys().map(|s| s.as_str()).collect();
+        assert_eq!(timed, one_stages);
+        assert!(result.timings_ms.stages.values().all(|ms| *ms > 0.0));
+    }
 }
 
 /// Cancelled while both are at work: each of them stops.
@@ -149,7 +156,7 @@ fn overlapped_scans_can_be_cancelled() {
         assert_eq!(error.code, ErrorCode::Cancelled);
         let known = Known::default();
         let work = Working::new(&scene(), &request(), 1536).unwrap();
-        let error = scanner.depth_of(&work, &late, known.depth, &mut Clock::start());
+        let error = scanner.depth_of(&work, &late, known.depth);
         assert_eq!(error.unwrap_err().code, ErrorCode::Cancelled);
     }
 }

@@ -1,13 +1,12 @@
 //! The stub's fixed meal: two items at fixed places of the photo, in the shape of a real answer.
 
-use std::collections::BTreeMap;
-
 use dragunov_models::{Mask, RgbImage};
 
-use crate::contract::ScanError;
-use crate::contract::estimate::Estimated;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
+use crate::contract::{
+    Estimated, FovSource, ScaleSource, ScanError, TiltSource, Timings, Warning, WarningCode,
+};
 use crate::intake::Photo;
 use crate::overlay;
 
@@ -34,7 +33,7 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
     Ok(ScanResult {
         scan_id: request.scan_id.clone(),
         user_id: request.user_id.clone(),
-        status: Status::PendingConfirmation,
+        status: ScanStatus::PendingConfirmation,
         image: ImageInfo {
             width,
             height,
@@ -51,18 +50,19 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
         camera: CameraInfo {
             focal_px: 0.75 * width.max(height) as f64,
             fov_long_deg: 67.4,
-            fov_source: "default".into(),
+            fov_source: FovSource::Default,
             fov_sigma_ln: 0.1,
             tilt_deg: photo.gravity.map_or(45.0, |g| degrees(g.tilt_deg())),
             roll_deg: photo.gravity.map_or(0.0, |g| degrees(g.roll_deg())),
-            tilt_source: photo.gravity.map_or("default", |g| g.source.as_str()).into(),
+            tilt_source: vec![photo.gravity.map_or(TiltSource::Circle, |_| TiltSource::Gravity)],
+            gravity_source: photo.gravity.map(|g| g.source),
             tilt_from_circle_deg: None,
         },
         scale: ScaleInfo {
-            source: "plate_prior".into(),
+            source: ScaleSource::PlatePrior,
             camera_height_cm: Estimated::log_normal(38.0, 0.15),
             candidates: vec![ScaleCandidate {
-                source: "plate_prior".into(),
+                source: ScaleSource::PlatePrior,
                 camera_height_cm: 38.0,
                 sigma_ln: 0.15,
                 used: true,
@@ -80,11 +80,11 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             depth: "none".into(),
             identify: "none".into(),
         },
-        timings_ms: BTreeMap::from([("total".into(), 0.0)]),
-        warnings: vec![Warning {
-            code: "stub_engine".into(),
-            message: "made up by the test engine: nothing on this photo was measured".into(),
-        }],
+        timings_ms: Timings::default(),
+        warnings: vec![Warning::new(
+            WarningCode::StubEngine,
+            "made up by the test engine: nothing on this photo was measured",
+        )],
         reshoot_hint: None,
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
@@ -181,6 +181,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
         protein_g: of(mass * food.per_100g[1] / 100.0),
         carbs_g: of(mass * food.per_100g[2] / 100.0),
         fat_g: of(mass * food.per_100g[3] / 100.0),
+        pieces: 1,
         flags: Vec::new(),
         questions: vec![Question {
             id: format!("{id}-oil"),

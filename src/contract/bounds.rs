@@ -1,0 +1,23 @@
+//! What a number may be. One bound each, for requests, photos, geometry and the API's description.
+
+use std::ops::RangeInclusive;
+
+/// Outer diameter of a plate or bowl, cm.
+pub const PLATE_CM: RangeInclusive<f64> = 5.0..=60.0;
+/// Diameter of a coin, cm.
+pub const COIN_CM: RangeInclusive<f64> = 1.0..=5.0;
+/// Height of the lens above the table, cm.
+pub const CAMERA_HEIGHT_CM: RangeInclusive<f64> = 5.0..=300.0;
+/// Field of view of the photo's long side, degrees.
+pub const FOV_LONG_DEG: RangeInclusive<f64> = 10.0..=130.0;
+/// 35 mm equivalent focal length, mm.
+pub const F35_MM: RangeInclusive<f64> = 5.0..=600.0;
+/// Focal length, pixels.
+pub const FOCAL_PX: RangeInclusive<f64> = 10.0..=1e6;
+/// Pitch of the phone, degrees; a little below 0 happens with the phone held flat.
+pub const PITCH_DEG: RangeInclusive<f64> = -10.0..=90.0;
+pub const ROLL_DEG: RangeInclusive<f64> = -180.0..=180.0;
+/// Above this tilt from straight down the table is seen edge-on and nothing on it can be measured, degrees.
+pub const TILT_MAX_DEG: f64 = 75.0;
+/// Longest label of a hint, bytes.
+pub const LABEL_BYTES: usize = 200;
