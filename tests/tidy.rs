@@ -1,8 +1,18 @@
 //! The README's invariants, as checks over the sources.
 #![allow(clippy::unwrap_used)]
 
+#[path = "tidy/modules.rs"]
+mod modules;
+#[path = "tidy/sections.rs"]
+mod sections;
+#[path = "tidy/tokens.rs"]
+mod tokens;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use dragunov::geometry::priors::Scale;
+use modules::Graph;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -141,5 +151,55 @@ fn candle_is_pinned_exactly() {
             manifest.contains(&format!("{name} = \"=")),
             "{name} must be pinned with ="
         );
+    }
+}
+
+/// Data flows one way through the rooms of geometry, and between the files of one.
+#[test]
+fn geometry_has_no_import_circle() {
+    let geometry = Graph::of_crate(&root().join("src")).inside("geometry");
+    assert_eq!(geometry.circle(), None, "files");
+    assert_eq!(geometry.rooms().circle(), None, "rooms");
+}
+
+#[test]
+fn cited_sections_exist() {
+    let document = fs::read_to_string(root().join("docs/geometry.md")).unwrap();
+    let known = sections::headings(&document);
+    let mut cited = 0;
+    for dir in ["src", "models/src", "kernels/src", "tests"] {
+        for (path, text) in sources(dir) {
+            if path.ends_with("tidy/sections.rs") {
+                continue;
+            }
+            for section in sections::citations(&text, "geometry.md") {
+                assert!(
+                    known.contains(&section),
+                    "{}: geometry.md {section}",
+                    path.display()
+                );
+                cited += 1;
+            }
+            let private =
+                ["food.md", "quation ("].map(|what| text.contains(what) && !path.ends_with("tidy.rs"));
+            assert_eq!(private, [false; 2], "{} cites what is not here", path.display());
+        }
+    }
+    assert!(cited > 20, "{cited}");
+}
+
+#[test]
+fn documented_priors_are_those_of_the_code() {
+    let document = fs::read_to_string(root().join("docs/geometry.md")).unwrap();
+    for (name, prior) in dragunov::geometry::priors::ALL {
+        let of = match prior.scale {
+            Scale::Log => "the logarithm",
+            Scale::Linear => "the value",
+        };
+        let row = format!(
+            "| {name} | {} | {} | {of} | {} |",
+            prior.value, prior.sigma, prior.source
+        );
+        assert!(document.contains(&row), "docs/geometry.md 6.4 lacks\n{row}");
     }
 }

@@ -1,20 +1,32 @@
-//! Sanity limits: what cannot be, and what is odd enough to flag.
+//! Bounds of the input: what cannot be measured at all.
 
 use std::ops::RangeInclusive;
 
-use super::camera::CameraModel;
 use super::error::GeometryError;
-use super::gravity::Gravity;
-use super::integral::Integrals;
-use super::scene::Scene;
-use crate::contract::{ItemFlag, bounds};
+use super::types::Scene;
+use super::view::camera::CameraModel;
+use super::view::gravity::Gravity;
+use crate::contract::bounds;
 
 /// Under this the shift of relative disparity can hardly be told from its scale.
 pub(crate) const NADIR_DEG: f64 = 12.0;
 /// Fewest table samples (of some 6,000 over the photo) that make a plane.
 pub(crate) const TABLE_SAMPLES: usize = 24;
 
-pub(crate) fn check_camera(camera: &CameraModel) -> Result<(), GeometryError> {
+/// Everything that can be checked before anything is read.
+pub(crate) fn check_scene(scene: &Scene<'_>) -> Result<(), GeometryError> {
+    check_camera(&scene.camera)?;
+    if let Some(gravity) = &scene.gravity {
+        check_gravity(gravity)?;
+    }
+    check_sizes(scene)?;
+    if scene.items.is_empty() {
+        return Err(GeometryError::NoFood);
+    }
+    Ok(())
+}
+
+fn check_camera(camera: &CameraModel) -> Result<(), GeometryError> {
     let invalid = |field, value, reason| Err(GeometryError::Invalid { field, value, reason });
     if camera.width < 16 || camera.height < 16 {
         return invalid(
@@ -56,7 +68,7 @@ pub(crate) fn check_gravity(gravity: &Gravity) -> Result<(), GeometryError> {
     Ok(())
 }
 
-pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
+fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
     let expected = [scene.camera.width, scene.camera.height];
     let masks = scene
         .items
@@ -94,27 +106,4 @@ pub(crate) fn check_sizes(scene: &Scene<'_>) -> Result<(), GeometryError> {
         scene.camera_height_cm.map(|h| h.p50),
         bounds::CAMERA_HEIGHT_CM,
     )
-}
-
-/// Flags of one item from its own figures. `depth_share`: how much of the volume rests on the depth raster.
-pub(crate) fn item_flags(
-    integrals: &Integrals,
-    volume_cm3: f64,
-    mean_height_cm: f64,
-    depth_share: f64,
-    flags: &mut Vec<ItemFlag>,
-) {
-    if mean_height_cm < 0.4 {
-        flags.push(ItemFlag::Thin);
-    }
-    if mean_height_cm > 7.0 {
-        flags.push(ItemFlag::MeanHeightOutOfRange);
-    }
-    if !(3.0..=1500.0).contains(&volume_cm3) {
-        flags.push(ItemFlag::VolumeOutOfRange);
-    }
-    let width = 4.0 * integrals.spread[1];
-    if depth_share > 0.5 && integrals.max_height > 0.7 * width {
-        flags.push(ItemFlag::Tall);
-    }
 }

@@ -96,7 +96,7 @@ proptest! {
 }
 
 #[test]
-fn draws_of_two_items_share_the_scale() {
+fn two_items_share_the_scale() {
     let shot = shoot(Solid::Cap { r: 5.0, h: 3.0 }, 30.0, SIZE);
     let half = |left: bool| {
         let bits = shot.food.to_bits();
@@ -123,19 +123,16 @@ fn draws_of_two_items_share_the_scale() {
         },
     ];
     let items = measure(&scene).unwrap().items;
-    let logs: Vec<Vec<f64>> = items
-        .iter()
-        .map(|i| i.draws.iter().map(|d| d.ln()).collect())
-        .collect();
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let (ma, mb) = (mean(&logs[0]), mean(&logs[1]));
-    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
-    for (x, y) in logs[0].iter().zip(&logs[1]) {
-        aa += (x - ma).powi(2);
-        bb += (y - mb).powi(2);
-        ab += (x - ma) * (y - mb);
+    for item in &items {
+        let (shared, own) = (item.shared_sigma_ln.powi(2), item.own_sigma_ln.powi(2));
+        assert!(shared / (shared + own) > 0.9, "{item:?}");
+        // The interval holds both.
+        let whole = item.volume_cm3.sigma_ln().powi(2);
+        assert!(
+            (whole / (shared + own) - 1.0).abs() < 0.3,
+            "{whole} {shared} {own}"
+        );
     }
-    assert!(ab / (aa * bb).sqrt() > 0.9);
     assert!(
         (items[0].shared_sigma_ln - 0.41).abs() < 0.06,
         "{}",
