@@ -30,7 +30,7 @@ fn sam(name: &str, windows: usize, side: usize) -> Case {
                 rel_h: &rel_h,
                 rel_w: &rel_w,
             };
-            nn::attention(&q, &k, &v, 0.125, &mask).unwrap()
+            nn::attention(&q, &k, &v, 0.125, mask).unwrap()
         }
     })
 }
@@ -46,7 +46,7 @@ fn cross(
         let (q, kv) = (random(q), random(kv));
         move || {
             let mask = causal.map_or(AttentionMask::None, |offset| AttentionMask::Causal { offset });
-            nn::attention(&q, &kv, &kv, 0.1, &mask).unwrap()
+            nn::attention(&q, &kv, &kv, 0.1, mask).unwrap()
         }
     })
 }
@@ -54,12 +54,12 @@ fn cross(
 fn attentions() -> impl Iterator<Item = Case> {
     let depth = Case::new("attention/dav2_s", || {
         let [q, k, v] = fused_qkv(1, 1370, 6, 64);
-        move || nn::attention(&q, &k, &v, 0.125, &AttentionMask::None).unwrap()
+        move || nn::attention(&q, &k, &v, 0.125, AttentionMask::None).unwrap()
     });
     let windows = Case::new("attention/qwen_3b_vision_windows", || {
         let [q, k, v] = fused_qkv(1, 1024, 16, 80);
         let cu: Vec<usize> = (0..=16).map(|i| i * 64).collect();
-        move || nn::attention(&q, &k, &v, 0.1118, &AttentionMask::Segments(&cu)).unwrap()
+        move || nn::attention(&q, &k, &v, 0.1118, AttentionMask::Segments(&cu)).unwrap()
     });
     [
         sam("attention/sam_b_global", 1, 64),
@@ -100,7 +100,7 @@ fn convolution(
 ) -> Case {
     Case::new(format!("conv/{name}"), move || {
         let weight = random((output, input / config.groups, kernel, kernel));
-        let layer = Conv2d::new(weight, Some(random(output)), config);
+        let layer = Conv2d::new(&weight, Some(random(output)), config).unwrap();
         let x = random((1, size, size, input)).permute((0, 3, 1, 2)).unwrap();
         move || layer.forward(&x).unwrap()
     })

@@ -6,6 +6,7 @@ use dragunov_models::RgbImage;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::checkpoint::source::{self, TensorSource};
 use dragunov_models::depth_anything::{DepthAnything, Policy, Preprocessor, config::Config as DepthConfig};
+use dragunov_models::observer::Unobserved;
 use dragunov_models::qwen_vl::decoder::{Decoder, KvCache};
 use dragunov_models::qwen_vl::grid::{Grid, Positions};
 use dragunov_models::qwen_vl::{Config as QwenConfig, vision::VisionTower};
@@ -44,7 +45,7 @@ fn random(shape: impl Into<Shape>) -> Tensor {
 fn sam(config: &str) -> Sam {
     let config: SamConfig = serde_json::from_str(config).unwrap();
     let preprocess = Preprocess::original(config.image_size());
-    Sam::new(config, preprocess, &weights()).unwrap()
+    Sam::load_weights(config, preprocess, weights()).unwrap()
 }
 
 /// The defaults of the configuration are ViT-B.
@@ -55,7 +56,7 @@ fn sam_encoder(name: &str, config: &'static str) -> Case {
     Case::new(name, move || {
         let model = sam(config);
         let pixels = random((1, 3, 1024, 1024));
-        move || model.encode(&pixels, &mut |_, _| Ok(())).unwrap()
+        move || model.encode(&pixels, &mut Unobserved).unwrap()
     })
 }
 
@@ -64,11 +65,13 @@ fn sam_decoder() -> Case {
     Case::new("model/sam_decoder_64_points", || {
         let model = sam(MOBILE_SAM);
         let photo = RgbImage::new(8, 8, vec![127; 8 * 8 * 3]).unwrap();
-        let embedding = model.embed(&photo).unwrap();
+        let embedding = model.embed(&photo, &mut Unobserved).unwrap();
         let point = |i: usize| Prompt::point((i % 8) as f64, (i / 8) as f64);
         let prompts: Vec<Prompt> = (0..64).map(point).collect();
         move || {
-            let masks = model.predict(&embedding, &prompts, true).unwrap();
+            let masks = model
+                .predict(&embedding, &prompts, true, &mut Unobserved)
+                .unwrap();
             let iou: Vec<f32> = masks
                 .iter()
                 .flat_map(|p| p.candidates.iter().map(|c| c.iou))
@@ -88,9 +91,9 @@ fn depth() -> Case {
     Case::new("model/dav2_s_518", || {
         let checkpoint = Checkpoint::embedded("dav2-s", &[("config.json", DEPTH_SMALL)]);
         let config = DepthConfig::read(&checkpoint).unwrap();
-        let model = DepthAnything::new(config, Preprocessor::default(), &weights()).unwrap();
+        let model = DepthAnything::load_weights(config, Preprocessor::default(), weights()).unwrap();
         let pixels = random((1, 3, 518, 518));
-        move || model.forward(&pixels, Policy::Hf).unwrap()
+        move || model.forward(&pixels, Policy::Hf, &mut Unobserved).unwrap()
     })
 }
 
@@ -114,10 +117,10 @@ fn qwen_config() -> QwenConfig {
 fn qwen_vision() -> Case {
     Case::new("model/qwen_3b_vision_block", || {
         let config = qwen_config();
-        let tower = VisionTower::new(&config.vision, weights()).unwrap();
+        let tower = VisionTower::load(&config.vision, weights()).unwrap();
         let patches = random((32 * 32, config.vision.patch_len()));
         let grid = Grid { t: 1, h: 32, w: 32 };
-        move || tower.forward(&patches, &[grid]).unwrap()
+        move || tower.forward(&patches, &[grid], &mut Unobserved).unwrap()
     })
 }
 
@@ -125,19 +128,24 @@ fn qwen_vision() -> Case {
 fn qwen_layer(name: &str, before: usize, n: usize) -> Case {
     Case::new(name, move || {
         let config = qwen_config();
-        let decoder = Decoder::new(&config, weights()).unwrap();
+        let decoder = Decoder::load(&config, weights()).unwrap();
         let mut cache = KvCache::new(&config.text, vec![0], before + n, DType::F32, &Device::Cpu).unwrap();
         if before > 0 {
             let x = random((1, before, 2048));
             decoder
-                .forward(&x, &[Positions::text(0, before)], &mut cache)
+                .forward(&x, &[Positions::text(0, before)], &mut cache, &mut Unobserved)
                 .unwrap();
         }
         let x = random((1, n, 2048));
         move || {
             cache.truncate(before);
             decoder
-                .forward(&x, &[Positions::text(before as i64, n)], &mut cache)
+                .forward(
+                    &x,
+                    &[Positions::text(before as i64, n)],
+                    &mut cache,
+                    &mut Unobserved,
+                )
                 .unwrap()
         }
     })

@@ -1,34 +1,33 @@
-//! CPU kernels for dragunov's models as candle custom ops: one op, one file, its plain reference in `reference`.
+//! Fused ops for dragunov's models: each with a CPU kernel, what runs on CUDA, and a plain f64 reference.
 //!
-//! Element types f32, bf16 and f16; arithmetic is always f32. Ops take CPU tensors only: `dragunov-models::nn`
-//! chooses between them and candle's own ops by device, in one place.
+//! | room | holds |
+//! |---|---|
+//! | `ops/<op>/mod.rs` | the public function: shapes checked once, the device chosen ([`candle_core::CustomOp2`] and its like) |
+//! | `ops/<op>/cpu.rs` | the CPU kernel, `cpu_fwd` |
+//! | `ops/<op>/cuda.rs` | what runs on CUDA: candle's own ops put together, until the op has a kernel in `cu/<op>.cu` |
+//! | `ops/<op>/reference.rs` | plain loops in f64 |
+//! | `cpu/` | what CPU kernels share: the inner loop of products, packing, vectors, threads, working memory |
+//! | `cuda/` | what the CUDA side of several ops shares |
+//!
+//! Element types f32, bf16 and f16 in and out; sums are always f32.
 
-mod activation;
-mod after;
-mod attention;
-mod block;
-mod conv;
-mod depthwise;
-mod linear;
-mod matmul;
-mod norm;
-mod panels;
-mod parallel;
+mod backend;
+mod cpu;
+mod cuda;
+mod epilogue;
+mod ops;
 pub mod reference;
-mod scratch;
-mod shared;
-mod simd;
-mod storage;
-mod transpose;
-mod transposed;
-mod upsample;
+#[cfg(test)]
+mod testing;
 
-pub use activation::{Activation, activation, add, silu_mul};
-pub use after::After;
-pub use attention::{Mask, attention};
-pub use conv::conv2d;
-pub use depthwise::depthwise;
-pub use linear::linear;
-pub use norm::{layer_norm, rms_norm};
-pub use transposed::conv_transpose2d;
-pub use upsample::{to_channels_last, upsample_bilinear};
+pub use backend::on_workers;
+pub use epilogue::Epilogue;
+pub use ops::activation::{Activation, activation};
+pub use ops::attention::{AttentionMask, attention};
+pub use ops::channels_last::to_channels_last;
+pub use ops::conv_transpose2d::conv_transpose2d;
+pub use ops::conv2d::{ConvWeight, conv2d};
+pub use ops::linear::linear;
+pub use ops::norm::{layer_norm, rms_norm};
+pub use ops::pairwise::{add, silu_mul};
+pub use ops::upsample_bilinear::upsample_bilinear;

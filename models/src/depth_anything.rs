@@ -3,6 +3,10 @@
 //! Loads the layout of the Hugging Face Hub, that of transformers 5 and that of the original repository. Two
 //! [`Policy`]s reproduce the two official ways of preparing a photo, which differ in size, kernel and position
 //! embedding.
+//!
+//! Stages that an [`Observer`] sees: `patch_embed`, `position`, `embeddings`, `block.{i}` (`.attention`, `.mlp.act`),
+//! `tap.{k}`, `reassemble.{k}`, `rn.{k}`, `fusion.{k}` (`.fused`, `.up`), `head.conv1`, `head.up`, `head.conv3` and
+//! `depth`.
 
 mod backbone;
 pub mod config;
@@ -16,7 +20,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::checkpoint::Checkpoint;
-use crate::resample::{TorchResize, host_tensor};
+use crate::observer::Observer;
+use crate::resample::{TorchResize, resize_on_host};
 use crate::{MetricDepth, ModelError, RelativeDisparity, Result, RgbImage};
 use backbone::Backbone;
 use config::{Config, Kind};
@@ -27,10 +32,6 @@ pub use prepare::{Policy, Prepared, Preprocessor};
 /// Upper bound on the patches of one photo (518 x 3108 pixels at patch 14): beyond it the aspect ratio is absurd
 /// and the activations would not fit.
 pub const MAX_PATCHES: usize = 37 * 222;
-
-/// Sees each named stage of a forward pass and hands on what the next one shall get: the tensor itself, or
-/// another in its place.
-pub type Probe<'a> = &'a mut dyn FnMut(&str, Tensor) -> candle_core::Result<Tensor>;
 
 /// A depth raster at the photo's size; which of the two depends on the checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +86,7 @@ impl DepthAnything {
         let config = Config::read(checkpoint)?;
         let preprocessor = Preprocessor::read(checkpoint)?;
         checkpoint.load(&layout::names, dtype, device, |vb| {
-            Self::new(config, preprocessor, &vb)
+            Self::load_weights(config, preprocessor, vb)
         })
     }
 
@@ -93,7 +94,12 @@ impl DepthAnything {
     ///
     /// # Errors
     /// Missing and mis-shaped tensors.
-    pub fn new(config: Config, preprocessor: Preprocessor, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    pub fn load_weights(
+        config: Config,
+        preprocessor: Preprocessor,
+        vb: VarBuilder<'_>,
+    ) -> candle_core::Result<Self> {
+        let device = vb.device().clone();
         let backbone = Backbone::load(&config.backbone, vb.pp("backbone"))?;
         let decoder = Decoder::load(&config, vb.to_dtype(DType::F32))?;
         Ok(Self {
@@ -101,7 +107,7 @@ impl DepthAnything {
             preprocessor,
             backbone,
             decoder,
-            device: vb.device().clone(),
+            device,
         })
     }
 
@@ -148,18 +154,9 @@ impl DepthAnything {
     /// Relative checkpoints give disparity, metric ones metres.
     ///
     /// # Errors
-    /// [`ModelError::Image`] if there is not one whole patch or there are more than [`MAX_PATCHES`].
-    pub fn forward(&self, pixels: &Tensor, policy: Policy) -> Result<Tensor> {
-        self.forward_probed(pixels, policy, &mut |_, x| Ok(x))
-    }
-
-    /// [`Self::forward`] with a [`Probe`] at `patch_embed`, `position`, `embeddings`, `block.{i}` (`.attention`,
-    /// `.mlp.act`), `tap.{k}`, `reassemble.{k}`, `rn.{k}`, `fusion.{k}` (`.fused`, `.up`), `head.conv1`,
-    /// `head.up`, `head.conv3` and `depth`.
-    ///
-    /// # Errors
-    /// As [`Self::forward`], and whatever the probe answers.
-    pub fn forward_probed(&self, pixels: &Tensor, policy: Policy, probe: Probe<'_>) -> Result<Tensor> {
+    /// [`ModelError::Image`] if there is not one whole patch or there are more than [`MAX_PATCHES`], and what
+    /// `observer` answers.
+    pub fn forward(&self, pixels: &Tensor, policy: Policy, observer: &mut dyn Observer) -> Result<Tensor> {
         let (_, channels, height, width) = pixels.dims4()?;
         let refuse = |reason| ModelError::Image {
             width,
@@ -171,8 +168,8 @@ impl DepthAnything {
         }
         let grid = self.patches(height, width).map_err(refuse)?;
         let square = height == width;
-        let taps = self.backbone.forward(pixels, grid, square, policy, probe)?;
-        Ok(self.decoder.forward(&taps, grid, probe)?)
+        let taps = self.backbone.forward(pixels, grid, square, policy, observer)?;
+        self.decoder.forward(&taps, grid, observer)
     }
 
     /// Prepares the photo, runs the network and resizes to the photo's size, each step as `policy` says.
@@ -181,35 +178,32 @@ impl DepthAnything {
     ///
     /// # Errors
     /// Those of [`Self::prepare`] and [`Self::forward`].
-    pub fn infer(&self, photo: &RgbImage, policy: Policy) -> Result<Depth> {
-        self.infer_probed(photo, policy, &mut |_, x| Ok(x))
-    }
-
-    /// [`Self::infer`] with the [`Probe`] of [`Self::forward_probed`].
-    ///
-    /// # Errors
-    /// As [`Self::infer`], and whatever the probe answers.
-    pub fn infer_probed(&self, photo: &RgbImage, policy: Policy, probe: Probe<'_>) -> Result<Depth> {
+    pub fn infer(&self, photo: &RgbImage, policy: Policy, observer: &mut dyn Observer) -> Result<Depth> {
         let pixels = self.prepare(photo, policy)?.tensor(&self.device)?;
-        let depth = self.forward_probed(&pixels, policy, probe)?;
+        let depth = self.forward(&pixels, policy, observer)?;
         self.finish(&depth, photo, policy)
     }
 
     /// Several photos, in order: those that are prepared to the same size go through the network as one batch.
     ///
     /// # Errors
-    /// As [`Self::infer_probed`], if one of the photos cannot be done.
-    pub fn infer_batch(&self, photos: &[&RgbImage], policy: Policy, probe: Probe<'_>) -> Result<Vec<Depth>> {
-        let mut alike: BTreeMap<(usize, usize), Vec<(usize, Tensor)>> = BTreeMap::new();
+    /// As [`Self::infer`], if one of the photos cannot be done.
+    pub fn infer_batch(
+        &self,
+        photos: &[&RgbImage],
+        policy: Policy,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Depth>> {
+        let mut by_size: BTreeMap<(usize, usize), Vec<(usize, Tensor)>> = BTreeMap::new();
         for (i, photo) in photos.iter().enumerate() {
             let prepared = self.prepare(photo, policy)?;
             let pixels = prepared.tensor(&self.device)?;
-            alike.entry(prepared.size).or_default().push((i, pixels));
+            by_size.entry(prepared.size).or_default().push((i, pixels));
         }
         let mut done = Vec::with_capacity(photos.len());
-        for group in alike.into_values() {
+        for group in by_size.into_values() {
             let (places, pixels): (Vec<usize>, Vec<Tensor>) = group.into_iter().unzip();
-            let depth = self.forward_probed(&Tensor::cat(&pixels, 0)?, policy, probe)?;
+            let depth = self.forward(&Tensor::cat(&pixels, 0)?, policy, observer)?;
             for (row, place) in places.into_iter().enumerate() {
                 done.push((
                     place,
@@ -241,8 +235,6 @@ impl DepthAnything {
             Policy::Hf => TorchResize::bicubic(),
             Policy::Original => TorchResize::bilinear().align_corners(true),
         };
-        // The result leaves the device here in any case; the resize runs on the host.
-        let depth = depth.to_device(&Device::Cpu)?;
-        host_tensor(&depth, photo.height(), photo.width(), &resize)
+        resize_on_host(depth, photo.height(), photo.width(), &resize)
     }
 }

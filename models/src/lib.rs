@@ -11,9 +11,8 @@ pub mod device;
 pub mod error;
 pub mod image;
 pub mod mask;
-pub mod mutation;
 pub mod nn;
-mod pool;
+pub mod observer;
 pub mod qwen_vl;
 pub mod resample;
 pub mod sam;
@@ -25,6 +24,6 @@ pub use error::ModelError;
 pub use image::RgbImage;
 pub use mask::Mask;
 pub use qwen_vl::QwenVl;
-pub use space::{ImagePx, MaskPx, ModelPx, Point, Rect};
+pub use space::{ImagePx, Point, Rect};
 
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

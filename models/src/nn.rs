@@ -1,23 +1,41 @@
-//! Layers shared by the three models. Each picks its kernel by device in one place.
+//! Layers shared by the three models: weights and the kernels that read them.
 //!
 //! Names and weight layouts are PyTorch's, so that checkpoints load without renaming. Everything keeps its batch
 //! dimension and works in f32 and bf16; statistics and softmax are computed in f32 whatever the tensor's type.
 //! Image features are (B, C, H, W) by their dimensions; what a layer returns may be a strided view that lies in
 //! memory as (B, H, W, C). Pass it on as it is: `contiguous()` would only copy it.
+//!
+//! Which kernel computes on which device is the kernels' business ([`dragunov_kernels`]).
 
-mod activation;
-mod attention;
-mod channels_last;
 mod conv;
 mod linear;
 mod norm;
-mod resize;
-#[cfg(test)]
-mod tests;
 
-pub use activation::{Activation, activate, add, gelu_erf, relu, silu_mul};
-pub use attention::{AttentionMask, attention};
-pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d, conv_transpose2d, conv2d};
-pub use linear::{Linear, linear};
-pub use norm::{LayerNorm, LayerNorm2d, RmsNorm, layer_norm, layer_norm2d, rms_norm};
-pub use resize::upsample_bilinear;
+use candle_core::{Result, Tensor};
+use dragunov_kernels as kernels;
+pub use dragunov_kernels::{Activation, AttentionMask, activation, add, attention, silu_mul};
+
+pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
+pub use linear::Linear;
+pub use norm::{LayerNorm, RmsNorm};
+
+/// `x * Phi(x)` with the exact normal distribution, `torch.nn.GELU()`; any shape.
+///
+/// Not candle's `Tensor::gelu`, which is the tanh approximation and up to 5e-4 away.
+pub fn gelu_erf(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::Gelu)
+}
+
+/// `max(x, 0)`; any shape.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    activation(x, Activation::Relu)
+}
+
+/// `torch.nn.functional.interpolate(x, (h, w), mode="bilinear")` without antialiasing: (B, C, H, W) to (B, C, h, w).
+///
+/// # Errors
+/// Sizes of 0.
+pub fn upsample_bilinear(x: &Tensor, h: usize, w: usize, align_corners: bool) -> Result<Tensor> {
+    let x = x.permute((0, 2, 3, 1))?;
+    kernels::upsample_bilinear(&x, h, w, align_corners)?.permute((0, 3, 1, 2))
+}

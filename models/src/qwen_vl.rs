@@ -2,6 +2,19 @@
 //!
 //! Reference: transformers 5.23 `models/qwen2_5_vl` with its default (torchvision-backed) image processor.
 //! Positions come from the token ids and image grids themselves; no token types are needed.
+//!
+//! Stages that an [`Observer`] sees:
+//!
+//! | stage | tensor |
+//! |---|---|
+//! | `vision.patch` | embedded patches in the order of the processor, (N, C) |
+//! | `vision.cos`, `vision.sin` | rotations of the patches in that order, (N, d / 2) |
+//! | `vision.windows` | the patches in the order of the attention windows, as all until the merger |
+//! | `vision.block.i`, `vision.block.i.norm1` | a block's result and its normed input, (N, C) |
+//! | `vision.merger.hidden`, `vision.merger.act` | before and after the merger's GELU, (N / merge^2, merge^2 C) |
+//! | `vision.merger.windowed`, `vision.merger` | tokens in the order of the windows and of the image |
+//! | `text.cos`, `text.sin` | rotations of the new tokens, (B, T, d / 2); these and the next for every step |
+//! | `text.layer.i`, `text.hidden` | a layer's result; after the final norm, (B, T, C) |
 
 mod automaton;
 pub mod chat;
@@ -30,13 +43,13 @@ pub use chat::{Content, Message, Prompt, Role};
 pub use config::Config;
 pub use constrain::{FieldScore, JsonAnswer, JsonOptions};
 pub use grounding::{Grounded, Shape};
-pub use input::Encoded;
+pub use input::EncodedPrompt;
 pub use preprocess::{ImageInfo, ImageProcessor};
 pub use sampling::{GenerateOptions, GenerationConfig, Sampling};
 pub use schema::Schema;
 
 use crate::checkpoint::Checkpoint;
-use crate::mutation::{self, Mutation};
+use crate::observer::Observer;
 use crate::{ModelError, Result};
 use chat::ChatTemplate;
 use constrain::Writer;
@@ -47,9 +60,6 @@ use session::Session;
 use tokenizer::Tokenizer;
 use vision::VisionTower;
 use vocabulary::Vocabulary;
-
-/// Shown each named stage of a forward pass; parity tests compare them with the reference.
-pub type Probe<'a> = &'a mut (dyn FnMut(&str, &Tensor) + Send);
 
 /// Room for that many generated tokens is allocated ahead.
 const ROOM: usize = 256;
@@ -145,8 +155,8 @@ impl QwenVl {
         let tied = config.tie_word_embeddings;
         let (vision, decoder) =
             checkpoint.load(&move |key, _| layout::alias(key, tied), dtype, device, |vb| {
-                let vision = VisionTower::new(&config.vision, vb.pp(layout::VISION))?;
-                Ok((vision, Decoder::new(&config, vb)?))
+                let vision = VisionTower::load(&config.vision, vb.pp(layout::VISION))?;
+                Ok((vision, Decoder::load(&config, vb)?))
             })?;
         Ok(Self {
             config,
@@ -197,7 +207,7 @@ impl QwenVl {
     ///
     /// # Errors
     /// [`ModelError::Prompt`] for texts with control tokens, [`ModelError::Image`] for extreme photos.
-    pub fn encode(&self, prompt: &Prompt) -> Result<Encoded> {
+    pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt> {
         for text in prompt.texts() {
             self.tokenizer.check_plain(text)?;
         }
@@ -206,16 +216,23 @@ impl QwenVl {
             .images()
             .map(|image| self.processor.patches(image))
             .collect::<Result<_>>()?;
-        Encoded::new(&text, images, &self.tokenizer, &self.config)
+        EncodedPrompt::new(&text, images, &self.tokenizer, &self.config)
     }
 
     /// Embeds a batch, shorter rows padded on the left: (B, N, C), positions and padding of each row.
     ///
-    /// `probe` sees the stages of the vision tower, which runs once over all images.
-    pub fn embed(&self, batch: &[Encoded], probe: Probe<'_>) -> Result<(Tensor, Vec<Positions>, Vec<usize>)> {
+    /// `observer` sees the stages of the vision tower, which runs once over all images.
+    ///
+    /// # Errors
+    /// What `observer` answers.
+    pub fn embed(
+        &self,
+        batch: &[EncodedPrompt],
+        observer: &mut dyn Observer,
+    ) -> Result<(Tensor, Vec<Positions>, Vec<usize>)> {
         let longest = batch.iter().map(|e| e.ids.len()).max().unwrap_or(0);
         let pads: Vec<usize> = batch.iter().map(|e| longest - e.ids.len()).collect();
-        let x = self.embed_rows(batch, &pads, probe)?;
+        let x = self.embed_rows(batch, &pads, observer)?;
         let rows = batch.iter().zip(&pads);
         Ok((
             x.reshape((batch.len(), longest, self.config.text.hidden_size))?,
@@ -226,7 +243,12 @@ impl QwenVl {
     }
 
     /// Embeds a batch one row after the other, each behind as many rows of padding: (N, C).
-    fn embed_rows(&self, batch: &[Encoded], pads: &[usize], probe: Probe<'_>) -> Result<Tensor> {
+    fn embed_rows(
+        &self,
+        batch: &[EncodedPrompt],
+        pads: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let device = self.decoder.device();
         let ids: Vec<u32> = batch.iter().flat_map(|e| e.ids.iter().copied()).collect();
         let mut rows = self.decoder.embed(&ids)?;
@@ -239,7 +261,7 @@ impl QwenVl {
             let patches = Tensor::cat(&patches, 0)?
                 .to_device(device)?
                 .to_dtype(self.decoder.dtype())?;
-            let seen = self.vision.forward_probed(&patches, &grids, probe)?;
+            let seen = self.vision.forward(&patches, &grids, observer)?;
             rows = Tensor::cat(&[rows, seen], 0)?;
         }
         // One gather puts text, image tokens and padding (any row will do) in place.
@@ -262,12 +284,20 @@ impl QwenVl {
     }
 
     /// Reads the prompts: final hidden states (B, N, C) and a cache with room for `room` more tokens.
-    pub fn prefill(&self, batch: &[Encoded], room: usize, probe: Probe<'_>) -> Result<(Tensor, KvCache)> {
-        let (x, positions, pads) = self.embed(batch, probe)?;
+    ///
+    /// # Errors
+    /// What `observer` answers.
+    pub fn prefill(
+        &self,
+        batch: &[EncodedPrompt],
+        room: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<(Tensor, KvCache)> {
+        let (x, positions, pads) = self.embed(batch, observer)?;
         let capacity = x.dim(1)? + room;
         let (dtype, device) = (self.decoder.dtype(), self.decoder.device());
         let mut cache = KvCache::new(&self.config.text, pads, capacity, dtype, device)?;
-        let hidden = self.decoder.forward_probed(&x, &positions, &mut cache, probe)?;
+        let hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
         Ok((hidden, cache))
     }
 
@@ -277,34 +307,34 @@ impl QwenVl {
         Ok(self.decoder.logits(&last)?.to_vec2()?)
     }
 
-    /// Answers one prompt. `cancel` is asked between steps.
+    /// Answers one prompt.
     ///
     /// # Errors
-    /// [`ModelError::Cancelled`], and those of [`encode`](Self::encode).
+    /// Those of [`encode`](Self::encode), and what `observer` answers.
     pub fn generate(
         &self,
         prompt: &Prompt,
         options: &GenerateOptions,
-        cancel: &dyn Fn() -> bool,
+        observer: &mut dyn Observer,
     ) -> Result<Generation> {
-        let mut all = self.generate_batch(&[self.encode(prompt)?], options, cancel)?;
+        let mut all = self.generate_batch(&[self.encode(prompt)?], options, observer)?;
         all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
     }
 
     /// Answers several prompts in one batch; each answer is the same as alone, up to rounding.
+    ///
+    /// # Errors
+    /// What `observer` answers.
     pub fn generate_batch(
         &self,
-        batch: &[Encoded],
+        batch: &[EncodedPrompt],
         options: &GenerateOptions,
-        cancel: &dyn Fn() -> bool,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<Generation>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        if cancel() {
-            return Err(ModelError::Cancelled);
-        }
-        let (hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), &mut |_, _| ())?;
+        let (hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), observer)?;
         let mut logits = self.last_logits(&hidden)?;
         let eos = &self.generation.eos_token_ids;
         let vocab = self.config.text.vocab_size;
@@ -329,12 +359,10 @@ impl QwenVl {
             if answers.iter().all(|(_, stop)| *stop == Stop::EndToken) || step + 1 == options.max_new_tokens {
                 break;
             }
-            if cancel() {
-                return Err(ModelError::Cancelled);
-            }
             let positions: Vec<_> = batch.iter().map(|e| e.position_of(step, 1)).collect();
             let x = self.decoder.embed(&next)?.unsqueeze(1)?;
-            logits = self.last_logits(&self.decoder.forward(&x, &positions, &mut cache)?)?;
+            let hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
+            logits = self.last_logits(&hidden)?;
         }
         batch
             .iter()
@@ -354,16 +382,16 @@ impl QwenVl {
     /// Answers in JSON that fits `schema`, with the probability of every value.
     ///
     /// # Errors
-    /// [`ModelError::Cancelled`]; [`ModelError::Prompt`] for a schema that nothing can fit;
-    /// [`ModelError::Tokenizer`] if tokens are not byte strings; those of [`encode`](Self::encode).
+    /// [`ModelError::Prompt`] for a schema that nothing can fit; [`ModelError::Tokenizer`] if tokens are not byte
+    /// strings; those of [`encode`](Self::encode), and what `observer` answers.
     pub fn generate_json(
         &self,
         prompt: &Prompt,
         schema: &Schema,
         options: JsonOptions,
-        cancel: &dyn Fn() -> bool,
+        observer: &mut dyn Observer,
     ) -> Result<JsonAnswer> {
-        let mut all = self.generate_json_batch(&[self.encode(prompt)?], schema, options, cancel)?;
+        let mut all = self.generate_json_batch(&[self.encode(prompt)?], schema, options, observer)?;
         all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
     }
 
@@ -371,27 +399,21 @@ impl QwenVl {
     /// so is every step of the answers, however different they are. Each answer is the same as alone, up to rounding.
     pub fn generate_json_batch(
         &self,
-        batch: &[Encoded],
+        batch: &[EncodedPrompt],
         schema: &Schema,
         options: JsonOptions,
-        cancel: &dyn Fn() -> bool,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<JsonAnswer>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
         schema.check()?;
         let vocabulary = self.vocabulary()?;
-        if cancel() {
-            return Err(ModelError::Cancelled);
-        }
-        let x = self.embed_rows(batch, &vec![0; batch.len()], &mut |_, _| ())?;
-        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM)?;
+        let x = self.embed_rows(batch, &vec![0; batch.len()], observer)?;
+        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM, observer)?;
         let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
         let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
         loop {
-            if cancel() {
-                return Err(ModelError::Cancelled);
-            }
             let mut moves = Vec::new();
             for (writer, session) in writers.iter_mut().zip(&mut sessions) {
                 if let Some(answer) = writer.go_on(session.logits())? {
@@ -401,7 +423,7 @@ impl QwenVl {
             if moves.is_empty() {
                 break;
             }
-            Session::go_to(&self.decoder, moves)?;
+            Session::go_to(&self.decoder, moves, observer)?;
         }
         writers.into_iter().map(Writer::finish).collect()
     }
@@ -413,17 +435,5 @@ impl QwenVl {
         }
         let fresh = Vocabulary::new(self.tokenizer.token_bytes(self.config.text.vocab_size)?);
         Ok(self.vocabulary.get_or_init(|| fresh))
-    }
-}
-
-impl Encoded {
-    /// Positions of `n` tokens generated after `step` others.
-    fn position_of(&self, step: usize, n: usize) -> Positions {
-        let delta = if mutation::is(Mutation::QwenRopeDeltaZero) {
-            0
-        } else {
-            self.positions.delta
-        };
-        Positions::text((self.ids.len() + step) as i64 + delta, n)
     }
 }

@@ -1,12 +1,12 @@
 //! Segment Anything: ViT-B/L/H and MobileSAM, prompted by points, boxes and masks, or by a grid of points.
 //!
 //! ```no_run
-//! # use dragunov_models::{checkpoint::Checkpoint, sam::{Prompt, Sam}, RgbImage};
+//! # use dragunov_models::{checkpoint::Checkpoint, observer::Unobserved, sam::{Prompt, Sam}, RgbImage};
 //! # fn f(photo: RgbImage) -> dragunov_models::Result<()> {
 //! let device = candle_core::Device::Cpu;
 //! let sam = Sam::load(&Checkpoint::open("sam-vit-base")?, candle_core::DType::F32, &device)?;
-//! let embedding = sam.embed(&photo)?; // the slow part, once for a photo
-//! for prediction in sam.predict(&embedding, &[Prompt::point(120.0, 80.0)], true)? {
+//! let embedding = sam.embed(&photo, &mut Unobserved)?; // the slow part, once for a photo
+//! for prediction in sam.predict(&embedding, &[Prompt::point(120.0, 80.0)], true, &mut Unobserved)? {
 //!     println!("{:?}", prediction.best().map(|c| c.mask.area()));
 //! }
 //! # Ok(()) }
@@ -15,6 +15,19 @@
 //! Equal to `transformers.SamModel` stage by stage (`tests/parity/sam.rs`), with two choices of the original code
 //! where the two differ: a mask prompt belongs to its prompt and not to the whole image, and automatic masks follow
 //! the original generator.
+//!
+//! Stages that an [`Observer`] sees:
+//!
+//! | stage | tensor |
+//! |---|---|
+//! | `vision.patch` | patches with positions, (B, N, C); ViT only |
+//! | `vision.attention.i` | block 0 only: attention of the normed input, (B, N, C) |
+//! | `vision.block.i`, `vision.stage.i` | (B, N, C); of MobileSAM's stages only the last is read back |
+//! | `vision.embedding` | after the neck, (B, N, C) |
+//! | `prompt.sparse`, `prompt.dense` | (P, T, C); (P, N, C) |
+//! | `decoder.queries.i`, `decoder.keys.i` | (P, T, C); (P, N, C) |
+//! | `decoder.queries.final` | (P, T, C) |
+//! | `decoder.upscaled` | (P, N, 2, 2, 2, 2, C / 8): cell, then row and column inside it at 1/2, then at 1/4 |
 
 mod amg;
 mod composite;
@@ -25,7 +38,6 @@ mod neck;
 mod predict;
 mod preprocess;
 mod prompt;
-mod stage;
 mod tiny_vit;
 mod two_way;
 mod vit;
@@ -42,13 +54,12 @@ pub use config::{
 pub use predict::{Candidate, Prediction};
 pub use preprocess::{Fit, Preprocess, Resampler};
 pub use prompt::{Label, MaskLogits, Prompt};
-pub use stage::{Stage, Watch};
 
 use crate::checkpoint::Checkpoint;
+use crate::observer::Observer;
 use crate::{ModelError, Result, RgbImage};
 use decoder::MaskDecoder;
 use prompt::PromptEncoder;
-use stage::unwatched;
 use tiny_vit::TinyVit;
 use two_way::ImageSide;
 use vit::Vit;
@@ -124,23 +135,29 @@ impl Sam {
             }
             aliases
         };
-        checkpoint.load(&layout, dtype, device, |vb| Self::new(config, preprocess, &vb))
+        checkpoint.load(&layout, dtype, device, |vb| {
+            Self::load_weights(config, preprocess, vb)
+        })
     }
 
     /// Builds the model of a valid `config` from weights under the names of the Hugging Face layout.
     ///
     /// # Errors
     /// Missing and mis-shaped tensors.
-    pub fn new(config: SamConfig, preprocess: Preprocess, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    pub fn load_weights(
+        config: SamConfig,
+        preprocess: Preprocess,
+        vb: VarBuilder<'_>,
+    ) -> candle_core::Result<Self> {
         let vision = vb.pp("vision_encoder");
         let encoder = match &config.vision_config {
-            VisionConfig::Vit(c) => Encoder::Vit(Vit::load(c, &vision)?),
-            VisionConfig::TinyVit(c) => Encoder::TinyVit(TinyVit::load(c, &vision)?),
+            VisionConfig::Vit(c) => Encoder::Vit(Vit::load(c, vision)?),
+            VisionConfig::TinyVit(c) => Encoder::TinyVit(TinyVit::load(c, vision)?),
         };
-        let prompts = PromptEncoder::load(&config.prompt_encoder_config, vb)?;
+        let prompts = PromptEncoder::load(&config.prompt_encoder_config, vb.clone())?;
         let positions = prompts.dense_positions()?;
         let decoder = vb.pp("mask_decoder");
-        let decoder = MaskDecoder::load(&config.mask_decoder_config, config.grid(), &positions, &decoder)?;
+        let decoder = MaskDecoder::load(&config.mask_decoder_config, config.grid(), &positions, decoder)?;
         Ok(Self {
             config,
             preprocess,
@@ -163,17 +180,9 @@ impl Sam {
     /// Runs the image encoder on one photo.
     ///
     /// # Errors
-    /// [`ModelError::Image`] if the photo is too elongated for the encoder's input.
-    pub fn embed(&self, image: &RgbImage) -> Result<Embedding> {
-        self.embed_watched(image, &mut unwatched())
-    }
-
-    /// [`Sam::embed`] with a look at every stage.
-    ///
-    /// # Errors
-    /// As [`Sam::embed`], and what `watch` returns.
-    pub fn embed_watched(&self, image: &RgbImage, watch: &mut Watch<'_>) -> Result<Embedding> {
-        let mut all = self.embed_batch(&[image], watch)?;
+    /// [`ModelError::Image`] if the photo is too elongated for the encoder's input, and what `observer` answers.
+    pub fn embed(&self, image: &RgbImage, observer: &mut dyn Observer) -> Result<Embedding> {
+        let mut all = self.embed_batch(&[image], observer)?;
         // one photo in, one embedding out
         all.pop()
             .ok_or_else(|| ModelError::Compute(candle_core::Error::Msg("an empty batch".into())))
@@ -182,8 +191,8 @@ impl Sam {
     /// Several photos in one pass of the encoder.
     ///
     /// # Errors
-    /// As [`Sam::embed_watched`].
-    pub fn embed_batch(&self, images: &[&RgbImage], watch: &mut Watch<'_>) -> Result<Vec<Embedding>> {
+    /// As [`Sam::embed`].
+    pub fn embed_batch(&self, images: &[&RgbImage], observer: &mut dyn Observer) -> Result<Vec<Embedding>> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
@@ -195,7 +204,7 @@ impl Sam {
             .preprocess
             .pixel_values(images, &self.device)?
             .to_dtype(self.dtype)?;
-        let cells = self.encode(&pixels, watch)?;
+        let cells = self.encode(&pixels, observer)?;
         fits.into_iter()
             .enumerate()
             .map(|(i, fit)| {
@@ -213,8 +222,8 @@ impl Sam {
     /// The encoder alone: normalised pixels (B, 3, side, side) to cells (B, N, C).
     ///
     /// # Errors
-    /// Pixels of another size, and what `watch` returns.
-    pub fn encode(&self, pixels: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
+    /// Pixels of another size, and what `observer` answers.
+    pub fn encode(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let side = self.config.image_size();
         let (_, c, h, w) = pixels.dims4()?;
         if (c, h, w) != (3, side, side) {
@@ -223,8 +232,8 @@ impl Sam {
             return Err(ModelError::Compute(candle_core::Error::Msg(message)));
         }
         match &self.encoder {
-            Encoder::Vit(vit) => vit.forward(pixels, watch),
-            Encoder::TinyVit(vit) => vit.forward(pixels, watch),
+            Encoder::Vit(vit) => vit.forward(pixels, observer),
+            Encoder::TinyVit(vit) => vit.forward(pixels, observer),
         }
     }
 

@@ -5,12 +5,6 @@ use std::marker::PhantomData;
 /// Pixels of the upright photo. Pixel (i, j) covers [i, i+1) x [j, j+1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImagePx;
-/// Pixels of the picture a network is fed (after resize, before padding).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelPx;
-/// Pixels of a network's low-resolution mask output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaskPx;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point<S> {

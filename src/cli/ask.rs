@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ValueEnum, ValueHint};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::observer::Unobserved;
 use dragunov_models::qwen_vl::{GenerateOptions, Generation, Prompt, QwenVl, Shape, grounding};
 use serde::Serialize;
 
@@ -95,7 +96,7 @@ impl Args {
             Some(seed) => GenerateOptions::seeded(config, seed, self.max_new_tokens),
         };
         let prompt = Prompt::ask(photos, self.prompt);
-        let generation = model.generate(&prompt, &options, &|| false)?;
+        let generation = model.generate(&prompt, &options, &mut Unobserved)?;
         let one = GenerateOptions {
             max_new_tokens: 1,
             ..options.clone()
@@ -103,7 +104,7 @@ impl Args {
         let encoded = [model.encode(&prompt)?];
         let timed = |options: &GenerateOptions| {
             timing::median_ms(self.repeat, &device, || {
-                model.generate_batch(&encoded, options, &|| false)
+                model.generate_batch(&encoded, options, &mut Unobserved)
             })
         };
         let (first_token_ms, all_ms) = (timed(&one)?, timed(&options)?);

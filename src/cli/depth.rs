@@ -8,6 +8,7 @@ use clap::{ValueEnum, ValueHint};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::observer::Unobserved;
 use npyz::WriterBuilder;
 use serde::Serialize;
 
@@ -84,13 +85,15 @@ impl Args {
         };
         let device = self.device.open()?;
         let model = DepthAnything::load(&Checkpoint::open(&self.checkpoint)?, dtype, &device)?;
-        let depth = model.infer(&photo, policy)?;
+        let depth = model.infer(&photo, policy, &mut Unobserved)?;
         write_npy(&self.out, &depth).map_err(|e| {
             let message = format!("cannot write {}", self.out.display());
             ScanError::new(ErrorCode::Storage, message).source(e)
         })?;
         let pixels = model.prepare(&photo, policy)?.tensor(&device)?;
-        let network_ms = timing::median_ms(self.repeat, &device, || model.forward(&pixels, policy))?;
+        let network_ms = timing::median_ms(self.repeat, &device, || {
+            model.forward(&pixels, policy, &mut Unobserved)
+        })?;
         self.report(&depth, network_ms);
         Ok(())
     }

@@ -7,6 +7,7 @@ use candle_core::{DType, Device};
 use clap::ValueHint;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{AmgConfig, AutoMask, Label, Prediction, Prompt, Sam};
 use dragunov_models::{ImagePx, Mask, ModelError, Point, Rect, RgbImage};
 use serde_json::json;
@@ -121,12 +122,12 @@ impl Args {
         let image = photo::read(&self.image)?;
         std::fs::create_dir_all(&self.out).map_err(|e| cannot_write(&self.out, e))?;
         if self.auto {
-            let found = sam.generate(&image, &self.grid.config())?;
+            let found = sam.generate(&image, &self.grid.config(), &mut Unobserved)?;
             self.write_found(&image, &found)
         } else {
             let prompts = self.prompts();
-            let embedding = sam.embed(&image)?;
-            let predictions = sam.predict(&embedding, &prompts, !self.single)?;
+            let embedding = sam.embed(&image, &mut Unobserved)?;
+            let predictions = sam.predict(&embedding, &prompts, !self.single, &mut Unobserved)?;
             let times = self.times(&sam, &image, &device)?;
             self.write_predictions(&image, &predictions, sam.config().mask_side(), times)
         }
@@ -139,12 +140,12 @@ impl Args {
         }
         let pixels = sam.preprocess().pixel_values(&[image], device)?;
         let pixels = pixels.to_dtype(self.dtype).map_err(ModelError::from)?;
-        let embedding = sam.embed(image)?;
+        let embedding = sam.embed(image, &mut Unobserved)?;
         let prompts = self.prompts();
         Ok(Times {
-            encoder_ms: timing::median_ms(self.repeat, device, || sam.encode(&pixels, &mut |_, _| Ok(())))?,
+            encoder_ms: timing::median_ms(self.repeat, device, || sam.encode(&pixels, &mut Unobserved))?,
             prompts_ms: timing::median_ms(self.repeat, device, || {
-                sam.predict(&embedding, &prompts, !self.single)
+                sam.predict(&embedding, &prompts, !self.single, &mut Unobserved)
             })?,
         })
     }

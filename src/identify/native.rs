@@ -1,7 +1,8 @@
 //! Naming by the service's own Qwen2.5-VL, held to a JSON schema so that no prose is ever parsed.
 
+use dragunov_models::observer;
 use dragunov_models::qwen_vl::grounding::{self, Shape};
-use dragunov_models::qwen_vl::{Encoded, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
+use dragunov_models::qwen_vl::{EncodedPrompt, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
 use super::{Grounded, Identified, Identifier, Kind, MOST_BOXES};
@@ -59,15 +60,15 @@ impl NativeIdentifier {
     /// Asks about crops of [`BATCH_TOKENS`] in one batch.
     fn identify_batch(
         &self,
-        batch: &[Encoded],
+        batch: &[EncodedPrompt],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>> {
         let options = JsonOptions {
             alternatives: ALTERNATIVES,
         };
-        let ask = |batch: &[Encoded]| {
+        let ask = |batch: &[EncodedPrompt]| {
             self.model
-                .generate_json_batch(batch, &self.schema, options, cancelled)
+                .generate_json_batch(batch, &self.schema, options, &mut observer::until(cancelled))
         };
         match ask(batch) {
             Ok(answers) => answers.iter().map(identified).collect(),
@@ -209,7 +210,9 @@ impl Identifier for NativeIdentifier {
         let options = JsonOptions {
             alternatives: ALTERNATIVES,
         };
-        let answer = self.model.generate_json(&prompt, &schema, options, cancelled)?;
+        let answer = self
+            .model
+            .generate_json(&prompt, &schema, options, &mut observer::until(cancelled))?;
         Ok(grounded(&answer, image))
     }
 

@@ -1,5 +1,6 @@
 //! How regions are found: automatic masks named crop by crop, or names with boxes turned into masks.
 
+use dragunov_models::observer::{self, Observer, Unobserved};
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, Rect, RgbImage};
 
@@ -72,7 +73,7 @@ impl Finder<'_> {
             Some(known) => known,
             None => self
                 .sam
-                .embed_watched(image, &mut |_, _: &_| going_on(ctx))
+                .embed(image, &mut while_wanted(ctx))
                 .map_err(|e| or_stopped(e, ctx))?,
         };
         let (hinted, open) = self.hinted(&embedding, hints, ctx)?;
@@ -121,7 +122,7 @@ impl Finder<'_> {
         ctx.stage(Stage::Segment)?;
         let found = self
             .sam
-            .generate_from(image, embedding, self.amg, &mut |_, _: &_| going_on(ctx))
+            .generate_from(image, embedding, self.amg, &mut while_wanted(ctx))
             .map_err(|e| or_stopped(e, ctx))?;
         let pixels = (image.width() * image.height()) as f64;
         let mut masks: Vec<Scored> = found
@@ -300,8 +301,8 @@ impl Finder<'_> {
 }
 
 /// Stops a model between its stages once the job is cancelled or late.
-pub(super) fn going_on(ctx: &dyn Control) -> Result<(), ModelError> {
-    ctx.check().map_err(|_| ModelError::Cancelled)
+pub(super) fn while_wanted(ctx: &dyn Control) -> impl Observer {
+    observer::until(|| ctx.check().is_err())
 }
 
 /// The deadline's or the canceller's own error where one of them stopped the model.
@@ -329,7 +330,7 @@ pub(super) fn best_masks(
     embedding: &Embedding,
     prompts: &[Prompt],
 ) -> Result<Vec<Scored>, ScanError> {
-    let predictions = sam.predict(embedding, prompts, true)?;
+    let predictions = sam.predict(embedding, prompts, true, &mut Unobserved)?;
     Ok(predictions
         .into_iter()
         .map(|p| match p.best() {

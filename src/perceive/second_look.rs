@@ -1,11 +1,12 @@
 //! A second look at a photo whose meal has been found: enlarged, and into bowls that seem empty.
 
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{Embedding, Prompt};
 use dragunov_models::{Mask, RgbImage};
 
 use super::bowls;
 use super::closeup::Part;
-use super::find::{Finder, Scored, TWIN, best_masks, going_on, or_stopped};
+use super::find::{Finder, Scored, TWIN, best_masks, or_stopped, while_wanted};
 use super::resolve::Candidate;
 use crate::contract::{Control, ScanError, Stage, Warning};
 use crate::identify::Kind;
@@ -92,7 +93,7 @@ impl Finder<'_> {
         let picture = part.cut(image)?;
         let embedding = self
             .sam
-            .embed_watched(&picture, &mut |_, _: &_| going_on(ctx))
+            .embed(&picture, &mut while_wanted(ctx))
             .map_err(|e| or_stopped(e, ctx))?;
         Ok((picture, embedding))
     }
@@ -109,7 +110,8 @@ impl Finder<'_> {
             let Some(bbox) = bowl.bbox().and_then(|b| part.inside(b)) else {
                 continue;
             };
-            for prediction in self.sam.predict(embedding, &bowls::prompts(bbox), true)? {
+            let prompts = bowls::prompts(bbox);
+            for prediction in self.sam.predict(embedding, &prompts, true, &mut Unobserved)? {
                 for found in prediction.candidates {
                     let quality = f64::from(found.iou.clamp(0.0, 1.0));
                     if let Some(mask) = part.placed(&found.mask).filter(|m| bowls::fills(m, bowl)) {

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
-use dragunov_models::ModelError;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
+use dragunov_models::observer;
 use dragunov_models::sam::Embedding;
 
 use super::clock::Clock;
@@ -104,17 +103,10 @@ impl Scanner {
             .map(|job| Working::new(job.photo, job.request, self.config.max_side_px))
             .collect::<Result<Vec<_>, _>>()?;
         let images: Vec<_> = works.iter().map(Working::image).collect();
-        let wanted = || jobs.iter().any(|job| job.ctx.check().is_ok());
-        let mut probe = |_: &str, x: Tensor| if wanted() { Ok(x) } else { Err(stopped()) };
-        let (depths, depth_took) = timed(|| Ok(self.depth.infer_batch(&images, Policy::Hf, &mut probe)?))?;
-        let mut watch = |_, _: &Tensor| {
-            if wanted() {
-                Ok(())
-            } else {
-                Err(ModelError::Cancelled)
-            }
-        };
-        let (embeddings, embedding_took) = timed(|| Ok(self.sam.embed_batch(&images, &mut watch)?))?;
+        let mut observer = observer::until(|| jobs.iter().all(|job| job.ctx.check().is_err()));
+        let (depths, depth_took) =
+            timed(|| Ok(self.depth.infer_batch(&images, Policy::Hf, &mut observer)?))?;
+        let (embeddings, embedding_took) = timed(|| Ok(self.sam.embed_batch(&images, &mut observer)?))?;
         Ok(works
             .into_iter()
             .zip(depths)
@@ -132,14 +124,10 @@ impl Scanner {
 
 /// The depth network on one photo; ends between two blocks once the job is cancelled or late.
 fn estimate(network: &DepthAnything, work: &Working, ctx: &JobContext) -> Result<Depth, ScanError> {
-    let mut probe = |_: &str, x: Tensor| ctx.check().map(|()| x).map_err(|_| stopped());
-    let depth = network.infer_probed(work.image(), Policy::Hf, &mut probe);
+    let mut observer = observer::until(|| ctx.check().is_err());
+    let depth = network.infer(work.image(), Policy::Hf, &mut observer);
     // Of two errors the job's own tells why.
     depth.map_err(|error| ctx.check().err().unwrap_or_else(|| error.into()))
-}
-
-fn stopped() -> candle_core::Error {
-    candle_core::Error::Msg("nobody waits for this any more".into())
 }
 
 fn timed<T>(f: impl FnOnce() -> Result<T, ScanError>) -> Result<(T, Duration), ScanError> {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use dragunov_models::depth_anything::{Depth, Policy};
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::Prompt;
 use dragunov_models::{Rect, RgbImage};
 use serde::Deserialize;
@@ -48,7 +49,7 @@ impl Scanner {
 
     fn depth_alone(&self, image: &RgbImage, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Depth)?;
-        let depth = self.depth.infer(image, Policy::Hf)?;
+        let depth = self.depth.infer(image, Policy::Hf, &mut Unobserved)?;
         let (width, height) = depth.size();
         let finite = || depth.values().iter().copied().filter(|v| v.is_finite());
         let picture = depth_picture(&depth)
@@ -70,16 +71,16 @@ impl Scanner {
         let rle = |mask: &dragunov_models::Mask| json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()});
         let masks: Vec<Value> = match at.prompt() {
             None => {
-                let found = self.sam.generate(image, &self.config.amg)?;
+                let found = self.sam.generate(image, &self.config.amg, &mut Unobserved)?;
                 found
                     .iter()
                     .map(|m| json!({"mask": rle(&m.mask), "iou": m.iou, "stability": m.stability}))
                     .collect()
             }
             Some(prompt) => {
-                let embedding = self.sam.embed(image)?;
+                let embedding = self.sam.embed(image, &mut Unobserved)?;
                 ctx.check()?;
-                let predictions = self.sam.predict(&embedding, &[prompt], true)?;
+                let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
                 let candidates = predictions.iter().flat_map(|p| &p.candidates);
                 candidates
                     .map(|c| json!({"mask": rle(&c.mask), "iou": c.iou}))
@@ -94,8 +95,8 @@ impl Scanner {
         let mask = match at.prompt() {
             None => dragunov_models::Mask::from_fn(image.width(), image.height(), |_, _| true),
             Some(prompt) => {
-                let embedding = self.sam.embed(image)?;
-                let predictions = self.sam.predict(&embedding, &[prompt], true)?;
+                let embedding = self.sam.embed(image, &mut Unobserved)?;
+                let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
                 let best = predictions.first().and_then(|p| p.best()).map(|c| c.mask.clone());
                 best.ok_or_else(|| ScanError::new(ErrorCode::Internal, "the prompt gave no mask"))?
             }
@@ -121,10 +122,11 @@ impl Scanner {
     pub(super) fn touch(&mut self, ctx: &JobContext) -> Result<(), ScanError> {
         let grey = RgbImage::new(64, 48, vec![127; 64 * 48 * 3])?;
         ctx.check()?;
-        self.depth.infer(&grey, Policy::Hf)?;
+        self.depth.infer(&grey, Policy::Hf, &mut Unobserved)?;
         ctx.check()?;
-        let embedding = self.sam.embed(&grey)?;
-        self.sam.predict(&embedding, &[Prompt::point(32.0, 24.0)], true)?;
+        let embedding = self.sam.embed(&grey, &mut Unobserved)?;
+        self.sam
+            .predict(&embedding, &[Prompt::point(32.0, 24.0)], true, &mut Unobserved)?;
         if let Some(identifier) = &mut self.identifier {
             for answer in identifier.identify(&[grey], &|| ctx.is_cancelled()) {
                 answer?;

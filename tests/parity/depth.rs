@@ -6,7 +6,8 @@ use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
 use dragunov_models::nn::upsample_bilinear;
-use dragunov_models::resample::{TorchResize, host_tensor};
+use dragunov_models::observer::{Stage, Unobserved};
+use dragunov_models::resample::{TorchResize, resize_on_host};
 use dragunov_models::{ModelError, RgbImage};
 use tempfile::TempDir;
 
@@ -82,11 +83,12 @@ pub fn compare(golden: &Golden, model: &DepthAnything, case: &str, mutation: &mu
     );
     let mut seen = 1;
     let depth = model
-        .forward_probed(&pixels, policy, &mut |stage, x| {
-            let x = mutation(stage, x)?;
+        .forward(&pixels, policy, &mut |stage: Stage, x: Tensor| {
+            let stage = stage.to_string();
+            let x = mutation(&stage, x)?;
             let name = format!("{case}/{stage}");
             if known.contains(&name.as_str()) {
-                stages.check(stage, &x, golden.get(&name), stage_tolerance(stage));
+                stages.check(&stage, &x, golden.get(&name), stage_tolerance(&stage));
                 seen += 1;
             }
             Ok(x)
@@ -106,7 +108,7 @@ pub fn compare(golden: &Golden, model: &DepthAnything, case: &str, mutation: &mu
     assert_eq!(
         seen + 1,
         known.len(),
-        "{case}: the probe did not meet every golden stage of {known:?}"
+        "{case}: the observer did not meet every golden stage of {known:?}"
     );
     stages
 }
@@ -142,7 +144,7 @@ fn metric_head_agrees_and_is_typed_as_metres() {
     let model = load(dir.path());
     compare(&golden, &model, "metric/hf/wide", &mut faithful).finish();
     let photo = photo(&golden, "wide");
-    let depth = model.infer(&photo, Policy::Hf).unwrap();
+    let depth = model.infer(&photo, Policy::Hf, &mut Unobserved).unwrap();
     assert!(matches!(depth, Depth::Metric(_)));
     assert_eq!(depth.size(), (131, 97));
     let want = golden.get("metric/hf/wide/result");
@@ -176,10 +178,10 @@ fn a_batch_equals_its_pictures_one_by_one() {
     };
     let (one, two) = (&prepared(Policy::Hf), &prepared(Policy::Original));
     let batch = Tensor::cat(&[one, two, one], 0).unwrap();
-    let depth = model.forward(&batch, Policy::Hf).unwrap();
+    let depth = model.forward(&batch, Policy::Hf, &mut Unobserved).unwrap();
     assert_eq!(depth.dims(), [3, 70, 98]);
     for (i, pixels) in [one, two, one].into_iter().enumerate() {
-        let alone = model.forward(pixels, Policy::Hf).unwrap();
+        let alone = model.forward(pixels, Policy::Hf, &mut Unobserved).unwrap();
         assert!(
             error(&depth.narrow(0, i, 1).unwrap(), &alone) <= 1e-5,
             "picture {i}"
@@ -201,20 +203,20 @@ fn extreme_photos_give_a_raster_or_a_typed_error() {
     let plain = |w: usize, h: usize| RgbImage::new(w, h, vec![90; w * h * 3]).unwrap();
     for (w, h) in [(1, 1), (2, 1), (5, 9), (14, 14), (70, 70), (333, 70)] {
         for policy in [Policy::Hf, Policy::Original] {
-            let depth = model.infer(&plain(w, h), policy).unwrap();
+            let depth = model.infer(&plain(w, h), policy, &mut Unobserved).unwrap();
             assert_eq!(depth.size(), (w, h));
             assert!(depth.values().iter().all(|v| v.is_finite()));
         }
     }
     for (w, h) in [(1, 5000), (5000, 1)] {
         for policy in [Policy::Hf, Policy::Original] {
-            let refused = model.infer(&plain(w, h), policy).unwrap_err();
+            let refused = model.infer(&plain(w, h), policy, &mut Unobserved).unwrap_err();
             assert!(matches!(refused, ModelError::Image { .. }), "{refused}");
         }
     }
     let narrow = Tensor::zeros((1, 3, 13, 70), DType::F32, &Device::Cpu).unwrap();
     assert!(matches!(
-        model.forward(&narrow, Policy::Hf),
+        model.forward(&narrow, Policy::Hf, &mut Unobserved),
         Err(ModelError::Image { .. })
     ));
 }
@@ -352,7 +354,7 @@ mod mutations {
             let grid = trained.narrow(1, 1, 25)?.reshape((5, 5, width))?;
             let axes = if swapped { (2, 1, 0) } else { (2, 0, 1) };
             let planes = grid.permute(axes)?;
-            let resized = host_tensor(&planes, 5, 7, &resize).unwrap();
+            let resized = resize_on_host(&planes, 5, 7, &resize).unwrap();
             let grid = resized.permute((1, 2, 0))?.reshape((1, 35, width))?;
             Tensor::cat(&[&trained.narrow(1, 0, 1)?, &grid], 1)
         }

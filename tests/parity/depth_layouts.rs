@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
+use dragunov_models::observer::Unobserved;
 
 use crate::compare::fixture;
 use crate::depth::{FILE, compare, faithful, load, photo, variant};
@@ -69,14 +70,14 @@ fn a_lone_original_file_tells_its_sizes() {
     assert_eq!((config.fusion_size, config.head_hidden_size), (16, 8));
     let photo = photo(&Golden::open(FILE), "wide");
     assert!(matches!(
-        model.infer(&photo, Policy::Original).unwrap(),
+        model.infer(&photo, Policy::Original, &mut Unobserved).unwrap(),
         Depth::Relative(_)
     ));
 
     let metric = load(save("depth_anything_v2_metric_hypersim_vits.safetensors"));
     assert_eq!(metric.config().max_depth, 20.0);
     assert!(matches!(
-        metric.infer(&photo, Policy::Original).unwrap(),
+        metric.infer(&photo, Policy::Original, &mut Unobserved).unwrap(),
         Depth::Metric(_)
     ));
     let unknown = Checkpoint::open(save("my_metric.safetensors")).unwrap();

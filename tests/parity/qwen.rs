@@ -12,7 +12,10 @@ mod stages;
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::RgbImage;
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::qwen_vl::{Content, Encoded, GenerateOptions, Message, Prompt, QwenVl, Role, Sampling};
+use dragunov_models::observer::Unobserved;
+use dragunov_models::qwen_vl::{
+    Content, EncodedPrompt, GenerateOptions, Message, Prompt, QwenVl, Role, Sampling,
+};
 use serde::Deserialize;
 
 use super::compare::fixture;
@@ -108,7 +111,7 @@ fn prompts(name: &str) -> Vec<Prompt> {
     }
 }
 
-fn encode(model: &QwenVl, name: &str) -> Vec<Encoded> {
+fn encode(model: &QwenVl, name: &str) -> Vec<EncodedPrompt> {
     prompts(name).iter().map(|p| model.encode(p).unwrap()).collect()
 }
 
@@ -132,7 +135,7 @@ fn without_padding(t: &Tensor, mask: &[Vec<u8>]) -> Tensor {
 /// Tokens of the greedy answers, which use the cache; compared with the reference's, which agree with and without.
 fn greedy_of(model: &QwenVl, name: &str) -> Vec<Vec<u32>> {
     let answers = model
-        .generate_batch(&encode(model, name), &greedy(8), &|| false)
+        .generate_batch(&encode(model, name), &greedy(8), &mut Unobserved)
         .unwrap();
     answers.into_iter().map(|a| a.token_ids).collect()
 }

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use dragunov_models::RgbImage;
 use dragunov_models::resample::{
-    Filter, TorchResize, cv2_cubic, host_tensor, pil, torch_planes, torchvision_u8,
+    Filter, TorchResize, cv2_cubic, pil, resize_on_host, torch_planes, torchvision_u8,
 };
 
 use crate::compare::{Stages, tolerance};
@@ -103,7 +103,7 @@ fn torch_planes_agree_with_interpolate() {
             "factor" => base.scale_factor((h as f64 + 0.1) / 13.0, (w as f64 + 0.1) / 17.0),
             other => panic!("{other}"),
         };
-        let out = host_tensor(planes, h, w, &resize).unwrap();
+        let out = resize_on_host(planes, h, w, &resize).unwrap();
         stages.check(name, &out, golden.get(name), tolerance::LAYER);
     }
     stages.finish();

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::sam::{Embedding, Label, MaskLogits, Prediction, Prompt, Sam, Stage};
+use dragunov_models::observer::{Stage, Unobserved};
+use dragunov_models::sam::{Embedding, Label, MaskLogits, Prediction, Prompt, Sam};
 use dragunov_models::{Mask, Point, Rect, RgbImage};
 use serde::Deserialize;
 
@@ -164,13 +165,13 @@ fn whole_model(name: &str) {
 
     let mut seen = 0;
     let embedding = sam
-        .embed_watched(&image, &mut |stage: Stage, value: &Tensor| {
+        .embed(&image, &mut |stage: Stage, value: Tensor| {
             let key = stage.to_string();
             if golden.names(&key).contains(&key.as_str()) {
-                stages.check(&key, value, golden.get(&key), allowed(&key));
+                stages.check(&key, &value, golden.get(&key), allowed(&key));
                 seen += 1;
             }
-            Ok(())
+            Ok(value)
         })
         .unwrap();
     assert_eq!(seen, golden.names("vision.").len(), "encoder stages compared");
@@ -180,18 +181,23 @@ fn whole_model(name: &str) {
         let mut upscaled = Vec::new();
         let mut seen = 0;
         let predictions = sam
-            .predict_watched(&embedding, &prompts, set.multimask, &mut |stage, value| {
-                if stage.name == "decoder.upscaled" {
-                    upscaled.push(unshuffled(value, listing.grid));
-                    return Ok(());
-                }
-                let key = format!("{}/{stage}", set.name);
-                if golden.names(&key).contains(&key.as_str()) {
-                    stages.check(&key, value, golden.get(&key), allowed(&stage.to_string()));
-                    seen += 1;
-                }
-                Ok(())
-            })
+            .predict(
+                &embedding,
+                &prompts,
+                set.multimask,
+                &mut |stage: Stage, value: Tensor| {
+                    if stage.name == "decoder.upscaled" {
+                        upscaled.push(unshuffled(&value, listing.grid));
+                        return Ok(value);
+                    }
+                    let key = format!("{}/{stage}", set.name);
+                    if golden.names(&key).contains(&key.as_str()) {
+                        stages.check(&key, &value, golden.get(&key), allowed(&stage.to_string()));
+                        seen += 1;
+                    }
+                    Ok(value)
+                },
+            )
             .unwrap();
         let key = |what: &str| format!("{}/{what}", set.name);
         let kept = golden.names(&key("decoder.upscaled"));
@@ -249,8 +255,10 @@ fn every_known_mistake_would_be_seen() {
         let (sam, golden) = load(name);
         let listing = listing(name);
         let set = listing.sets.iter().find(|s| s.name == "mask").unwrap();
-        let embedding = sam.embed(&photo(&golden)).unwrap();
-        let predictions = sam.predict(&embedding, &set.prompts(&golden), true).unwrap();
+        let embedding = sam.embed(&photo(&golden), &mut Unobserved).unwrap();
+        let predictions = sam
+            .predict(&embedding, &set.prompts(&golden), true, &mut Unobserved)
+            .unwrap();
         let all = outputs(&predictions).0;
         assert!(golden.get("mask/low_res").error(&all) <= tolerance::OUTPUT);
         let got = all.narrow(1, 0, 1).unwrap();
@@ -276,8 +284,8 @@ fn a_batch_is_the_same_as_one_by_one() {
         image.as_bytes().chunks(3).rev().flatten().copied().collect(),
     )
     .unwrap();
-    let both = sam.embed_batch(&[&upside, &image], &mut |_, _| Ok(())).unwrap();
-    let alone = sam.embed(&image).unwrap();
+    let both = sam.embed_batch(&[&upside, &image], &mut Unobserved).unwrap();
+    let alone = sam.embed(&image, &mut Unobserved).unwrap();
     assert!(error(both[1].cells(), alone.cells()) < 1e-5);
     assert!(error(both[0].cells(), alone.cells()) > 1e-2);
 
@@ -292,10 +300,12 @@ fn a_batch_is_the_same_as_one_by_one() {
             ..Prompt::point(20.0, 30.0)
         },
     ];
-    let together = sam.predict(&alone, &prompts, true).unwrap();
+    let together = sam.predict(&alone, &prompts, true, &mut Unobserved).unwrap();
     assert_eq!(together.len(), prompts.len());
     for (prompt, got) in prompts.iter().zip(&together) {
-        let one = sam.predict(&alone, std::slice::from_ref(prompt), true).unwrap();
+        let one = sam
+            .predict(&alone, std::slice::from_ref(prompt), true, &mut Unobserved)
+            .unwrap();
         let (a, b) = (outputs(std::slice::from_ref(got)), outputs(&one));
         // another shape, another order of summation; the reference itself is 4e-5 from its f64 self here
         assert!(error(&a.0, &b.0) < tolerance::OUTPUT && error(&a.1, &b.1) < tolerance::BLOCK);
@@ -311,9 +321,9 @@ fn bf16_stays_near_f32() {
         let image = photo(&golden);
         let prompt = [Prompt::rect(Rect::new(10.0, 15.0, 80.0, 90.0))];
         let run = |sam: &Sam| {
-            let embedding = sam.embed(&image).unwrap();
+            let embedding = sam.embed(&image, &mut Unobserved).unwrap();
             assert_eq!(embedding.cells().dtype() == DType::BF16, std::ptr::eq(sam, &half));
-            outputs(&sam.predict(&embedding, &prompt, true).unwrap())
+            outputs(&sam.predict(&embedding, &prompt, true, &mut Unobserved).unwrap())
         };
         let (want, got) = (run(&sam), run(&half));
         let (a, b) = (floats(&want.0), floats(&got.0));
@@ -325,16 +335,16 @@ fn bf16_stays_near_f32() {
 }
 
 #[test]
-fn the_watcher_can_stop_a_pass() {
+fn an_observer_can_stop_a_pass() {
     let (sam, golden) = load("sam");
     let image = photo(&golden);
     let mut calls = 0;
-    let result = sam.embed_watched(&image, &mut |stage, _| {
+    let result = sam.embed(&image, &mut |stage: Stage, value| {
         calls += 1;
-        if stage.name == "vision.block" {
-            return Err(dragunov_models::ModelError::Cancelled);
+        match stage.name {
+            "vision.block" => Err(dragunov_models::ModelError::Cancelled),
+            _ => Ok(value),
         }
-        Ok(())
     });
     assert!(matches!(result, Err(dragunov_models::ModelError::Cancelled)));
     assert!(calls < 5, "stopped after {calls} stages");

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device};
 use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{
     AmgConfig, AutoMask, Composite, Fit, MaskLogits, PointMask, PointPrompted, Preprocess, Sam, crop_boxes,
     generate, point_grid,
@@ -262,7 +263,9 @@ fn the_whole_generator_agrees_with_the_original() {
     let golden = Golden::open("sam-amg/golden.safetensors");
     let dir = in_original_layout("");
     let sam = Sam::load(&Checkpoint::open(dir.path()).unwrap(), DType::F32, &Device::Cpu).unwrap();
-    let found = sam.generate(&photo(&golden), &case.config.config()).unwrap();
+    let found = sam
+        .generate(&photo(&golden), &case.config.config(), &mut Unobserved)
+        .unwrap();
     assert_eq!(found.len(), case.masks.len());
     for (i, (got, want)) in found.iter().zip(&case.masks).enumerate() {
         same_record(i, got, want);

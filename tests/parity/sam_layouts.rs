@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{Prompt, Sam, VisionConfig};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -72,10 +73,12 @@ fn the_original_layout_agrees_with_the_original_code() {
     let set = listing.sets.iter().find(|s| s.name == "points").unwrap();
     for prefix in ["", "sam.", "module.model."] {
         let sam = load(in_original_layout(prefix).path());
-        let embedding = sam.embed(&image).unwrap();
+        let embedding = sam.embed(&image, &mut Unobserved).unwrap();
         let mut stages = Stages::default();
         // the last point of the set is "not a point", which the original predictor was given too
-        let predictions = sam.predict(&embedding, &set.prompts(&golden), true).unwrap();
+        let predictions = sam
+            .predict(&embedding, &set.prompts(&golden), true, &mut Unobserved)
+            .unwrap();
         let (low_res, iou) = outputs(&predictions);
         let key = |what: &str| format!("original_points/{what}");
         stages.check(
@@ -107,7 +110,7 @@ fn the_original_layout_agrees_with_the_original_code() {
                 ..Prompt::point(20.5, 30.25)
             },
         ];
-        let (low_res, iou) = outputs(&sam.predict(&embedding, &prompts, true).unwrap());
+        let (low_res, iou) = outputs(&sam.predict(&embedding, &prompts, true, &mut Unobserved).unwrap());
         let key = |what: &str| format!("original_masks/{what}");
         stages.check(
             key("low_res"),
@@ -130,10 +133,14 @@ fn the_original_pth_is_the_same_model() {
     let image = photo(&golden);
     let (by_file, by_folder) = (load(&file), load(dir.path()));
     let of = |sam: &Sam| {
-        let embedding = sam.embed(&image).unwrap();
+        let embedding = sam.embed(&image, &mut Unobserved).unwrap();
         let set = listing("sam");
         let set = set.sets.iter().find(|s| s.name == "points").unwrap();
-        outputs(&sam.predict(&embedding, &set.prompts(&golden), true).unwrap()).0
+        outputs(
+            &sam.predict(&embedding, &set.prompts(&golden), true, &mut Unobserved)
+                .unwrap(),
+        )
+        .0
     };
     let mut stages = Stages::default();
     let want = golden.get("original_points/low_res");

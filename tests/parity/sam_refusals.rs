@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
+use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{Label, MaskLogits, Prompt, Sam};
 use dragunov_models::{ModelError, Point, Rect, RgbImage};
 
@@ -144,7 +145,7 @@ fn prompts_outside_the_photo_are_refused() {
     let (sam, golden) = load("sam");
     let image = photo(&golden);
     let (w, h) = (image.width() as f64, image.height() as f64);
-    let embedding = sam.embed(&image).unwrap();
+    let embedding = sam.embed(&image, &mut Unobserved).unwrap();
     let bad = [
         Prompt::point(w + 0.5, 3.0),
         Prompt::point(3.0, -0.5),
@@ -158,7 +159,7 @@ fn prompts_outside_the_photo_are_refused() {
         },
     ];
     for prompt in bad {
-        let result = sam.predict(&embedding, std::slice::from_ref(&prompt), true);
+        let result = sam.predict(&embedding, std::slice::from_ref(&prompt), true, &mut Unobserved);
         assert!(matches!(result, Err(ModelError::Prompt(_))), "{prompt:?}");
     }
     let edges = [
@@ -169,9 +170,18 @@ fn prompts_outside_the_photo_are_refused() {
             ..Prompt::default()
         },
     ];
-    assert_eq!(sam.predict(&embedding, &edges, false).unwrap().len(), 3);
+    assert_eq!(
+        sam.predict(&embedding, &edges, false, &mut Unobserved)
+            .unwrap()
+            .len(),
+        3
+    );
     assert!(MaskLogits::new(3, vec![0.0; 8]).is_err());
-    assert!(sam.predict(&embedding, &[], true).unwrap().is_empty());
+    assert!(
+        sam.predict(&embedding, &[], true, &mut Unobserved)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -179,15 +189,15 @@ fn extreme_pictures_work_or_say_why_not() {
     let (sam, _) = load("sam");
     let picture = |w: usize, h: usize| RgbImage::new(w, h, vec![90; w * h * 3]).unwrap();
     for (w, h) in [(1, 1), (1, 300), (300, 2)] {
-        let embedding = sam.embed(&picture(w, h)).unwrap();
+        let embedding = sam.embed(&picture(w, h), &mut Unobserved).unwrap();
         let prompt = [Prompt::point(w as f64 / 2.0, h as f64 / 2.0)];
-        let predictions = sam.predict(&embedding, &prompt, true).unwrap();
+        let predictions = sam.predict(&embedding, &prompt, true, &mut Unobserved).unwrap();
         for candidate in &predictions[0].candidates {
             assert_eq!((candidate.mask.width(), candidate.mask.height()), (w, h));
         }
     }
     for (w, h) in [(1, 5000), (5000, 1)] {
-        let error = sam.embed(&picture(w, h)).unwrap_err();
+        let error = sam.embed(&picture(w, h), &mut Unobserved).unwrap_err();
         assert!(matches!(error, ModelError::Image { .. }), "{error}");
     }
 }

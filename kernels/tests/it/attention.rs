@@ -1,6 +1,6 @@
 use candle_core::{DType, Tensor};
 use dragunov_kernels::reference::{self, AttentionDims};
-use dragunov_kernels::{Mask, attention};
+use dragunov_kernels::{AttentionMask, attention};
 use proptest::prelude::*;
 
 use super::support::{close, flat, tensor, values};
@@ -38,18 +38,18 @@ fn agrees(mut dims: AttentionDims, kh: usize, kw: usize, kind: Kind, seed: u64) 
     let bias = values(heads * nq * nk, seed ^ 5);
     let offset = seed as usize % 5;
     let cu = [0, nk / 3, nk / 3, nk / 2, nk];
+    let rows = tensor(&rel_h, (batch, heads, nq, kh));
+    let columns = tensor(&rel_w, (batch, heads, nq, kw));
+    let shared = tensor(&bias, (1, heads, nq, nk));
     let mask = match kind {
-        Kind::None => Mask::None,
-        Kind::Causal => Mask::Causal { offset },
-        Kind::RelPos => Mask::RelPos {
-            rel_h: tensor(&rel_h, (batch, heads, nq, kh)),
-            rel_w: tensor(&rel_w, (batch, heads, nq, kw)),
+        Kind::None => AttentionMask::None,
+        Kind::Causal => AttentionMask::Causal { offset },
+        Kind::RelPos => AttentionMask::RelPos {
+            rel_h: &rows,
+            rel_w: &columns,
         },
-        Kind::Segments => Mask::Segments(cu.to_vec()),
-        Kind::Bias => {
-            let one = tensor(&bias, (1, heads, nq, nk));
-            Mask::Bias(one.broadcast_as((batch, heads, nq, nk)).unwrap())
-        }
+        Kind::Segments => AttentionMask::Segments(&cu),
+        Kind::Bias => AttentionMask::Bias(&shared),
     };
     let hide = |hidden: bool| if hidden { f64::NEG_INFINITY } else { 0. };
     let added = |b: usize, h: usize, i: usize, j: usize| match kind {
@@ -139,9 +139,9 @@ fn views_of_a_fused_projection_are_read_in_place() {
             .unwrap()
     };
     let (q, k, v) = (part(0), part(1), part(2));
-    let strided = attention(&q, &k, &v, 0.2, Mask::None).unwrap();
+    let strided = attention(&q, &k, &v, 0.2, AttentionMask::None).unwrap();
     let copy = |t: &Tensor| t.contiguous().unwrap();
-    let dense = attention(&copy(&q), &copy(&k), &copy(&v), 0.2, Mask::None).unwrap();
+    let dense = attention(&copy(&q), &copy(&k), &copy(&v), 0.2, AttentionMask::None).unwrap();
     assert_eq!(flat(&strided), flat(&dense));
 }
 
@@ -150,7 +150,10 @@ fn large_scores_do_not_overflow() {
     let q = tensor(&[300.; 8], (1, 1, 1, 8));
     let k = tensor(&[[300f32; 8], [-300.; 8]].concat(), (1, 1, 2, 8));
     let v = tensor(&[1., 2.], (1, 1, 2, 1));
-    assert_eq!(flat(&attention(&q, &k, &v, 1., Mask::None).unwrap()), [1.]);
+    assert_eq!(
+        flat(&attention(&q, &k, &v, 1., AttentionMask::None).unwrap()),
+        [1.]
+    );
 }
 
 #[test]
@@ -164,15 +167,16 @@ fn hidden_keys_count_for_nothing() {
     let hidden = |seen: usize| {
         let mut bias = vec![f32::NEG_INFINITY; 8 * 800];
         bias.chunks_mut(800).for_each(|row| row[800 - seen..].fill(0.));
-        let bias = Mask::Bias(tensor(&bias, (1, 1, 8, 800)));
-        flat(&attention(&q, &k, &tensor(&v, (1, 1, 800, 4)), 1., bias).unwrap())
+        let bias = tensor(&bias, (1, 1, 8, 800));
+        let mask = AttentionMask::Bias(&bias);
+        flat(&attention(&q, &k, &tensor(&v, (1, 1, 800, 4)), 1., mask).unwrap())
     };
     let last = attention(
         &q,
         &k.narrow(2, 700, 100).unwrap(),
         &tensor(&v[700 * 4..], (1, 1, 100, 4)),
         1.,
-        Mask::None,
+        AttentionMask::None,
     );
     let exact: Vec<f64> = flat(&last.unwrap()).into_iter().map(f64::from).collect();
     close(&hidden(100), &exact, 1e-6);
@@ -182,9 +186,9 @@ fn hidden_keys_count_for_nothing() {
 #[test]
 fn no_keys_and_no_queries() {
     let empty = |n: usize| tensor(&values(n * 4, 1), (1, 1, n, 4));
-    let y = attention(&empty(3), &empty(0), &empty(0), 1., Mask::None).unwrap();
+    let y = attention(&empty(3), &empty(0), &empty(0), 1., AttentionMask::None).unwrap();
     assert_eq!(flat(&y), [0.; 12]);
-    let y = attention(&empty(0), &empty(3), &empty(3), 1., Mask::None).unwrap();
+    let y = attention(&empty(0), &empty(3), &empty(3), 1., AttentionMask::None).unwrap();
     assert_eq!(y.dims(), [1, 0, 1, 4]);
 }
 
@@ -197,9 +201,16 @@ fn bf16_is_computed_in_f32() {
             .unwrap()
     };
     let (q, k, v) = (cast(1), cast(2), cast(3));
-    let y = attention(&q, &k, &v, 0.25, Mask::Causal { offset: 0 }).unwrap();
+    let y = attention(&q, &k, &v, 0.25, AttentionMask::Causal { offset: 0 }).unwrap();
     assert_eq!(y.dtype(), DType::BF16);
-    let exact = attention(&up(&q), &up(&k), &up(&v), 0.25, Mask::Causal { offset: 0 }).unwrap();
+    let exact = attention(
+        &up(&q),
+        &up(&k),
+        &up(&v),
+        0.25,
+        AttentionMask::Causal { offset: 0 },
+    )
+    .unwrap();
     let exact: Vec<f64> = flat(&exact).into_iter().map(f64::from).collect();
     close(&flat(&up(&y)), &exact, 1. / 256.);
 }
@@ -208,13 +219,17 @@ fn bf16_is_computed_in_f32() {
 fn shapes_that_do_not_fit_are_refused() {
     let t = |h: usize, n: usize, d: usize| tensor(&values(h * n * d, 1), (1, h, n, d));
     let (q, k) = (t(4, 6, 8), t(2, 6, 8));
-    assert!(attention(&q, &t(3, 6, 8), &t(3, 6, 8), 1., Mask::None).is_err());
-    assert!(attention(&q, &t(2, 6, 7), &k, 1., Mask::None).is_err());
-    assert!(attention(&q, &k, &t(2, 5, 8), 1., Mask::None).is_err());
-    for cu in [vec![], vec![0, 5], vec![1, 6], vec![0, 4, 2, 6]] {
-        assert!(attention(&q, &k, &k, 1., Mask::Segments(cu)).is_err());
+    assert!(attention(&q, &t(3, 6, 8), &t(3, 6, 8), 1., AttentionMask::None).is_err());
+    assert!(attention(&q, &t(2, 6, 7), &k, 1., AttentionMask::None).is_err());
+    assert!(attention(&q, &k, &t(2, 5, 8), 1., AttentionMask::None).is_err());
+    let refused = |mask: AttentionMask<'_>| attention(&q, &k, &k, 1., mask).is_err();
+    for cu in [&[][..], &[0, 5], &[1, 6], &[0, 4, 2, 6]] {
+        assert!(refused(AttentionMask::Segments(cu)));
     }
-    assert!(attention(&q, &k, &k, 1., Mask::Bias(t(4, 6, 5))).is_err());
-    let (rel_h, rel_w) = (t(4, 6, 2), t(4, 6, 4));
-    assert!(attention(&q, &k, &k, 1., Mask::RelPos { rel_h, rel_w }).is_err());
+    let (bias, rel_h, rel_w) = (t(4, 6, 5), t(4, 6, 2), t(4, 6, 4));
+    assert!(refused(AttentionMask::Bias(&bias)));
+    assert!(refused(AttentionMask::RelPos {
+        rel_h: &rel_h,
+        rel_w: &rel_w
+    }));
 }

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use dragunov_kernels::reference::{self, ConvDims};
 use dragunov_kernels::{
-    Activation, After, conv_transpose2d, conv2d, depthwise, to_channels_last, upsample_bilinear,
+    Activation, ConvWeight, Epilogue, conv_transpose2d, conv2d, to_channels_last, upsample_bilinear,
 };
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn agrees(dims: ConvDims, seed: u64) {
     let shape = (batch, (height + 2 * padding - kh) / stride + 1, sums.len());
     let out_w = (width + 2 * padding - kw) / stride + 1;
     let out_shape = (batch, shape.1, out_w, output);
-    let after = After {
+    let epilogue = Epilogue {
         bias: Some(tensor(&bias, output)),
         activation: Activation::Relu,
         residual: Some(tensor(&residual, out_shape)),
@@ -41,13 +41,8 @@ fn agrees(dims: ConvDims, seed: u64) {
         tensor(&x, (batch, height, width, input)),
         tensor(&w, (output, input / groups, kh, kw)),
     );
-    let y = if groups == 1 {
-        conv2d(&x, &w.permute((0, 2, 3, 1)).unwrap(), stride, padding, after)
-    } else {
-        let w = w.reshape((output, kh, kw)).unwrap().permute((1, 2, 0)).unwrap();
-        depthwise(&x, &w, stride, padding, after)
-    };
-    let y = y.unwrap();
+    let w = ConvWeight::new(&w, groups).unwrap();
+    let y = conv2d(&x, &w, stride, padding, epilogue).unwrap();
     assert_eq!(y.dims4().unwrap(), out_shape);
     close(&flat(&y), &exact, 2e-6);
 }
@@ -83,8 +78,7 @@ proptest! {
         let exact = reference::conv_transpose2d(&x, [b, h, w], &weight, [input, output, kh, kw]);
         let weight = tensor(&weight, (input, output, kh, kw)).permute((2, 3, 1, 0)).unwrap();
         let bias = values(output, seed ^ 2);
-        let after = After { bias: Some(tensor(&bias, output)), ..After::default() };
-        let y = conv_transpose2d(&tensor(&x, (b, h, w, input)), &weight, after).unwrap();
+        let y = conv_transpose2d(&tensor(&x, (b, h, w, input)), &weight, Some(&tensor(&bias, output)), Activation::Identity).unwrap();
         prop_assert_eq!(y.dims(), &[b, h * kh, w * kw, output]);
         let exact: Vec<f64> = exact.iter().enumerate().map(|(i, v)| v + f64::from(bias[i % output])).collect();
         close(&flat(&y), &exact, 2e-6);
@@ -138,15 +132,28 @@ fn impossible_convolutions_are_refused() {
         Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu)
     };
     let x = t((1, 4, 4, 3)).unwrap();
-    let (wrong_in, too_big, fits) = (t((8, 3, 3, 2)), t((8, 7, 7, 3)), t((8, 3, 3, 3)));
-    assert!(conv2d(&x, &wrong_in.unwrap(), 1, 1, After::default()).is_err());
-    assert!(conv2d(&x, &too_big.unwrap(), 1, 1, After::default()).is_err());
-    let fits = fits.unwrap();
-    assert!(conv2d(&x, &fits, 0, 1, After::default()).is_err());
-    let after = After {
+    // (out, in, kh, kw)
+    let weight = |shape| ConvWeight::new(&t(shape).unwrap(), 1).unwrap();
+    let (wrong_in, too_big, fits) = (weight((8, 2, 3, 3)), weight((8, 3, 7, 7)), weight((8, 3, 3, 3)));
+    assert!(conv2d(&x, &wrong_in, 1, 1, Epilogue::default()).is_err());
+    assert!(conv2d(&x, &too_big, 1, 1, Epilogue::default()).is_err());
+    assert!(conv2d(&x, &fits, 0, 1, Epilogue::default()).is_err());
+    let epilogue = Epilogue {
         bias: Some(tensor(&[0.; 7], 7)),
-        ..After::default()
+        ..Epilogue::default()
     };
-    assert!(conv2d(&x, &fits, 1, 1, after).is_err());
+    assert!(conv2d(&x, &fits, 1, 1, epilogue).is_err());
+    let epilogue = Epilogue {
+        residual: Some(t((1, 4, 4, 7)).unwrap()),
+        ..Epilogue::default()
+    };
+    assert!(conv2d(&x, &fits, 1, 1, epilogue).is_err());
+    assert!(conv2d(&x, &fits, 1, 1, Epilogue::default()).is_ok());
+    assert!(ConvWeight::new(&t((8, 3, 3, 3)).unwrap(), 3).is_err());
+    let (wrong_in, bias) = (t((2, 2, 8, 2)).unwrap(), tensor(&[0.; 7], 7));
+    assert!(conv_transpose2d(&x, &wrong_in, None, Activation::Identity).is_err());
+    let fits = t((2, 2, 8, 3)).unwrap();
+    assert!(conv_transpose2d(&x, &fits, Some(&bias), Activation::Identity).is_err());
     assert!(upsample_bilinear(&t((1, 0, 4, 3)).unwrap(), 2, 2, true).is_err());
+    assert!(upsample_bilinear(&x, 0, 2, true).is_err());
 }

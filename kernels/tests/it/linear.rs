@@ -1,5 +1,5 @@
 use candle_core::DType;
-use dragunov_kernels::{Activation, After, linear, reference};
+use dragunov_kernels::{Activation, Epilogue, linear, reference};
 use proptest::prelude::*;
 
 use super::support::{close, flat, tensor, values};
@@ -7,12 +7,12 @@ use super::support::{close, flat, tensor, values};
 fn agrees(m: usize, n: usize, k: usize, activation: Activation, extras: bool, seed: u64) {
     let (a, w) = (values(m * k, seed), values(n * k, seed ^ 2));
     let (bias, residual) = (values(n, seed ^ 3), values(m * n, seed ^ 4));
-    let after = After {
+    let epilogue = Epilogue {
         bias: extras.then(|| tensor(&bias, n)),
         activation,
         residual: extras.then(|| tensor(&residual, (m, n))),
     };
-    let y = flat(&linear(&tensor(&a, (m, k)), &tensor(&w, (n, k)), &after).unwrap());
+    let y = flat(&linear(&tensor(&a, (m, k)), &tensor(&w, (n, k)), epilogue).unwrap());
     let exact: Vec<f64> = reference::matmul_nt(&a, &w, m, n, k)
         .into_iter()
         .enumerate()
@@ -73,10 +73,10 @@ fn leading_dimensions_are_kept_and_views_are_read_right() {
     let (a, w) = (values(2 * 3 * 5 * 7, 1), values(4 * 7, 2));
     let x = tensor(&a, (2, 3, 5, 7));
     let w = tensor(&w, (4, 7));
-    let y = linear(&x, &w, &After::default()).unwrap();
+    let y = linear(&x, &w, Epilogue::default()).unwrap();
     assert_eq!(y.dims(), [2, 3, 5, 4]);
     let view = x.transpose(1, 2).unwrap();
-    let z = linear(&view, &w, &After::default()).unwrap();
+    let z = linear(&view, &w, Epilogue::default()).unwrap();
     assert_eq!(flat(&z), flat(&y.transpose(1, 2).unwrap()));
 }
 
@@ -85,7 +85,7 @@ fn bf16_sums_in_f32() {
     let (m, n, k) = (9, 33, 515);
     let cast = |v: &[f32], shape: (usize, usize)| tensor(v, shape).to_dtype(DType::BF16).unwrap();
     let (a, w) = (cast(&values(m * k, 5), (m, k)), cast(&values(n * k, 6), (n, k)));
-    let y = linear(&a, &w, &After::default()).unwrap();
+    let y = linear(&a, &w, Epilogue::default()).unwrap();
     assert_eq!(y.dtype(), DType::BF16);
     let up = |t: &candle_core::Tensor| flat(&t.to_dtype(DType::F32).unwrap());
     let exact = reference::matmul_nt(&up(&a), &up(&w), m, n, k);
@@ -97,11 +97,11 @@ fn bf16_sums_in_f32() {
 fn bad_shapes_are_refused() {
     let x = tensor(&values(12, 1), (3, 4));
     for (shape, bias, residual) in [((2, 5), 2, (3, 2)), ((2, 4), 3, (3, 2)), ((2, 4), 2, (2, 2))] {
-        let after = After {
+        let epilogue = Epilogue {
             bias: Some(tensor(&values(bias, 1), bias)),
             residual: Some(tensor(&values(residual.0 * residual.1, 1), residual)),
-            ..After::default()
+            ..Epilogue::default()
         };
-        assert!(linear(&x, &tensor(&values(shape.0 * shape.1, 1), shape), &after).is_err());
+        assert!(linear(&x, &tensor(&values(shape.0 * shape.1, 1), shape), epilogue).is_err());
     }
 }

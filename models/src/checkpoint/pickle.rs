@@ -91,7 +91,19 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             b'0' => self.pop().map(drop),
-            b'N' | 0x88 | 0x89 => self.push(Node::Other),
+            b'N' | b'G' | b'K' | b'M' | b'J' | b'X' | b'c' | 0x88..=0x8a | 0x8c | 0x8d | 0x93 => {
+                self.value(op)
+            }
+            b')' | b't' | b'}' | b'd' | b's' | b'u' | b']' | b'a' | b'e' | 0x85..=0x87 => self.container(op),
+            b'R' | b'b' | b'Q' | 0x81 => self.object(op),
+            b'q' | b'r' | b'h' | b'j' | 0x94 => self.remember(op),
+            other => Err(format!("unknown opcode {other:#04x}")),
+        }
+    }
+
+    /// Numbers, strings and names.
+    fn value(&mut self, op: u8) -> Result<(), String> {
+        match op {
             b'G' => self.take(8).and_then(|_| self.push(Node::Other)),
             b'K' | b'M' | b'J' => self.integer(op),
             0x8a => self.long(),
@@ -116,6 +128,13 @@ impl<'a> Machine<'a> {
                     _ => Err("a class without a name".to_owned()),
                 }
             }
+            _ => self.push(Node::Other), // None, True, False
+        }
+    }
+
+    /// Tuples and dictionaries; lists do not matter.
+    fn container(&mut self, op: u8) -> Result<(), String> {
+        match op {
             b')' => self.push(Node::Tuple(Vec::new())),
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(op - 0x84))?;
@@ -141,7 +160,13 @@ impl<'a> Machine<'a> {
             }
             b']' => self.push(Node::Other),
             b'a' => self.pop().map(drop),
-            b'e' => self.pop_to_mark().map(drop),
+            _ => self.pop_to_mark().map(drop),
+        }
+    }
+
+    /// Calls, which are described and not made, and persistent ids.
+    fn object(&mut self, op: u8) -> Result<(), String> {
+        match op {
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
                 let ordered =
@@ -151,30 +176,33 @@ impl<'a> Machine<'a> {
                     false => Node::Call(callable, arguments),
                 })
             }
-            b'b' => self.pop().map(drop), // attributes of the object below
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Node::Persistent(id))
             }
+            _ => self.pop().map(drop), // attributes of the object below
+        }
+    }
+
+    /// Stores the top of the stack, or pushes what was stored.
+    fn remember(&mut self, op: u8) -> Result<(), String> {
+        match op {
             b'q' | b'r' => {
                 let slot = self.unsigned(if op == b'q' { 1 } else { 4 })?;
                 let top = self.top()?;
                 self.memo.insert(slot, top);
-                Ok(())
             }
             0x94 => {
                 let (slot, top) = (self.memo.len(), self.top()?);
                 self.memo.insert(slot, top);
-                Ok(())
             }
-            b'h' | b'j' => {
+            _ => {
                 let slot = self.unsigned(if op == b'h' { 1 } else { 4 })?;
                 let id = *self.memo.get(&slot).ok_or("it refers to what it did not store")?;
                 self.stack.push(id);
-                Ok(())
             }
-            other => Err(format!("unknown opcode {other:#04x}")),
         }
+        Ok(())
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {

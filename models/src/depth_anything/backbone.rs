@@ -2,15 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{D, DType, Device, Module, Result, Tensor};
+use candle_core::{D, DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
+use super::Policy;
 use super::config::{Activation, BackboneConfig};
-use super::{Policy, Probe};
-use crate::nn::{
-    self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, add, attention, conv2d, layer_norm, linear,
-};
-use crate::resample::{TorchResize, host_tensor};
+use crate::Result;
+use crate::nn::{self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, add, attention};
+use crate::observer::{Observer, Stage};
+use crate::resample::{TorchResize, resize_on_host};
 
 #[derive(Debug)]
 pub(super) struct Backbone {
@@ -25,7 +25,7 @@ pub(super) struct Backbone {
 }
 
 impl Backbone {
-    pub(super) fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let (width, patch) = (config.hidden_size, config.patch_size);
         let embeddings = vb.pp("embeddings");
         let stride = Conv2dConfig {
@@ -35,13 +35,13 @@ impl Backbone {
         let projection = embeddings.pp("patch_embeddings.projection");
         let blocks = vb.pp("encoder.layer");
         Ok(Self {
-            patches: conv2d(3, width, patch, stride, true, projection)?,
+            patches: Conv2d::load(3, width, patch, stride, true, projection)?,
             cls: embeddings.get((1, 1, width), "cls_token")?,
             positions: Positions::load(config, embeddings)?,
             blocks: (0..config.layers)
                 .map(|i| Block::load(config, blocks.pp(i)))
-                .collect::<Result<_>>()?,
-            norm: layer_norm(width, config.layer_norm_eps, vb.pp("layernorm"))?,
+                .collect::<Candle<_>>()?,
+            norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("layernorm"))?,
             dtype: vb.dtype(),
             config: config.clone(),
         })
@@ -56,38 +56,39 @@ impl Backbone {
         (rows, columns): (usize, usize),
         square: bool,
         policy: Policy,
-        probe: Probe<'_>,
-    ) -> crate::Result<Vec<Tensor>> {
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
         let patch = self.config.patch_size;
         let whole = pixels.narrow(2, 0, rows * patch)?.narrow(3, 0, columns * patch)?;
         let x = self.patches.forward(&whole.to_dtype(self.dtype)?)?;
-        let x = probe("patch_embed", x.flatten_from(2)?.transpose(1, 2)?)?;
+        let x = x.flatten_from(2)?.transpose(1, 2)?;
+        let x = observer.stage(Stage::of("patch_embed"), x)?;
         let (batch, _, width) = x.dims3()?;
         let position = self.positions.get((rows, columns), square, policy)?;
-        let position = probe("position", position)?;
+        let position = observer.stage(Stage::of("position"), position)?;
         let cls = self.cls.broadcast_as((batch, 1, width))?;
         let x = Tensor::cat(&[&cls, &x], 1)?.broadcast_add(&position)?;
-        let mut x = probe("embeddings", x)?;
+        let mut x = observer.stage(Stage::of("embeddings"), x)?;
         let mut taps = Vec::with_capacity(self.config.taps.len());
         for stage in 0..=self.config.layers {
             if stage > 0 {
-                x = self.blocks[stage - 1].forward(&x, stage - 1, probe)?;
+                x = self.blocks[stage - 1].forward(&x, stage - 1, observer)?;
             }
             if self.config.taps.contains(&stage) {
-                taps.push(self.tap(&x, taps.len(), probe)?);
+                taps.push(self.tap(&x, taps.len(), observer)?);
             }
         }
         Ok(taps)
     }
 
-    fn tap(&self, x: &Tensor, index: usize, probe: Probe<'_>) -> Result<Tensor> {
+    fn tap(&self, x: &Tensor, index: usize, observer: &mut dyn Observer) -> Result<Tensor> {
         let normed = if self.config.apply_layernorm {
             self.norm.forward(x)?
         } else {
             x.clone()
         };
-        let tap = probe(&format!("tap.{index}"), normed)?;
-        tap.narrow(1, 1, tap.dim(1)? - 1)
+        let tap = observer.stage(Stage::nth("tap", index), normed)?;
+        Ok(tap.narrow(1, 1, tap.dim(1)? - 1)?)
     }
 }
 
@@ -109,7 +110,7 @@ type PositionKey = (usize, usize, Policy);
 impl Positions {
     const CACHED: usize = 16;
 
-    fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let shape = (
             1,
             1 + config.position_side * config.position_side,
@@ -127,7 +128,7 @@ impl Positions {
     }
 
     /// (1, 1 + rows x columns, C)
-    fn get(&self, (rows, columns): (usize, usize), square: bool, policy: Policy) -> crate::Result<Tensor> {
+    fn get(&self, (rows, columns): (usize, usize), square: bool, policy: Policy) -> Result<Tensor> {
         if square && rows * columns == self.side * self.side {
             return Ok(self.trained.clone());
         }
@@ -148,7 +149,7 @@ impl Positions {
     }
 
     /// Bicubic, a = -0.75, in f32 on the host; once for each shape of photo.
-    fn interpolate(&self, rows: usize, columns: usize, policy: Policy) -> crate::Result<Tensor> {
+    fn interpolate(&self, rows: usize, columns: usize, policy: Policy) -> Result<Tensor> {
         let side = self.side;
         let width = self.host.dim(D::Minus1)?;
         let resize = match policy {
@@ -162,7 +163,7 @@ impl Positions {
         };
         let grid = self.host.narrow(1, 1, side * side)?;
         let planes = grid.reshape((side, side, width))?.permute((2, 0, 1))?;
-        let resized = host_tensor(&planes, rows, columns, &resize)?;
+        let resized = resize_on_host(&planes, rows, columns, &resize)?;
         let grid = resized.permute((1, 2, 0))?.reshape((1, rows * columns, width))?;
         let all = Tensor::cat(&[&self.host.narrow(1, 0, 1)?, &grid], 1)?;
         Ok(all.to_dtype(self.trained.dtype())?.to_device(&self.device)?)
@@ -184,30 +185,30 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &BackboneConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let inner = config.heads * config.head_dim;
         let attention = vb.pp("attention");
         let heads = attention.pp("attention");
         let parts = ["query", "key", "value"]
-            .map(|name| linear(width, inner, config.qkv_bias, heads.pp(name)))
+            .map(|name| Linear::load(width, inner, config.qkv_bias, heads.pp(name)))
             .into_iter()
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Candle<Vec<_>>>()?;
         let weights: Vec<_> = parts.iter().map(Linear::weight).collect();
         let biases: Option<Vec<_>> = parts.iter().map(Linear::bias).collect();
         let bias = biases.map(|b| Tensor::cat(&b, 0)).transpose()?;
         Ok(Self {
-            norm1: layer_norm(width, eps, vb.pp("norm1"))?,
+            norm1: LayerNorm::load(width, eps, vb.pp("norm1"))?,
             qkv: Linear::new(Tensor::cat(&weights, 0)?, bias),
             out: scaled_linear(inner, width, attention.pp("output.dense"), vb.pp("layer_scale1"))?,
-            norm2: layer_norm(width, eps, vb.pp("norm2"))?,
+            norm2: LayerNorm::load(width, eps, vb.pp("norm2"))?,
             mlp: Mlp::load(config, vb.pp("mlp"), vb.pp("layer_scale2"))?,
             heads: config.heads,
             head_dim: config.head_dim,
         })
     }
 
-    fn forward(&self, x: &Tensor, index: usize, probe: Probe<'_>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, index: usize, observer: &mut dyn Observer) -> Result<Tensor> {
         let (batch, tokens, _) = x.dims3()?;
         let (heads, dim) = (self.heads, self.head_dim);
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
@@ -220,15 +221,17 @@ impl Block {
             &qkv.get(1)?,
             &qkv.get(2)?,
             scale,
-            &AttentionMask::None,
+            AttentionMask::None,
         )?;
-        let mixed = mixed.transpose(1, 2)?.reshape((batch, tokens, heads * dim))?;
-        let mixed = probe(&format!("block.{index}.attention"), self.out.forward(&mixed)?)?;
+        let mixed = self.out.forward(&mixed.reshape((batch, tokens, heads * dim))?)?;
+        let mixed = observer.stage(Stage::inside("block", index, "attention"), mixed)?;
         let x = add(x, &mixed)?;
-        let y = self
-            .mlp
-            .forward_onto(&self.norm2.forward(&x)?, &x, index, probe)?;
-        probe(&format!("block.{index}"), y)
+        let inner = self.mlp.inner(&self.norm2.forward(&x)?)?;
+        let inner = observer.stage(Stage::inside("block", index, "mlp.act"), inner)?;
+        observer.stage(
+            Stage::nth("block", index),
+            self.mlp.down().forward_onto(&inner, &x)?,
+        )
     }
 }
 
@@ -244,16 +247,16 @@ enum Mlp {
 }
 
 impl Mlp {
-    fn load(config: &BackboneConfig, vb: VarBuilder<'_>, scale: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &BackboneConfig, vb: VarBuilder<'_>, scale: VarBuilder<'_>) -> Candle<Self> {
         let (width, inner) = (config.hidden_size, config.mlp_size);
         if !config.swiglu {
             return Ok(Self::Plain {
-                up: linear(width, inner, true, vb.pp("fc1"))?,
+                up: Linear::load(width, inner, true, vb.pp("fc1"))?,
                 activation: config.activation,
                 down: scaled_linear(inner, width, vb.pp("fc2"), scale)?,
             });
         }
-        let read = |name: &str| -> Result<_> {
+        let read = |name: &str| -> Candle<_> {
             let vb = vb.pp(name);
             Ok((vb.get((inner, width), "weight")?, vb.get(inner, "bias")?))
         };
@@ -265,31 +268,32 @@ impl Mlp {
         })
     }
 
-    /// `residual` plus the output.
-    fn forward_onto(&self, x: &Tensor, residual: &Tensor, index: usize, probe: Probe<'_>) -> Result<Tensor> {
+    /// Up to the activation.
+    fn inner(&self, x: &Tensor) -> Candle<Tensor> {
         match self {
-            Self::Plain { up, activation, down } => {
-                let x = match activation {
-                    Activation::Gelu => up.forward_activated(x, nn::Activation::Gelu)?,
-                    Activation::GeluTanh => up.forward(x)?.gelu()?,
-                    Activation::Relu => up.forward_activated(x, nn::Activation::Relu)?,
-                    Activation::Silu => up.forward_activated(x, nn::Activation::Silu)?,
-                };
-                down.forward_onto(&probe(&format!("block.{index}.mlp.act"), x)?, residual)
-            }
-            Self::SwiGlu { gate_up, down } => {
+            Self::Plain { up, activation, .. } => match activation {
+                Activation::Gelu => up.forward_activated(x, nn::Activation::Gelu),
+                Activation::GeluTanh => up.forward(x)?.gelu(),
+                Activation::Relu => up.forward_activated(x, nn::Activation::Relu),
+                Activation::Silu => up.forward_activated(x, nn::Activation::Silu),
+            },
+            Self::SwiGlu { gate_up, .. } => {
                 let both = gate_up.forward(x)?;
                 let half = both.dim(D::Minus1)? / 2;
                 let gate = both.narrow(D::Minus1, 0, half)?.silu()?;
-                let x = (gate * both.narrow(D::Minus1, half, half)?)?;
-                down.forward_onto(&probe(&format!("block.{index}.mlp.act"), x)?, residual)
+                gate * both.narrow(D::Minus1, half, half)?
             }
         }
+    }
+
+    fn down(&self) -> &Linear {
+        let (Self::Plain { down, .. } | Self::SwiGlu { down, .. }) = self;
+        down
     }
 }
 
 /// A projection followed by LayerScale: `lambda (W x + b)` as `(lambda W) x + lambda b`, folded in f32.
-fn scaled_linear(from: usize, to: usize, vb: VarBuilder<'_>, scale: VarBuilder<'_>) -> Result<Linear> {
+fn scaled_linear(from: usize, to: usize, vb: VarBuilder<'_>, scale: VarBuilder<'_>) -> Candle<Linear> {
     let dtype = vb.dtype();
     let vb = vb.to_dtype(DType::F32);
     let lambda = scale.to_dtype(DType::F32).get(to, "lambda1")?;

@@ -1,13 +1,12 @@
 //! The DPT decoder (Ranftl et al. 2021) of Depth Anything: reassemble, fuse from coarse to fine, regress depth.
 
-use candle_core::{DType, Module, Result, Tensor};
+use candle_core::{DType, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
-use super::Probe;
 use super::config::{Config, Kind, Reassemble};
-use crate::nn::{
-    Activation, Conv2d, Conv2dConfig, ConvTranspose2d, add, conv_transpose2d, conv2d, relu, upsample_bilinear,
-};
+use crate::nn::{Activation, Conv2d, Conv2dConfig, ConvTranspose2d, add, relu, upsample_bilinear};
+use crate::observer::{Observer, Stage};
+use crate::{ModelError, Result};
 
 const SAME: Conv2dConfig = Conv2dConfig {
     stride: 1,
@@ -30,7 +29,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(config: &Config, vb: VarBuilder<'_>) -> Candle<Self> {
         let neck = vb.pp("neck");
         let levels = config.neck.iter().zip(&config.reassemble).enumerate();
         let levels = levels.map(|(k, (&channels, &how))| {
@@ -38,18 +37,18 @@ impl Decoder {
             let stage = neck.pp("reassemble_stage.layers").pp(k);
             let to_fusion = neck.pp("convs").pp(k);
             Ok(Level {
-                projection: conv2d(width, channels, 1, POINTWISE, true, stage.pp("projection"))?,
+                projection: Conv2d::load(width, channels, 1, POINTWISE, true, stage.pp("projection"))?,
                 resize: Resize::load(channels, how, stage.pp("resize"))?,
-                to_fusion: conv2d(channels, config.fusion_size, 3, SAME, false, to_fusion)?,
+                to_fusion: Conv2d::load(channels, config.fusion_size, 3, SAME, false, to_fusion)?,
             })
         });
-        let levels = levels.collect::<Result<Vec<_>>>()?;
+        let levels = levels.collect::<Candle<Vec<_>>>()?;
         let fusion = |k| {
             let vb = neck.pp("fusion_stage.layers").pp(k);
             Fusion::load(config.fusion_size, k > 0, vb)
         };
         Ok(Self {
-            fusions: (0..levels.len()).map(fusion).collect::<Result<_>>()?,
+            fusions: (0..levels.len()).map(fusion).collect::<Candle<_>>()?,
             levels,
             head: Head::load(config, vb.pp("head"))?,
             head_index: config.head_index,
@@ -61,7 +60,7 @@ impl Decoder {
         &self,
         taps: &[Tensor],
         (rows, columns): (usize, usize),
-        probe: Probe<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let mut maps = Vec::with_capacity(taps.len());
         for (k, (tap, level)) in taps.iter().zip(&self.levels).enumerate() {
@@ -70,8 +69,8 @@ impl Decoder {
             let map = level
                 .resize
                 .forward(&level.projection.forward(&map.permute((0, 3, 1, 2))?)?)?;
-            let map = probe(&format!("reassemble.{k}"), map)?;
-            maps.push(probe(&format!("rn.{k}"), level.to_fusion.forward(&map)?)?);
+            let map = observer.stage(Stage::nth("reassemble", k), map)?;
+            maps.push(observer.stage(Stage::nth("rn", k), level.to_fusion.forward(&map)?)?);
         }
         let mut fused: Option<Tensor> = None;
         // The head takes one of the fused maps, the last in every published model; later ones need not be made.
@@ -85,14 +84,17 @@ impl Decoder {
                 None => None,
             };
             let out = match fused {
-                None => fusion.forward(&maps[level], None, target, k, probe)?,
-                Some(coarser) => fusion.forward(&coarser, Some(&maps[level]), target, k, probe)?,
+                None => fusion.forward(&maps[level], None, target, k, observer)?,
+                Some(coarser) => fusion.forward(&coarser, Some(&maps[level]), target, k, observer)?,
             };
             fused = Some(out);
         }
         match fused {
-            Some(map) => self.head.forward(&map, (rows, columns), probe),
-            None => candle_core::bail!("a decoder without levels"),
+            Some(map) => self.head.forward(&map, (rows, columns), observer),
+            // `Config` refuses one.
+            None => Err(ModelError::Compute(candle_core::Error::Msg(
+                "a decoder without levels".into(),
+            ))),
         }
     }
 }
@@ -113,11 +115,11 @@ enum Resize {
 }
 
 impl Resize {
-    fn load(channels: usize, how: Reassemble, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(channels: usize, how: Reassemble, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(match how {
-            Reassemble::Up(factor) => Self::Up(conv_transpose2d(channels, channels, factor, vb)?),
+            Reassemble::Up(factor) => Self::Up(ConvTranspose2d::load(channels, channels, factor, vb)?),
             Reassemble::Keep => Self::Keep,
-            Reassemble::Down(stride) => Self::Down(conv2d(
+            Reassemble::Down(stride) => Self::Down(Conv2d::load(
                 channels,
                 channels,
                 3,
@@ -128,7 +130,7 @@ impl Resize {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor) -> Candle<Tensor> {
         match self {
             Self::Up(layer) => layer.forward(x),
             Self::Keep => Ok(x.clone()),
@@ -145,14 +147,14 @@ struct Residual {
 }
 
 impl Residual {
-    fn load(channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(channels: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            conv1: conv2d(channels, channels, 3, SAME, true, vb.pp("convolution1"))?,
-            conv2: conv2d(channels, channels, 3, SAME, true, vb.pp("convolution2"))?,
+            conv1: Conv2d::load(channels, channels, 3, SAME, true, vb.pp("convolution1"))?,
+            conv2: Conv2d::load(channels, channels, 3, SAME, true, vb.pp("convolution2"))?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor) -> Candle<Tensor> {
         let y = self.conv1.forward_activated(&relu(x)?, Activation::Relu)?;
         self.conv2.forward_onto(&y, x)
     }
@@ -168,12 +170,12 @@ struct Fusion {
 }
 
 impl Fusion {
-    fn load(channels: usize, adds: bool, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(channels: usize, adds: bool, vb: VarBuilder<'_>) -> Candle<Self> {
         let residual1 = adds.then(|| Residual::load(channels, vb.pp("residual_layer1")));
         Ok(Self {
             residual1: residual1.transpose()?,
             residual2: Residual::load(channels, vb.pp("residual_layer2"))?,
-            projection: conv2d(channels, channels, 1, POINTWISE, true, vb.pp("projection"))?,
+            projection: Conv2d::load(channels, channels, 1, POINTWISE, true, vb.pp("projection"))?,
         })
     }
 
@@ -184,20 +186,23 @@ impl Fusion {
         finer: Option<&Tensor>,
         target: Option<(usize, usize)>,
         index: usize,
-        probe: Probe<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let x = match (finer, &self.residual1) {
             (Some(finer), Some(residual)) => add(x, &residual.forward(finer)?)?,
             _ => x.clone(),
         };
-        let x = probe(&format!("fusion.{index}.fused"), self.residual2.forward(&x)?)?;
+        let x = observer.stage(
+            Stage::inside("fusion", index, "fused"),
+            self.residual2.forward(&x)?,
+        )?;
         let (_, _, height, width) = x.dims4()?;
         let (height, width) = target.unwrap_or((2 * height, 2 * width));
-        let x = probe(
-            &format!("fusion.{index}.up"),
+        let x = observer.stage(
+            Stage::inside("fusion", index, "up"),
             upsample_bilinear(&x, height, width, true)?,
         )?;
-        probe(&format!("fusion.{index}"), self.projection.forward(&x)?)
+        observer.stage(Stage::nth("fusion", index), self.projection.forward(&x)?)
     }
 }
 
@@ -213,29 +218,33 @@ struct Head {
 }
 
 impl Head {
-    fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &Config, vb: VarBuilder<'_>) -> Candle<Self> {
         let (wide, hidden) = (config.fusion_size, config.head_hidden_size);
         Ok(Self {
-            conv1: conv2d(wide, wide / 2, 3, SAME, true, vb.pp("conv1"))?,
-            conv2: conv2d(wide / 2, hidden, 3, SAME, true, vb.pp("conv2"))?,
-            conv3: conv2d(hidden, 1, 1, POINTWISE, true, vb.pp("conv3"))?,
+            conv1: Conv2d::load(wide, wide / 2, 3, SAME, true, vb.pp("conv1"))?,
+            conv2: Conv2d::load(wide / 2, hidden, 3, SAME, true, vb.pp("conv2"))?,
+            conv3: Conv2d::load(hidden, 1, 1, POINTWISE, true, vb.pp("conv3"))?,
             patch: config.backbone.patch_size,
             kind: config.kind,
             max_depth: config.max_depth,
         })
     }
 
-    fn forward(&self, x: &Tensor, (rows, columns): (usize, usize), probe: Probe<'_>) -> Result<Tensor> {
-        let x = probe("head.conv1", self.conv1.forward(x)?)?;
+    fn forward(
+        &self,
+        x: &Tensor,
+        (rows, columns): (usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let x = observer.stage(Stage::of("head.conv1"), self.conv1.forward(x)?)?;
         let up = upsample_bilinear(&x, rows * self.patch, columns * self.patch, true)?;
-        let x = self
-            .conv2
-            .forward_activated(&probe("head.up", up)?, Activation::Relu)?;
-        let x = probe("head.conv3", self.conv3.forward(&x)?)?;
+        let up = observer.stage(Stage::of("head.up"), up)?;
+        let x = self.conv2.forward_activated(&up, Activation::Relu)?;
+        let x = observer.stage(Stage::of("head.conv3"), self.conv3.forward(&x)?)?;
         let x = match self.kind {
             Kind::Relative => x.relu()?,
             Kind::Metric => candle_nn::ops::sigmoid(&x)?,
         };
-        probe("depth", (x.squeeze(1)? * self.max_depth)?)
+        observer.stage(Stage::of("depth"), (x.squeeze(1)? * self.max_depth)?)
     }
 }

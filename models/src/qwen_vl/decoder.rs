@@ -1,17 +1,16 @@
 //! The decoder: grouped-query attention with three-axis rotary positions over a preallocated cache.
 
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::{DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
-use super::Probe;
 use super::config::{Config, TextConfig};
 use super::grid::Positions;
 use super::layout::TEXT;
 use super::rope::{Rotation, TextRope};
 use super::vision::GatedMlp;
-use crate::mutation::{self, Mutation};
-use crate::nn::{AttentionMask, Linear, RmsNorm, attention, linear, rms_norm};
-use crate::pool;
+use crate::Result;
+use crate::nn::{AttentionMask, Linear, RmsNorm, attention};
+use crate::observer::{Observer, Stage};
 
 /// Keys and values of a batch, allocated once for the whole request; steps write into it and read slices of it.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl KvCache {
         capacity: usize,
         dtype: DType,
         device: &Device,
-    ) -> Result<Self> {
+    ) -> Candle<Self> {
         let shape = (
             pads.len(),
             cfg.num_key_value_heads,
@@ -46,7 +45,7 @@ impl KvCache {
             ))
         };
         Ok(Self {
-            layers: (0..cfg.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            layers: (0..cfg.num_hidden_layers).map(layer).collect::<Candle<_>>()?,
             len: 0,
             capacity: capacity.max(1),
             pads,
@@ -54,7 +53,7 @@ impl KvCache {
     }
 
     /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
-    fn reserve(&mut self, n: usize) -> Result<()> {
+    fn reserve(&mut self, n: usize) -> Candle<()> {
         let needed = self.len + n;
         if needed <= self.capacity {
             return Ok(());
@@ -86,7 +85,7 @@ impl KvCache {
     }
 
     /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
-    fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Candle<(Tensor, Tensor)> {
         let n = k.dim(2)?;
         let (keys, values) = &self.layers[layer];
         keys.slice_set(&k.contiguous()?, 2, self.len)?;
@@ -118,14 +117,14 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(cfg: &TextConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(cfg: &TextConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let (c, d) = (cfg.hidden_size, cfg.head_dim());
         let (heads, kv_heads) = (cfg.num_attention_heads, cfg.num_key_value_heads);
         Ok(Self {
-            q: linear(c, heads * d, true, vb.pp("q_proj"))?,
-            k: linear(c, kv_heads * d, true, vb.pp("k_proj"))?,
-            v: linear(c, kv_heads * d, true, vb.pp("v_proj"))?,
-            o: linear(heads * d, c, false, vb.pp("o_proj"))?,
+            q: Linear::load(c, heads * d, true, vb.pp("q_proj"))?,
+            k: Linear::load(c, kv_heads * d, true, vb.pp("k_proj"))?,
+            v: Linear::load(c, kv_heads * d, true, vb.pp("v_proj"))?,
+            o: Linear::load(heads * d, c, false, vb.pp("o_proj"))?,
             heads,
             kv_heads,
             head_dim: d,
@@ -133,7 +132,7 @@ impl Attention {
     }
 
     /// Rotated queries and keys, and values, (B, heads, N, d) each, of `x` (B, N, C).
-    fn project(&self, x: &Tensor, rotation: &Rotation) -> Result<(Tensor, Tensor, Tensor)> {
+    fn project(&self, x: &Tensor, rotation: &Rotation) -> Candle<(Tensor, Tensor, Tensor)> {
         let (b, n, _) = x.dims3()?;
         let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
         Ok((
@@ -148,7 +147,7 @@ impl Attention {
     }
 
     /// `x` (B, N, C) to (B, N, heads d), before the output projection.
-    fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Candle<Tensor> {
         let (b, n, _) = x.dims3()?;
         let (q, k, v) = self.project(x, rotation)?;
         let (k, v) = cache.append(layer, &k, &v)?;
@@ -160,9 +159,9 @@ impl Attention {
                 let of = |t: &Tensor| t.narrow(0, row, 1);
                 causal_padded(&of(&q)?, &of(&k)?, &of(&v)?, scale, cache.len, pad)
             });
-            Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?
+            Tensor::cat(&rows.collect::<Candle<Vec<_>>>()?, 0)?
         };
-        out.transpose(1, 2)?.reshape((b, n, self.heads * self.head_dim))
+        out.reshape((b, n, self.heads * self.head_dim))
     }
 
     /// The same for sequences that lie one after the other in `x` (1, N, C), each with its own cache.
@@ -172,7 +171,7 @@ impl Attention {
         rotation: &Rotation,
         steps: &[Step<'_>],
         layer: usize,
-    ) -> Result<Tensor> {
+    ) -> Candle<Tensor> {
         let total = x.dim(1)?;
         let (q, k, v) = self.project(x, rotation)?;
         let mut first = 0;
@@ -181,21 +180,21 @@ impl Attention {
             let n = positions.len();
             let of = |t: &Tensor| t.narrow(2, first, n);
             let (k, v) = cache.append(layer, &of(&k)?, &of(&v)?)?;
-            outs.push(causal(&of(&q)?, &k, &v, self.scale(), cache.len)?.transpose(1, 2)?);
+            outs.push(causal(&of(&q)?, &k, &v, self.scale(), cache.len)?);
             first += n;
         }
         Tensor::cat(&outs, 1)?.reshape((1, total, self.heads * self.head_dim))
     }
 }
 
-/// Queries that follow `offset` cached keys.
-fn causal(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, offset: usize) -> Result<Tensor> {
+/// Queries (B, H, N, d) that follow `offset` cached keys, to (B, N, H, d).
+fn causal(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, offset: usize) -> Candle<Tensor> {
     let mask = if q.dim(2)? == 1 {
         AttentionMask::None
     } else {
         AttentionMask::Causal { offset }
     };
-    attention(q, k, v, scale, &mask)
+    attention(q, k, v, scale, mask)
 }
 
 /// The same for one row whose first `pad` tokens are padding; the padding's own output is zero.
@@ -206,10 +205,10 @@ fn causal_padded(
     scale: f32,
     offset: usize,
     pad: usize,
-) -> Result<Tensor> {
+) -> Candle<Tensor> {
     let (_, heads, n, d) = q.dims4()?;
     let skip = pad.saturating_sub(offset).min(n);
-    let blank = Tensor::zeros((1, heads, skip, d), q.dtype(), q.device())?;
+    let blank = Tensor::zeros((1, skip, heads, d), q.dtype(), q.device())?;
     if skip == n {
         return Ok(blank);
     }
@@ -225,7 +224,7 @@ fn causal_padded(
     if skip == 0 {
         Ok(out)
     } else {
-        Tensor::cat(&[&blank, &out], 2)
+        Tensor::cat(&[&blank, &out], 1)
     }
 }
 
@@ -238,13 +237,13 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(cfg: &TextConfig, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(cfg: &TextConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let c = cfg.hidden_size;
         Ok(Self {
-            input_norm: rms_norm(c, eps, vb.pp("input_layernorm"))?,
-            attn: Attention::new(cfg, vb.pp("self_attn"))?,
-            post_norm: rms_norm(c, eps, vb.pp("post_attention_layernorm"))?,
-            mlp: GatedMlp::new(c, cfg.intermediate_size, false, vb.pp("mlp"))?,
+            input_norm: RmsNorm::load(c, cfg.rms_norm_eps, vb.pp("input_layernorm"))?,
+            attn: Attention::load(cfg, vb.pp("self_attn"))?,
+            post_norm: RmsNorm::load(c, cfg.rms_norm_eps, vb.pp("post_attention_layernorm"))?,
+            mlp: GatedMlp::load(c, cfg.intermediate_size, false, vb.pp("mlp"))?,
         })
     }
 
@@ -252,8 +251,8 @@ impl Layer {
     fn forward(
         &self,
         x: &Tensor,
-        attend: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+        attend: impl FnOnce(&Attention, &Tensor) -> Candle<Tensor>,
+    ) -> Candle<Tensor> {
         let mixed = attend(&self.attn, &self.input_norm.forward(x)?)?;
         let x = self.attn.o.forward_onto(&mixed, x)?;
         self.mlp.forward_onto(&self.post_norm.forward(&x)?, &x)
@@ -273,14 +272,12 @@ pub struct Decoder {
 
 impl Decoder {
     /// `vb` is the root of the checkpoint: the head stands beside the decoder.
-    pub fn new(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Missing and mis-shaped tensors.
+    pub fn load(config: &Config, vb: VarBuilder<'_>) -> Candle<Self> {
         let cfg = &config.text;
         let text = vb.pp(TEXT);
-        let eps = if mutation::is(Mutation::QwenEps) {
-            1e-2
-        } else {
-            cfg.rms_norm_eps
-        };
         let shape = (cfg.vocab_size, cfg.hidden_size);
         let embedding = text.get(shape, "embed_tokens.weight")?;
         let head = if config.tie_word_embeddings {
@@ -292,9 +289,9 @@ impl Decoder {
         Ok(Self {
             embedding,
             layers: (0..cfg.num_hidden_layers)
-                .map(|i| Layer::new(cfg, eps, layers.pp(i)))
-                .collect::<Result<_>>()?,
-            norm: rms_norm(cfg.hidden_size, eps, text.pp("norm"))?,
+                .map(|i| Layer::load(cfg, layers.pp(i)))
+                .collect::<Candle<_>>()?,
+            norm: RmsNorm::load(cfg.hidden_size, cfg.rms_norm_eps, text.pp("norm"))?,
             head: Linear::new(head, None),
             rope: TextRope::new(cfg.head_dim(), cfg.rope_theta, &cfg.mrope_section),
             cfg: cfg.clone(),
@@ -317,53 +314,55 @@ impl Decoder {
     ///
     /// # Errors
     /// An id outside the vocabulary.
-    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+    pub fn embed(&self, ids: &[u32]) -> Candle<Tensor> {
         self.embedding.index_select(&Tensor::new(ids, self.device())?, 0)
     }
 
     /// `x` (B, N, C) behind what the cache holds, to final hidden states (B, N, C). Grows the cache by N.
-    pub fn forward(&self, x: &Tensor, positions: &[Positions], cache: &mut KvCache) -> Result<Tensor> {
-        self.forward_probed(x, positions, cache, &mut |_, _| ())
-    }
-
-    /// [`forward`](Self::forward) that shows `text_cos`, `text_sin` and `layer_{i}`.
-    pub fn forward_probed(
+    ///
+    /// # Errors
+    /// Positions or a cache of other sizes, and what `observer` answers; the cache then holds what it held before.
+    pub fn forward(
         &self,
         x: &Tensor,
         positions: &[Positions],
         cache: &mut KvCache,
-        probe: Probe<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let (b, n, _) = x.dims3()?;
         if positions.len() != b || cache.pads.len() != b || positions.iter().any(|p| p.len() != n) {
-            candle_core::bail!("{b} x {n} tokens against {} rows of positions", positions.len())
+            return Err(misfit(format!(
+                "{b} x {n} tokens against {} rows of positions",
+                positions.len()
+            )));
         }
         cache.reserve(n)?;
-        let rotation = self.rope.rotation(positions, x.device())?;
-        probe("text_cos", &rotation.cos);
-        probe("text_sin", &rotation.sin);
-        pool::enter(self.device(), || {
-            let mut x = x.clone();
-            for (i, layer) in self.layers.iter().enumerate() {
-                x = layer.forward(&x, |attn, x| attn.forward(x, &rotation, cache, i))?;
-                probe(&format!("layer_{i}"), &x);
-            }
-            cache.len += n;
-            self.norm.forward(&x)
-        })
+        let attend =
+            |attn: &Attention, x: &Tensor, rotation: &Rotation, i: usize| attn.forward(x, rotation, cache, i);
+        let hidden = self.layers(x, positions, attend, observer)?;
+        cache.len += n;
+        Ok(hidden)
     }
 
     /// Several sequences in one pass, whatever their lengths: `x` (1, N, C) holds their new tokens one after the other,
     /// as many of each as its step has positions. Weights are read once for all of them. Grows each cache, which must
     /// be one of a single row without padding.
-    pub fn forward_ragged(&self, x: &Tensor, steps: &mut [Step<'_>]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_ragged(
+        &self,
+        x: &Tensor,
+        steps: &mut [Step<'_>],
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let (b, total, _) = x.dims3()?;
         let tokens: usize = steps.iter().map(|s| s.positions.len()).sum();
         if b != 1 || tokens != total || steps.iter().any(|s| s.cache.pads != [0]) {
-            candle_core::bail!(
-                "{b} x {total} tokens against {} sequences of {tokens}",
-                steps.len()
-            )
+            let sequences = steps.len();
+            return Err(misfit(format!(
+                "{b} x {total} tokens against {sequences} sequences of {tokens}"
+            )));
         }
         let mut positions = Positions::default();
         for step in steps.iter_mut() {
@@ -372,21 +371,43 @@ impl Decoder {
                 all.extend(own);
             }
         }
-        let rotation = self.rope.rotation(&[positions], x.device())?;
-        pool::enter(self.device(), || {
-            let mut x = x.clone();
-            for (i, layer) in self.layers.iter().enumerate() {
-                x = layer.forward(&x, |attn, x| attn.forward_ragged(x, &rotation, steps, i))?;
-            }
-            for step in steps {
-                step.cache.len += step.positions.len();
-            }
-            self.norm.forward(&x)
-        })
+        let attend = |attn: &Attention, x: &Tensor, rotation: &Rotation, i: usize| {
+            attn.forward_ragged(x, rotation, steps, i)
+        };
+        let hidden = self.layers(x, &[positions], attend, observer)?;
+        for step in steps {
+            step.cache.len += step.positions.len();
+        }
+        Ok(hidden)
+    }
+
+    /// All layers and the final norm; `attend` mixes the normed tokens of a layer.
+    fn layers(
+        &self,
+        x: &Tensor,
+        positions: &[Positions],
+        attend: impl Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let table = self.rope.rotation(positions, x.device())?;
+        let rotation = Rotation {
+            cos: observer.stage(Stage::of("text.cos"), table.cos)?,
+            sin: observer.stage(Stage::of("text.sin"), table.sin)?,
+        };
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))?;
+            x = observer.stage(Stage::nth("text.layer", i), x)?;
+        }
+        observer.stage(Stage::of("text.hidden"), self.norm.forward(&x)?)
     }
 
     /// Scores over the vocabulary in f32: (..., C) to (..., V). Slice to the tokens of interest first.
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+    pub fn logits(&self, hidden: &Tensor) -> Candle<Tensor> {
         self.head.forward(hidden)?.to_dtype(DType::F32)
     }
+}
+
+fn misfit(what: String) -> crate::ModelError {
+    crate::ModelError::Compute(candle_core::Error::Msg(what))
 }

@@ -10,7 +10,7 @@ use crate::{ModelError, Result};
 
 /// One sequence without padding.
 #[derive(Debug, Clone)]
-pub struct Encoded {
+pub struct EncodedPrompt {
     /// Token ids; an image is a run of the image token.
     pub ids: Vec<u32>,
     pub positions: Positions,
@@ -19,7 +19,7 @@ pub struct Encoded {
     pub images: Vec<ImageInfo>,
 }
 
-impl Encoded {
+impl EncodedPrompt {
     /// Tokenises a rendered prompt and gives its k-th image token the width of the k-th image.
     pub(super) fn new(
         text: &str,
@@ -64,5 +64,10 @@ impl Encoded {
             patches,
             images,
         })
+    }
+
+    /// Positions of `n` tokens generated after `step` others.
+    pub(super) fn position_of(&self, step: usize, n: usize) -> Positions {
+        Positions::text((self.ids.len() + step) as i64 + self.positions.delta, n)
     }
 }

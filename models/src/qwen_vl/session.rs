@@ -4,11 +4,12 @@
 use candle_core::Tensor;
 
 use super::decoder::{Decoder, KvCache, Step};
-use super::input::Encoded;
+use super::input::EncodedPrompt;
 use crate::Result;
+use crate::observer::Observer;
 
 pub(super) struct Session<'m> {
-    encoded: &'m Encoded,
+    prompt: &'m EncodedPrompt,
     cache: KvCache,
     /// Answer tokens in the cache.
     answer: Vec<u32>,
@@ -22,12 +23,13 @@ impl<'m> Session<'m> {
     /// more tokens.
     pub(super) fn open(
         decoder: &Decoder,
-        batch: &'m [Encoded],
+        batch: &'m [EncodedPrompt],
         x: &Tensor,
         room: usize,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<Self>> {
-        let cache = |encoded: &Encoded| {
-            let capacity = encoded.ids.len() + room;
+        let cache = |prompt: &EncodedPrompt| {
+            let capacity = prompt.ids.len() + room;
             KvCache::new(
                 decoder.config(),
                 vec![0],
@@ -40,18 +42,18 @@ impl<'m> Session<'m> {
         let mut steps: Vec<Step<'_>> = caches
             .iter_mut()
             .zip(batch)
-            .map(|(cache, encoded)| Step {
+            .map(|(cache, prompt)| Step {
                 cache,
-                positions: encoded.positions.clone(),
+                positions: prompt.positions.clone(),
             })
             .collect();
-        let logits = forward(decoder, x, &mut steps)?;
+        let logits = forward(decoder, x, &mut steps, observer)?;
         Ok(batch
             .iter()
             .zip(caches)
             .zip(logits)
-            .map(|((encoded, cache), logits)| Self {
-                encoded,
+            .map(|((prompt, cache), logits)| Self {
+                prompt,
                 cache,
                 answer: Vec::new(),
                 prompt_logits: logits.clone(),
@@ -66,7 +68,11 @@ impl<'m> Session<'m> {
     }
 
     /// Makes each answer the current one of its session.
-    pub(super) fn go_to(decoder: &Decoder, moves: Vec<(&mut Self, Vec<u32>)>) -> Result<()> {
+    pub(super) fn go_to(
+        decoder: &Decoder,
+        moves: Vec<(&mut Self, Vec<u32>)>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let mut moved = Vec::new();
         let mut tokens = Vec::new();
         for (session, answer) in moves {
@@ -74,7 +80,7 @@ impl<'m> Session<'m> {
                 continue;
             }
             if answer.is_empty() {
-                session.cache.truncate(session.encoded.ids.len());
+                session.cache.truncate(session.prompt.ids.len());
                 session.answer.clear();
                 session.logits.clone_from(&session.prompt_logits);
                 continue;
@@ -87,9 +93,9 @@ impl<'m> Session<'m> {
                 .count();
             // Scores are kept for the end only: a shorter answer's last token is read again.
             let keep = shared.min(answer.len() - 1);
-            session.cache.truncate(session.encoded.ids.len() + keep);
+            session.cache.truncate(session.prompt.ids.len() + keep);
             tokens.extend_from_slice(&answer[keep..]);
-            let positions = session.encoded.position_of(keep, answer.len() - keep);
+            let positions = session.prompt.position_of(keep, answer.len() - keep);
             session.answer = answer;
             moved.push((session, positions));
         }
@@ -106,7 +112,10 @@ impl<'m> Session<'m> {
             });
             outputs.push(&mut session.logits);
         }
-        for (output, logits) in outputs.into_iter().zip(forward(decoder, &x, &mut steps)?) {
+        for (output, logits) in outputs
+            .into_iter()
+            .zip(forward(decoder, &x, &mut steps, observer)?)
+        {
             *output = logits;
         }
         Ok(())
@@ -114,8 +123,13 @@ impl<'m> Session<'m> {
 }
 
 /// Scores behind the last new token of each sequence.
-fn forward(decoder: &Decoder, x: &Tensor, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
-    let hidden = decoder.forward_ragged(x, steps)?.squeeze(0)?;
+fn forward(
+    decoder: &Decoder,
+    x: &Tensor,
+    steps: &mut [Step<'_>],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    let hidden = decoder.forward_ragged(x, steps, observer)?.squeeze(0)?;
     let mut end = 0;
     let last: Vec<u32> = steps
         .iter()

@@ -1,24 +1,18 @@
-//! The same resizes on tensors, with the transfer rule made explicit.
+//! The same resizes on tensors, with the transfer named.
 
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{TorchResize, torch_planes};
-use crate::{ModelError, Result};
+use crate::Result;
 
-/// [`torch_planes`] on the last two dimensions of a tensor in host memory; computes in f32, keeps the dtype.
+/// [`torch_planes`] on the last two dimensions of a tensor, in host memory: a tensor elsewhere is copied there, and the
+/// result stays. Computes in f32, keeps the dtype.
 ///
-/// For preparation and for results, not for the inside of a network: it never moves data between devices, so a
-/// caller that holds a device tensor says so with `to_device`.
+/// For preparation and for results, not for the inside of a network.
 ///
 /// # Errors
-/// [`ModelError::Device`] for a tensor that is not on the CPU, and those of [`torch_planes`].
-pub fn host_tensor(tensor: &Tensor, height: usize, width: usize, options: &TorchResize) -> Result<Tensor> {
-    if !tensor.device().is_cpu() {
-        let location = tensor.device().location();
-        return Err(ModelError::Device(format!(
-            "a resize on the host was asked of a tensor on {location:?}"
-        )));
-    }
+/// Those of [`torch_planes`] and of the copy.
+pub fn resize_on_host(tensor: &Tensor, height: usize, width: usize, options: &TorchResize) -> Result<Tensor> {
     let from = (tensor.dim(D::Minus2)?, tensor.dim(D::Minus1)?);
     let mut dims = tensor.dims().to_vec();
     let rank = dims.len();

@@ -253,7 +253,7 @@ impl Activation {
 
     pub(super) fn apply(self, x: &Tensor) -> candle_core::Result<Tensor> {
         match (self.kernel(), self) {
-            (Some(f), _) => nn::activate(x, f),
+            (Some(f), _) => nn::activation(x, f),
             (None, Self::QuickGelu) => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
             // the tanh approximation, candle's plain name
             (None, _) => x.gelu(),

@@ -7,11 +7,10 @@ use candle_core::{Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::MaskDecoderConfig;
-use super::neck::product;
-use super::stage::{Watch, at, nth};
 use super::two_way::{ImageSide, TwoWay};
 use crate::Result;
 use crate::nn::{self, LayerNorm, Linear};
+use crate::observer::{Observer, Stage};
 
 #[derive(Debug, Clone)]
 pub(super) struct MaskDecoder {
@@ -39,7 +38,7 @@ impl MaskDecoder {
         config: &MaskDecoderConfig,
         grid: usize,
         positions: &Tensor,
-        vb: &VarBuilder<'_>,
+        vb: VarBuilder<'_>,
     ) -> Candle<Self> {
         // fixed in the original code and in `transformers`; the config's epsilon is for the two-way blocks only
         const UPSCALE_EPS: f64 = 1e-6;
@@ -52,19 +51,19 @@ impl MaskDecoder {
         let hyper = vb.pp("output_hypernetworks_mlps");
         Ok(Self {
             output_tokens: Tensor::cat(&tokens, 0)?.reshape((1, 1 + masks, width))?,
-            transformer: TwoWay::load(config, positions, &vb.pp("transformer"))?,
-            upscale1: double(width, width / 4, &vb.pp("upscale_conv1"))?,
-            upscale_norm: nn::layer_norm(width / 4, UPSCALE_EPS, vb.pp("upscale_layer_norm"))?,
-            upscale2: double(width / 4, width / 8, &vb.pp("upscale_conv2"))?,
+            transformer: TwoWay::load(config, positions, vb.pp("transformer"))?,
+            upscale1: double(width, width / 4, vb.pp("upscale_conv1"))?,
+            upscale_norm: LayerNorm::load(width / 4, UPSCALE_EPS, vb.pp("upscale_layer_norm"))?,
+            upscale2: double(width / 4, width / 8, vb.pp("upscale_conv2"))?,
             hyper: (0..masks)
-                .map(|i| Head::load(width, width, width / 8, 3, &hyper.pp(i)))
+                .map(|i| Head::load(width, width, width / 8, 3, hyper.pp(i)))
                 .collect::<Candle<_>>()?,
             quality: Head::load(
                 width,
                 config.iou_head_hidden_dim,
                 masks,
                 config.iou_head_depth,
-                &vb.pp("iou_prediction_head"),
+                vb.pp("iou_prediction_head"),
             )?,
             masks,
             grid,
@@ -84,7 +83,7 @@ impl MaskDecoder {
         image: &ImageSide,
         sparse: &Tensor,
         multimask: bool,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Decoded> {
         let (prompts, _, width) = sparse.dims3()?;
         let outputs = self
@@ -94,7 +93,7 @@ impl MaskDecoder {
             0 => outputs.contiguous()?,
             _ => Tensor::cat(&[&outputs, sparse], 1)?,
         };
-        let (queries, keys) = self.transformer.forward(image, &tokens, watch)?;
+        let (queries, keys) = self.transformer.forward(image, &tokens, observer)?;
         let wanted = if multimask { 1..self.masks } else { 0..1 };
         let hyper = wanted
             .clone()
@@ -103,7 +102,7 @@ impl MaskDecoder {
         let hyper = Tensor::stack(&hyper, 1)?;
         let iou = self.quality.forward(&queries.narrow(1, 0, 1)?.squeeze(1)?)?;
         let logits = (0..prompts)
-            .map(|p| self.masks(&keys.narrow(0, p, 1)?, &hyper.narrow(0, p, 1)?, watch))
+            .map(|p| self.masks(&keys.narrow(0, p, 1)?, &hyper.narrow(0, p, 1)?, observer))
             .collect::<Result<Vec<_>>>()?;
         Ok(Decoded {
             logits: Tensor::cat(&logits, 0)?,
@@ -114,15 +113,15 @@ impl MaskDecoder {
     /// `keys` (1, N, C) and `hyper` (1, M, C / 8) to (1, M, 4 grid, 4 grid).
     ///
     /// One prompt at a time: the upscaled features are 16 N rows, which then stay in the cache.
-    fn masks(&self, keys: &Tensor, hyper: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
+    fn masks(&self, keys: &Tensor, hyper: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let (p, n, c) = keys.dims3()?;
         let (g, m) = (self.grid, hyper.dim(1)?);
         let x = self.upscale1.forward(keys)?.reshape((p, n * 4, c / 4))?;
         let x = nn::gelu_erf(&self.upscale_norm.forward(&x)?)?;
         let x = self.upscale2.forward_activated(&x, nn::Activation::Gelu)?;
         let x = x.reshape((p, n * 16, c / 8))?;
-        watch(at("decoder.upscaled"), &x)?;
-        let logits = product(&x, &hyper.transpose(1, 2)?.contiguous()?)?;
+        let x = observer.stage(Stage::of("decoder.upscaled"), x)?;
+        let logits = x.matmul(&hyper.transpose(1, 2)?.contiguous()?)?;
         // (row, column, half row, half column, quarter row, quarter column) to rows and columns
         let logits = logits
             .reshape(vec![p, g, g, 2, 2, 2, 2, m])?
@@ -133,7 +132,7 @@ impl MaskDecoder {
 }
 
 /// A transposed 2 x 2 convolution of stride 2: each input row gives four output rows, (row, column) of the square.
-fn double(from: usize, to: usize, vb: &VarBuilder<'_>) -> Candle<Linear> {
+fn double(from: usize, to: usize, vb: VarBuilder<'_>) -> Candle<Linear> {
     let weight = vb.get((from, to, 2, 2), "weight")?;
     let weight = weight.permute((2, 3, 1, 0))?.reshape((4 * to, from))?;
     let bias = vb.get(to, "bias")?;
@@ -146,12 +145,12 @@ fn double(from: usize, to: usize, vb: &VarBuilder<'_>) -> Candle<Linear> {
 struct Head(Vec<Linear>);
 
 impl Head {
-    fn load(from: usize, hidden: usize, to: usize, depth: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
-        let mut layers = vec![nn::linear(from, hidden, true, vb.pp("proj_in"))?];
+    fn load(from: usize, hidden: usize, to: usize, depth: usize, vb: VarBuilder<'_>) -> Candle<Self> {
+        let mut layers = vec![Linear::load(from, hidden, true, vb.pp("proj_in"))?];
         for i in 0..depth - 2 {
-            layers.push(nn::linear(hidden, hidden, true, vb.pp("layers").pp(i))?);
+            layers.push(Linear::load(hidden, hidden, true, vb.pp("layers").pp(i))?);
         }
-        layers.push(nn::linear(hidden, to, true, vb.pp("proj_out"))?);
+        layers.push(Linear::load(hidden, to, true, vb.pp("proj_out"))?);
         Ok(Self(layers))
     }
 
@@ -168,10 +167,4 @@ impl Head {
         }
         Ok(x)
     }
-}
-
-/// Stage names of the transformer's layers.
-pub(super) fn watch_layer(watch: &mut Watch<'_>, i: usize, queries: &Tensor, keys: &Tensor) -> Result<()> {
-    watch(nth("decoder.queries", i), queries)?;
-    watch(nth("decoder.keys", i), keys)
 }

@@ -1,9 +1,9 @@
 //! The end of both encoders: 1 x 1 convolution, norm, 3 x 3 convolution, norm, down to the decoder's width.
 
-use candle_core::{DType, Module, Result, Tensor};
+use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::nn::{self, Conv2d, Conv2dConfig, LayerNorm, Linear};
+use crate::nn::{Conv2d, Conv2dConfig, LayerNorm, Linear};
 
 #[derive(Debug, Clone)]
 pub(super) struct Neck {
@@ -18,7 +18,7 @@ pub(super) struct Neck {
 impl Neck {
     const EPS: f64 = 1e-6;
 
-    pub(super) fn load(width: usize, out: usize, grid: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn load(width: usize, out: usize, grid: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let reduce = vb.get((out, width, 1, 1), "conv1.weight")?;
         let same = Conv2dConfig {
             padding: 1,
@@ -26,9 +26,9 @@ impl Neck {
         };
         Ok(Self {
             reduce: Linear::new(reduce.reshape((out, width))?, None),
-            norm1: nn::layer_norm(out, Self::EPS, vb.pp("layer_norm1"))?,
-            mix: nn::conv2d(out, out, 3, same, false, vb.pp("conv2"))?,
-            norm2: nn::layer_norm(out, Self::EPS, vb.pp("layer_norm2"))?,
+            norm1: LayerNorm::load(out, Self::EPS, vb.pp("layer_norm1"))?,
+            mix: Conv2d::load(out, out, 3, same, false, vb.pp("conv2"))?,
+            norm2: LayerNorm::load(out, Self::EPS, vb.pp("layer_norm2"))?,
             grid,
         })
     }
@@ -51,13 +51,4 @@ pub(super) fn to_map(x: &Tensor, grid: usize) -> Result<Tensor> {
 pub(super) fn to_tokens(x: &Tensor) -> Result<Tensor> {
     let (b, c, h, w) = x.dims4()?;
     x.permute((0, 2, 3, 1))?.reshape((b, h * w, c))
-}
-
-/// `a b`, batch by batch. candle has no bf16 product on the CPU: there it runs in f32.
-pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.dtype() != DType::BF16 || !a.device().is_cpu() {
-        return a.matmul(b);
-    }
-    let wide = |t: &Tensor| t.to_dtype(DType::F32);
-    wide(a)?.matmul(&wide(b)?)?.to_dtype(DType::BF16)
 }

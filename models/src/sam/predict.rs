@@ -9,8 +9,8 @@ use super::amg::{self, AmgConfig, AutoMask, PointMask, PointPrompted};
 use super::composite::Composite;
 use super::preprocess::Fit;
 use super::prompt::{MaskLogits, Prompt};
-use super::stage::{Watch, at, unwatched};
 use super::{Embedding, Sam};
+use crate::observer::{Observer, Stage};
 use crate::{ImagePx, Mask, Point, Result, RgbImage};
 
 /// Cells times width of the image side that one decoder call may hold for all its prompts: 64 prompts at the
@@ -55,29 +55,16 @@ impl Sam {
     /// the answer that it would get alone.
     ///
     /// # Errors
-    /// [`ModelError::Prompt`] for a prompt outside the photo.
+    /// [`crate::ModelError::Prompt`] for a prompt outside the photo, and what `observer` answers.
     pub fn predict(
         &self,
         embedding: &Embedding,
         prompts: &[Prompt],
         multimask: bool,
-    ) -> Result<Vec<Prediction>> {
-        self.predict_watched(embedding, prompts, multimask, &mut unwatched())
-    }
-
-    /// [`Sam::predict`] with a look at every stage.
-    ///
-    /// # Errors
-    /// As [`Sam::predict`], and what `watch` returns.
-    pub fn predict_watched(
-        &self,
-        embedding: &Embedding,
-        prompts: &[Prompt],
-        multimask: bool,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<Prediction>> {
         let composite = self.composite_of(embedding.fit);
-        let low = self.low_res(embedding, prompts, multimask, watch)?;
+        let low = self.low_res(embedding, prompts, multimask, observer)?;
         Ok(low
             .into_par_iter()
             .map(|outputs| {
@@ -96,43 +83,35 @@ impl Sam {
     /// Finds masks without prompts; see [`AmgConfig`].
     ///
     /// # Errors
-    /// As [`Sam::embed`], and [`ModelError::Prompt`] for settings without a meaning.
-    pub fn generate(&self, image: &RgbImage, config: &AmgConfig) -> Result<Vec<AutoMask>> {
-        self.generate_watched(image, config, &mut unwatched())
-    }
-
-    /// [`Sam::generate`] with a look at every stage of every pass.
-    ///
-    /// # Errors
-    /// As [`Sam::generate`], and what `watch` returns.
-    pub fn generate_watched(
+    /// As [`Sam::embed`], and [`crate::ModelError::Prompt`] for settings without a meaning.
+    pub fn generate(
         &self,
         image: &RgbImage,
         config: &AmgConfig,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<AutoMask>> {
         let mut prompter = Prompter {
             sam: self,
-            watch,
+            observer,
             whole: None,
         };
         amg::generate(&mut prompter, image, config)
     }
 
-    /// [`Sam::generate_watched`] with the whole image embedded already.
+    /// [`Sam::generate`] with the whole image embedded already.
     ///
     /// # Errors
-    /// As [`Sam::generate_watched`].
+    /// As [`Sam::generate`].
     pub fn generate_from(
         &self,
         image: &RgbImage,
         embedding: &Embedding,
         config: &AmgConfig,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<AutoMask>> {
         let mut prompter = Prompter {
             sam: self,
-            watch,
+            observer,
             whole: Some(embedding.clone()),
         };
         amg::generate(&mut prompter, image, config)
@@ -152,22 +131,22 @@ impl Sam {
         embedding: &Embedding,
         prompts: &[Prompt],
         multimask: bool,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<Vec<LowRes>>> {
         for prompt in prompts {
             self.prompts.check(prompt, embedding.fit)?;
         }
-        let mut alike: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
         for (i, prompt) in prompts.iter().enumerate() {
             let kind = (prompt.tokens(), prompt.mask.is_some());
-            alike.entry(kind).or_default().push(i);
+            by_kind.entry(kind).or_default().push(i);
         }
         let per_call = (CELLS_PER_CALL / embedding.cells.elem_count()).clamp(1, 256);
         let mut out: Vec<Vec<LowRes>> = prompts.iter().map(|_| Vec::new()).collect();
-        for ((tokens, masked), members) in alike {
+        for ((tokens, masked), members) in by_kind {
             for part in members.chunks(per_call) {
                 let group: Vec<&Prompt> = part.iter().map(|&i| &prompts[i]).collect();
-                let answers = self.decode(embedding, &group, tokens, masked, multimask, watch)?;
+                let answers = self.decode(embedding, &group, tokens, masked, multimask, observer)?;
                 for (&i, answer) in part.iter().zip(answers) {
                     out[i] = answer;
                 }
@@ -184,21 +163,21 @@ impl Sam {
         tokens: usize,
         masked: bool,
         multimask: bool,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<Vec<Vec<LowRes>>> {
         let sparse = self.prompts.sparse(prompts, tokens, embedding.fit)?;
-        watch(at("prompt.sparse"), &sparse)?;
+        let sparse = observer.stage(Stage::of("prompt.sparse"), sparse)?;
         let with_masks;
         let image = if masked {
             let masks: Vec<&MaskLogits> = prompts.iter().filter_map(|p| p.mask.as_ref()).collect();
             let dense = self.prompts.dense(&masks)?;
-            watch(at("prompt.dense"), &dense)?;
+            let dense = observer.stage(Stage::of("prompt.dense"), dense)?;
             with_masks = self.decoder.image_side(&dense.broadcast_add(&embedding.cells)?)?;
             &with_masks
         } else {
             &embedding.unmasked
         };
-        let decoded = self.decoder.forward(image, &sparse, multimask, watch)?;
+        let decoded = self.decoder.forward(image, &sparse, multimask, observer)?;
         let iou = decoded.iou.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let side = self.config.mask_side();
         let logits = decoded
@@ -222,20 +201,20 @@ impl Sam {
 }
 
 /// The model as the automatic generator drives it.
-struct Prompter<'a, 'w> {
+struct Prompter<'a> {
     sam: &'a Sam,
-    watch: &'a mut Watch<'w>,
+    observer: &'a mut dyn Observer,
     /// Of the whole image, which the generator asks for first.
     whole: Option<Embedding>,
 }
 
-impl PointPrompted for Prompter<'_, '_> {
+impl PointPrompted for Prompter<'_> {
     type Embedding = Embedding;
 
     fn embed(&mut self, image: &RgbImage) -> Result<Embedding> {
         match self.whole.take() {
             Some(whole) => Ok(whole),
-            None => self.sam.embed_watched(image, self.watch),
+            None => self.sam.embed(image, self.observer),
         }
     }
 
@@ -245,7 +224,7 @@ impl PointPrompted for Prompter<'_, '_> {
 
     fn masks(&mut self, embedding: &Embedding, points: &[Point<ImagePx>]) -> Result<Vec<Vec<PointMask>>> {
         let prompts: Vec<Prompt> = points.iter().map(|p| Prompt::point(p.x, p.y)).collect();
-        let low = self.sam.low_res(embedding, &prompts, true, self.watch)?;
+        let low = self.sam.low_res(embedding, &prompts, true, self.observer)?;
         let finish = |low: LowRes| PointMask {
             logits: low.logits,
             iou: low.iou,

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::config::{Activation, PromptEncoderConfig};
 use super::layout::SHARED_EMBEDDING;
 use super::preprocess::Fit;
-use crate::nn::{self, LayerNorm, Linear};
+use crate::nn::{LayerNorm, Linear};
 use crate::{ImagePx, ModelError, Point, Rect, Result};
 
 /// What a point says about the object.
@@ -170,7 +170,7 @@ pub(super) struct PromptEncoder {
 }
 
 impl PromptEncoder {
-    pub(super) fn load(config: &PromptEncoderConfig, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    pub(super) fn load(config: &PromptEncoderConfig, vb: VarBuilder<'_>) -> candle_core::Result<Self> {
         let width = config.hidden_size;
         let encoder = vb.pp("prompt_encoder");
         let row = |name: &str| {
@@ -178,7 +178,7 @@ impl PromptEncoder {
             row.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<f32>()
         };
         Ok(Self {
-            encoding: PositionalEncoding::load(width / 2, vb)?,
+            encoding: PositionalEncoding::load(width / 2, &vb)?,
             point_embed: [
                 row("point_embed.0.weight")?,
                 row("point_embed.1.weight")?,
@@ -189,7 +189,7 @@ impl PromptEncoder {
             no_mask: encoder
                 .get((1, width), "no_mask_embed.weight")?
                 .reshape((1, 1, width))?,
-            mask: MaskEncoder::load(config, &encoder.pp("mask_embed"))?,
+            mask: MaskEncoder::load(config, encoder.pp("mask_embed"))?,
             width,
             image_size: config.image_size,
             grid: config.grid(),
@@ -283,7 +283,7 @@ struct MaskEncoder {
 }
 
 impl MaskEncoder {
-    fn load(config: &PromptEncoderConfig, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    fn load(config: &PromptEncoderConfig, vb: VarBuilder<'_>) -> candle_core::Result<Self> {
         let (out, eps) = (config.mask_input_channels, config.layer_norm_eps);
         let conv = |from: usize, to: usize, kernel: usize, name: &str| {
             let vb = vb.pp(name);
@@ -296,9 +296,9 @@ impl MaskEncoder {
         };
         Ok(Self {
             conv1: conv(1, out / 4, 2, "conv1")?,
-            norm1: nn::layer_norm(out / 4, eps, vb.pp("layer_norm1"))?,
+            norm1: LayerNorm::load(out / 4, eps, vb.pp("layer_norm1"))?,
             conv2: conv(out / 4, out, 2, "conv2")?,
-            norm2: nn::layer_norm(out, eps, vb.pp("layer_norm2"))?,
+            norm2: LayerNorm::load(out, eps, vb.pp("layer_norm2"))?,
             conv3: conv(out, config.hidden_size, 1, "conv3")?,
             act: config.hidden_act,
         })

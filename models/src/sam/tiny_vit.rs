@@ -7,22 +7,22 @@ use candle_nn::VarBuilder;
 
 use super::config::TinyVitConfig;
 use super::neck::{Neck, to_map, to_tokens};
-use super::stage::{Watch, at, nth};
 use super::window::{Windows, with_zero_row};
 use crate::Result;
 use crate::nn::{self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear};
+use crate::observer::{Observer, Stage};
 
 const GELU: nn::Activation = nn::Activation::Gelu;
 
 #[derive(Debug, Clone)]
 pub(super) struct TinyVit {
     stem: [Conv2d; 2],
-    stages: Vec<Stage>,
+    levels: Vec<Level>,
     neck: Neck,
 }
 
 #[derive(Debug, Clone)]
-struct Stage {
+struct Level {
     blocks: Blocks,
     merge: Option<Merge>,
 }
@@ -34,7 +34,7 @@ enum Blocks {
 }
 
 impl TinyVit {
-    pub(super) fn load(config: &TinyVitConfig, vb: &VarBuilder<'_>) -> Candle<Self> {
+    pub(super) fn load(config: &TinyVitConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let first = config.embed_dims[0];
         let seq = vb.pp("patch_embed.seq");
         let halving = Conv2dConfig {
@@ -42,51 +42,50 @@ impl TinyVit {
             padding: 1,
             groups: 1,
         };
-        let stages = (0..config.depths.len())
-            .map(|i| Stage::load(config, i, &vb.pp("layers").pp(i)))
+        let levels = (0..config.depths.len())
+            .map(|i| Level::load(config, i, vb.pp("layers").pp(i)))
             .collect::<Candle<_>>()?;
         let last = config.embed_dims[config.embed_dims.len() - 1];
         let grid = config.grid(config.depths.len());
         Ok(Self {
             stem: [
-                conv_norm(3, first / 2, 3, halving, &seq.pp(0))?,
-                conv_norm(first / 2, first, 3, halving, &seq.pp(2))?,
+                conv_norm(3, first / 2, 3, halving, seq.pp(0))?,
+                conv_norm(first / 2, first, 3, halving, seq.pp(2))?,
             ],
-            stages,
-            neck: Neck::load(last, config.output_channels, grid, &vb.pp("neck"))?,
+            levels,
+            neck: Neck::load(last, config.output_channels, grid, vb.pp("neck"))?,
         })
     }
 
     /// (B, 3, side, side) to (B, N, output channels).
-    pub(super) fn forward(&self, pixels: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
+    pub(super) fn forward(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let x = self.stem[0].forward_activated(pixels, GELU)?;
         let mut x = self.stem[1].forward(&x)?;
-        for (i, stage) in self.stages.iter().enumerate() {
-            x = stage.forward(&x)?;
-            watch(nth("vision.stage", i), &to_tokens(&x)?)?;
+        let mut tokens = to_tokens(&x)?;
+        for (i, level) in self.levels.iter().enumerate() {
+            x = level.forward(&x)?;
+            tokens = observer.stage(Stage::nth("vision.stage", i), to_tokens(&x)?)?;
         }
-        let x = self.neck.forward(&to_tokens(&x)?)?;
-        watch(at("vision.embedding"), &x)?;
-        Ok(x)
+        observer.stage(Stage::of("vision.embedding"), self.neck.forward(&tokens)?)
     }
 }
 
-impl Stage {
-    fn load(config: &TinyVitConfig, i: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+impl Level {
+    fn load(config: &TinyVitConfig, i: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         let width = config.embed_dims[i];
         let blocks = vb.pp("blocks");
         let blocks = if i == 0 {
             let hidden = (width as f64 * config.mbconv_expand_ratio) as usize;
-            let load = |j| Inverted::load(width, hidden, &blocks.pp(j));
+            let load = |j| Inverted::load(width, hidden, blocks.pp(j));
             Blocks::Convolutional((0..config.depths[i]).map(load).collect::<Candle<_>>()?)
         } else {
-            let load = |j| Block::load(config, i, &blocks.pp(j));
+            let load = |j| Block::load(config, i, blocks.pp(j));
             Blocks::Attentive((0..config.depths[i]).map(load).collect::<Candle<_>>()?)
         };
         let merge = match config.merge_strides.get(i) {
             Some(&stride) => {
                 let out = config.embed_dims[i + 1];
-                Some(Merge::load(width, out, stride, &vb.pp("downsample"))?)
+                Some(Merge::load(width, out, stride, vb.pp("downsample"))?)
             }
             None => None,
         };
@@ -120,7 +119,7 @@ fn conv_norm(
     to: usize,
     kernel: usize,
     config: Conv2dConfig,
-    vb: &VarBuilder<'_>,
+    vb: VarBuilder<'_>,
 ) -> Candle<Conv2d> {
     const EPS: f64 = 1e-5;
     // folded in f32 whatever the model computes in
@@ -132,15 +131,11 @@ fn conv_norm(
     let shift = norm.get(to, "running_mean")?.mul(&scale)?;
     let bias = norm.get(to, "bias")?.sub(&shift)?;
     let weight = weight.broadcast_mul(&scale.reshape((to, 1, 1, 1))?)?;
-    Ok(Conv2d::new(
-        weight.to_dtype(dtype)?,
-        Some(bias.to_dtype(dtype)?),
-        config,
-    ))
+    Conv2d::new(&weight.to_dtype(dtype)?, Some(bias.to_dtype(dtype)?), config)
 }
 
 /// A 3 x 3 convolution of each channel on its own, keeping the size at stride 1.
-fn depthwise(width: usize, stride: usize, vb: &VarBuilder<'_>) -> Candle<Conv2d> {
+fn depthwise(width: usize, stride: usize, vb: VarBuilder<'_>) -> Candle<Conv2d> {
     let config = Conv2dConfig {
         stride,
         padding: 1,
@@ -149,7 +144,7 @@ fn depthwise(width: usize, stride: usize, vb: &VarBuilder<'_>) -> Candle<Conv2d>
     conv_norm(width, width, 3, config, vb)
 }
 
-fn pointwise(from: usize, to: usize, vb: &VarBuilder<'_>) -> Candle<Conv2d> {
+fn pointwise(from: usize, to: usize, vb: VarBuilder<'_>) -> Candle<Conv2d> {
     conv_norm(from, to, 1, Conv2dConfig::default(), vb)
 }
 
@@ -162,11 +157,11 @@ struct Inverted {
 }
 
 impl Inverted {
-    fn load(width: usize, hidden: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(width: usize, hidden: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            expand: pointwise(width, hidden, &vb.pp("conv1"))?,
-            spatial: depthwise(hidden, 1, &vb.pp("conv2"))?,
-            project: pointwise(hidden, width, &vb.pp("conv3"))?,
+            expand: pointwise(width, hidden, vb.pp("conv1"))?,
+            spatial: depthwise(hidden, 1, vb.pp("conv2"))?,
+            project: pointwise(hidden, width, vb.pp("conv3"))?,
         })
     }
 
@@ -186,11 +181,11 @@ struct Merge {
 }
 
 impl Merge {
-    fn load(from: usize, to: usize, stride: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(from: usize, to: usize, stride: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            widen: pointwise(from, to, &vb.pp("conv1"))?,
-            spatial: depthwise(to, stride, &vb.pp("conv2"))?,
-            mix: pointwise(to, to, &vb.pp("conv3"))?,
+            widen: pointwise(from, to, vb.pp("conv1"))?,
+            spatial: depthwise(to, stride, vb.pp("conv2"))?,
+            mix: pointwise(to, to, vb.pp("conv3"))?,
         })
     }
 
@@ -219,7 +214,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &TinyVitConfig, stage: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(config: &TinyVitConfig, stage: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         let (width, heads) = (config.embed_dims[stage], config.num_heads[stage]);
         let (side, eps) = (config.window_sizes[stage], config.layer_norm_eps);
         let grid = config.grid(stage);
@@ -227,17 +222,17 @@ impl Block {
         let (attn, mlp) = (vb.pp("attn"), vb.pp("mlp"));
         let offsets = attn.get((heads, side * side), "attention_biases")?;
         Ok(Self {
-            norm: nn::layer_norm(width, eps, attn.pp("norm"))?,
-            qkv: nn::linear(width, 3 * width, true, attn.pp("qkv"))?,
-            proj: nn::linear(width, width, true, attn.pp("proj"))?,
+            norm: LayerNorm::load(width, eps, attn.pp("norm"))?,
+            qkv: Linear::load(width, 3 * width, true, attn.pp("qkv"))?,
+            proj: Linear::load(width, width, true, attn.pp("proj"))?,
             heads,
             bias: biases_by_distance(&offsets, side)?,
             windows: Windows::new(grid, side),
             grid,
-            local: depthwise(width, 1, &vb.pp("local_conv"))?,
-            mlp_norm: nn::layer_norm(width, eps, mlp.pp("norm"))?,
-            fc1: nn::linear(width, hidden, true, mlp.pp("fc1"))?,
-            fc2: nn::linear(hidden, width, true, mlp.pp("fc2"))?,
+            local: depthwise(width, 1, vb.pp("local_conv"))?,
+            mlp_norm: LayerNorm::load(width, eps, mlp.pp("norm"))?,
+            fc1: Linear::load(width, hidden, true, mlp.pp("fc1"))?,
+            fc2: Linear::load(hidden, width, true, mlp.pp("fc2"))?,
         })
     }
 
@@ -261,8 +256,8 @@ impl Block {
         let part = |i: usize| qkv.narrow(3, i, 1)?.squeeze(3)?.transpose(1, 2);
         let scale = (head_dim as f64).powf(-0.5) as f32;
         let mask = AttentionMask::Bias(&self.bias);
-        let out = nn::attention(&part(0)?, &part(1)?, &part(2)?, scale, &mask)?;
-        let out = out.transpose(1, 2)?.reshape((b, n, c3 / 3))?;
+        let out = nn::attention(&part(0)?, &part(1)?, &part(2)?, scale, mask)?;
+        let out = out.reshape((b, n, c3 / 3))?;
         self.windows.join(&out)
     }
 }

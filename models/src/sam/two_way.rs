@@ -4,10 +4,9 @@ use candle_core::{Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{Activation, MaskDecoderConfig};
-use super::decoder::watch_layer;
-use super::stage::{Watch, at};
 use crate::Result;
 use crate::nn::{self, AttentionMask, LayerNorm, Linear};
+use crate::observer::{Observer, Stage};
 
 #[derive(Debug, Clone)]
 pub(super) struct TwoWay {
@@ -24,7 +23,7 @@ pub(super) struct ImageSide {
 }
 
 impl TwoWay {
-    pub(super) fn load(config: &MaskDecoderConfig, positions: &Tensor, vb: &VarBuilder<'_>) -> Candle<Self> {
+    pub(super) fn load(config: &MaskDecoderConfig, positions: &Tensor, vb: VarBuilder<'_>) -> Candle<Self> {
         // in the original code and in `transformers` alike, whatever the config says of the other norms
         const FINAL_EPS: f64 = 1e-5;
         let width = config.hidden_size;
@@ -33,10 +32,10 @@ impl TwoWay {
         let last = vb.pp("final_attn_token_to_image");
         Ok(Self {
             layers: (0..config.num_hidden_layers)
-                .map(|i| Layer::load(config, positions, &vb.pp("layers").pp(i)))
+                .map(|i| Layer::load(config, positions, vb.pp("layers").pp(i)))
                 .collect::<Candle<_>>()?,
             final_attention: TokenToImage {
-                ends: Ends::load(width, inner, heads, &last)?,
+                ends: Ends::load(width, inner, heads, last.clone())?,
                 image: OnImage::load(
                     width,
                     inner,
@@ -44,7 +43,7 @@ impl TwoWay {
                     positions,
                 )?,
             },
-            final_norm: nn::layer_norm(width, FINAL_EPS, vb.pp("layer_norm_final_attn"))?,
+            final_norm: LayerNorm::load(width, FINAL_EPS, vb.pp("layer_norm_final_attn"))?,
         })
     }
 
@@ -64,14 +63,15 @@ impl TwoWay {
         &self,
         image: &ImageSide,
         tokens: &Tensor,
-        watch: &mut Watch<'_>,
+        observer: &mut dyn Observer,
     ) -> Result<(Tensor, Tensor)> {
         let mut queries = tokens.clone();
         let mut keys = image.cells.clone();
         let mut projected = image.projected.clone();
         for (i, layer) in self.layers.iter().enumerate() {
             (queries, keys) = layer.forward(i == 0, &queries, &keys, &projected, tokens)?;
-            watch_layer(watch, i, &queries, &keys)?;
+            queries = observer.stage(Stage::nth("decoder.queries", i), queries)?;
+            keys = observer.stage(Stage::nth("decoder.keys", i), keys)?;
             projected = match self.layers.get(i + 1) {
                 Some(next) => next.image.forward(&keys)?,
                 None => self.final_attention.image.forward(&keys)?,
@@ -81,7 +81,7 @@ impl TwoWay {
             .final_attention
             .forward(&(&queries + tokens)?, &projected, &queries)?;
         let queries = self.final_norm.forward(&attended)?;
-        watch(at("decoder.queries.final"), &queries)?;
+        let queries = observer.stage(Stage::of("decoder.queries.final"), queries)?;
         Ok((queries, keys))
     }
 }
@@ -104,10 +104,10 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(config: &MaskDecoderConfig, positions: &Tensor, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(config: &MaskDecoderConfig, positions: &Tensor, vb: VarBuilder<'_>) -> Candle<Self> {
         let (width, heads) = (config.hidden_size, config.num_attention_heads);
         let inner = width / config.attention_downsample_rate;
-        let norm = |i: usize| nn::layer_norm(width, config.layer_norm_eps, vb.pp(format!("layer_norm{i}")));
+        let norm = |i: usize| LayerNorm::load(width, config.layer_norm_eps, vb.pp(format!("layer_norm{i}")));
         let (to_image, to_token) = (
             vb.pp("cross_attn_token_to_image"),
             vb.pp("cross_attn_image_to_token"),
@@ -118,15 +118,15 @@ impl Layer {
             (&to_token, "q_proj", true),
         ];
         Ok(Self {
-            self_attention: SelfAttention::load(width, heads, &vb.pp("self_attn"))?,
+            self_attention: SelfAttention::load(width, heads, vb.pp("self_attn"))?,
             norm1: norm(1)?,
-            token_to_image: Ends::load(width, inner, heads, &to_image)?,
+            token_to_image: Ends::load(width, inner, heads, to_image.clone())?,
             norm2: norm(2)?,
-            lin1: nn::linear(width, config.mlp_dim, true, vb.pp("mlp.lin1"))?,
+            lin1: Linear::load(width, config.mlp_dim, true, vb.pp("mlp.lin1"))?,
             act: config.hidden_act,
-            lin2: nn::linear(config.mlp_dim, width, true, vb.pp("mlp.lin2"))?,
+            lin2: Linear::load(config.mlp_dim, width, true, vb.pp("mlp.lin2"))?,
             norm3: norm(3)?,
-            image_to_token: TokenSide::load(width, inner, heads, &to_token)?,
+            image_to_token: TokenSide::load(width, inner, heads, to_token.clone())?,
             norm4: norm(4)?,
             image: OnImage::load(width, inner, &on_image, positions)?,
             heads,
@@ -239,10 +239,10 @@ struct Ends {
 }
 
 impl Ends {
-    fn load(width: usize, inner: usize, heads: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(width: usize, inner: usize, heads: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            q: nn::linear(width, inner, true, vb.pp("q_proj"))?,
-            out: nn::linear(inner, width, true, vb.pp("out_proj"))?,
+            q: Linear::load(width, inner, true, vb.pp("q_proj"))?,
+            out: Linear::load(inner, width, true, vb.pp("out_proj"))?,
             heads,
             scale: scale(inner, heads),
         })
@@ -257,8 +257,8 @@ impl Ends {
         // Tokens of all prompts are queries of one attention where they share keys and values.
         let q = if shared { q.reshape((1, p * t, inner))? } else { q };
         let q = split_heads(&q, self.heads)?;
-        let out = nn::attention(&q, k, v, self.scale, &AttentionMask::None)?;
-        let out = out.transpose(1, 2)?.reshape((p, t, inner))?;
+        let out = nn::attention(&q, k, v, self.scale, AttentionMask::None)?;
+        let out = out.reshape((p, t, inner))?;
         self.out.forward_onto(&out, residual)
     }
 }
@@ -287,11 +287,11 @@ struct TokenSide {
 }
 
 impl TokenSide {
-    fn load(width: usize, inner: usize, heads: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
+    fn load(width: usize, inner: usize, heads: usize, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            k: nn::linear(width, inner, true, vb.pp("k_proj"))?,
-            v: nn::linear(width, inner, true, vb.pp("v_proj"))?,
-            out: nn::linear(inner, width, true, vb.pp("out_proj"))?,
+            k: Linear::load(width, inner, true, vb.pp("k_proj"))?,
+            v: Linear::load(width, inner, true, vb.pp("v_proj"))?,
+            out: Linear::load(inner, width, true, vb.pp("out_proj"))?,
             scale: scale(inner, heads),
         })
     }
@@ -303,8 +303,8 @@ impl TokenSide {
         let q = q.broadcast_as((p, heads, n, d))?;
         let k = split_heads(&self.k.forward(placed)?, heads)?;
         let v = split_heads(&self.v.forward(tokens)?, heads)?;
-        let out = nn::attention(&q, &k, &v, self.scale, &AttentionMask::None)?;
-        let out = out.transpose(1, 2)?.reshape((p, n, heads * d))?;
+        let out = nn::attention(&q, &k, &v, self.scale, AttentionMask::None)?;
+        let out = out.reshape((p, n, heads * d))?;
         self.out.forward_onto(&out, residual)
     }
 }
@@ -320,8 +320,8 @@ struct SelfAttention {
 }
 
 impl SelfAttention {
-    fn load(width: usize, heads: usize, vb: &VarBuilder<'_>) -> Candle<Self> {
-        let linear = |name| nn::linear(width, width, true, vb.pp(name));
+    fn load(width: usize, heads: usize, vb: VarBuilder<'_>) -> Candle<Self> {
+        let linear = |name| Linear::load(width, width, true, vb.pp(name));
         Ok(Self {
             q: linear("q_proj")?,
             k: linear("k_proj")?,
@@ -345,9 +345,9 @@ impl SelfAttention {
             &heads(&k)?,
             &heads(&v)?,
             self.scale,
-            &AttentionMask::None,
+            AttentionMask::None,
         )?;
-        let out = out.transpose(1, 2)?.reshape(values.shape())?;
+        let out = out.reshape(values.shape())?;
         match residual {
             Some(residual) => self.out.forward_onto(&out, residual),
             None => self.out.forward(&out),

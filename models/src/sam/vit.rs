@@ -5,11 +5,11 @@ use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{Activation, VitConfig};
-use super::neck::{Neck, product};
-use super::stage::{Watch, at, nth};
+use super::neck::Neck;
 use super::window::{Windows, with_zero_row};
 use crate::Result;
 use crate::nn::{self, AttentionMask, LayerNorm, Linear};
+use crate::observer::{Observer, Stage};
 
 #[derive(Debug, Clone)]
 pub(super) struct Vit {
@@ -24,7 +24,7 @@ pub(super) struct Vit {
 }
 
 impl Vit {
-    pub(super) fn load(config: &VitConfig, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    pub(super) fn load(config: &VitConfig, vb: VarBuilder<'_>) -> candle_core::Result<Self> {
         let (width, p, grid) = (config.hidden_size, config.patch_size, config.grid());
         let projection = vb.pp("patch_embed.projection");
         let weight = projection.get((width, config.num_channels, p, p), "weight")?;
@@ -43,34 +43,31 @@ impl Vit {
             grid,
             position,
             blocks: (0..config.num_hidden_layers)
-                .map(|i| Block::load(config, config.window(i), &vb.pp("layers").pp(i)))
+                .map(|i| Block::load(config, config.window(i), vb.pp("layers").pp(i)))
                 .collect::<candle_core::Result<_>>()?,
-            neck: Neck::load(width, config.output_channels, grid, &vb.pp("neck"))?,
+            neck: Neck::load(width, config.output_channels, grid, vb.pp("neck"))?,
         })
     }
 
     /// (B, 3, side, side) to (B, N, output channels).
-    pub(super) fn forward(&self, pixels: &Tensor, watch: &mut Watch<'_>) -> Result<Tensor> {
+    pub(super) fn forward(&self, pixels: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let mut x = self.patch.forward(&self.patches(pixels)?)?;
         if let Some(position) = &self.position {
             x = x.broadcast_add(position)?;
         }
-        watch(at("vision.patch"), &x)?;
+        x = observer.stage(Stage::of("vision.patch"), x)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let mixed = block.attend(&x)?;
             x = if i == 0 {
                 let attended = block.proj.forward(&mixed)?;
-                watch(nth("vision.attention", i), &attended)?;
+                let attended = observer.stage(Stage::nth("vision.attention", i), attended)?;
                 nn::add(&x, &attended)?
             } else {
                 block.proj.forward_onto(&mixed, &x)?
             };
-            x = block.rest(&x)?;
-            watch(nth("vision.block", i), &x)?;
+            x = observer.stage(Stage::nth("vision.block", i), block.rest(&x)?)?;
         }
-        let x = self.neck.forward(&x)?;
-        watch(at("vision.embedding"), &x)?;
-        Ok(x)
+        observer.stage(Stage::of("vision.embedding"), self.neck.forward(&x)?)
     }
 
     /// (B, C, H, W) to (B, N, C * p * p), each row in the order of a convolution weight.
@@ -103,33 +100,33 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &VitConfig, window: usize, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    fn load(config: &VitConfig, window: usize, vb: VarBuilder<'_>) -> candle_core::Result<Self> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let attn = vb.pp("attn");
         let side = if window == 0 { config.grid() } else { window };
         let head_dim = width / config.num_attention_heads;
         let relative = if config.use_rel_pos {
-            let table = |name| RelativePositions::load(side, head_dim, &attn, name);
+            let table = |name| RelativePositions::load(side, head_dim, attn.clone(), name);
             Some((table("rel_pos_h")?, table("rel_pos_w")?))
         } else {
             None
         };
         Ok(Self {
-            norm1: nn::layer_norm(width, eps, vb.pp("layer_norm1"))?,
-            qkv: nn::linear(width, 3 * width, config.qkv_bias, attn.pp("qkv"))?,
-            proj: nn::linear(width, width, true, attn.pp("proj"))?,
+            norm1: LayerNorm::load(width, eps, vb.pp("layer_norm1"))?,
+            qkv: Linear::load(width, 3 * width, config.qkv_bias, attn.pp("qkv"))?,
+            proj: Linear::load(width, width, true, attn.pp("proj"))?,
             heads: config.num_attention_heads,
             relative,
             windows: (window > 0).then(|| Windows::new(config.grid(), window)),
-            norm2: nn::layer_norm(width, eps, vb.pp("layer_norm2"))?,
-            lin1: nn::linear(width, config.mlp_dim(), true, vb.pp("mlp.lin1"))?,
+            norm2: LayerNorm::load(width, eps, vb.pp("layer_norm2"))?,
+            lin1: Linear::load(width, config.mlp_dim(), true, vb.pp("mlp.lin1"))?,
             act: config.hidden_act,
-            lin2: nn::linear(config.mlp_dim(), width, true, vb.pp("mlp.lin2"))?,
+            lin2: Linear::load(config.mlp_dim(), width, true, vb.pp("mlp.lin2"))?,
         })
     }
 
-    /// Attention of the normed input, before the output projection. Padding enters after the norm as zeros and is attended to, so that one row of
-    /// zeros through the projection stands for all of it.
+    /// Attention of the normed input, before the output projection. Padding enters after the norm as zeros and is
+    /// attended to, so that one row of zeros through the projection stands for all of it.
     fn attend(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let normed = self.norm1.forward(x)?;
         match &self.windows {
@@ -150,7 +147,7 @@ impl Block {
         let (q, k, v) = (part(0)?.contiguous()?, part(1)?, part(2)?);
         let scale = (head_dim as f64).powf(-0.5) as f32;
         let out = match &self.relative {
-            None => nn::attention(&q, &k, &v, scale, &AttentionMask::None)?,
+            None => nn::attention(&q, &k, &v, scale, AttentionMask::None)?,
             Some((rows, columns)) => {
                 // The unscaled query, as in the reference.
                 let (rel_h, rel_w) = (rows.along_rows(&q)?, columns.along_columns(&q)?);
@@ -158,10 +155,10 @@ impl Block {
                     rel_h: &rel_h,
                     rel_w: &rel_w,
                 };
-                nn::attention(&q, &k, &v, scale, &mask)?
+                nn::attention(&q, &k, &v, scale, mask)?
             }
         };
-        out.transpose(1, 2)?.reshape((b, n, c3 / 3))
+        out.reshape((b, n, c3 / 3))
     }
 
     fn rest(&self, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -178,7 +175,7 @@ struct RelativePositions {
 }
 
 impl RelativePositions {
-    fn load(side: usize, head_dim: usize, vb: &VarBuilder<'_>, name: &str) -> candle_core::Result<Self> {
+    fn load(side: usize, head_dim: usize, vb: VarBuilder<'_>, name: &str) -> candle_core::Result<Self> {
         let table = vb.get((2 * side - 1, head_dim), name)?;
         let index: Vec<u32> = (0..side)
             .flat_map(|q| (0..side).map(move |k| (q + side - 1 - k) as u32))
@@ -197,7 +194,8 @@ impl RelativePositions {
         let (b, h, n, d) = q.dims4()?;
         let (s, t) = (self.side, b * h);
         let by_row = q.reshape((t, s, s, d))?.transpose(0, 1)?.reshape((s, t * s, d))?;
-        product(&by_row, &self.table)?
+        by_row
+            .matmul(&self.table)?
             .reshape((s, t, s, s))?
             .transpose(0, 1)?
             .reshape((b, h, n, s))
@@ -208,7 +206,8 @@ impl RelativePositions {
         let (b, h, n, d) = q.dims4()?;
         let (s, t) = (self.side, b * h);
         let by_column = q.reshape((t * s, s, d))?.transpose(0, 1)?.contiguous()?;
-        product(&by_column, &self.table)?
+        by_column
+            .matmul(&self.table)?
             .transpose(0, 1)?
             .reshape((t * s * s, s))?
             .reshape((b, h, n, s))

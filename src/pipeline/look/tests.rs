@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dragunov_models::RgbImage;
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::observer::Unobserved;
 
 use super::*;
 use crate::contract::request::ImageSource;
@@ -87,11 +88,14 @@ fn photos_encoded_together_are_as_if_alone() {
         .collect();
     let together = scanner.encode_jobs(&jobs).unwrap();
     for (photo, encoded) in photos.iter().zip(&together) {
-        let depth = scanner.depth.infer(&photo.image, Policy::Hf).unwrap();
+        let depth = scanner
+            .depth
+            .infer(&photo.image, Policy::Hf, &mut Unobserved)
+            .unwrap();
         assert_eq!(depth.size(), encoded.depth.size());
         assert!(apart(depth.values(), encoded.depth.values()) < 1e-5);
         let cells = |e: &Embedding| e.cells().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let alone = scanner.sam.embed(&photo.image).unwrap();
+        let alone = scanner.sam.embed(&photo.image, &mut Unobserved).unwrap();
         assert_eq!(alone.fit(), encoded.embedding.fit());
         assert!(apart(&cells(&alone), &cells(&encoded.embedding)) < 1e-5);
     }

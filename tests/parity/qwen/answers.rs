@@ -1,5 +1,6 @@
 //! Free answers: greedy, sampled, alone and in a batch, and those of the command.
 
+use dragunov_models::observer::{Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
 use dragunov_models::qwen_vl::{GenerateOptions, Sampling, Stop};
 
@@ -12,7 +13,7 @@ fn greedy_steps_with_cache() {
     for name in ["one", "two", "batch"] {
         let want = case(name);
         let answers = untied
-            .generate_batch(&encode(&untied, name), &greedy(8), &|| false)
+            .generate_batch(&encode(&untied, name), &greedy(8), &mut Unobserved)
             .unwrap();
         for (answer, (ids, text)) in answers.iter().zip(want.greedy.iter().zip(&want.text)) {
             assert_eq!((&answer.token_ids, &answer.text), (ids, text), "{name}");
@@ -32,7 +33,9 @@ fn greedy_with_the_checkpoints_penalty() {
     assert_eq!(model.generation_config().eos_token_ids, [501, 500]);
     let options = GenerateOptions::greedy(model.generation_config(), 16);
     assert!((options.repetition_penalty - 1.05).abs() < 1e-6);
-    let answer = model.generate(&prompts("tied")[0], &options, &|| false).unwrap();
+    let answer = model
+        .generate(&prompts("tied")[0], &options, &mut Unobserved)
+        .unwrap();
     assert_eq!(answer.token_ids, case("tied").with_generation_config.unwrap()[0]);
 }
 
@@ -44,7 +47,7 @@ fn greedy_steps_without_cache() {
         let grids: Vec<Grid> = encoded.images.iter().map(|i| i.grid).collect();
         for want in &case(name).greedy[0] {
             let (hidden, _) = model
-                .prefill(std::slice::from_ref(&encoded), 0, &mut |_, _| ())
+                .prefill(std::slice::from_ref(&encoded), 0, &mut Unobserved)
                 .unwrap();
             let last = hidden.narrow(1, encoded.ids.len() - 1, 1).unwrap();
             let mut logits: Vec<f32> = model
@@ -70,9 +73,11 @@ fn greedy_steps_without_cache() {
 fn a_row_of_a_batch_is_the_row_alone() {
     let model = load("qwen-untied");
     let batch = encode(&model, "batch");
-    let together = model.generate_batch(&batch, &greedy(8), &|| false).unwrap();
+    let together = model.generate_batch(&batch, &greedy(8), &mut Unobserved).unwrap();
     for (encoded, answer) in batch.into_iter().zip(together) {
-        let alone = model.generate_batch(&[encoded], &greedy(8), &|| false).unwrap();
+        let alone = model
+            .generate_batch(&[encoded], &greedy(8), &mut Unobserved)
+            .unwrap();
         assert_eq!(alone[0].token_ids, answer.token_ids);
     }
 }
@@ -91,13 +96,13 @@ fn sampling_repeats_with_its_seed_and_stops_when_told() {
     };
     let run = |seed| {
         model
-            .generate(&prompts("one")[0], &options(seed), &|| false)
+            .generate(&prompts("one")[0], &options(seed), &mut Unobserved)
             .unwrap()
             .token_ids
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
-    let stopped = model.generate(&prompts("one")[0], &greedy(12), &|| true);
+    let stopped = model.generate(&prompts("one")[0], &greedy(12), &mut until(|| true));
     assert!(matches!(stopped, Err(dragunov_models::ModelError::Cancelled)));
 }
 

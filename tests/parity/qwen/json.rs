@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use dragunov_models::ModelError;
+use dragunov_models::observer::{Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
 use dragunov_models::qwen_vl::{JsonOptions, Schema};
 
@@ -34,7 +35,7 @@ fn json_choices_are_scored_exactly() {
     let encoded = encode(&model, "one").remove(0);
     let all = JsonOptions { alternatives: 100 };
     let answer = model
-        .generate_json(&prompts("one")[0], &food_schema(), all, &|| false)
+        .generate_json(&prompts("one")[0], &food_schema(), all, &mut Unobserved)
         .unwrap();
     let kinds = ["food", "plate", "none"];
     let spelt = |kind: &str| {
@@ -60,7 +61,7 @@ fn json_choices_are_scored_exactly() {
             let grids: Vec<Grid> = longer.images.iter().map(|i| i.grid).collect();
             longer.positions = grid::Positions::of(&longer.ids, 505, &grids, 2).unwrap();
             let n = longer.ids.len();
-            let (hidden, _) = model.prefill(&[longer], 0, &mut |_, _| ()).unwrap();
+            let (hidden, _) = model.prefill(&[longer], 0, &mut Unobserved).unwrap();
             let logits: Vec<f32> = model
                 .decoder()
                 .logits(&hidden.narrow(1, n - 1, 1).unwrap())
@@ -99,7 +100,7 @@ fn json_choices_are_scored_exactly() {
     // A short list holds the top of the long one.
     let few = JsonOptions { alternatives: 2 };
     let short = model
-        .generate_json(&prompts("one")[0], &food_schema(), few, &|| false)
+        .generate_json(&prompts("one")[0], &food_schema(), few, &mut Unobserved)
         .unwrap();
     let (short, long) = (short.field("/label").unwrap(), answer.field("/label").unwrap());
     assert_eq!(short.value, long.value);
@@ -156,7 +157,12 @@ fn json_of_every_shape_fits_its_schema() {
     ] {
         let model = load(checkpoint);
         let answer = model
-            .generate_json(&prompts(name)[0], &schema, JsonOptions::default(), &|| false)
+            .generate_json(
+                &prompts(name)[0],
+                &schema,
+                JsonOptions::default(),
+                &mut Unobserved,
+            )
             .unwrap();
         let v = &answer.value;
         assert!(v["note"].as_str().unwrap().chars().count() <= 12, "{v}");
@@ -212,12 +218,12 @@ fn json_of_a_batch_is_that_of_each() {
     let options = JsonOptions::default();
     for schema in [food_schema(), free] {
         let together = model
-            .generate_json_batch(&batch, &schema, options, &|| false)
+            .generate_json_batch(&batch, &schema, options, &mut Unobserved)
             .unwrap();
         assert_eq!(together.len(), batch.len());
         for (encoded, answer) in batch.iter().zip(together) {
             let alone = model
-                .generate_json_batch(std::slice::from_ref(encoded), &schema, options, &|| false)
+                .generate_json_batch(std::slice::from_ref(encoded), &schema, options, &mut Unobserved)
                 .unwrap()
                 .remove(0);
             assert_eq!(alone.value, answer.value);
@@ -232,6 +238,6 @@ fn json_of_a_batch_is_that_of_each() {
             }
         }
     }
-    let stopped = model.generate_json_batch(&batch, &food_schema(), options, &|| true);
+    let stopped = model.generate_json_batch(&batch, &food_schema(), options, &mut until(|| true));
     assert!(matches!(stopped, Err(ModelError::Cancelled)));
 }

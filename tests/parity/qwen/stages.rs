@@ -4,21 +4,40 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::mutation::{self, Mutation};
+use dragunov_models::observer::{Observer, Stage, Unobserved};
 use dragunov_models::qwen_vl::QwenVl;
-use dragunov_models::qwen_vl::grid::{self, Grid};
+use dragunov_models::qwen_vl::grid::{self, Grid, Positions};
+use dragunov_models::qwen_vl::rope::TextRope;
 
-use super::{case, encode, golden, greedy_of, load, photo, without_padding};
+use super::{case, encode, golden, load, photo, without_padding};
 use crate::compare::{Stages, fixture, tolerance};
 
-/// Every stage of one forward pass.
-fn compare(model: &QwenVl, name: &str) -> Stages {
+/// What the golden files call a stage: `patch_embed`, `vision_block_0`, `layer_1`.
+fn golden_name(stage: Stage) -> String {
+    let name = match stage.name {
+        "vision.patch" => "patch_embed".to_owned(),
+        "vision.merger.windowed" => "merger_windowed".to_owned(),
+        "vision.merger" => "merger".to_owned(),
+        "text.layer" => "layer".to_owned(),
+        other => other.replace('.', "_"),
+    };
+    match (stage.index, stage.part) {
+        (None, None) => name,
+        (Some(index), None) => format!("{name}_{index}"),
+        (_, Some(part)) => format!("{name} {part}"),
+    }
+}
+
+/// Every stage of one forward pass, in which `fault` may put another tensor in a stage's place.
+fn compare(model: &QwenVl, name: &str, fault: &mut dyn Observer) -> Stages {
     let (golden, case) = (golden(), case(name));
     let batch = encode(model, name);
     let mut seen = BTreeMap::new();
     let (hidden, _) = model
-        .prefill(&batch, 0, &mut |stage, t| {
-            drop(seen.insert(stage.to_owned(), t.clone()))
+        .prefill(&batch, 0, &mut |stage: Stage, t: Tensor| {
+            let t = fault.stage(stage, t)?;
+            seen.insert(golden_name(stage), t.clone());
+            Ok(t)
         })
         .unwrap();
     let mut stages = Stages::default();
@@ -61,30 +80,34 @@ fn compare(model: &QwenVl, name: &str) -> Stages {
 
 #[test]
 fn every_stage_of_one_image() {
-    compare(&load("qwen-untied"), "one").finish();
+    compare(&load("qwen-untied"), "one", &mut Unobserved).finish();
 }
 
 #[test]
 fn every_stage_of_two_images_in_one_prompt() {
-    compare(&load("qwen-untied"), "two").finish();
+    compare(&load("qwen-untied"), "two", &mut Unobserved).finish();
 }
 
 #[test]
 fn every_stage_of_a_left_padded_batch() {
-    compare(&load("qwen-untied"), "batch").finish();
+    compare(&load("qwen-untied"), "batch", &mut Unobserved).finish();
 }
 
 #[test]
 fn tied_head_old_keys_shards_and_flat_config() {
     let (golden, model) = (golden(), load("qwen-tied"));
+    let mut met = 0;
     let (hidden, _) = model
-        .prefill(&encode(&model, "tied"), 0, &mut |stage, t| {
-            if stage == "merger" {
-                let err = golden.get("tied.merger").error(t);
+        .prefill(&encode(&model, "tied"), 0, &mut |stage: Stage, t: Tensor| {
+            if golden_name(stage) == "merger" {
+                let err = golden.get("tied.merger").error(&t);
                 assert!(err <= tolerance::STACK, "merger: {err:e}");
+                met += 1;
             }
+            Ok(t)
         })
         .unwrap();
+    assert_eq!(met, 1);
     let n = hidden.dim(1).unwrap();
     let logits = model
         .decoder()
@@ -163,7 +186,7 @@ fn integers_are_exact() {
 fn bf16_is_close_and_f16_is_refused() {
     let checkpoint = Checkpoint::open(fixture("qwen-untied")).unwrap();
     let model = QwenVl::load(&checkpoint, DType::BF16, &Device::Cpu).unwrap();
-    let (hidden, _) = model.prefill(&encode(&model, "one"), 0, &mut |_, _| ()).unwrap();
+    let (hidden, _) = model.prefill(&encode(&model, "one"), 0, &mut Unobserved).unwrap();
     let n = hidden.dim(1).unwrap();
     let logits = model
         .decoder()
@@ -180,20 +203,124 @@ fn bf16_is_close_and_f16_is_refused() {
     assert!(refused.contains("F16"), "{refused}");
 }
 
-/// Each fault must be seen by the comparison that is meant to see it.
-#[test]
-fn mutations_are_caught() {
-    for (fault, stage) in [
-        (Mutation::QwenKeepWindowOrder, "merger"),
-        (Mutation::QwenEps, "vision_block_0"),
-        (Mutation::QwenMergerTanhGelu, "merger_windowed"),
-    ] {
-        // Switched on while loading too: eps is read there.
-        let found = mutation::with(fault, || compare(&load("qwen-untied"), "one").first_divergence());
-        let found = found.unwrap_or_else(|| panic!("{fault:?} went unnoticed"));
-        assert!(found.contains(&format!("stage: {stage} ")), "{fault:?}: {found}");
+/// Mistakes that real ports of these models made, planted in a pass: each must be seen by the comparison that is meant to
+/// see it.
+mod faults {
+    use super::*;
+    use crate::qwen::{greedy, prompts};
+
+    #[track_caller]
+    fn must_diverge(model: &QwenVl, at: &str, fault: &mut dyn Observer) {
+        let found = compare(model, "one", fault).first_divergence();
+        let found = found.expect("the fault went unnoticed");
+        assert!(found.contains(&format!("stage: {at} ")), "{found}");
     }
-    let model = load("qwen-untied");
-    let ids = mutation::with(Mutation::QwenRopeDeltaZero, || greedy_of(&model, "one"));
-    assert_ne!(ids, case("one").greedy, "QwenRopeDeltaZero went unnoticed");
+
+    /// Puts `change` of the tensor seen at stage `before` in the place of stage `after`.
+    fn instead(
+        before: &'static str,
+        after: &'static str,
+        change: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> impl Observer {
+        let mut input: Option<Tensor> = None;
+        move |stage: Stage, value: Tensor| {
+            let stage = stage.to_string();
+            if stage == before {
+                input = Some(value.clone());
+            }
+            match &input {
+                Some(input) if stage == after => Ok(change(input)?),
+                _ => Ok(value),
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_left_in_the_order_of_the_windows() {
+        let mut fault = instead("vision.merger.windowed", "vision.merger", |t| Ok(t.clone()));
+        must_diverge(&load("qwen-untied"), "merger", &mut fault);
+    }
+
+    #[test]
+    fn tanh_gelu_in_the_merger() {
+        let mut fault = instead("vision.merger.hidden", "vision.merger.act", Tensor::gelu);
+        must_diverge(&load("qwen-untied"), "merger_windowed", &mut fault);
+        // The same detour with the right function changes nothing.
+        let mut right = instead("vision.merger.hidden", "vision.merger.act", Tensor::gelu_erf);
+        compare(&load("qwen-untied"), "one", &mut right).finish();
+    }
+
+    /// `x / sqrt(mean(x^2) + eps) * weight`
+    fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
+        let mean = x.sqr()?.mean_keepdim(1)?;
+        x.broadcast_div(&(mean + eps)?.sqrt()?)?.broadcast_mul(weight)
+    }
+
+    #[test]
+    fn another_eps_in_the_vision_tower() {
+        let model = load("qwen-untied");
+        let weights = fixture("qwen-untied/model.safetensors");
+        let weights = candle_core::safetensors::load(weights, &Device::Cpu).unwrap();
+        let (_, weight) = weights
+            .iter()
+            .find(|(key, _)| key.ends_with("visual.blocks.0.norm1.weight"))
+            .unwrap();
+        let with = |eps| {
+            let weight = weight.to_dtype(DType::F32).unwrap();
+            instead("vision.windows", "vision.block.0.norm1", move |x| {
+                rms_norm(x, &weight, eps)
+            })
+        };
+        must_diverge(&model, "vision_block_0", &mut with(1e-2));
+        compare(&model, "one", &mut with(1e-6)).finish();
+    }
+
+    #[test]
+    fn another_eps_in_the_decoder() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(fixture("qwen-untied")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+        }
+        let path = dir.path().join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        *config.pointer_mut("/text_config/rms_norm_eps").unwrap() = 1e-2.into();
+        std::fs::write(&path, config.to_string()).unwrap();
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let model = QwenVl::load(&checkpoint, DType::F32, &Device::Cpu).unwrap();
+        must_diverge(&model, "layer_0", &mut Unobserved);
+    }
+
+    /// Decoded tokens that continue from the number of tokens, not from the positions of the prompt.
+    #[test]
+    fn decoding_without_the_rope_delta() {
+        let model = load("qwen-untied");
+        let config = &model.config().text;
+        let rope = TextRope::new(config.head_dim(), config.rope_theta, &config.mrope_section);
+        let encoded = model.encode(&prompts("one")[0]).unwrap();
+        assert_ne!(encoded.positions.delta, 0);
+        let ids = |shift: i64| {
+            // New tokens of the pass, and tokens before them.
+            let (mut new, mut before) = (0, 0);
+            let mut fault = |stage: Stage, value: Tensor| {
+                if stage.name == "text.cos" {
+                    before += new;
+                    new = value.dim(1)?;
+                }
+                if before == 0 || !matches!(stage.name, "text.cos" | "text.sin") {
+                    return Ok(value);
+                }
+                let rotation = rope.rotation(&[Positions::text(before as i64 + shift, new)], &Device::Cpu)?;
+                Ok(match stage.name {
+                    "text.cos" => rotation.cos,
+                    _ => rotation.sin,
+                })
+            };
+            let batch = std::slice::from_ref(&encoded);
+            let answers = model.generate_batch(batch, &greedy(8), &mut fault).unwrap();
+            answers[0].token_ids.clone()
+        };
+        assert_eq!(ids(encoded.positions.delta), case("one").greedy[0]);
+        assert_ne!(ids(0), case("one").greedy[0], "the fault went unnoticed");
+    }
 }

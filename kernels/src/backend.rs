@@ -1,0 +1,33 @@
+//! Who computes an op: the only place of this package that looks at a tensor's device.
+
+use candle_core::Device;
+
+/// What an op's public function hands its checked operands to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The op's own kernel: `cpu_fwd` or `cuda_fwd`, which candle calls by device.
+    Kernel,
+    /// candle's own ops put together, in the op's `cuda.rs`.
+    Composed,
+}
+
+impl Backend {
+    /// `cuda_kernel`: whether the op's `cuda_fwd` launches a kernel of ours. Every op has one for the CPU.
+    pub(crate) fn of(device: &Device, cuda_kernel: bool) -> Self {
+        match device {
+            Device::Cpu => Self::Kernel,
+            Device::Cuda(_) if cuda_kernel => Self::Kernel,
+            Device::Cuda(_) | Device::Metal(_) => Self::Composed,
+        }
+    }
+}
+
+/// Runs a pass of many small ops on a thread of rayon's pool if `device` is the CPU: from outside, each op would wake a
+/// thread of the pool and sleep until that wakes this one, which costs as much as a small layer. For other devices the
+/// pass stays on this thread.
+pub fn on_workers<R: Send>(device: &Device, pass: impl FnOnce() -> R + Send) -> R {
+    match device {
+        Device::Cpu => rayon::scope(|_| pass()),
+        Device::Cuda(_) | Device::Metal(_) => pass(),
+    }
+}

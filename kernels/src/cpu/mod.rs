@@ -1,0 +1,11 @@
+//! What the CPU kernels share.
+
+pub(crate) mod block;
+pub(crate) mod disjoint;
+pub(crate) mod matmul;
+pub(crate) mod panels;
+pub(crate) mod parallel;
+pub(crate) mod scratch;
+pub(crate) mod simd;
+pub(crate) mod storage;
+mod transpose;

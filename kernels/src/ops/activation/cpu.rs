@@ -1,0 +1,29 @@
+use candle_core::{CpuStorage, Layout, Result, Shape};
+use pulp::Simd;
+use rayon::prelude::*;
+
+use super::Activation;
+use crate::cpu::parallel::CHUNK;
+use crate::cpu::simd::{self, Map, MapSlice};
+use crate::cpu::storage::{F32Input, same_type};
+
+impl Map for Activation {
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        match self {
+            Self::Identity => x,
+            Self::Gelu => simd::gelu(simd, x),
+            Self::Silu => simd::silu(simd, x),
+            Self::Relu => simd.max_f32s(x, simd.splat_f32s(0.)),
+        }
+    }
+}
+
+pub(super) fn forward(f: Activation, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    let x = F32Input::contiguous(storage, layout)?;
+    let mut y = vec![0f32; x.len()];
+    y.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .for_each(|(dst, src)| simd::dispatch(MapSlice { f, src, dst }));
+    Ok((same_type(storage, y)?, layout.shape().clone()))
+}

@@ -1,0 +1,313 @@
+//! One task of the attention kernel.
+
+use std::ops::Range;
+
+use super::rows::Strided;
+use super::softmax::Softmax;
+use crate::cpu::block::{Block, Dense, EpilogueSlices};
+use crate::cpu::disjoint::DisjointOutput;
+use crate::cpu::panels::Panels;
+use crate::cpu::{scratch, simd};
+use crate::ops::attention::Dims;
+
+/// Query rows per tile, a multiple of every row count of the inner loop.
+pub(super) const QUERIES: usize = 48;
+/// Keys per tile.
+pub(super) const KEYS: usize = 384;
+
+#[derive(Clone, Copy)]
+pub(super) enum Mask<'a> {
+    None,
+    Causal {
+        offset: usize,
+    },
+    RelPos {
+        rel_h: Strided<'a>,
+        rel_w: Strided<'a>,
+        kw: usize,
+    },
+    Bias(Strided<'a>),
+}
+
+/// The inputs and output that all tasks share.
+pub(super) struct Job<'a> {
+    pub dims: Dims,
+    pub scale: f32,
+    pub q: Strided<'a>,
+    pub k: Strided<'a>,
+    pub v: Strided<'a>,
+    pub mask: Mask<'a>,
+    /// (B, Nq, H, Dv)
+    pub out: DisjointOutput<'a>,
+}
+
+/// Rows `rows` of one key/value head against `keys`. Row `r` is query `queries.start + r % n` of the group's head
+/// `r / n`, `n` the number of `queries`.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    /// `b Hkv + h`.
+    pub head: usize,
+    pub queries: Range<usize>,
+    pub rows: Range<usize>,
+    pub keys: Range<usize>,
+}
+
+/// The keys of a task, cut into tiles, and how each lies packed: its keys, then its values.
+struct KeyTiles {
+    keys: Range<usize>,
+    d: usize,
+    dv: usize,
+    /// Floats of a full tile's keys and of its values.
+    k_len: usize,
+    v_len: usize,
+}
+
+impl KeyTiles {
+    fn new(keys: Range<usize>, d: usize, dv: usize) -> Self {
+        let widest = keys.len().min(KEYS);
+        Self {
+            d,
+            dv,
+            k_len: Panels::new(d, widest).len(),
+            v_len: Panels::new(widest, dv).len(),
+            keys,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.keys.len().div_ceil(KEYS)
+    }
+
+    /// Floats from tile to tile, and of all of them.
+    fn stride(&self) -> usize {
+        self.k_len + self.v_len
+    }
+
+    fn len(&self) -> usize {
+        self.count() * self.stride()
+    }
+
+    /// First key of a tile.
+    fn first(&self, tile: usize) -> usize {
+        self.keys.start + tile * KEYS
+    }
+
+    fn width(&self, tile: usize) -> usize {
+        (self.keys.len() - tile * KEYS).min(KEYS)
+    }
+
+    /// D x keys.
+    fn k(&self, tile: usize) -> Panels {
+        Panels::new(self.d, self.width(tile))
+    }
+
+    /// keys x Dv.
+    fn v(&self, tile: usize) -> Panels {
+        Panels::new(self.width(tile), self.dv)
+    }
+}
+
+/// Working memory for a tile of queries.
+struct Work<'a> {
+    /// `d` floats a row.
+    q: &'a mut [f32],
+    /// `KEYS` floats a row.
+    scores: &'a mut [f32],
+    /// `dv` floats a row.
+    values: &'a mut [f32],
+    /// One float a row.
+    maxima: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Job<'_> {
+    /// Batch, query head and query of a task's row.
+    fn row(&self, task: &Task, row: usize) -> [usize; 3] {
+        let (n, kv_heads) = (task.queries.len(), self.dims.kv_heads);
+        let (b, h) = (task.head / kv_heads, task.head % kv_heads);
+        [b, h * self.dims.group() + row / n, task.queries.start + row % n]
+    }
+
+    /// The end of the keys that a query sees.
+    fn visible(&self, task: &Task, query: usize) -> usize {
+        match self.mask {
+            Mask::Causal { offset } => task.keys.end.min(query + offset + 1),
+            _ => task.keys.end,
+        }
+    }
+
+    pub(super) fn run(&self, task: &Task) {
+        let Dims { d, dv, .. } = self.dims;
+        let end = task
+            .rows
+            .clone()
+            .map(|r| self.visible(task, self.row(task, r)[2]))
+            .max();
+        let tiles = KeyTiles::new(task.keys.start..end.unwrap_or(task.keys.start), d, dv);
+        if tiles.count() == 0 {
+            return;
+        }
+        scratch::with(tiles.len(), |packed| {
+            self.pack(task, &tiles, packed);
+            let packed = &*packed;
+            let sizes = [QUERIES * d, QUERIES * KEYS, QUERIES * dv, QUERIES, QUERIES];
+            scratch::with(sizes.iter().sum(), |work| {
+                let (q, work) = work.split_at_mut(sizes[0]);
+                let (scores, work) = work.split_at_mut(sizes[1]);
+                let (values, work) = work.split_at_mut(sizes[2]);
+                let (maxima, sums) = work.split_at_mut(sizes[3]);
+                let mut work = Work {
+                    q,
+                    scores,
+                    values,
+                    maxima,
+                    sums,
+                };
+                for begin in task.rows.clone().step_by(QUERIES) {
+                    let count = (task.rows.end - begin).min(QUERIES);
+                    let rows: Vec<[usize; 3]> = (begin..begin + count).map(|r| self.row(task, r)).collect();
+                    self.attend(task, &rows, &tiles, packed, &mut work);
+                    self.write(&rows, work.values, work.sums);
+                }
+            });
+        });
+    }
+
+    /// Lays out the keys as panels over keys, transposed, and the values as panels over their columns.
+    fn pack(&self, task: &Task, tiles: &KeyTiles, packed: &mut [f32]) {
+        let kv_heads = self.dims.kv_heads;
+        let (b, h) = (task.head / kv_heads, task.head % kv_heads);
+        for (tile, packed) in packed.chunks_exact_mut(tiles.stride()).enumerate() {
+            let (k_panels, v_panels) = packed.split_at_mut(tiles.k_len);
+            let first = tiles.first(tile);
+            let (shape, src) = (tiles.k(tile), self.k.from(b, h, first));
+            shape.pack_all(&mut k_panels[..shape.len()], |p, panel| {
+                shape.pack_transposed(p, panel, src, self.k.stride[2])
+            });
+            let (shape, src) = (tiles.v(tile), self.v.from(b, h, first));
+            shape.pack_all(&mut v_panels[..shape.len()], |p, panel| {
+                shape.pack_rows(p, panel, src, self.v.stride[2])
+            });
+        }
+    }
+
+    /// Scores, weights and weighted values of some query rows against all tiles of keys; leaves the values in `work`,
+    /// not yet divided by the sums of their weights.
+    fn attend(
+        &self,
+        task: &Task,
+        rows: &[[usize; 3]],
+        tiles: &KeyTiles,
+        packed: &[f32],
+        work: &mut Work<'_>,
+    ) {
+        let Dims { d, dv, .. } = self.dims;
+        // Scores are scaled after the sum, as the references do, unless something is added to them.
+        let (early, late) = match self.mask {
+            Mask::None | Mask::Causal { .. } => (1., self.scale),
+            Mask::Bias(_) | Mask::RelPos { .. } => (self.scale, 1.),
+        };
+        let count = rows.len();
+        for (q, &[b, h, n]) in work.q.chunks_exact_mut(d.max(1)).zip(rows) {
+            let src = &self.q.from(b, h, n)[..d];
+            q.iter_mut().zip(src).for_each(|(q, v)| *q = v * early);
+        }
+        work.values[..count * dv].fill(0.);
+        work.maxima.fill(f32::NEG_INFINITY);
+        work.sums.fill(0.);
+        let last_visible = rows.iter().map(|r| self.visible(task, r[2])).max();
+        for (tile, packed) in packed.chunks_exact(tiles.stride()).enumerate() {
+            let first = tiles.first(tile);
+            if last_visible.is_none_or(|end| end <= first) {
+                break;
+            }
+            let shape = tiles.k(tile);
+            let masked = self.fill_scores(rows, first, shape.n, work.scores);
+            simd::dispatch(Block {
+                a: Dense::new(&work.q[..count * d], d),
+                rows: count,
+                shape,
+                packed: &packed[..shape.len()],
+                out: &mut *work.scores,
+                stride: KEYS,
+                column: 0,
+                accumulate: masked,
+                epilogue: EpilogueSlices::default(),
+            });
+            if let Mask::Causal { .. } = self.mask {
+                for (scores, row) in work.scores.chunks_exact_mut(KEYS).zip(rows) {
+                    let seen = self.visible(task, row[2]).saturating_sub(first).min(shape.n);
+                    scores[seen..shape.n].fill(f32::NEG_INFINITY);
+                }
+            }
+            simd::dispatch(Softmax {
+                rows: count,
+                keys: shape.n,
+                dv,
+                scale: late,
+                scores: &mut *work.scores,
+                values: &mut *work.values,
+                maxima: &mut *work.maxima,
+                sums: &mut *work.sums,
+            });
+            let shape = tiles.v(tile);
+            simd::dispatch(Block {
+                a: Dense {
+                    data: &*work.scores,
+                    stride: KEYS,
+                    begin: 0,
+                    end: shape.k,
+                },
+                rows: count,
+                shape,
+                packed: &packed[tiles.k_len..tiles.k_len + shape.len()],
+                out: &mut *work.values,
+                stride: dv,
+                column: 0,
+                accumulate: true,
+                epilogue: EpilogueSlices::default(),
+            });
+        }
+    }
+
+    /// Lays down what is added to the scores of a tile; false if that is nothing.
+    fn fill_scores(&self, rows: &[[usize; 3]], first: usize, keys: usize, scores: &mut [f32]) -> bool {
+        match self.mask {
+            Mask::None | Mask::Causal { .. } => return false,
+            Mask::Bias(bias) => {
+                for (scores, &row) in scores.chunks_exact_mut(KEYS).zip(rows) {
+                    bias.copy(row, first, &mut scores[..keys]);
+                }
+            }
+            Mask::RelPos { rel_h, rel_w, kw } => {
+                for (scores, &row) in scores.chunks_exact_mut(KEYS).zip(rows) {
+                    let mut key = first;
+                    let mut rest = &mut scores[..keys];
+                    while !rest.is_empty() {
+                        let (y, x) = (key / kw, key % kw);
+                        let run = (kw - x).min(rest.len());
+                        let (now, later) = rest.split_at_mut(run);
+                        let mut above = [0.];
+                        rel_h.copy(row, y, &mut above);
+                        rel_w.copy(row, x, now);
+                        now.iter_mut().for_each(|v| *v += above[0]);
+                        key += run;
+                        rest = later;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    #[allow(unsafe_code)]
+    fn write(&self, rows: &[[usize; 3]], values: &[f32], sums: &[f32]) {
+        let Dims { nq, dv, heads, .. } = self.dims;
+        for ((&[b, h, n], values), &sum) in rows.iter().zip(values.chunks_exact(dv)).zip(sums) {
+            // SAFETY: a (batch, head, query) belongs to one row of one task, so no other piece covers it.
+            let out = unsafe { self.out.piece(((b * nq + n) * heads + h) * dv, dv) };
+            let inverse = if sum > 0. { 1. / sum } else { 0. };
+            out.iter_mut().zip(values).for_each(|(out, v)| *out = v * inverse);
+        }
+    }
+}

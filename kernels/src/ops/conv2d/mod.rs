@@ -1,0 +1,69 @@
+//! 2-D convolutions on (B, H, W, C): the channels of a pixel, and of a row of neighbours, lie side by side.
+
+mod cpu;
+mod cuda;
+pub(super) mod geometry;
+pub(crate) mod reference;
+mod weight;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::{channels_last, depthwise};
+use crate::Epilogue;
+use geometry::Geometry;
+use weight::Arranged;
+pub use weight::ConvWeight;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Conv2d {
+    geometry: Geometry,
+    epilogue: Epilogue,
+}
+
+/// Cross-correlation with zero padding on all sides: `x` (B, H, W, in), in any memory order, to (B, H', W', out); bias
+/// (out) and a residual of the result's shape through `epilogue`.
+///
+/// # Errors
+/// Shapes that do not fit, another element type than f32, bf16 or f16.
+pub fn conv2d(
+    x: &Tensor,
+    weight: &ConvWeight,
+    stride: usize,
+    padding: usize,
+    epilogue: Epilogue,
+) -> Result<Tensor> {
+    let geometry = Geometry::new(x, weight.kernel(), stride, padding)?;
+    if geometry.channels != weight.in_channels() {
+        candle_core::bail!("conv2d: input {:?} against a weight {weight:?}", x.shape())
+    }
+    let out = geometry.out_shape(weight.out_channels());
+    epilogue.check("conv2d", out.dims(), false)?;
+    let op = Conv2d { geometry, epilogue };
+    match weight.arranged() {
+        Arranged::ChannelsLast(w) => {
+            let op = Conv2d {
+                epilogue: op.epilogue.dense(channels_last::dense)?,
+                ..op
+            };
+            channels_last::dense(x)?.apply_op2_no_bwd(w, &op)
+        }
+        Arranged::Depthwise(w) => depthwise::depthwise(x, w, op.geometry, op.epilogue),
+        Arranged::Planes(w) => cuda::composed(&op, x, w, weight.groups()),
+    }
+}
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        cpu::forward(self, (x, xl), (w, wl))
+    }
+}

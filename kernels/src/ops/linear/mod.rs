@@ -1,0 +1,72 @@
+//! `residual + f(x W^T + b)` in one pass over the output.
+
+mod cpu;
+mod cuda;
+pub(crate) mod reference;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use crate::Epilogue;
+use crate::backend::Backend;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    /// Of the result.
+    shape: Shape,
+    /// in
+    k: usize,
+    epilogue: Epilogue,
+}
+
+/// `x` (..., in) and `weight` (out, in) to (..., out); sums in f32 (on CUDA as cuBLAS does).
+///
+/// A residual with 1 as its first dimension is added to every entry of the batch.
+///
+/// # Errors
+/// Shapes that do not fit, another element type than f32, bf16 or f16.
+pub fn linear(x: &Tensor, weight: &Tensor, epilogue: Epilogue) -> Result<Tensor> {
+    let op = Linear::new(x, weight, epilogue)?;
+    match Backend::of(x.device(), false) {
+        Backend::Kernel => {
+            let op = Linear {
+                epilogue: op.epilogue.dense(Tensor::contiguous)?,
+                ..op
+            };
+            x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
+        }
+        Backend::Composed => cuda::composed(&op, x, weight),
+    }
+}
+
+impl Linear {
+    fn new(x: &Tensor, weight: &Tensor, epilogue: Epilogue) -> Result<Self> {
+        let (n, k) = weight.dims2()?;
+        let mut out = x.dims().to_vec();
+        match out.last_mut() {
+            Some(last) if *last == k => *last = n,
+            _ => candle_core::bail!("linear: input {:?} against a weight of {n} x {k}", x.shape()),
+        }
+        epilogue.check("linear", &out, true)?;
+        Ok(Self {
+            shape: Shape::from(out),
+            k,
+            epilogue,
+        })
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        cpu::forward(self, (x, xl), (w, wl))
+    }
+}

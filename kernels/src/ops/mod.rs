@@ -1,0 +1,12 @@
+//! The ops, one room each.
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod channels_last;
+pub(crate) mod conv2d;
+pub(crate) mod conv_transpose2d;
+mod depthwise;
+pub(crate) mod linear;
+pub(crate) mod norm;
+pub(crate) mod pairwise;
+pub(crate) mod upsample_bilinear;
