@@ -1,6 +1,8 @@
 //! Every stage of every model against its reference implementation (golden tensors of `fixtures/generate`).
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, dead_code)]
 
+#[path = "parity/checkpoints.rs"]
+mod checkpoints;
 #[path = "parity/compare.rs"]
 mod compare;
 #[path = "parity/depth.rs"]

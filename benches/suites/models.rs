@@ -128,7 +128,7 @@ fn qwen_vision() -> Case {
 fn qwen_layer(name: &str, before: usize, n: usize) -> Case {
     Case::new(name, move || {
         let config = qwen_config();
-        let decoder = Decoder::load(&config, weights()).unwrap();
+        let decoder = Decoder::load(&config.text, false, weights()).unwrap();
         let mut cache = KvCache::new(&config.text, vec![0], before + n, DType::F32, &Device::Cpu).unwrap();
         if before > 0 {
             let x = random((1, before, 2048));

@@ -43,10 +43,29 @@ impl Alias {
     }
 }
 
-/// The key without what exporters of wrapped and fine-tuned models leave in front of it.
-pub(crate) fn unwrapped<'a>(mut key: &'a str, wrappers: &[&str]) -> &'a str {
-    while let Some(rest) = wrappers.iter().find_map(|w| key.strip_prefix(w)) {
-        key = rest;
+/// Names that training wrappers put into a key, in front or between two modules: `torch.compile`, `DataParallel` and
+/// its like, FSDP, activation checkpointing.
+const WRAPPERS: [&str; 4] = [
+    "_orig_mod",
+    "module",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
+
+/// The key without what training wrappers left in it and without `prefixes`, which exporters of a fine-tuned model put
+/// in front.
+pub(crate) fn unwrapped<'a>(key: &'a str, prefixes: &[&str]) -> Cow<'a, str> {
+    let mut key = if key.split('.').any(|part| WRAPPERS.contains(&part)) {
+        let parts: Vec<&str> = key.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+        Cow::Owned(parts.join("."))
+    } else {
+        Cow::Borrowed(key)
+    };
+    while let Some(prefix) = prefixes.iter().find(|p| key.starts_with(**p)) {
+        key = match key {
+            Cow::Borrowed(key) => Cow::Borrowed(&key[prefix.len()..]),
+            Cow::Owned(key) => Cow::Owned(key[prefix.len()..].to_owned()),
+        };
     }
     key
 }
@@ -78,7 +97,8 @@ const INDEX: &str = "model.safetensors.index.json";
 
 impl Checkpoint {
     /// `path` is a folder, or a weights file (safetensors or PyTorch's `.pth`) whose config, if it has one, lies
-    /// beside it. In a folder the weights are `model.safetensors`, its shards, or else the only weights file.
+    /// beside it. In a folder the weights are `model.safetensors`, else the shards of its index, else the only weights
+    /// file.
     /// Weights alone will do: files in the original layouts are published without a config.
     ///
     /// # Errors
@@ -159,6 +179,29 @@ impl Checkpoint {
         })
     }
 
+    /// The settings of the image processor and the file that has them: `processor_config.json` of transformers 5 with its
+    /// part `image_processor`, else `preprocessor_config.json`, as transformers chooses.
+    ///
+    /// # Errors
+    /// [`ModelError::Json`] if the file does not parse.
+    pub(crate) fn image_processor<T: DeserializeOwned>(&self) -> Result<Option<(&'static str, T)>> {
+        #[derive(serde::Deserialize)]
+        struct Processor<T> {
+            image_processor: Option<T>,
+        }
+        const NEW: &str = "processor_config.json";
+        const OLD: &str = "preprocessor_config.json";
+        if self.has(NEW)
+            && let Some(settings) = self.json::<Processor<T>>(NEW)?.image_processor
+        {
+            return Ok(Some((NEW, settings)));
+        }
+        match self.has(OLD) {
+            true => Ok(Some((OLD, self.json(OLD)?))),
+            false => Ok(None),
+        }
+    }
+
     /// Refuses the config of another kind of model by its `model_type`; a config without one passes.
     ///
     /// # Errors
@@ -195,6 +238,10 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<M>,
     ) -> Result<M> {
+        if !self.sharded() && self.has(INDEX) {
+            let (read, index) = (self.weights_path(), self.path(INDEX));
+            tracing::warn!("{} is read; {} is ignored", read.display(), index.display());
+        }
         let store = Arc::new(Store::new(self.weights_path(), self.shards()?, layout)?);
         let vb = source::builder(Arc::clone(&store), dtype, device);
         let model = build(vb).map_err(|e| store.take_fault().unwrap_or(ModelError::Compute(e)))?;
@@ -202,15 +249,33 @@ impl Checkpoint {
         Ok(model)
     }
 
+    /// Whether two stored tensors, by their keys in the files, hold the same bytes in one type and shape.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn same_tensors(&self, a: &str, b: &str) -> Result<bool> {
+        let shards = self.shards()?;
+        let find = |key: &str| shards.iter().find_map(|shard| shard.stored(key));
+        Ok(match (find(a), find(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        })
+    }
+
     /// Names and shapes of all stored tensors, before any layout is applied.
     pub fn stored_tensors(&self) -> Result<BTreeMap<String, Vec<usize>>> {
         Ok(self.shards()?.iter().flat_map(Shard::tensors).collect())
     }
 
+    /// Whether the weights are the shards of an index. A whole file beside one wins: the index may be of another build.
+    fn sharded(&self) -> bool {
+        let named = matches!(&self.place, Place::Dir { named: Some(_), .. });
+        !named && !self.has(SAFETENSORS) && self.has(INDEX)
+    }
+
     /// The weights file, for messages; of several shards the index.
     pub(crate) fn weights_path(&self) -> PathBuf {
-        let named = matches!(&self.place, Place::Dir { named: Some(_), .. });
-        if !named && self.has(INDEX) {
+        if self.sharded() {
             return self.path(INDEX);
         }
         self.path(self.weights_file().as_deref().unwrap_or(SAFETENSORS))
@@ -254,8 +319,7 @@ impl Checkpoint {
     }
 
     fn shards(&self) -> Result<Vec<Shard>> {
-        let named = matches!(&self.place, Place::Dir { named: Some(_), .. });
-        if named || !self.has(INDEX) {
+        if !self.sharded() {
             return Ok(vec![self.shard(&self.weights_file()?)?]);
         }
         #[derive(serde::Deserialize)]

@@ -52,6 +52,13 @@ pub enum ModelError {
         found: Vec<usize>,
         more: usize,
     },
+    /// Two stored tensors that differ stand for one of the model's.
+    #[error("{path}: {} and {} both stand for {name}, and they differ", keys[0], keys[1])]
+    AmbiguousTensor {
+        path: PathBuf,
+        name: String,
+        keys: [String; 2],
+    },
     #[error("{path}: tokenizer: {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     #[error("image of {width} x {height} pixels: {reason}")]

@@ -55,6 +55,7 @@ use chat::ChatTemplate;
 use constrain::Writer;
 use decoder::{Decoder, KvCache};
 use grid::{Grid, Positions};
+use layout::Head;
 use sampling::Sampler;
 use session::Session;
 use tokenizer::Tokenizer;
@@ -152,11 +153,12 @@ impl QwenVl {
             });
         }
         let generation = GenerationConfig::read(checkpoint, &config)?;
-        let tied = config.tie_word_embeddings;
+        let stored = checkpoint.stored_tensors()?;
+        let head = Head::find(checkpoint, &stored, config.tie_word_embeddings)?;
         let (vision, decoder) =
-            checkpoint.load(&move |key, _| layout::alias(key, tied), dtype, device, |vb| {
+            checkpoint.load(&move |key, _| layout::alias(key, head), dtype, device, |vb| {
                 let vision = VisionTower::load(&config.vision, vb.pp(layout::VISION))?;
-                Ok((vision, Decoder::load(&config, vb)?))
+                Ok((vision, Decoder::load(&config.text, head == Head::Own, vb)?))
             })?;
         Ok(Self {
             config,

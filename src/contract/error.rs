@@ -199,6 +199,7 @@ impl From<dragunov_models::ModelError> for ScanError {
             | M::MissingTensor { .. }
             | M::TensorShape { .. }
             | M::UnexpectedTensors { .. }
+            | M::AmbiguousTensor { .. }
             | M::Tokenizer { .. } => ErrorCode::CheckpointInvalid,
             M::Image { .. } => ErrorCode::ImageUnreadable,
             M::Prompt(_) => ErrorCode::InvalidField,

@@ -139,3 +139,9 @@ fn greedy_of(model: &QwenVl, name: &str) -> Vec<Vec<u32>> {
         .unwrap();
     answers.into_iter().map(|a| a.token_ids).collect()
 }
+
+/// Greedy answers to the prompts of a case are the reference's.
+#[track_caller]
+pub fn answers_rightly(model: &QwenVl, name: &str) {
+    assert_eq!(greedy_of(model, name), case(name).greedy, "{name}");
+}

@@ -1,5 +1,6 @@
 //! Memory-mapped weights behind candle's `VarBuilder`, strict about what is asked and what is left.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -90,6 +91,21 @@ impl Shard {
             .map(|(name, entry)| (name.clone(), entry.shape.clone()))
     }
 
+    /// Type, shape and bytes of a tensor, for comparison.
+    pub(super) fn stored(&self, key: &str) -> Option<(String, Vec<usize>, Cow<'_, [u8]>)> {
+        let entry = self.entries.get(key)?;
+        let data = &self.bytes[entry.data.clone()];
+        let (name, data) = match (&entry.dtype, &entry.strides) {
+            (Ok(dtype), Some(strides)) => {
+                let gathered = gather(data, &entry.shape, strides, dtype.size_in_bytes());
+                (dtype.as_str().to_owned(), Cow::Owned(gathered))
+            }
+            (Ok(dtype), None) => (dtype.as_str().to_owned(), Cow::Borrowed(data)),
+            (Err(name), _) => (name.clone(), Cow::Borrowed(data)),
+        };
+        Some((name, entry.shape.clone(), data))
+    }
+
     fn load(
         &self,
         entry: &Entry,
@@ -156,6 +172,12 @@ struct Source {
     shape: Vec<usize>,
 }
 
+/// Whether two sources of one name hold the same numbers, as copies of a tied tensor do.
+fn same(shards: &[Shard], a: &Source, b: &Source) -> bool {
+    let stored = |source: &Source| shards[source.shard].stored(&source.key);
+    a.rows == b.rows && stored(a) == stored(b)
+}
+
 /// All shards under the names that the model uses.
 pub(super) struct Store {
     /// The file that lists all tensors: the index of several shards, or the weights themselves.
@@ -168,7 +190,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(path: PathBuf, shards: Vec<Shard>, layout: &Layout) -> Result<Self> {
-        let mut sources = HashMap::new();
+        let mut sources: HashMap<String, Source> = HashMap::new();
         for (index, shard) in shards.iter().enumerate() {
             for (key, shape) in shard.tensors() {
                 for alias in layout(&key, &shape) {
@@ -191,6 +213,14 @@ impl Store {
                         rows: alias.rows,
                         shape,
                     };
+                    let earlier = sources.get(&alias.name);
+                    if let Some(earlier) = earlier.filter(|e| !same(&shards, e, &source)) {
+                        return Err(ModelError::AmbiguousTensor {
+                            path,
+                            name: alias.name,
+                            keys: [earlier.key.clone(), key],
+                        });
+                    }
                     sources.insert(alias.name, source);
                 }
             }

@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use crate::checkpoint::{Alias, unwrapped};
 
 /// Left in front of the keys by training scripts.
-const WRAPPERS: [&str; 2] = ["module.", "model."];
+const PREFIXED: [&str; 1] = ["model."];
 
 /// Whether the file is in the layout of the original repository.
 pub(super) fn is_original(tensors: &BTreeMap<String, Vec<usize>>) -> bool {
     tensors
         .keys()
-        .any(|key| unwrapped(key, &WRAPPERS).starts_with("pretrained."))
+        .any(|key| unwrapped(key, &PREFIXED).starts_with("pretrained."))
 }
 
 /// The names that a stored tensor serves; empty for tensors that the model carries but never uses.
 pub(super) fn names(key: &str, shape: &[usize]) -> Vec<Alias> {
-    let key = unwrapped(key, &WRAPPERS);
+    let key = &*unwrapped(key, &PREFIXED);
     if let Some(rest) = key.strip_prefix("pretrained.") {
         original_backbone(rest, shape)
     } else if let Some(rest) = key.strip_prefix("depth_head.") {

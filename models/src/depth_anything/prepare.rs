@@ -221,16 +221,15 @@ impl PerChannel {
 }
 
 impl Preprocessor {
-    /// Reads `preprocessor_config.json`; without it, [`Self::default`].
+    /// Reads `processor_config.json` or `preprocessor_config.json`; without either, [`Self::default`].
     ///
     /// # Errors
     /// [`ModelError::Json`] or [`ModelError::Config`] naming the field that cannot be honoured.
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
-        const FILE: &str = "preprocessor_config.json";
-        if !checkpoint.has(FILE) {
-            return Ok(Self::default());
+        match checkpoint.image_processor()? {
+            Some((file, raw)) => Self::check(raw, checkpoint.path(file)),
+            None => Ok(Self::default()),
         }
-        Self::check(checkpoint.json(FILE)?, checkpoint.path(FILE))
     }
 
     fn check(raw: Raw, path: PathBuf) -> Result<Self> {

@@ -105,9 +105,11 @@ impl OneOrMany {
     }
 }
 
+/// `rope_scaling` of published files, `rope_parameters` of transformers 5.
 #[derive(Deserialize, Clone, Default)]
 struct RawRope {
-    #[serde(alias = "type")]
+    /// The older name of `rope_type`; many files have both.
+    r#type: Option<String>,
     rope_type: Option<String>,
     rope_theta: Option<f64>,
     mrope_section: Option<Vec<usize>>,
@@ -128,25 +130,9 @@ struct RawText {
     use_sliding_window: Option<bool>,
     tie_word_embeddings: Option<bool>,
     rope_theta: Option<f64>,
-    rope_scaling: Option<RopeFields>,
-    rope_parameters: Option<RopeFields>,
+    rope_scaling: Option<RawRope>,
+    rope_parameters: Option<RawRope>,
     eos_token_id: Option<OneOrMany>,
-}
-
-/// `rope_scaling` of published files names its kind twice (`type` and `rope_type`), which a serde alias refuses.
-#[derive(Deserialize, Clone, Default)]
-#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
-struct RopeFields(RawRope);
-
-impl TryFrom<serde_json::Map<String, serde_json::Value>> for RopeFields {
-    type Error = serde_json::Error;
-
-    fn try_from(mut map: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
-        if map.contains_key("rope_type") {
-            map.remove("type");
-        }
-        serde_json::from_value(map.into()).map(Self)
-    }
 }
 
 #[derive(Deserialize)]
@@ -155,8 +141,9 @@ struct RawVision {
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
     num_heads: Option<usize>,
-    #[serde(alias = "in_chans")]
     in_channels: Option<usize>,
+    /// The older name; transformers 4.50 and later write both.
+    in_chans: Option<usize>,
     patch_size: Option<OneOrMany>,
     temporal_patch_size: Option<OneOrMany>,
     spatial_merge_size: Option<usize>,
@@ -164,7 +151,7 @@ struct RawVision {
     fullatt_block_indexes: Option<Vec<usize>>,
     out_hidden_size: Option<usize>,
     hidden_act: Option<String>,
-    rope_parameters: Option<RopeFields>,
+    rope_parameters: Option<RawRope>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +180,26 @@ impl Refuse<'_> {
             value: value.to_string(),
             reason: reason.to_owned(),
         })
+    }
+
+    /// The one value of a field that may stand there under several names.
+    fn one_of<T: PartialEq + std::fmt::Debug>(
+        &self,
+        field: &'static str,
+        values: impl IntoIterator<Item = (&'static str, Option<T>)>,
+    ) -> Result<Option<T>> {
+        let mut found: Option<(&str, T)> = None;
+        for (name, value) in values {
+            match (&found, value) {
+                (Some((other, first)), Some(value)) if *first != value => {
+                    let both = format!("{first:?} as {other} and {value:?} as {name}");
+                    self.unless(false, field, both, "two names of one setting that disagree")?;
+                }
+                (None, Some(value)) => found = Some((name, value)),
+                _ => {}
+            }
+        }
+        Ok(found.map(|(_, value)| value))
     }
 
     fn positive(&self, sizes: &[(&'static str, usize)]) -> Result<()> {
@@ -282,17 +289,19 @@ fn vision(raw: RawVision, refuse: &Refuse<'_>) -> Result<VisionConfig> {
         hidden_size: raw.hidden_size.unwrap_or(3584),
         intermediate_size: raw.intermediate_size.unwrap_or(3420),
         num_heads: raw.num_heads.unwrap_or(16),
-        in_channels: raw.in_channels.unwrap_or(3),
+        in_channels: refuse
+            .one_of(
+                "vision_config.in_channels",
+                [("in_channels", raw.in_channels), ("in_chans", raw.in_chans)],
+            )?
+            .unwrap_or(3),
         patch_size: side("vision_config.patch_size", raw.patch_size, 14)?,
         temporal_patch_size: side("vision_config.temporal_patch_size", raw.temporal_patch_size, 2)?,
         spatial_merge_size: raw.spatial_merge_size.unwrap_or(2),
         window_size: raw.window_size.unwrap_or(112),
         fullatt_block_indexes: raw.fullatt_block_indexes.unwrap_or_else(|| vec![7, 15, 23, 31]),
         out_hidden_size: raw.out_hidden_size.unwrap_or(3584),
-        rope_theta: raw
-            .rope_parameters
-            .and_then(|r| r.0.rope_theta)
-            .unwrap_or(10_000.),
+        rope_theta: raw.rope_parameters.and_then(|r| r.rope_theta).unwrap_or(10_000.),
     };
     refuse.positive(&[
         ("vision_config.depth", config.depth),
@@ -334,13 +343,33 @@ fn vision(raw: RawVision, refuse: &Refuse<'_>) -> Result<VisionConfig> {
 
 fn decoder(raw: RawText, refuse: &Refuse<'_>) -> Result<TextConfig> {
     let heads = raw.num_attention_heads.unwrap_or(64);
-    let rope = raw.rope_scaling.or(raw.rope_parameters).unwrap_or_default().0;
-    let kind = rope.rope_type.as_deref().unwrap_or("default");
-    refuse.unless(
-        matches!(kind, "default" | "mrope"),
-        "rope_scaling.type",
-        kind,
-        "only the unscaled rotation is known",
+    let (old, new) = (
+        raw.rope_scaling.unwrap_or_default(),
+        raw.rope_parameters.unwrap_or_default(),
+    );
+    for kind in [&old.r#type, &old.rope_type, &new.r#type, &new.rope_type] {
+        let kind = kind.as_deref().unwrap_or("default");
+        refuse.unless(
+            matches!(kind, "default" | "mrope"),
+            "rope_scaling.type",
+            kind,
+            "only the unscaled rotation is known",
+        )?;
+    }
+    let rope_theta = refuse.one_of(
+        "rope_theta",
+        [
+            ("rope_parameters.rope_theta", new.rope_theta),
+            ("rope_scaling.rope_theta", old.rope_theta),
+            ("rope_theta", raw.rope_theta),
+        ],
+    )?;
+    let mrope_section = refuse.one_of(
+        "mrope_section",
+        [
+            ("rope_parameters.mrope_section", new.mrope_section),
+            ("rope_scaling.mrope_section", old.mrope_section),
+        ],
     )?;
     let config = TextConfig {
         vocab_size: raw.vocab_size.unwrap_or(152_064),
@@ -351,8 +380,8 @@ fn decoder(raw: RawText, refuse: &Refuse<'_>) -> Result<TextConfig> {
         num_key_value_heads: raw.num_key_value_heads.unwrap_or(8),
         max_position_embeddings: raw.max_position_embeddings.unwrap_or(32_768),
         rms_norm_eps: raw.rms_norm_eps.unwrap_or(1e-5),
-        rope_theta: rope.rope_theta.or(raw.rope_theta).unwrap_or(1e6),
-        mrope_section: rope.mrope_section.unwrap_or_else(|| vec![16, 24, 24]),
+        rope_theta: rope_theta.unwrap_or(1e6),
+        mrope_section: mrope_section.unwrap_or_else(|| vec![16, 24, 24]),
     };
     refuse.positive(&[
         ("vocab_size", config.vocab_size),

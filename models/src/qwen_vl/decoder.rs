@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels::on_workers;
 
-use super::config::{Config, TextConfig};
+use super::config::TextConfig;
 use super::grid::Positions;
 use super::layout::TEXT;
 use super::rope::{Rotation, TextRope};
@@ -271,19 +272,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// `vb` is the root of the checkpoint: the head stands beside the decoder.
+    /// `vb` is the root of the checkpoint: the head stands beside the decoder. Without a head of its own
+    /// (`own_head`) the output is scored against the token embedding.
     ///
     /// # Errors
     /// Missing and mis-shaped tensors.
-    pub fn load(config: &Config, vb: VarBuilder<'_>) -> Candle<Self> {
-        let cfg = &config.text;
+    pub fn load(cfg: &TextConfig, own_head: bool, vb: VarBuilder<'_>) -> Candle<Self> {
         let text = vb.pp(TEXT);
         let shape = (cfg.vocab_size, cfg.hidden_size);
         let embedding = text.get(shape, "embed_tokens.weight")?;
-        let head = if config.tie_word_embeddings {
-            embedding.clone()
-        } else {
-            vb.get(shape, "lm_head.weight")?
+        let head = match own_head {
+            true => vb.get(shape, "lm_head.weight")?,
+            false => embedding.clone(),
         };
         let layers = text.pp("layers");
         Ok(Self {
@@ -386,7 +386,7 @@ impl Decoder {
         &self,
         x: &Tensor,
         positions: &[Positions],
-        attend: impl Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
+        attend: impl Sync + Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let table = self.rope.rotation(positions, x.device())?;
@@ -396,7 +396,9 @@ impl Decoder {
         };
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))?;
+            x = on_workers(self.device(), || {
+                layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))
+            })?;
             x = observer.stage(Stage::nth("text.layer", i), x)?;
         }
         observer.stage(Stage::of("text.hidden"), self.norm.forward(&x)?)

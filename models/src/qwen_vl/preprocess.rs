@@ -125,6 +125,9 @@ pub fn smart_resize(
 struct RawSize {
     shortest_edge: Option<usize>,
     longest_edge: Option<usize>,
+    /// As in the first files of the Hub.
+    min_pixels: Option<usize>,
+    max_pixels: Option<usize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -144,30 +147,16 @@ struct Raw {
     do_normalize: Option<bool>,
 }
 
-#[derive(Deserialize)]
-struct RawProcessor {
-    image_processor: Option<Raw>,
-}
-
 impl ImageProcessor {
     /// Reads the processor's settings; a checkpoint without any gets the class defaults (at most 1280 tokens).
     ///
     /// # Errors
     /// [`ModelError::Config`] for settings that this code does not follow.
     pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
-        const NEW: &str = "processor_config.json";
-        const OLD: &str = "preprocessor_config.json";
-        if checkpoint.has(NEW)
-            && let Some(raw) = checkpoint.json::<RawProcessor>(NEW)?.image_processor
-        {
-            return Self::from_raw(raw, NEW, checkpoint);
-        }
-        let raw = if checkpoint.has(OLD) {
-            checkpoint.json(OLD)?
-        } else {
-            Raw::default()
-        };
-        Self::from_raw(raw, OLD, checkpoint)
+        let (file, raw) = checkpoint
+            .image_processor()?
+            .unwrap_or(("preprocessor_config.json", Raw::default()));
+        Self::from_raw(raw, file, checkpoint)
     }
 
     fn from_raw(raw: Raw, file: &'static str, checkpoint: &Checkpoint) -> Result<Self> {
@@ -193,9 +182,12 @@ impl ImageProcessor {
             return Err(refuse("resample", kind.to_string(), "only bicubic (3) is known"));
         }
         let size = raw.size.unwrap_or_default();
+        // What stands beside `size` is set by hand and goes before it.
+        let smallest = raw.min_pixels.or(size.shortest_edge).or(size.min_pixels);
+        let largest = raw.max_pixels.or(size.longest_edge).or(size.max_pixels);
         let this = Self {
-            min_pixels: raw.min_pixels.or(size.shortest_edge).unwrap_or(56 * 56),
-            max_pixels: raw.max_pixels.or(size.longest_edge).unwrap_or(28 * 28 * 1280),
+            min_pixels: smallest.unwrap_or(56 * 56),
+            max_pixels: largest.unwrap_or(28 * 28 * 1280),
             patch_size: raw.patch_size.unwrap_or(14),
             temporal_patch_size: raw.temporal_patch_size.unwrap_or(2),
             merge_size: raw.merge_size.unwrap_or(2),

@@ -11,8 +11,8 @@ use super::config::{
 use crate::Result;
 use crate::checkpoint::{Alias, Checkpoint, Shapes, unwrapped};
 
-/// Exporters of fine-tuned models wrap the module and leave its name in front.
-const WRAPPERS: [&str; 3] = ["sam.", "model.", "module."];
+/// Exporters of fine-tuned models leave the name of the module in front.
+const PREFIXED: [&str; 2] = ["sam.", "model."];
 
 const PREFIXES: [(&str, &str); 16] = [
     (
@@ -75,11 +75,11 @@ fn unneeded(key: &str) -> bool {
 
 /// Which names of the model the stored tensor `key` serves.
 pub(super) fn aliases(key: &str) -> Vec<Alias> {
-    let key = unwrapped(key, &WRAPPERS);
-    if unneeded(key) {
+    let key = unwrapped(key, &PREFIXED);
+    if unneeded(&key) {
         return Vec::new();
     }
-    Alias::whole(hugging_face_name(key))
+    Alias::whole(hugging_face_name(&key))
 }
 
 /// Names that are Hugging Face's already come back unchanged.
@@ -121,7 +121,7 @@ fn hugging_face_name(key: &str) -> String {
 pub(super) fn is_original(tensors: &BTreeMap<String, Vec<usize>>) -> bool {
     tensors
         .keys()
-        .any(|k| unwrapped(k, &WRAPPERS).starts_with("image_encoder."))
+        .any(|k| unwrapped(k, &PREFIXED).starts_with("image_encoder."))
 }
 
 /// Renames one layer of an MLP head of `depth` layers; other names come back unchanged.

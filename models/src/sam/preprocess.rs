@@ -73,12 +73,6 @@ struct PadSize {
     width: usize,
 }
 
-/// `processor_config.json` wraps the same content.
-#[derive(Debug, Deserialize)]
-struct Wrapped {
-    image_processor: ProcessorFile,
-}
-
 impl Preprocess {
     /// What the original code does with a photo, for an encoder of `side` pixels.
     pub fn original(side: usize) -> Self {
@@ -96,15 +90,9 @@ impl Preprocess {
     /// # Errors
     /// [`ModelError::Config`] for options that this encoder cannot honour.
     pub(super) fn from_checkpoint(checkpoint: &Checkpoint, side: usize) -> Result<Self> {
-        const NAMES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
-        let mut name = NAMES[0];
-        let mut file = ProcessorFile::default();
-        if checkpoint.has(NAMES[0]) {
-            file = checkpoint.json(NAMES[0])?;
-        } else if checkpoint.has(NAMES[1]) {
-            name = NAMES[1];
-            file = checkpoint.json::<Wrapped>(name)?.image_processor;
-        }
+        let (name, file) = checkpoint
+            .image_processor()?
+            .unwrap_or(("preprocessor_config.json", ProcessorFile::default()));
         let refuse = |field, value: String, reason: &str| {
             Err(ModelError::Config {
                 path: checkpoint.path(name),
