@@ -10,7 +10,7 @@ pub use crate::contract::kinds::Kind;
 use crate::contract::{ErrorCode, ScanError};
 
 /// Items that one answer about a whole photo may hold.
-pub(crate) const MOST_BOXES: usize = 40;
+pub(crate) const MAX_BOXES: usize = 40;
 
 /// What a region most likely is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Identified {
     }
 }
 
-/// A backend that names regions. Crops are made by [`crate::perceive::crop`].
+/// A backend that names regions by crops of the photo, one region in the middle of each.
 pub trait Identifier: Send {
     /// Short name for [`crate::contract::result::Models::identify`].
     fn name(&self) -> String;
@@ -64,13 +64,23 @@ pub trait Identifier: Send {
     ///
     /// # Errors
     /// `config_invalid` from a backend that cannot.
-    fn ground(&mut self, _: &RgbImage, _cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+    fn ground(&mut self, _: &RgbImage, _cancelled: &dyn Fn() -> bool) -> Result<Groundings, ScanError> {
         Err(ScanError::new(
             ErrorCode::ConfigInvalid,
             format!("{} gives no boxes", self.name()),
         )
         .next_step("use the automatic strategy"))
     }
+}
+
+/// What an identifier says of a whole photo.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Groundings {
+    pub items: Vec<Grounded>,
+    /// Things of the answer that could not be used, each with the reason.
+    pub dropped: Vec<String>,
+    /// Width and height of the grid that the boxes were given on, where that was not the pixels that were asked for.
+    pub rescaled_from: Option<[f64; 2]>,
 }
 
 /// An item named with its place.

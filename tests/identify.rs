@@ -216,6 +216,51 @@ async fn overload_is_retried_and_refusals_are_not() {
 }
 
 #[tokio::test]
+async fn a_server_hears_what_was_wrong_with_its_answer() {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&bodies);
+    let (server, _) = server(move |n, body| {
+        kept.lock().unwrap().push(body["messages"].clone());
+        match n {
+            0 => says("I think this is lovely."),
+            1 => says(r#"{"kind": "spaceship", "label": "x"}"#),
+            _ => says(RICE),
+        }
+    })
+    .await;
+    let found = identify(config(&server), vec![crop(64)]).await.remove(0).unwrap();
+    assert_eq!(found.label, "fried rice");
+    let bodies = bodies.lock().unwrap();
+    let said = |n: usize, message: usize| bodies[n][message]["content"].as_str().unwrap().to_owned();
+    assert_eq!(bodies[0].as_array().unwrap().len(), 2);
+    assert_eq!(bodies[1].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (bodies[1][2]["role"].as_str(), said(1, 2).as_str()),
+        (Some("assistant"), "I think this is lovely.")
+    );
+    assert!(said(1, 3).contains("no JSON object"), "{}", said(1, 3));
+    // The last answer alone is told of.
+    assert_eq!(bodies[2].as_array().unwrap().len(), 4);
+    assert!(said(2, 3).contains("spaceship"), "{}", said(2, 3));
+}
+
+#[tokio::test]
+async fn an_answer_of_ten_megabytes_is_refused_and_not_kept() {
+    let (server, count) = server(|_, _| says(&format!("{} {RICE}", "x".repeat(10 << 20)))).await;
+    let start = Instant::now();
+    let e = identify(config(&server), vec![crop(64)])
+        .await
+        .remove(0)
+        .unwrap_err();
+    assert_eq!(
+        (e.code, count.load(Ordering::SeqCst)),
+        (ErrorCode::FetchFailed, 3)
+    );
+    assert!(e.message.contains("bytes") && e.message.len() < 500, "{e}");
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
 async fn silence_ends_in_time_and_never_in_a_panic() {
     let (server, _) = server(|_, _| says(RICE).set_delay(Duration::from_secs(60))).await;
     let slow = OpenAiConfig {

@@ -5,7 +5,7 @@ use dragunov_models::qwen_vl::grounding::{self, Shape};
 use dragunov_models::qwen_vl::{EncodedPrompt, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
-use super::{Grounded, Identified, Identifier, Kind, MOST_BOXES};
+use super::{Grounded, Groundings, Identified, Identifier, Kind, MAX_BOXES};
 use crate::contract::{ErrorCode, ScanError};
 
 /// The question of every crop; `plate-tiny` is trained on exactly this text.
@@ -174,7 +174,7 @@ impl Identifier for NativeIdentifier {
         self.grounds
     }
 
-    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Groundings, ScanError> {
         if !self.grounds {
             return Err(ScanError::new(
                 ErrorCode::ConfigInvalid,
@@ -205,7 +205,7 @@ impl Identifier for NativeIdentifier {
                 ("label", Schema::one_of(self.names.clone())),
             ])),
             min_len: 0,
-            max_len: MOST_BOXES,
+            max_len: MAX_BOXES,
         };
         let options = JsonOptions {
             alternatives: ALTERNATIVES,
@@ -213,7 +213,10 @@ impl Identifier for NativeIdentifier {
         let answer = self
             .model
             .generate_json(&prompt, &schema, options, &mut observer::until(cancelled))?;
-        Ok(grounded(&answer, image))
+        Ok(Groundings {
+            items: grounded(&answer, image),
+            ..Groundings::default()
+        })
     }
 
     fn identify(

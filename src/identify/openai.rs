@@ -1,10 +1,14 @@
 //! Naming regions through any OpenAI-compatible vision API (`POST {base}/chat/completions`).
 //!
 //! One request a crop, a few at a time, or one for all boxes of a photo. Servers differ: strict JSON schema is asked for
-//! first, then a plain JSON object, then nothing but the prompt; the answer is parsed leniently and checked strictly.
+//! first, then a plain JSON object, then nothing but the prompt; the answer is read leniently, thing by thing and field by field,
+//! and checked strictly. A server is asked again with what was wrong with its answer.
 
 mod boxes;
 mod chat;
+mod fields;
+mod frame;
+mod lenient;
 mod wire;
 
 use std::sync::atomic::AtomicU8;
@@ -18,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Grounded, Identified, Identifier};
+use super::{Groundings, Identified, Identifier};
 use crate::contract::{ErrorCode, ScanError};
 use chat::Chat;
 
@@ -142,7 +146,7 @@ impl OpenAi {
     }
 
     /// Every item of the photo with its box.
-    async fn boxes(&self, photo: &RgbImage) -> Result<Vec<Grounded>, ScanError> {
+    async fn boxes(&self, photo: &RgbImage) -> Result<Groundings, ScanError> {
         // One long answer: it may take all the time that there is.
         let chat = Chat::new(&self.config, &self.format, self.config.total_timeout)?;
         let deadline = Instant::now() + self.config.total_timeout;
@@ -245,8 +249,11 @@ impl Identifier for OpenAi {
     }
 
     /// Blocks the caller.
-    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Vec<Grounded>, ScanError> {
+    fn ground(&mut self, photo: &RgbImage, cancelled: &dyn Fn() -> bool) -> Result<Groundings, ScanError> {
         let this = &*self;
         wait(async || this.boxes(photo).await, cancelled)?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,7 @@ fn random_weights_name_boxes_on_the_photo() {
     let names = ["rice", "peas", "steak"].map(String::from);
     let model = QwenVl::load(&checkpoint, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
     let mut native = NativeIdentifier::new(model, "random", names.clone(), true);
-    let found = native.ground(&photo.image, &|| false).unwrap();
+    let found = native.ground(&photo.image, &|| false).unwrap().items;
     assert!(!found.is_empty());
     for item in &found {
         let b = item.bbox;
@@ -168,9 +168,9 @@ fn random_weights_name_boxes_on_the_photo() {
     };
     let mut scanner = Scanner::load(&set, DeviceChoice::Cpu, manner, None).unwrap();
     let seen = scanner
-        .look(&photo, &request, &JobContext::detached())
+        .network_outputs(&photo, &request, &JobContext::detached())
         .unwrap()
-        .seen;
+        .detections;
     assert!(seen.warnings.is_empty(), "{:?}", seen.warnings);
     assert!((1..=40).contains(&seen.candidates.len()));
     for c in &seen.candidates {

@@ -1,14 +1,21 @@
 //! One question to the API: retries, and simpler answer formats where the server knows no better.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{OpenAiConfig, wire};
 use crate::contract::{ErrorCode, ScanError};
+
+/// Longest answer that is read: forty boxes with all their fields are 20 kB.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// How much of an answer that could not be used is sent back with the reason.
+const MAX_QUOTED_CHARS: usize = 2000;
+const MAX_REASON_CHARS: usize = 300;
 
 /// A client for the questions of one photo.
 pub(super) struct Chat<'a> {
@@ -43,7 +50,8 @@ impl<'a> Chat<'a> {
         })
     }
 
-    /// The answer to the question that `body` puts in a format, as `parse` reads it; asked again where that may help.
+    /// The answer to the question that `body` puts in a format, as `parse` reads it; asked again where that may help, with
+    /// what was wrong with the last answer.
     ///
     /// # Errors
     /// `fetch_failed` or `config_invalid`, after the last try.
@@ -56,7 +64,8 @@ impl<'a> Chat<'a> {
             .with_min_delay(self.config.first_wait)
             .with_max_times(self.config.attempts.saturating_sub(1))
             .with_jitter();
-        let answer = (|| self.ask(&body, &parse))
+        let unusable = Mutex::new(None);
+        let answer = (|| self.ask(&body, &parse, &unusable))
             .retry(wait)
             .when(|e: &Refusal| e.again)
             .adjust(|e, planned| planned.map(|d| e.after.unwrap_or(d).max(d)))
@@ -69,22 +78,24 @@ impl<'a> Chat<'a> {
         &self,
         body: &impl Fn(u8) -> Value,
         parse: &impl Fn(&str) -> Result<T, String>,
+        unusable: &Mutex<Option<Unusable>>,
     ) -> Result<T, Refusal> {
         loop {
             let format = self.format.load(Ordering::Relaxed);
-            match self.post(&body(format)).await {
+            let mut request = body(format);
+            if let Some(last) = &*unusable.lock().unwrap_or_else(PoisonError::into_inner) {
+                last.add_to(&mut request);
+            }
+            match self.post(&request).await {
                 Err(e) if e.format_refused && usize::from(format) + 1 < wire::FORMATS.len() => {
                     self.format.store(format + 1, Ordering::Relaxed);
                 }
                 Err(e) => return Err(e),
                 Ok(text) => {
-                    return parse(&text).map_err(|why| Refusal {
-                        // Sampling may do better next time.
-                        again: true,
-                        ..Refusal::new(
-                            ErrorCode::FetchFailed,
-                            format!("the vision API's answer is not usable: {why}"),
-                        )
+                    return parse(&text).map_err(|why| {
+                        let last = Unusable::new(&text, &why);
+                        *unusable.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+                        Refusal::unusable(&why)
                     });
                 }
             }
@@ -110,15 +121,12 @@ impl<'a> Chat<'a> {
             .get(reqwest::header::RETRY_AFTER)
             .and_then(|v| v.to_str().ok()?.parse().ok())
             .map(|s: u64| Duration::from_secs(s.min(30)));
-        let text = response.text().await.map_err(unreachable)?;
+        let text = match bounded(response).await.map_err(unreachable)? {
+            Some(text) => text,
+            None => return Err(Refusal::unusable(&format!("it is over {MAX_BODY_BYTES} bytes"))),
+        };
         match status {
-            200..=299 => wire::content(&text).map_err(|why| Refusal {
-                again: true,
-                ..Refusal::new(
-                    ErrorCode::FetchFailed,
-                    format!("the vision API's answer is not usable: {why}"),
-                )
-            }),
+            200..=299 => wire::content(&text).map_err(|why| Refusal::unusable(&why)),
             401 | 403 => Err(Refusal::new(
                 ErrorCode::ConfigInvalid,
                 format!("the vision API refuses the key (HTTP {status})"),
@@ -149,6 +157,47 @@ impl<'a> Chat<'a> {
     }
 }
 
+/// The body as text; `None` if it is longer than [`MAX_BODY_BYTES`], of which no more is kept.
+async fn bounded(mut response: reqwest::Response) -> reqwest::Result<Option<String>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// An answer that could not be used, and why.
+#[derive(Debug)]
+struct Unusable {
+    said: String,
+    why: String,
+}
+
+impl Unusable {
+    fn new(said: &str, why: &str) -> Self {
+        Self {
+            said: said.chars().take(MAX_QUOTED_CHARS).collect(),
+            why: why.chars().take(MAX_REASON_CHARS).collect(),
+        }
+    }
+
+    /// Goes on with the talk: what the model said, and what was wrong with it.
+    fn add_to(&self, request: &mut Value) {
+        let Some(messages) = request["messages"].as_array_mut() else {
+            return;
+        };
+        let again = format!(
+            "That answer cannot be used: {}. Answer the question again with one JSON object of the form asked for and nothing else.",
+            self.why
+        );
+        messages.push(json!({"role": "assistant", "content": self.said}));
+        messages.push(json!({"role": "user", "content": again}));
+    }
+}
+
 /// Why one request gave nothing, and what to do about it.
 #[derive(Debug)]
 struct Refusal {
@@ -165,6 +214,18 @@ impl Refusal {
             again: false,
             after: None,
             format_refused: false,
+        }
+    }
+
+    /// An answer came, but nothing can be made of it; asked again the model may do better.
+    fn unusable(why: &str) -> Self {
+        let why: String = why.chars().take(MAX_REASON_CHARS).collect();
+        Self {
+            again: true,
+            ..Self::new(
+                ErrorCode::FetchFailed,
+                format!("the vision API's answer is not usable: {why}"),
+            )
         }
     }
 

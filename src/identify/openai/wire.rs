@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use dragunov_models::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{fields, lenient};
 use crate::contract::{ErrorCode, ScanError};
 use crate::identify::{Identified, Kind};
 
@@ -163,96 +163,17 @@ pub(super) fn content(body: &str) -> Result<String, String> {
     }
 }
 
-/// What is said of one thing.
-#[derive(Deserialize)]
-pub(super) struct Answer {
-    #[serde(default)]
-    pub(super) kind: Option<String>,
-    #[serde(default)]
-    pub(super) label: String,
-    #[serde(default)]
-    confidence: Option<f64>,
-    #[serde(default)]
-    alternatives: Vec<Other>,
-    #[serde(default)]
-    grams: Option<f64>,
-}
-
-/// Grams that one item on a plate can weigh; a guess outside is none.
-const GRAMS: std::ops::RangeInclusive<f64> = 1.0..=2500.0;
-
-/// With its probability, or, from models that do not keep to the schema, a bare name.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Other {
-    Named { label: String, confidence: Option<f64> },
-    Bare(String),
-}
-
-/// The outermost braces of the text, which may stand in a code fence or after a preamble, as a checked answer.
+/// What an answer says of one region.
+///
+/// # Errors
+/// Why it cannot be used, in words, for the model to hear.
 pub(super) fn parse(text: &str) -> Result<Identified, String> {
-    let (start, end) = text
-        .find('{')
-        .zip(text.rfind('}'))
-        .filter(|(a, b)| a < b)
-        .ok_or("it holds no JSON object")?;
-    let answer: Answer = serde_json::from_str(&text[start..=end]).map_err(|e| e.to_string())?;
-    identified(answer)
-}
-
-/// The answer with its kind, label and probabilities checked.
-pub(super) fn identified(answer: Answer) -> Result<Identified, String> {
-    let kind_name = answer.kind.ok_or("it names no kind")?.trim().to_ascii_lowercase();
-    let kind = Kind::parse(&kind_name).ok_or_else(|| format!("{kind_name:?} is no kind"))?;
-    // A model that names no probability is taken at even odds.
-    let probability = |p: Option<f64>| p.filter(|p| p.is_finite()).unwrap_or(0.5).clamp(0.0, 1.0);
-    let confidence = probability(answer.confidence);
-    if kind != Kind::Food {
-        return Ok(Identified {
-            kind,
-            label: kind.as_str().into(),
-            confidence,
-            alternatives: Vec::new(),
-            grams: None,
-        });
-    }
-    let label = clean(&answer.label).unwrap_or_else(|| Identified::UNKNOWN.into());
-    let mut alternatives: Vec<(String, f64)> = answer
-        .alternatives
-        .into_iter()
-        .filter_map(|other| {
-            let (name, p) = match other {
-                Other::Named { label, confidence } => (label, confidence),
-                Other::Bare(label) => (label, None),
-            };
-            let p = p.unwrap_or(0.1 * (1.0 - confidence));
-            Some((clean(&name)?, probability(Some(p))))
-        })
-        .filter(|(name, p)| *name != label && *p > 0.0)
-        .take(5)
-        .collect();
-    alternatives.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(Identified {
-        confidence: if label == Identified::UNKNOWN {
-            0.0
-        } else {
-            confidence
-        },
-        kind,
-        label,
-        alternatives,
-        grams: answer.grams.filter(|g| GRAMS.contains(g)),
-    })
-}
-
-/// One line of lower-case text of sane length; none if nothing is left.
-fn clean(label: &str) -> Option<String> {
-    let text = label
-        .chars()
-        .map(|c| if c.is_control() || c == '_' { ' ' } else { c })
-        .take(80)
-        .collect::<String>()
-        .to_lowercase();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!text.is_empty()).then_some(text)
+    let values = lenient::values(text);
+    // Some answer with a list of one.
+    let first = values
+        .iter()
+        .flat_map(|v| v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice))
+        .filter_map(Value::as_object)
+        .find(|fields| fields::describes(fields));
+    fields::identity(first.ok_or("it holds no JSON object with kind and label")?, false)
 }
