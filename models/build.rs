@@ -35,15 +35,6 @@ fn main() {
             )
             .expect("writing to a string");
         }
-        let labels = root.join("foods_labels.txt");
-        if model == "vlm" && labels.is_file() && dir.is_dir() {
-            writeln!(
-                out,
-                "        (\"labels.txt\", include_bytes!({:?}) as &[u8]),",
-                labels.display().to_string()
-            )
-            .expect("writing to a string");
-        }
         out.push_str("    ]),\n");
     }
     out.push(']');

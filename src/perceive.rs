@@ -1,19 +1,17 @@
 //! From a photo to regions: which pixels are food, dish, reference or neither, and what each one is.
+//!
+//! `find` proposes masks, `naming` asks what they show, `select` decides which of them to believe, `refine` moves their
+//! edges to where the photo shows them. Nothing here knows what a mask weighs.
 
-mod alike;
-mod bowls;
-mod choose;
-mod closeup;
-mod coin_edge;
 mod colour;
-mod crop;
-mod dishes;
 mod ellipse;
 mod find;
-pub mod resolve;
-mod second_look;
-mod spill;
+mod naming;
+mod refine;
+mod region;
+mod select;
 
-pub use crop::crop;
-pub use find::{Finder, Seen, Strategy};
-pub use resolve::{Candidate, FoodRegion, Regions, lies_on, resolve};
+pub use find::{Detections, Finder, Search, Strategy};
+pub use naming::crop;
+pub use region::{Candidate, FoodRegion, Regions, lies_on};
+pub use select::resolve;

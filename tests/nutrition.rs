@@ -94,7 +94,7 @@ fn every_name_alias_and_id_finds_its_own_row() {
 
 #[test]
 fn every_label_of_the_bundled_vocabulary_resolves_exactly() {
-    let labels = include_str!("../models/checkpoints/plate-tiny/foods_labels.txt");
+    let labels = include_str!("../models/checkpoints/plate-tiny/vlm/labels.txt");
     let mut n = 0;
     for label in labels.lines().map(str::trim).filter(|l| !l.is_empty()) {
         assert_eq!(found(label).1, MatchKind::Exact, "{label}");

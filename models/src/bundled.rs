@@ -16,3 +16,8 @@ pub fn checkpoint(model: &str) -> Option<Checkpoint> {
         .find(|(name, files)| *name == model && !files.is_empty())?;
     Some(Checkpoint::embedded(name, files))
 }
+
+/// The set's `calibration.toml`.
+pub fn calibration() -> &'static str {
+    include_str!("../checkpoints/plate-tiny/calibration.toml")
+}

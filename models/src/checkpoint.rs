@@ -5,6 +5,7 @@
 //! each name, so that published files in the original key layout load into the same code. Loading is strict: a
 //! missing, mis-shaped or unknown tensor is an error that names the file, the key and the shape.
 
+mod fingerprint;
 mod pickle;
 mod shapes;
 pub mod source;

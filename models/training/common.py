@@ -53,7 +53,7 @@ def read_split(name: str) -> list[str]:
 
 
 def labels() -> list[str]:
-    return [s for s in (CHECKPOINTS / "foods_labels.txt").read_text().split("\n") if s]
+    return [s for s in (CHECKPOINTS / "vlm" / "labels.txt").read_text().split("\n") if s]
 
 
 def scenes(data: Path) -> list[str]:

@@ -52,7 +52,7 @@ def main():
     write("ecustfd_heldout.txt", sorted(stem(p) for p, h in photos.items() if h))
     write("ecustfd_heldout_objects.txt", held_objects)
     found = {f["label"] for n in names for f in scene(data, n)["foods"]} | {ecustfd_label(r["food"]) for r in rows}
-    (CHECKPOINTS / "foods_labels.txt").write_text("".join(f"{s}\n" for s in sorted(found)))
+    (CHECKPOINTS / "vlm" / "labels.txt").write_text("".join(f"{s}\n" for s in sorted(found)))
     print(f"held out: {len(held)} of {len(names)} scenes, {len(held_objects)} of {len(groups)} objects, "
           f"{sum(photos.values())} of {len(photos)} photos; {len(found)} labels")
 

@@ -1,5 +1,6 @@
 //! Flags that pick the models, shared by every command that scans.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dragunov_models::device::DeviceChoice;
@@ -8,7 +9,7 @@ use crate::contract::ScanError;
 use crate::identify::Identifier;
 use crate::identify::openai::{OpenAi, OpenAiConfig};
 use crate::nutrition::FoodTable;
-use crate::pipeline::{ModelSet, Scanner, ScannerConfig, Strategy};
+use crate::pipeline::{Calibration, ModelSet, Scanner, ScannerConfig, Strategy};
 use crate::runtime::{Engine, EngineFactory};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -21,6 +22,10 @@ pub(super) struct ModelArgs {
         default_value = "plate-tiny"
     )]
     pub(super) models: String,
+    /// How far the set's networks are off, in place of the `calibration.toml` in its folder; `dragunov eval --calibrate` writes
+    /// one.
+    #[arg(long, env = "DRAGUNOV_CALIBRATION", value_name = "FILE")]
+    calibration: Option<PathBuf>,
     /// `cpu` or `cuda:N`.
     #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
@@ -55,7 +60,7 @@ impl ModelArgs {
     /// # Errors
     /// As [`Self::scanner`].
     pub(super) fn scanner_with(&self, change: impl FnOnce(&mut ScannerConfig)) -> Result<Scanner, ScanError> {
-        let set = ModelSet::find(&self.models)?;
+        let set = self.set()?;
         let mut config = ScannerConfig {
             strategy: self.strategy,
             ..ScannerConfig::for_set(&set)
@@ -64,12 +69,20 @@ impl ModelArgs {
         Scanner::load(&set, self.device, config, self.identifier()?)
     }
 
+    fn set(&self) -> Result<ModelSet, ScanError> {
+        let mut set = ModelSet::find(&self.models)?;
+        if let Some(path) = &self.calibration {
+            set.calibration = Some(Calibration::read(path)?);
+        }
+        Ok(set)
+    }
+
     /// Opens what [`Self::scanner`] would load, without loading it.
     ///
     /// # Errors
     /// As [`Self::scanner`], but for what only the weights can tell.
     pub(super) fn check(&self) -> Result<String, ScanError> {
-        let set = ModelSet::find(&self.models)?;
+        let set = self.set()?;
         self.device.open()?;
         self.identifier()?;
         Ok(set.name)

@@ -11,7 +11,11 @@ use crate::contract::{ErrorCode, ScanError};
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
-use crate::eval::{Dataset, Memory, Oracular, Perceiver, Sample, Told, Whole, convert, steady};
+use crate::eval::{
+    Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate, convert,
+    sensitivity,
+};
+use crate::pipeline::Scanner;
 
 /// Measure how good the results are on photos with known truth.
 #[derive(Debug, clap::Args)]
@@ -64,18 +68,22 @@ struct RunArgs {
     perturb_pitch: f64,
     /// Instead of figures: how far each item moves when focal length and pitch are off by the two shares above (2 % and
     /// 1 degree where they are not given), each alone and in all combinations of signs.
-    #[arg(long)]
-    steady: bool,
+    #[arg(long, alias = "steady")]
+    sensitivity: bool,
     /// Which size the oracle `scale` tells.
-    #[arg(long, value_enum, default_value_t = Told::Any)]
-    told: Told,
-    /// Usual helpings of the named foods have no say: volumes rest on depth alone.
+    #[arg(long, alias = "told", value_enum, default_value_t = KnownSize::Any)]
+    known_size: KnownSize,
+    /// Usual portions of the named foods have no say: volumes rest on depth alone.
     #[arg(long)]
     no_portions: bool,
-    /// Keep what the networks say of each photo in this folder, and use it again: a second run takes a moment. Empty it
-    /// when the models or the way of finding masks change.
-    #[arg(long, value_name = "DIR")]
-    memory: Option<PathBuf>,
+    /// Keep what the networks say of each photo in this folder, and use it again: a second run takes a moment. Other weights,
+    /// settings and photos get entries of their own; empty the folder when the code that finds masks changes.
+    #[arg(long, alias = "memory", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Instead of figures: fit how far the set's networks are off on this data set, which must tell true masks, depth, pitch and
+    /// camera heights, and write the set's calibration here.
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
     /// Only N photos, spread evenly over the data set.
     #[arg(long)]
     limit: Option<usize>,
@@ -117,6 +125,60 @@ impl Args {
 
 impl RunArgs {
     fn run(self) -> Result<(), ScanError> {
+        let dataset = self.dataset()?;
+        if let Some(file) = &self.calibrate {
+            return self.calibrate(&dataset, file);
+        }
+        let mut title = self.title(&dataset);
+        let damage = Damage {
+            bits: self.bits,
+            noise: self.noise,
+        };
+        let predictor: Box<dyn Predictor> = if self.geometry_alone() {
+            let geometry_only = GeometryOnly {
+                oracles: self.oracle.clone(),
+                damage,
+                perturb: self.perturb(),
+                portions: !self.no_portions,
+            };
+            if self.sensitivity {
+                return sensitivities(&title, &dataset, &geometry_only, self.json.as_deref());
+            }
+            Box::new(geometry_only)
+        } else {
+            if self.perturb() != Perturb::default() || self.sensitivity {
+                return Err(
+                    ScanError::new(ErrorCode::BadRequest, "the camera is moved on geometry alone")
+                        .next_step("add --oracle masks,labels and depth or disparity"),
+                );
+            }
+            let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
+            title += &format!("; found by {}", scanner.finds());
+            let cache = self.cache(&scanner)?;
+            Box::new(FullPipeline::new(
+                scanner,
+                self.oracle.clone(),
+                damage,
+                self.known_size,
+                cache,
+            ))
+        };
+        let (bar, tick) = progress(&dataset);
+        let outcomes = crate::eval::run(&dataset, predictor.as_ref(), tick);
+        bar.finish_and_clear();
+        let report = Report::new(title, outcomes);
+        print!("{}", report.text());
+        if let Some(path) = &self.html {
+            write(path, report.html())?;
+        }
+        if let Some(path) = &self.json {
+            write(path, json(&report)?)?;
+        }
+        Ok(())
+    }
+
+    /// The photos that are asked for.
+    fn dataset(&self) -> Result<Dataset, ScanError> {
         let path = self.dataset.as_ref().ok_or_else(|| {
             ScanError::new(ErrorCode::BadRequest, "no data set was named")
                 .next_step("dragunov eval DATASET_DIR --oracle masks,disparity,labels,scale")
@@ -138,9 +200,32 @@ impl RunArgs {
                 (i * limit) / n != ((i + 1) * limit) / n
             });
         }
-        let depth = self.oracle.contains(&Oracle::Depth) || self.oracle.contains(&Oracle::Disparity);
-        let geometry_alone =
-            self.oracle.contains(&Oracle::Masks) && depth && self.oracle.contains(&Oracle::Labels);
+        Ok(dataset)
+    }
+
+    /// Whether no model is needed.
+    fn geometry_alone(&self) -> bool {
+        let has = |oracle| self.oracle.contains(&oracle);
+        has(Oracle::Masks) && (has(Oracle::Depth) || has(Oracle::Disparity)) && has(Oracle::Labels)
+    }
+
+    fn perturb(&self) -> Perturb {
+        Perturb {
+            focal: self.perturb_focal,
+            pitch_deg: self.perturb_pitch,
+        }
+    }
+
+    fn cache(&self, scanner: &Scanner) -> Result<Option<PredictionCache>, ScanError> {
+        let Some(dir) = &self.cache else {
+            return Ok(None);
+        };
+        let fingerprint = scanner.outputs_fingerprint()?;
+        Ok(Some(PredictionCache::new(dir.clone(), fingerprint)))
+    }
+
+    /// How the figures came about, in words.
+    fn title(&self, dataset: &Dataset) -> String {
         let names: Vec<String> = self
             .oracle
             .iter()
@@ -156,10 +241,7 @@ impl RunArgs {
         if self.noise > 0.0 {
             title += &format!("; smooth noise of {:.1} %", 100.0 * self.noise);
         }
-        let perturb = Perturb {
-            focal: self.perturb_focal,
-            pitch_deg: self.perturb_pitch,
-        };
+        let perturb = self.perturb();
         if perturb != Perturb::default() {
             title += &format!(
                 "; focal length {:+.1} %, pitch {:+.1} degrees",
@@ -167,49 +249,21 @@ impl RunArgs {
                 perturb.pitch_deg
             );
         }
-        let damage = Damage {
-            bits: self.bits,
-            noise: self.noise,
-        };
-        let perceiver: Box<dyn Perceiver> = if geometry_alone {
-            let oracular = Oracular {
-                oracles: self.oracle,
-                damage,
-                perturb,
-                portions: !self.no_portions,
-            };
-            if self.steady {
-                return steadiness(&title, &dataset, &oracular, self.json.as_deref());
-            }
-            Box::new(oracular)
-        } else {
-            if perturb != Perturb::default() || self.steady {
-                return Err(
-                    ScanError::new(ErrorCode::BadRequest, "the camera is moved on geometry alone")
-                        .next_step("add --oracle masks,labels and depth or disparity"),
-                );
-            }
-            let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
-            title += &format!("; found by {}", scanner.finds());
-            Box::new(Whole::new(
-                scanner,
-                self.oracle,
-                damage,
-                self.told,
-                self.memory.map(Memory::new),
-            ))
-        };
-        let (bar, tick) = progress(&dataset);
-        let outcomes = crate::eval::run(&dataset, perceiver.as_ref(), tick);
+        title
+    }
+
+    /// Fits the errors of the set's networks and writes its calibration.
+    fn calibrate(&self, dataset: &Dataset, file: &Path) -> Result<(), ScanError> {
+        let mut scanner = self.choose.scanner()?;
+        let cache = self.cache(&scanner)?;
+        let (bar, tick) = progress(dataset);
+        let fitted = calibrate::fit(dataset, &mut scanner, cache.as_ref(), tick)?;
         bar.finish_and_clear();
-        let report = Report::new(title, outcomes);
-        print!("{}", report.text());
-        if let Some(path) = &self.html {
-            write(path, report.html())?;
-        }
-        if let Some(path) = &self.json {
-            write(path, json(&report)?)?;
-        }
+        let name = self.dataset.as_deref().and_then(Path::file_name);
+        let name = name.map_or_else(|| "a data set".into(), |n| n.to_string_lossy());
+        print!("{}", fitted.text());
+        write(file, fitted.toml(&scanner, &name)?)?;
+        println!("written to {}", file.display());
         Ok(())
     }
 }
@@ -227,13 +281,13 @@ fn progress(dataset: &Dataset) -> (ProgressBar, impl FnMut(&Sample) + use<>) {
     })
 }
 
-fn steadiness(
+fn sensitivities(
     title: &str,
     dataset: &Dataset,
-    oracular: &Oracular,
+    geometry_only: &GeometryOnly,
     to: Option<&Path>,
 ) -> Result<(), ScanError> {
-    let by = match oracular.perturb {
+    let by = match geometry_only.perturb {
         p if p == Perturb::default() => Perturb {
             focal: 0.02,
             pitch_deg: 1.0,
@@ -241,9 +295,9 @@ fn steadiness(
         p => p,
     };
     let (bar, tick) = progress(dataset);
-    let moves = steady::moves(dataset, oracular, by, tick)?;
+    let moves = sensitivity::moves(dataset, geometry_only, by, tick)?;
     bar.finish_and_clear();
-    print!("{}", steady::text(title, &moves));
+    print!("{}", sensitivity::text(title, &moves));
     to.map_or(Ok(()), |path| write(path, json(&moves)?))
 }
 

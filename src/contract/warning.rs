@@ -97,6 +97,9 @@ vocabulary! {
         PartlyIdentified = "partly_identified":
             "Some regions could not be named and were left out.",
             "Let the user add what is missing with a point in `hints`.";
+        BoxesRescaled = "boxes_rescaled":
+            "The vision API gave boxes on another grid than the picture's pixels, such as thousandths of its sides; they were mapped.",
+            "Nothing, if the masks look right.";
         NothingGrounded = "nothing_grounded":
             "The vision-language model named no item with a box.",
             "Let the user mark the food with a point in `hints`.";
@@ -122,8 +125,11 @@ vocabulary! {
             "More energy than one meal holds.",
             "Check the scale and the items before they are saved.";
         TinyModels = "tiny_models":
-            "Measured with the bundled `plate-tiny` models, which are for trying the service.",
+            "Measured with a checkpoint set that is for trying the service out, such as the bundled `plate-tiny`.",
             "Use a published checkpoint set for real meals.";
+        UncalibratedModels = "uncalibrated_models":
+            "The checkpoint set came without a `calibration.toml`: how far its networks are off is assumed, and the intervals with it.",
+            "The operator should measure the set once with `dragunov eval --calibrate`.";
         FoodTableStale = "food_table_stale":
             "The food database does not answer; the last table that was read is used.",
             "Nothing for one scan; the operator should look at the database.";

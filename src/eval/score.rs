@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::load::Labels;
 use super::manifest::{Sample, Support};
-use super::perceiver::{Predicted, PredictedItem};
+use super::predictor::{Predicted, PredictedItem};
 use crate::contract::{DishKind, Estimated, ItemFlag, ScanError, WarningCode};
 use crate::nutrition::{FoodTable, MatchKind};
 

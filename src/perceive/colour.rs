@@ -2,8 +2,8 @@
 
 use dragunov_models::RgbImage;
 
-/// A shadow has its ground's colour, darker, down to this share of its brightness.
-const DARKEST: f64 = 0.3;
+/// A shadow has its ground's colour, darker, down to this share of its brightness. Set on the top views of ECUSTFD.
+const MIN_SHADOW_BRIGHTNESS: f64 = 0.3;
 
 /// Bilinear, in the photo's pixels; beyond the border the border's colour.
 pub(super) fn colour(image: &RgbImage, at: [f64; 2]) -> [f64; 3] {
@@ -30,7 +30,7 @@ pub(super) fn from_ground(colour: [f64; 3], ground: [f64; 3], plain: f64) -> f64
         let d = [0, 1, 2].map(|i| colour[i] - k * ground[i]);
         dot(d, d).sqrt()
     };
-    let shade = (dot(colour, ground) / dot(ground, ground).max(1.0)).clamp(DARKEST, 1.0);
+    let shade = (dot(colour, ground) / dot(ground, ground).max(1.0)).clamp(MIN_SHADOW_BRIGHTNESS, 1.0);
     plain * apart(1.0) + (1.0 - plain) * apart(shade)
 }
 

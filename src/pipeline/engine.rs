@@ -4,7 +4,7 @@ use base64::Engine as _;
 use dragunov_models::RgbImage;
 use serde_json::Value;
 
-use super::{Encoded, Given, Pictures, Scanner};
+use super::{PhotoEncoding, Pictures, ScanInputs, Scanner};
 use crate::contract::{ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 use crate::overlay;
@@ -61,11 +61,11 @@ impl Engine for Scanner {
     }
 
     fn scan_encoded(&mut self, job: ScanJob<'_>, encoded: runtime::Encoded) -> Result<ScanResult, ScanError> {
-        let given = Given {
-            encoded: encoded.downcast::<Encoded>().ok().map(|e| *e),
-            ..Given::default()
+        let inputs = ScanInputs {
+            encoding: encoded.downcast::<PhotoEncoding>().ok().map(|e| *e),
+            ..ScanInputs::default()
         };
-        with_pictures(self.scan_given(job.photo, job.request, job.ctx, given)?)
+        with_pictures(self.scan_with(job.photo, job.request, job.ctx, inputs)?)
     }
 
     fn run_model(

@@ -2,6 +2,7 @@
 
 use dragunov_models::{Mask, depth_anything};
 
+use super::calibration::NetworkErrors;
 use super::working::Working;
 use crate::contract::{
     DishKind, ErrorCode, Estimated, ItemFlag, ReferenceKind, ScanError, ScanRequest, Warning, WarningCode,
@@ -17,8 +18,8 @@ use crate::perceive::{Regions, lies_on};
 const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
 /// How well an app knows the lens's height that it sends (AR plane), sd of the logarithm.
 const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
-/// What a region is besides the foods that the identifier named: the chance of any other food.
-const OTHER_FOOD: f64 = 0.05;
+/// Least chance that a region is another food than all that the identifier named.
+const MIN_OTHER_FOOD_CHANCE: f64 = 0.05;
 
 /// Regions with their measures; `geometry.items[i]` belongs to `regions.foods[i]`.
 #[derive(Debug)]
@@ -36,38 +37,20 @@ pub(super) fn measure(
     work: &Working,
     request: &ScanRequest,
     depth: &depth_anything::Depth,
-    mut regions: Regions,
+    regions: Regions,
     foods: &FoodTable,
-    trust: Trust,
+    weights: Weights,
 ) -> Result<MeasuredScene, ScanError> {
-    let photo = &work.photo;
-    let known = |kind| {
-        request
-            .reference
-            .as_ref()
-            .filter(|r| r.kind == kind)
-            .and_then(|r| r.diameter_cm)
-    };
-    let dishes: Vec<_> = regions
-        .dishes
-        .iter()
-        .map(|(kind, mask)| Dish {
-            mask,
-            kind: *kind,
-            diameter_cm: None,
-        })
-        .collect();
-    let mut dishes = with_known_plate(dishes, known(ReferenceKind::Plate));
+    let mut dishes = with_known_plate(
+        regions
+            .dishes
+            .iter()
+            .map(|(kind, mask)| dish(mask, *kind))
+            .collect(),
+        stated_diameter(request, ReferenceKind::Plate),
+    );
     dishes.extend(unseen_bowls(&regions, foods));
-    let references = regions
-        .references
-        .iter()
-        .map(|(kind, mask)| RefObject {
-            mask,
-            kind: *kind,
-            diameter_cm: known(ReferenceKind::Coin).filter(|_| *kind == ReferenceKind::Coin),
-        })
-        .collect();
+    let photo = &work.photo;
     let (width, height) = (photo.image.width(), photo.image.height());
     let scene = Scene {
         camera: CameraModel::centred(width, height, photo.camera.focal_px, photo.camera.sigma_ln),
@@ -83,31 +66,74 @@ pub(super) fn measure(
                 scale_sigma_ln: METRIC_NETWORK_SIGMA_LN,
             },
         },
-        items: regions
-            .foods
-            .iter()
-            .map(|food| Region {
-                mask: &food.mask,
-                shape: foods.lookup(&food.identity.label).food.shape_class(),
-                portion: trust
-                    .portions
-                    .then(|| usual_size(foods, &food.identity))
-                    .flatten(),
-            })
-            .collect(),
+        items: items(&regions, foods, weights.portions),
         dishes,
-        references,
+        references: references(&regions, stated_diameter(request, ReferenceKind::Coin)),
         others: regions.others.iter().collect(),
         camera_height_cm: request
             .camera
             .height_cm
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
-        relief_sigma: trust.relief_sigma,
-        outline_sigma: trust.outline_sigma,
-        table_tilt_sigma_deg: trust.table_tilt_sigma_deg,
+        relief_sigma: weights.errors.relief_sigma,
+        outline_sigma: weights.errors.outline_sigma,
+        table_tilt_sigma_deg: weights.errors.table_tilt_sigma_deg,
         seed: 0,
     };
-    let mut geometry = geometry::measure(&scene)?;
+    let geometry = geometry::measure(&scene)?;
+    without_flat(regions, geometry)
+}
+
+/// What the measurement leans on, and how much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weights {
+    pub(super) errors: NetworkErrors,
+    /// Whether usual portions have a say.
+    pub(super) portions: bool,
+}
+
+/// The diameter that the client states for a thing of this kind.
+fn stated_diameter(request: &ScanRequest, kind: ReferenceKind) -> Option<f64> {
+    let reference = request.reference.as_ref().filter(|r| r.kind == kind);
+    reference.and_then(|r| r.diameter_cm)
+}
+
+fn dish(mask: &Mask, kind: DishKind) -> Dish<'_> {
+    Dish {
+        mask,
+        kind,
+        diameter_cm: None,
+    }
+}
+
+fn references(regions: &Regions, coin_cm: Option<f64>) -> Vec<RefObject<'_>> {
+    regions
+        .references
+        .iter()
+        .map(|(kind, mask)| RefObject {
+            mask,
+            kind: *kind,
+            diameter_cm: coin_cm.filter(|_| *kind == ReferenceKind::Coin),
+        })
+        .collect()
+}
+
+fn items<'a>(regions: &'a Regions, foods: &FoodTable, portions: bool) -> Vec<Region<'a>> {
+    regions
+        .foods
+        .iter()
+        .map(|food| Region {
+            mask: &food.mask,
+            shape: foods.lookup(&food.identity.label).food.shape_class(),
+            portion: portions.then(|| usual_size(foods, &food.identity)).flatten(),
+        })
+        .collect()
+}
+
+/// Leaves out what lies flat on the table: it only looked like food.
+///
+/// # Errors
+/// `no_food` if nothing is left.
+fn without_flat(mut regions: Regions, mut geometry: Measured) -> Result<MeasuredScene, ScanError> {
     let real: Vec<bool> = geometry
         .items
         .iter()
@@ -134,19 +160,6 @@ pub(super) fn measure(
     Ok(MeasuredScene { regions, geometry })
 }
 
-/// How far the measurement leans on what.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Trust {
-    /// Error of heights in the depth raster, sd in camera heights.
-    pub(super) relief_sigma: f64,
-    /// Error of the widths of masks, relative sd.
-    pub(super) outline_sigma: f64,
-    /// Error of the table's tilt in the depth raster, sd in degrees.
-    pub(super) table_tilt_sigma_deg: f64,
-    /// Whether usual helpings have a say.
-    pub(super) portions: bool,
-}
-
 /// Usual size of what was named, over everything that it may be.
 fn usual_size(foods: &FoodTable, identity: &Identified) -> Option<Portion> {
     let named = std::iter::once((identity.label.as_str(), identity.confidence))
@@ -156,7 +169,10 @@ fn usual_size(foods: &FoodTable, identity: &Identified) -> Option<Portion> {
         .collect();
     let told: f64 = parts.iter().map(|p| p.1).sum();
     if identity.confidence < 1.0 {
-        parts.push((foods.unknown().helping.portion, (1.0 - told).max(OTHER_FOOD)));
+        parts.push((
+            foods.unknown().helping.portion,
+            (1.0 - told).max(MIN_OTHER_FOOD_CHANCE),
+        ));
     }
     portions::mixture(&parts)
 }
@@ -169,11 +185,7 @@ fn unseen_bowls<'a>(regions: &'a Regions, foods: &'a FoodTable) -> impl Iterator
         .iter()
         .filter(|f| foods.lookup(&f.identity.label).food.shape_class() == ShapeClass::Liquid)
         .filter(move |f| !carried(&f.mask))
-        .map(|f| Dish {
-            mask: &f.mask,
-            kind: DishKind::Bowl,
-            diameter_cm: None,
-        })
+        .map(|f| dish(&f.mask, DishKind::Bowl))
 }
 
 /// The stated diameter belongs to the largest plate in view, or to the largest bowl if there is no plate.

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use dragunov::eval::oracle::{Damage, Oracle};
 use dragunov::eval::report::Report;
-use dragunov::eval::{Dataset, Oracular, convert};
+use dragunov::eval::{Dataset, GeometryOnly, convert};
 use dragunov::geometry::Gravity;
 
 fn report(oracles: &[Oracle], damage: Damage) -> Report {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
     let samples = convert::plates(&root).unwrap();
     assert_eq!(samples.len(), 12);
-    let perceiver = Oracular {
+    let perceiver = GeometryOnly {
         oracles: oracles.to_vec(),
         damage,
-        ..Oracular::default()
+        ..GeometryOnly::default()
     };
     let outcomes = dragunov::eval::run(&Dataset { root, samples }, &perceiver, |_| ());
     Report::new("sample plates".to_owned(), outcomes)

@@ -9,7 +9,7 @@ use super::super::manifest::{
 use crate::contract::{DishKind, ReferenceKind};
 
 /// One-Yuan coin.
-const COIN_CM: f64 = 2.5;
+const YUAN_DIAMETER_CM: f64 = 2.5;
 
 /// Names as the food table knows them.
 fn label(food: &str) -> &str {
@@ -51,112 +51,154 @@ pub fn ecustfd(root: &Path) -> Result<Vec<Sample>, DataError> {
         .collect();
     let mut samples: Vec<Sample> = Vec::new();
     for line in lines.filter(|l| !l.trim().is_empty()) {
-        let cells: Vec<&str> = line.split(',').collect();
-        let cell = |name: &str| -> Result<&str, DataError> {
-            columns
-                .get(name)
-                .and_then(|&i| cells.get(i).copied())
-                .ok_or_else(|| DataError::content(&path, format!("no column {name} in: {line}")))
-        };
-        let number = |name: &str| -> Result<Option<f64>, DataError> { Ok(cell(name)?.parse().ok()) };
-        if cell("boxes_ok")? != "1" {
+        let row = Row::new(&path, &columns, line)?;
+        if row.cell("boxes_ok")? != "1" {
             continue;
         }
-        let image = cell("image")?;
-        let stem = image.rsplit_once('.').map_or(image, |(stem, _)| stem);
-        // Pixel columns are in published pixels, some photos are stored smaller.
-        let scale = number("stored_scale")?.unwrap_or(1.0);
-        let food = cell("food")?;
-        let two = cell("n_foods")? == "2";
-        let name = if two {
-            format!("{stem}_{food}")
+        let item = row.item(root)?;
+        // A photo of two foods has two rows, one after the other.
+        match samples.last_mut().filter(|last| last.id == row.photo) {
+            Some(last) => last.items.push(item),
+            None => samples.push(row.sample(item)?),
+        }
+    }
+    Ok(samples)
+}
+
+/// One row of the list: one food on one photo.
+struct Row<'a> {
+    path: &'a Path,
+    columns: &'a HashMap<&'a str, usize>,
+    line: &'a str,
+    cells: Vec<&'a str>,
+    /// The photo's file name without its extension.
+    photo: &'a str,
+    /// Pixel columns are in published pixels, some photos are stored smaller.
+    scale: f64,
+}
+
+impl<'a> Row<'a> {
+    fn new(path: &'a Path, columns: &'a HashMap<&'a str, usize>, line: &'a str) -> Result<Self, DataError> {
+        let mut row = Self {
+            path,
+            columns,
+            line,
+            cells: line.split(',').collect(),
+            photo: "",
+            scale: 1.0,
+        };
+        let image = row.cell("image")?;
+        row.photo = image.rsplit_once('.').map_or(image, |(stem, _)| stem);
+        row.scale = row.number("stored_scale")?.unwrap_or(1.0);
+        Ok(row)
+    }
+
+    fn cell(&self, name: &str) -> Result<&'a str, DataError> {
+        self.columns
+            .get(name)
+            .and_then(|&i| self.cells.get(i).copied())
+            .ok_or_else(|| DataError::content(self.path, format!("no column {name} in: {}", self.line)))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<f64>, DataError> {
+        Ok(self.cell(name)?.parse().ok())
+    }
+
+    /// In pixels of the stored photo.
+    fn pixels(&self, name: &str) -> Result<Option<f64>, DataError> {
+        Ok(self.number(name)?.map(|v| v * self.scale))
+    }
+
+    fn side(&self, name: &str) -> Result<usize, DataError> {
+        let value = self
+            .pixels(name)?
+            .ok_or_else(|| DataError::content(self.path, format!("{name} in: {}", self.line)))?;
+        Ok(value.round() as usize)
+    }
+
+    /// The ellipse that was fitted to the coin or the plate, full axes.
+    fn ellipse(&self, thing: &str) -> Result<Option<MaskRef>, DataError> {
+        let of = |part: &str| self.pixels(&format!("{thing}_{part}"));
+        Ok(match (of("cx")?, of("cy")?, of("major")?, of("minor")?) {
+            (Some(cx), Some(cy), Some(major), Some(minor)) => Some(MaskRef::Ellipse {
+                ellipse: EllipseTruth {
+                    cx,
+                    cy,
+                    major,
+                    minor,
+                    angle_deg: self.number(&format!("{thing}_ang"))?.unwrap_or(0.0),
+                },
+            }),
+            _ => None,
+        })
+    }
+
+    fn item(&self, root: &Path) -> Result<ItemTruth, DataError> {
+        let food = self.cell("food")?;
+        let name = if self.cell("n_foods")? == "2" {
+            format!("{}_{food}", self.photo)
         } else {
-            stem.to_owned()
+            self.photo.to_owned()
         };
         let mask = PathBuf::from("masks").join(format!("{name}.png"));
-        let corner = |a: &str| -> Result<Option<f64>, DataError> { Ok(number(a)?.map(|v| v * scale)) };
         let bbox = match (
-            corner("food_x0")?,
-            corner("food_y0")?,
-            corner("food_x1")?,
-            corner("food_y1")?,
+            self.pixels("food_x0")?,
+            self.pixels("food_y0")?,
+            self.pixels("food_x1")?,
+            self.pixels("food_y1")?,
         ) {
             (Some(a), Some(b), Some(c), Some(d)) => Some([a, b, c, d]),
             _ => None,
         };
-        let item = ItemTruth {
+        Ok(ItemTruth {
             label: label(food).to_owned(),
             // Volumes that no density explains are left out; mass is the label to trust.
-            volume_cm3: number("volume_cm3")?.filter(|_| cell("volume_suspect").is_ok_and(|v| v == "0")),
-            mass_g: number("mass_g")?,
-            mask: (scale == 1.0 && root.join(&mask).is_file()).then_some(MaskRef::Pixels {
+            volume_cm3: self
+                .number("volume_cm3")?
+                .filter(|_| self.cell("volume_suspect").is_ok_and(|v| v == "0")),
+            mass_g: self.number("mass_g")?,
+            mask: (self.scale == 1.0 && root.join(&mask).is_file()).then_some(MaskRef::Pixels {
                 file: mask,
                 value: None,
             }),
             bbox,
             dish: Some(Support::Dish(DishKind::Plate)),
-            object: Some(cell("object")?.to_owned()),
+            object: Some(self.cell("object")?.to_owned()),
+        })
+    }
+
+    /// The photo with its first food.
+    fn sample(&self, item: ItemTruth) -> Result<Sample, DataError> {
+        let coin = match self.number("coin_cx")? {
+            Some(_) => Some(ReferenceTruth {
+                kind: ReferenceKind::Coin,
+                diameter_cm: Some(YUAN_DIAMETER_CM),
+                mask: self.ellipse("coin")?,
+            }),
+            None => None,
         };
-        if let Some(last) = samples.last_mut()
-            && last.id == stem
-        {
-            last.items.push(item);
-            continue;
-        }
-        let size = |name: &str| -> Result<usize, DataError> {
-            let value =
-                number(name)?.ok_or_else(|| DataError::content(&path, format!("{name} in: {line}")))?;
-            Ok((value * scale).round() as usize)
+        let plate = match plate_cm(self.cell("support")?) {
+            Some(diameter_cm) => Some(DishTruth {
+                kind: Support::Dish(DishKind::Plate),
+                diameter_cm: Some(diameter_cm),
+                mask: self.ellipse("plate")?,
+            }),
+            None => None,
         };
-        let plate = plate_cm(cell("support")?);
-        // Fitted ellipses, full axes in published pixels.
-        let ellipse = |thing: &str| -> Result<Option<MaskRef>, DataError> {
-            let of = |part: &str| corner(&format!("{thing}_{part}"));
-            Ok(match (of("cx")?, of("cy")?, of("major")?, of("minor")?) {
-                (Some(cx), Some(cy), Some(major), Some(minor)) => Some(MaskRef::Ellipse {
-                    ellipse: EllipseTruth {
-                        cx,
-                        cy,
-                        major,
-                        minor,
-                        angle_deg: number(&format!("{thing}_ang"))?.unwrap_or(0.0),
-                    },
-                }),
-                _ => None,
-            })
-        };
-        samples.push(Sample {
-            id: stem.to_owned(),
-            image: PathBuf::from("photos").join(image),
-            width: size("width")?,
-            height: size("height")?,
+        Ok(Sample {
+            id: self.photo.to_owned(),
+            image: PathBuf::from("photos").join(self.cell("image")?),
+            width: self.side("width")?,
+            height: self.side("height")?,
             pitch_deg: None,
             roll_deg: None,
             camera: Camera::default(),
-            references: match number("coin_cx")? {
-                Some(_) => vec![ReferenceTruth {
-                    kind: ReferenceKind::Coin,
-                    diameter_cm: Some(COIN_CM),
-                    mask: ellipse("coin")?,
-                }],
-                None => Vec::new(),
-            },
-            dishes: plate
-                .map(|d| -> Result<DishTruth, DataError> {
-                    Ok(DishTruth {
-                        kind: Support::Dish(DishKind::Plate),
-                        diameter_cm: Some(d),
-                        mask: ellipse("plate")?,
-                    })
-                })
-                .transpose()?
-                .into_iter()
-                .collect(),
+            references: coin.into_iter().collect(),
+            dishes: plate.into_iter().collect(),
             others: Vec::new(),
             items: vec![item],
             depth: None,
-            expect_error: (cell("view")? == "S").then(|| "tilt_too_large".to_owned()),
-        });
+            expect_error: (self.cell("view")? == "S").then(|| "tilt_too_large".to_owned()),
+        })
     }
-    Ok(samples)
 }

@@ -1,25 +1,28 @@
-//! Which of many overlapping dish masks to believe.
+//! Which of many overlapping dish masks to believe. Bounds were set on the 245 rendered scenes of development.
 
 use dragunov_models::Mask;
 
-use super::ellipse::roundness;
-use super::resolve::Candidate;
 use crate::contract::DishKind;
+use crate::perceive::ellipse::roundness;
+use crate::perceive::region::Candidate;
 
 /// Two masks that share more than this of the smaller one show the same dish.
-const SAME: f64 = 0.5;
+const MAX_SHARED_AREA: f64 = 0.5;
 /// Largest area, beside the plate's, of a bowl that stands on it.
-const ON_PLATE_AREA: f64 = 0.6;
-
-/// Below this rating it is no dish: a stretch of table, a part of a rim.
-const NO_DISH: f64 = 0.1;
+const MAX_BOWL_ON_PLATE_AREA_RATIO: f64 = 0.6;
+/// Below this [`rating`] it is no dish: a stretch of table, a part of a rim.
+const MIN_RATING: f64 = 0.1;
+/// Roundness counts with this power: a plate together with the bowl beside it is no ellipse, nor is a part of a plate.
+const ROUNDNESS_POWER: i32 = 4;
+/// What a board counts for, which need not be round.
+const BOARD_ROUNDNESS: f64 = 0.8;
 
 /// One mask a dish: of several, the best and roundest. Masks hold what lies on the dish, too.
-pub(super) fn dishes(candidates: Vec<Candidate>) -> Vec<(DishKind, Mask)> {
+pub(super) fn choose_dishes(candidates: Vec<Candidate>) -> Vec<(DishKind, Mask)> {
     let mut rated: Vec<(f64, Candidate)> = candidates
         .into_iter()
         .map(|c| (rating(&c), c))
-        .filter(|(rating, _)| *rating > NO_DISH)
+        .filter(|(rating, _)| *rating > MIN_RATING)
         .collect();
     rated.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept: Vec<(DishKind, Mask)> = Vec::new();
@@ -27,7 +30,7 @@ pub(super) fn dishes(candidates: Vec<Candidate>) -> Vec<(DishKind, Mask)> {
         let Some(kind) = c.identity.kind.dish() else {
             continue;
         };
-        if kept.iter().all(|(k, m)| apart((kind, &c.mask), (*k, m))) {
+        if kept.iter().all(|(k, m)| both_stand((kind, &c.mask), (*k, m))) {
             kept.push((kind, c.mask));
         }
     }
@@ -50,24 +53,25 @@ fn without_neighbours(dishes: &mut [(DishKind, Mask)]) {
     }
 }
 
-/// A plate together with the bowl beside it is no ellipse, nor is a part of a plate: roundness counts four times. A
-/// board that leaves the photo on three sides is the table.
+/// How much a candidate is worth as a dish, 0 to 1. A board that leaves the photo on three sides is the table.
 fn rating(c: &Candidate) -> f64 {
     let round = match c.identity.kind.dish() {
-        Some(DishKind::Plate | DishKind::Bowl) => roundness(&c.mask).powi(4),
+        Some(DishKind::Plate | DishKind::Bowl) => roundness(&c.mask).powi(ROUNDNESS_POWER),
         _ if c.mask.sides_touched() > 2 => 0.0,
-        _ => 0.8,
+        _ => BOARD_ROUNDNESS,
     };
     c.score() * round
 }
 
 /// Whether both may be dishes: they are apart, or a bowl stands on or before a plate.
-fn apart(a: (DishKind, &Mask), b: (DishKind, &Mask)) -> bool {
+fn both_stand(a: (DishKind, &Mask), b: (DishKind, &Mask)) -> bool {
     let both = a.1.intersection_area(b.1) as f64;
     let (small, large) = if a.1.area() < b.1.area() { (a, b) } else { (b, a) };
     let (smaller, larger) = (small.1.area() as f64, large.1.area() as f64);
-    both <= SAME * smaller
-        || (small.0 == DishKind::Bowl && large.0 != DishKind::Bowl && smaller < ON_PLATE_AREA * larger)
+    both <= MAX_SHARED_AREA * smaller
+        || (small.0 == DishKind::Bowl
+            && large.0 != DishKind::Bowl
+            && smaller < MAX_BOWL_ON_PLATE_AREA_RATIO * larger)
 }
 
 #[cfg(test)]
@@ -75,16 +79,16 @@ mod tests {
     use super::*;
     use crate::identify::Kind;
     use crate::perceive::ellipse::tests::ellipse;
-    use crate::perceive::resolve::tests::seen;
+    use crate::perceive::region::tests::candidate;
 
     #[test]
     fn plate_with_bowl_beside_it_is_two_dishes() {
         let plate = ellipse(60.0, 80.0, 50.0, 40.0, 0.0);
         let bowl = ellipse(150.0, 80.0, 30.0, 25.0, 0.0);
-        let found = dishes(vec![
-            seen(plate.union(&bowl), Kind::Plate, "plate", 1.0),
-            seen(plate.clone(), Kind::Plate, "plate", 0.9),
-            seen(bowl.clone(), Kind::Bowl, "bowl", 0.8),
+        let found = choose_dishes(vec![
+            candidate(plate.union(&bowl), Kind::Plate, "plate", 1.0),
+            candidate(plate.clone(), Kind::Plate, "plate", 0.9),
+            candidate(bowl.clone(), Kind::Bowl, "bowl", 0.8),
         ]);
         assert_eq!(found, [(DishKind::Plate, plate), (DishKind::Bowl, bowl)]);
     }
@@ -95,10 +99,10 @@ mod tests {
         let bowl = ellipse(145.0, 80.0, 30.0, 25.0, 0.0);
         let pair = plate.union(&bowl);
         let table = Mask::from_fn(200, 160, |_, y| y > 40).subtract(&pair);
-        let found = dishes(vec![
-            seen(pair, Kind::Plate, "plate", 1.0),
-            seen(bowl.clone(), Kind::Bowl, "bowl", 0.8),
-            seen(table, Kind::Plate, "plate", 0.5),
+        let found = choose_dishes(vec![
+            candidate(pair, Kind::Plate, "plate", 1.0),
+            candidate(bowl.clone(), Kind::Bowl, "bowl", 0.8),
+            candidate(table, Kind::Plate, "plate", 0.5),
         ]);
         assert_eq!(found, [(DishKind::Bowl, bowl), (DishKind::Plate, plate)]);
     }
@@ -108,10 +112,10 @@ mod tests {
         let plate = ellipse(100.0, 80.0, 80.0, 60.0, 0.0);
         let again = ellipse(100.0, 80.0, 84.0, 64.0, 0.0);
         let bowl = ellipse(100.0, 80.0, 35.0, 28.0, 0.0);
-        let found = dishes(vec![
-            seen(again, Kind::Plate, "plate", 0.9),
-            seen(plate.clone(), Kind::Plate, "plate", 1.0),
-            seen(bowl.clone(), Kind::Bowl, "bowl", 0.9),
+        let found = choose_dishes(vec![
+            candidate(again, Kind::Plate, "plate", 0.9),
+            candidate(plate.clone(), Kind::Plate, "plate", 1.0),
+            candidate(bowl.clone(), Kind::Bowl, "bowl", 0.9),
         ]);
         assert_eq!(found, [(DishKind::Plate, plate), (DishKind::Bowl, bowl)]);
     }

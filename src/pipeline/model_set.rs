@@ -5,12 +5,14 @@ use std::path::Path;
 use dragunov_models::bundled::{self, PLATE_TINY};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::weights::{Catalogue, HubCache, Role};
+use sha2::{Digest, Sha256};
 
+use super::calibration::Calibration;
 use crate::contract::{ErrorCode, ScanError};
 use crate::nutrition::FoodTable;
 
 /// Foods of a vision-language model trained on crops, one a line.
-const LABELS: &str = "labels.txt";
+const LABELS_FILE: &str = "labels.txt";
 
 /// One checkpoint for each role, under a name that ends up in the result.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct ModelSet {
     pub depth: Checkpoint,
     /// None: items stay `unknown` unless another identifier is configured.
     pub vlm: Option<Checkpoint>,
+    /// How the set is to be used and how far its networks are off; none where that was never measured.
+    pub calibration: Option<Calibration>,
 }
 
 impl ModelSet {
@@ -41,13 +45,17 @@ impl ModelSet {
             sam: get("sam")?,
             depth: get("depth")?,
             vlm: get("vlm").ok(),
+            calibration: Some(Calibration::parse(
+                bundled::calibration(),
+                Path::new("<embedded>/plate-tiny/calibration.toml"),
+            )?),
         })
     }
 
-    /// A folder with `sam`, `depth` and, optionally, `vlm`, each in the Hugging Face layout.
+    /// A folder with `sam`, `depth` and, optionally, `vlm`, each in the Hugging Face layout, and `calibration.toml`.
     ///
     /// # Errors
-    /// `checkpoint_invalid` naming the file that cannot be read.
+    /// `checkpoint_invalid` or `config_invalid` naming the file that cannot be read.
     pub fn open(dir: &Path) -> Result<Self, ScanError> {
         let vlm = dir.join("vlm");
         Ok(Self {
@@ -61,13 +69,29 @@ impl ModelSet {
             } else {
                 None
             },
+            calibration: Calibration::beside(dir)?,
         })
+    }
+
+    /// SHA-256, in hex, over the contents of all checkpoints of the set, whatever it is called. Reads every byte.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` naming the file that cannot be read.
+    pub fn fingerprint(&self) -> Result<String, ScanError> {
+        let mut hash = Sha256::new();
+        for checkpoint in [Some(&self.sam), Some(&self.depth), self.vlm.as_ref()] {
+            match checkpoint {
+                Some(checkpoint) => hash.update(checkpoint.fingerprint()?),
+                None => hash.update("none"),
+            }
+        }
+        Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
 
     /// Whether the vision-language model gives boxes: the published ones do, one that comes with its own list of labels
     /// was trained to name crops.
     pub fn grounds(&self) -> bool {
-        self.vlm.as_ref().is_some_and(|vlm| !vlm.has(LABELS))
+        self.vlm.as_ref().is_some_and(|vlm| !vlm.has(LABELS_FILE))
     }
 
     /// The foods that the vision-language model may name: `labels.txt` beside it, one a line, or the food table.
@@ -76,8 +100,8 @@ impl ModelSet {
     /// `checkpoint_invalid` if the file cannot be read.
     pub fn labels(&self, foods: &FoodTable) -> Result<Vec<String>, ScanError> {
         match &self.vlm {
-            Some(vlm) if vlm.has(LABELS) => {
-                let bytes = vlm.read(LABELS)?;
+            Some(vlm) if vlm.has(LABELS_FILE) => {
+                let bytes = vlm.read(LABELS_FILE)?;
                 let text = String::from_utf8_lossy(&bytes);
                 Ok(text
                     .lines()
@@ -129,6 +153,11 @@ impl ModelSet {
             sam: need(Role::Sam, open(Role::Sam)?)?,
             depth: need(Role::Depth, open(Role::Depth)?)?,
             vlm: open(Role::Vlm)?,
+            // The files of a hub's cache have no folder of the set's own; `--calibration` names one.
+            calibration: None,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

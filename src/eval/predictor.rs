@@ -34,7 +34,7 @@ pub struct Predicted {
 }
 
 /// Anything that turns a sample into items with volumes.
-pub trait Perceiver {
+pub trait Predictor {
     /// # Errors
     /// Any coded refusal; it is counted, and compared with what the manifest expects.
     fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError>;
@@ -48,7 +48,7 @@ impl From<DataError> for ScanError {
 
 /// Geometry alone on true masks and true (or disguised) depth.
 #[derive(Debug, Clone, Default)]
-pub struct Oracular {
+pub struct GeometryOnly {
     pub oracles: Vec<Oracle>,
     /// For the disparity oracle.
     pub damage: Damage,
@@ -57,7 +57,7 @@ pub struct Oracular {
     pub portions: bool,
 }
 
-impl Oracular {
+impl GeometryOnly {
     pub(super) fn truth(&self, root: &Path, sample: &Sample) -> Result<Truth, ScanError> {
         let damage = self.oracles.contains(&Oracle::Disparity).then_some(self.damage);
         Ok(Truth::load(root, sample, damage)?)
@@ -102,7 +102,7 @@ impl Oracular {
     }
 }
 
-impl Perceiver for Oracular {
+impl Predictor for GeometryOnly {
     fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
         self.answer(&self.truth(root, sample)?, sample, self.perturb)
     }

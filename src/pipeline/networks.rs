@@ -8,17 +8,17 @@ use dragunov_models::sam::Embedding;
 
 use super::clock::Clock;
 use super::working::Working;
-use super::{Looked, Scanner};
+use super::{NetworkOutputs, Scanner};
 use crate::contract::{ScanError, ScanRequest, Stage};
 use crate::identify::Identifier;
 use crate::intake::Photo;
-use crate::perceive::{Finder, Seen};
+use crate::perceive::{Detections, Finder};
 use crate::runtime::JobContext;
 use crate::runtime::engine::ScanJob;
 
 /// What the depth network and SAM's image encoder made of a photo, together with others.
 #[derive(Debug)]
-pub struct Encoded {
+pub struct PhotoEncoding {
     pub(super) work: Working,
     pub(super) depth: Depth,
     pub(super) embedding: Embedding,
@@ -28,28 +28,29 @@ pub struct Encoded {
     pub(super) embedding_took: Duration,
 }
 
-/// What is known of a photo before its networks are asked.
+/// What is known of a photo before its networks are run.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Precomputed {
     pub(super) depth: Option<Depth>,
-    pub(super) seen: Option<Seen>,
+    pub(super) detections: Option<Detections>,
     pub(super) embedding: Option<Embedding>,
 }
 
 impl Scanner {
-    /// What the networks say of a photo, for [`super::Given::looked`].
+    /// What the networks say of a photo, for [`super::ScanInputs::outputs`].
     ///
     /// # Errors
     /// Of the models.
-    pub fn look(
+    pub fn network_outputs(
         &mut self,
         photo: &Photo,
         request: &ScanRequest,
         ctx: &JobContext,
-    ) -> Result<Looked, ScanError> {
+    ) -> Result<NetworkOutputs, ScanError> {
         let work = Working::new(photo, request, self.config.max_side_px)?;
-        let (depth, seen) = self.depth_and_regions(&work, ctx, Known::default(), &Clock::start(ctx))?;
-        Ok(Looked { depth, seen })
+        let (depth, detections) =
+            self.depth_and_detections(&work, ctx, Precomputed::default(), &Clock::start(ctx))?;
+        Ok(NetworkOutputs { depth, detections })
     }
 
     /// Asks the depth network, where nothing better is known.
@@ -63,41 +64,40 @@ impl Scanner {
     }
 
     /// Asks for what is not known; both at once where the device has room for that. The times of the two then overlap.
-    pub(super) fn depth_and_regions(
+    pub(super) fn depth_and_detections(
         &mut self,
         work: &Working,
         ctx: &JobContext,
-        known: Known,
+        known: Precomputed,
         clock: &Clock<'_>,
-    ) -> Result<(Depth, Seen), ScanError> {
-        let at_once = self.overlap && known.depth.is_none() && known.seen.is_none();
+    ) -> Result<(Depth, Detections), ScanError> {
+        let at_once = self.overlap && known.depth.is_none() && known.detections.is_none();
         let network = &self.depth;
         let mut finder = Finder {
             sam: &self.sam,
             identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
             amg: &self.config.amg,
-            refine: self.config.refine,
-            look_closer: self.config.look_closer,
+            search: self.config.search,
             strategy: self.config.strategy,
             embedding: known.embedding,
         };
-        let ((depth, took), seen) = both(
+        let ((depth, took), detections) = both(
             at_once,
             || timed(|| known.depth.map_or_else(|| estimate(network, work, ctx), Ok)),
-            || match known.seen {
-                Some(seen) => Ok(seen),
-                None => finder.look(work.image(), &work.hints, clock),
+            || match known.detections {
+                Some(detections) => Ok(detections),
+                None => finder.detect(work.image(), &work.hints, clock),
             },
         )?;
         if at_once {
             clock.beside(Stage::Depth, took);
         }
-        Ok((depth, seen))
+        Ok((depth, detections))
     }
 
     /// Runs the depth network and SAM's image encoder over several photos as one batch. Stops once no job wants its
     /// answer.
-    pub(super) fn encode_jobs(&self, jobs: &[ScanJob<'_>]) -> Result<Vec<Encoded>, ScanError> {
+    pub(super) fn encode_jobs(&self, jobs: &[ScanJob<'_>]) -> Result<Vec<PhotoEncoding>, ScanError> {
         let works = jobs
             .iter()
             .map(|job| Working::new(job.photo, job.request, self.config.max_side_px))
@@ -111,7 +111,7 @@ impl Scanner {
             .into_iter()
             .zip(depths)
             .zip(embeddings)
-            .map(|((work, depth), embedding)| Encoded {
+            .map(|((work, depth), embedding)| PhotoEncoding {
                 work,
                 depth,
                 embedding,

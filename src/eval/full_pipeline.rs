@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use dragunov_models::depth_anything::Depth;
 use dragunov_models::{Mask, RelativeDisparity};
 
+use super::cache::PredictionCache;
+use super::label_oracle;
 use super::load;
 use super::manifest::{DataError, Sample, Support};
-use super::memory::Memory;
-use super::name;
 use super::oracle::{Damage, Oracle, disparity};
-use super::perceiver::{Perceiver, Predicted, PredictedItem};
+use super::predictor::{Predicted, PredictedItem, Predictor};
 use super::truth::TrueMasks;
 use crate::contract::request::{ImageSource, Reference};
 use crate::contract::result::MaskData;
@@ -19,22 +19,22 @@ use crate::contract::{DishKind, ErrorCode, ReferenceKind, ScanError, ScanRequest
 use crate::identify::{Identified, Kind};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use crate::perceive::{FoodRegion, Regions};
-use crate::pipeline::{Given, Scanner};
+use crate::pipeline::{OracleInputs, ScanInputs, Scanner};
 use crate::runtime::JobContext;
 
 /// Runs a scan of every photo.
 #[derive(Debug)]
-pub struct Whole {
+pub struct FullPipeline {
     scanner: Mutex<Scanner>,
     oracles: Vec<Oracle>,
     damage: Damage,
-    told: Told,
-    memory: Option<Memory>,
+    known_size: KnownSize,
+    cache: Option<PredictionCache>,
 }
 
 /// Which size the scale oracle tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Told {
+pub enum KnownSize {
     /// The plate's, else the coin's, else that a card lies there.
     #[default]
     Any,
@@ -42,21 +42,21 @@ pub enum Told {
     Coin,
 }
 
-impl Whole {
-    /// `memory`: a folder that keeps what the networks say, so that a second run is arithmetic only.
+impl FullPipeline {
+    /// `cache`: keeps what the networks say, so that a second run is arithmetic only.
     pub fn new(
         scanner: Scanner,
         oracles: Vec<Oracle>,
         damage: Damage,
-        told: Told,
-        memory: Option<Memory>,
+        known_size: KnownSize,
+        cache: Option<PredictionCache>,
     ) -> Self {
         Self {
             scanner: Mutex::new(scanner),
             oracles,
             damage,
-            told,
-            memory,
+            known_size,
+            cache,
         }
     }
 
@@ -72,17 +72,17 @@ impl Whole {
             request.roll_deg = sample.roll_deg;
         }
         if self.has(Oracle::Scale) {
-            request.reference = reference(sample, self.told);
+            request.reference = reference(sample, self.known_size);
         }
         request
     }
 
-    fn given(&self, root: &Path, sample: &Sample) -> Result<Given, DataError> {
-        let mut given = Given::default();
+    fn oracle_inputs(&self, root: &Path, sample: &Sample) -> Result<OracleInputs, DataError> {
+        let mut inputs = OracleInputs::default();
         if self.has(Oracle::Masks) {
             let masks = TrueMasks::load(root, sample)?;
-            given.name_foods = !self.has(Oracle::Labels);
-            given.regions = Some(regions(masks, sample));
+            inputs.name_regions = !self.has(Oracle::Labels);
+            inputs.regions = Some(regions(masks, sample));
         }
         if let Some(at) = sample
             .depth
@@ -98,13 +98,13 @@ impl Whole {
                 .has(Oracle::Disparity)
                 .then(|| disparity(&depth, seed, self.damage))
                 .flatten();
-            given.depth = Some(relative.map_or(Depth::Metric(depth), Depth::Relative));
+            inputs.depth = Some(relative.map_or(Depth::Metric(depth), Depth::Relative));
         }
-        Ok(given)
+        Ok(inputs)
     }
 }
 
-impl Perceiver for Whole {
+impl Predictor for FullPipeline {
     fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
         let path = root.join(&sample.image);
         let bytes = std::fs::read(&path).map_err(|e| {
@@ -113,22 +113,25 @@ impl Perceiver for Whole {
         let request = self.request(sample);
         let shot = Shot::from_request(&request);
         let photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
-        let mut given = self.given(root, sample)?;
-        let matched = given.regions.is_some();
+        let mut inputs = ScanInputs {
+            oracle: self.oracle_inputs(root, sample)?,
+            ..ScanInputs::default()
+        };
+        let matched = inputs.oracle.regions.is_some();
         let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = self.has(Oracle::Labels) && !matched;
-        if names || self.memory.is_some() {
-            let mut look = || scanner.look(&photo, &request, &JobContext::detached());
-            let mut looked = match &self.memory {
-                Some(memory) => memory.recall(&sample.id, look)?,
-                None => look()?,
+        let true_labels = self.has(Oracle::Labels) && !matched;
+        if true_labels || self.cache.is_some() {
+            let mut run = || scanner.network_outputs(&photo, &request, &JobContext::detached());
+            let mut outputs = match &self.cache {
+                Some(cache) => cache.get_or_insert(&sample.id, &bytes, &request.hints, run)?,
+                None => run()?,
             };
-            if names {
-                name::truly(root, sample, &mut looked.seen.candidates)?;
+            if true_labels {
+                label_oracle::apply_true_labels(root, sample, &mut outputs.detections.candidates)?;
             }
-            given.looked = Some(looked);
+            inputs.outputs = Some(outputs);
         }
-        let (result, _) = scanner.scan_given(&photo, &request, &JobContext::detached(), given)?;
+        let (result, _) = scanner.scan_with(&photo, &request, &JobContext::detached(), inputs)?;
         let items = result
             .items
             .into_iter()
@@ -153,18 +156,18 @@ impl Perceiver for Whole {
 }
 
 /// The reference that a user would state: the plate's size, else a coin's, else a card.
-fn reference(sample: &Sample, told: Told) -> Option<Reference> {
+pub(super) fn reference(sample: &Sample, known_size: KnownSize) -> Option<Reference> {
     let plate = sample
         .dishes
         .iter()
         .find(|d| d.kind == Support::Dish(DishKind::Plate) && d.diameter_cm.is_some());
-    if let Some(dish) = plate.filter(|_| told != Told::Coin) {
+    if let Some(dish) = plate.filter(|_| known_size != KnownSize::Coin) {
         return Some(Reference {
             kind: ReferenceKind::Plate,
             diameter_cm: dish.diameter_cm,
         });
     }
-    if told == Told::Plate {
+    if known_size == KnownSize::Plate {
         return None;
     }
     let of = |kind| sample.references.iter().find(|r| r.kind == kind);
@@ -178,7 +181,7 @@ fn reference(sample: &Sample, told: Told) -> Option<Reference> {
 }
 
 /// The true masks as if they had been found; every item stays one region of its own.
-fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
+pub(super) fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
     let label = |i: usize| {
         sample
             .items

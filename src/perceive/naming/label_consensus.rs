@@ -5,43 +5,47 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use super::colour::lab;
-use super::ellipse::Moments;
-use super::resolve::Candidate;
 use crate::identify::Kind;
+use crate::perceive::colour::lab;
+use crate::perceive::ellipse::Moments;
+use crate::perceive::region::Candidate;
 
-/// Largest differences between pieces of one food, in CIELAB: of the mean hue and chroma, of the mean lightness, and of the
-/// standard deviations. Set on all pairs of foods of the development scenes.
-const HUE: f64 = 3.2;
-const LIGHTNESS: f64 = 3.0;
-const TEXTURE: f64 = 2.5;
+/// Largest differences between pieces of one food, in units of CIELAB: of the mean hue and chroma (a, b), of the mean
+/// lightness, and of the standard deviations (mean over L, a, b). Set on all pairs of foods of the 245 rendered scenes of
+/// development.
+const MAX_CHROMA_DIFFERENCE: f64 = 3.2;
+const MAX_LIGHTNESS_DIFFERENCE: f64 = 3.0;
+const MAX_DEVIATION_DIFFERENCE: f64 = 2.5;
 /// Largest ratio of their areas, and distance of their middles in roots of their mean area.
-const SIZES: f64 = 5.0;
-const NEAR: f64 = 6.0;
+const MAX_AREA_RATIO: f64 = 5.0;
+const MAX_DISTANCE_SIDES: f64 = 6.0;
 /// Other names that an item keeps.
-const ALTERNATIVES: usize = 4;
+const MAX_ALTERNATIVES: usize = 4;
 
 /// Gives foods that look alike, but were named apart, the name that is likeliest for all of them, each piece counting by its
 /// area.
-pub(super) fn name_together(image: &RgbImage, candidates: &mut [Candidate]) {
-    let looks: Vec<(usize, Look)> = candidates
+pub(in crate::perceive) fn name_together(image: &RgbImage, candidates: &mut [Candidate]) {
+    let appearances: Vec<(usize, Appearance)> = candidates
         .iter()
         .enumerate()
         .filter(|(_, c)| c.identity.kind == Kind::Food)
-        .filter_map(|(i, c)| Some((i, Look::of(image, &c.mask)?)))
+        .filter_map(|(i, c)| Some((i, Appearance::of(image, &c.mask)?)))
         .collect();
-    let mut left = looks;
+    let mut left = appearances;
     while let Some(first) = left.pop() {
         let mut group = vec![first];
         let mut reached = 0;
         while reached < group.len() {
             let from = group[reached].1;
-            let (near, far): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, look)| from.like(look));
+            let (near, far): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, other)| from.like(other));
             group.extend(near);
             left = far;
             reached += 1;
         }
-        let members: Vec<(usize, f64)> = group.iter().map(|(i, look)| (*i, look.area)).collect();
+        let members: Vec<(usize, f64)> = group
+            .iter()
+            .map(|(i, appearance)| (*i, appearance.area))
+            .collect();
         let label = &candidates[members[0].0].identity.label;
         if members
             .iter()
@@ -66,7 +70,7 @@ fn rename(candidates: &mut [Candidate], members: &[(usize, f64)]) {
         }
     }
     names.sort_by(|a, b| b.1.total_cmp(&a.1));
-    names.truncate(1 + ALTERNATIVES);
+    names.truncate(1 + MAX_ALTERNATIVES);
     let (label, confidence) = names.remove(0);
     for (i, _) in members {
         let identity = &mut candidates[*i].identity;
@@ -76,16 +80,16 @@ fn rename(candidates: &mut [Candidate], members: &[(usize, f64)]) {
     }
 }
 
-/// What a mask shows: mean and standard deviation in CIELAB, where it is and how large.
+/// How a mask looks: mean and standard deviation in CIELAB, where it is and how large.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Appearance {
     mean: [f64; 3],
     deviation: [f64; 3],
     middle: [f64; 2],
     area: f64,
 }
 
-impl Look {
+impl Appearance {
     fn of(image: &RgbImage, mask: &Mask) -> Option<Self> {
         let moments = Moments::of(mask)?;
         let (mut sum, mut squares) = ([0.0; 3], [0.0; 3]);
@@ -114,11 +118,11 @@ impl Look {
             .map(|k| (self.deviation[k] - other.deviation[k]).abs() / 3.0)
             .sum::<f64>();
         let apart = (self.middle[0] - other.middle[0]).hypot(self.middle[1] - other.middle[1]);
-        off[1].hypot(off[2]) < HUE
-            && off[0] < LIGHTNESS
-            && texture < TEXTURE
-            && self.area.max(other.area) < SIZES * self.area.min(other.area)
-            && apart < NEAR * (0.5 * (self.area + other.area)).sqrt()
+        off[1].hypot(off[2]) < MAX_CHROMA_DIFFERENCE
+            && off[0] < MAX_LIGHTNESS_DIFFERENCE
+            && texture < MAX_DEVIATION_DIFFERENCE
+            && self.area.max(other.area) < MAX_AREA_RATIO * self.area.min(other.area)
+            && apart < MAX_DISTANCE_SIDES * (0.5 * (self.area + other.area)).sqrt()
     }
 }
 
@@ -126,7 +130,7 @@ impl Look {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::perceive::resolve::tests::{rect, seen};
+    use crate::perceive::region::tests::{candidate, rect};
 
     const BROWN: [u8; 3] = [170, 110, 60];
     const RED: [u8; 3] = [200, 40, 30];
@@ -146,7 +150,7 @@ mod tests {
         let mut found: Vec<Candidate> = places
             .into_iter()
             .zip(said)
-            .map(|(mask, (label, confidence))| seen(mask, Kind::Food, label, confidence))
+            .map(|(mask, (label, confidence))| candidate(mask, Kind::Food, label, confidence))
             .collect();
         found[2].identity.alternatives = vec![("chicken nuggets".into(), 0.4)];
         name_together(&image, &mut found);

@@ -11,7 +11,7 @@ use super::*;
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanResult};
 use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
-use crate::pipeline::{Given, ModelSet, ScannerConfig};
+use crate::pipeline::{ModelSet, ScanInputs, ScannerConfig};
 use crate::runtime::{Engine, Event};
 
 fn photo(bytes: &[u8]) -> Photo {
@@ -155,10 +155,10 @@ fn overlapped_scans_can_be_cancelled() {
             .build();
         let mut scanner = scanner(overlap);
         let error = scanner
-            .scan_given(&scene(), &request(), &late, Given::default())
+            .scan_with(&scene(), &request(), &late, ScanInputs::default())
             .unwrap_err();
         assert_eq!(error.code, ErrorCode::Cancelled);
-        let known = Known::default();
+        let known = Precomputed::default();
         let work = Working::new(&scene(), &request(), 1536).unwrap();
         let error = scanner.depth_of(&work, &late, known.depth);
         assert_eq!(error.unwrap_err().code, ErrorCode::Cancelled);

@@ -6,13 +6,13 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::manifest::{Dataset, Sample, Support};
-use super::perceiver::Oracular;
+use super::predictor::GeometryOnly;
 use super::score::NADIR_DEG;
 use super::truth::Perturb;
 use crate::contract::{DishKind, ScanError};
 
 /// A move that counts as large, as a share of the volume.
-const LARGE: f64 = 0.2;
+const LARGE_MOVE_SHARE: f64 = 0.2;
 
 /// Items that are reported together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,16 +78,16 @@ fn departures(by: Perturb) -> Vec<Perturb> {
 /// If a photo's truth cannot be read, or it is refused as it stands.
 pub fn moves(
     dataset: &Dataset,
-    oracular: &Oracular,
+    geometry_only: &GeometryOnly,
     by: Perturb,
     mut tick: impl FnMut(&Sample),
 ) -> Result<Vec<Move>, ScanError> {
     let mut out = Vec::new();
     for sample in &dataset.samples {
-        let truth = oracular.truth(&dataset.root, sample)?;
-        let start = oracular.answer(&truth, sample, Perturb::default())?;
+        let truth = geometry_only.truth(&dataset.root, sample)?;
+        let start = geometry_only.answer(&truth, sample, Perturb::default())?;
         for perturb in departures(by) {
-            let moved = oracular.answer(&truth, sample, perturb);
+            let moved = geometry_only.answer(&truth, sample, perturb);
             for (i, (item, from)) in sample.items.iter().zip(&start.items).enumerate() {
                 let to = moved.as_ref().ok().and_then(|m| m.items.get(i));
                 out.push(Move {
@@ -133,7 +133,7 @@ pub fn text(title: &str, moves: &[Move]) -> String {
             let share = worst
                 .share
                 .map_or("refused".to_owned(), |s| format!("{:+.1}", 100.0 * s));
-            let large = here().filter(|m| size(m) > LARGE).count();
+            let large = here().filter(|m| size(m) > LARGE_MOVE_SHARE).count();
             let _ = writeln!(
                 out,
                 "  focal {:+.1} %, pitch {:+.1}: {share:>8}   {} {}{}",
@@ -142,7 +142,7 @@ pub fn text(title: &str, moves: &[Move]) -> String {
                 worst.sample,
                 worst.label,
                 if large > 0 {
-                    format!("   ({large} over {:.0} %)", 100.0 * LARGE)
+                    format!("   ({large} over {:.0} %)", 100.0 * LARGE_MOVE_SHARE)
                 } else {
                     String::new()
                 }

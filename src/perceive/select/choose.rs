@@ -2,25 +2,28 @@
 //!
 //! A region is often proposed several times: as a piece, as the whole food, together with its neighbour. The masks that
 //! stay are those that are worth most together without showing the same thing twice. The identifier's confidence
-//! does most of the work: it is low for a mask of two foods.
+//! does most of the work: it is low for a mask of two foods. Bounds were set on the 245 rendered scenes of development.
 
 use dragunov_models::Mask;
 
-use super::resolve::Candidate;
+use crate::perceive::region::Candidate;
 
 /// Two masks that share more than this of the smaller one show the same thing.
-const OVERLAP: f64 = 0.3;
-/// Power of the area in a mask's worth: two halves of a food are worth less than the food, but more than one of them. With
-/// 0.5 a mask of a food and its neighbour beats the food's own too often. The score counts twice, or a board that is half
-/// taken for food is worth more than the slice on it.
-const SIZE: f64 = 0.3;
+const MAX_SHARED_AREA: f64 = 0.3;
+/// A mask's worth is its area to this power times its score squared. Two halves of a food are worth less than the food, but
+/// more than one of them; with 0.5 a mask of a food and its neighbour beats the food's own too often. The score is squared
+/// because otherwise a board that is half taken for food is worth more than the slice on it.
+const AREA_WORTH_POWER: f64 = 0.3;
 /// Share of a mask that must lie in another for it to lie on it.
-const INSIDE: f64 = 0.85;
-/// What lies on another food is at most this large beside it and so surely something else; the other is a food of its own,
-/// not a heap of both, if it is so sure.
-const ON_TOP_AREA: f64 = 0.6;
-const ON_TOP_SURE: f64 = 0.9;
-const UNDER_SURE: f64 = 0.7;
+const MIN_SHARE_ON_TOP: f64 = 0.85;
+/// Food that lies on another food is at most this large beside it.
+const MAX_ON_TOP_AREA_RATIO: f64 = 0.6;
+/// Both must be named surely: what lies on top with the first confidence, and what is below, which could also be one mask
+/// of both, with the second.
+const MIN_ON_TOP_CONFIDENCE: f64 = 0.9;
+const MIN_BELOW_CONFIDENCE: f64 = 0.7;
+/// Less gain than this is rounding.
+const MIN_SWAP_GAIN: f64 = 1e-9;
 
 /// The masks that are worth most together; the given order is kept.
 pub(super) fn choose(foods: Vec<Candidate>) -> Vec<Candidate> {
@@ -59,7 +62,7 @@ impl Rivals {
         let worth = foods
             .iter()
             .zip(&areas)
-            .map(|(c, area)| area.powf(SIZE) * c.score().powi(2))
+            .map(|(c, area)| area.powf(AREA_WORTH_POWER) * c.score().powi(2))
             .collect();
         let boxes: Vec<_> = foods.iter().map(|c| c.mask.bbox()).collect();
         let mut of = vec![Vec::new(); foods.len()];
@@ -74,10 +77,10 @@ impl Rivals {
                 }
                 let both = foods[a].mask.intersection_area(&foods[b].mask) as f64;
                 let (part, whole) = if areas[a] < areas[b] { (a, b) } else { (b, a) };
-                let on_top = both > INSIDE * areas[part]
-                    && areas[part] < ON_TOP_AREA * areas[whole]
+                let on_top = both > MIN_SHARE_ON_TOP * areas[part]
+                    && areas[part] < MAX_ON_TOP_AREA_RATIO * areas[whole]
                     && is_other(&foods[part], &foods[whole]);
-                if both > OVERLAP * areas[part] && !on_top {
+                if both > MAX_SHARED_AREA * areas[part] && !on_top {
                     of[a].push(b);
                     of[b].push(a);
                 }
@@ -115,7 +118,7 @@ impl Rivals {
         one_for_many
             .chain(many_for_one)
             .map(|(out, into)| (worth(&into) - worth(&out), out, into))
-            .filter(|(gain, ..)| *gain > 1e-9)
+            .filter(|(gain, ..)| *gain > MIN_SWAP_GAIN)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, out, into)| (out, into))
     }
@@ -124,15 +127,16 @@ impl Rivals {
 /// Whether the smaller mask is surely something else than the food in whose mask it lies.
 fn is_other(part: &Candidate, whole: &Candidate) -> bool {
     part.identity.label != whole.identity.label
-        && whole.identity.confidence >= UNDER_SURE
-        && part.identity.confidence >= whole.identity.confidence.max(ON_TOP_SURE)
+        && whole.identity.confidence >= MIN_BELOW_CONFIDENCE
+        && part.identity.confidence >= whole.identity.confidence.max(MIN_ON_TOP_CONFIDENCE)
 }
 
 /// Gives contested pixels to the smaller of two foods when it lies on the larger, else to the better scored. What
 /// keeps less than half of its pixels is dropped.
-pub(super) fn apart(mut foods: Vec<Candidate>) -> Vec<Candidate> {
+pub(super) fn disjoint(mut foods: Vec<Candidate>) -> Vec<Candidate> {
     let on_top = |part: &Mask, whole: &Mask| {
-        part.intersection_area(whole) as f64 > INSIDE * part.area() as f64 && part.area() < whole.area()
+        part.intersection_area(whole) as f64 > MIN_SHARE_ON_TOP * part.area() as f64
+            && part.area() < whole.area()
     };
     foods.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let mut out: Vec<Candidate> = Vec::new();
@@ -153,10 +157,10 @@ pub(super) fn apart(mut foods: Vec<Candidate>) -> Vec<Candidate> {
 mod tests {
     use super::*;
     use crate::identify::Kind;
-    use crate::perceive::resolve::tests::{rect, seen};
+    use crate::perceive::region::tests::{candidate, rect};
 
     fn food(mask: Mask, label: &str, confidence: f64) -> Candidate {
-        seen(mask, Kind::Food, label, confidence)
+        candidate(mask, Kind::Food, label, confidence)
     }
 
     fn chosen(foods: Vec<Candidate>) -> Vec<(String, usize)> {
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_egg_on_rice_is_both() {
-        let found = apart(choose(vec![
+        let found = disjoint(choose(vec![
             food(rect(10, 10, 60, 60), "rice", 0.9),
             food(rect(20, 20, 40, 40), "fried egg", 0.95),
         ]));

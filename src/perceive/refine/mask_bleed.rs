@@ -1,41 +1,47 @@
-//! Ground that a mask of food spilled over: a segmenter fills the hollow of a banana with the plate.
+//! Ground that a mask of food bled over: a segmenter fills the hollow of a banana with the plate. Bounds were set on the top
+//! views of ECUSTFD.
 
 use dragunov_models::{Mask, RgbImage};
 
-use super::colour::lab;
+use crate::perceive::colour::lab;
 
 /// A mask is looked at in cells, so many to the root of its area.
-const CELLS: f64 = 48.0;
-/// Ground goes on from cell to cell while the colour changes by less than this in CIELAB, and is seen this many cells around.
-const STEP: f64 = 4.0;
-const AROUND: usize = 3;
-/// What is left must differ from what is taken out by this much in CIELAB: rice on white china stays whole.
-const APART: f64 = 30.0;
+const CELLS_PER_SIDE: f64 = 48.0;
+/// Ground goes on from cell to cell while the colour changes by less than this, in units of CIELAB, and is seen this many
+/// cells around.
+const MAX_GROUND_STEP: f64 = 4.0;
+const SURROUNDING_CELLS: usize = 3;
+/// What is left must differ from what is taken out by this much, in units of CIELAB: rice on white china stays whole.
+const MIN_COLOUR_DISTANCE: f64 = 30.0;
 /// Least and largest share of the mask that is taken for ground, and least share of its bounding box that is left: the white
 /// of an egg goes all round.
-const SHARE: std::ops::Range<f64> = 0.05..0.45;
-const EXTENT: f64 = 0.6;
+const BLEED_SHARE: std::ops::Range<f64> = 0.05..0.45;
+const MIN_EXTENT_LEFT: f64 = 0.6;
 /// Where ground goes on, the mask's edge is none: least share of it along what is taken out that the photo does not show, and
-/// least mean step in CIELAB along the new edge.
-const OPEN: f64 = 0.7;
-const EDGE: f64 = 12.0;
+/// least mean step along the new edge, in units of CIELAB.
+const MIN_OPEN_EDGE_SHARE: f64 = 0.7;
+const MIN_NEW_EDGE_STEP: f64 = 12.0;
 
 /// The mask without the ground that goes on into it from where nothing was found; `None` where none does.
-pub(super) fn without_spill(image: &RgbImage, food: &Mask, things: &Mask) -> Option<Mask> {
+pub(in crate::perceive) fn without_bleed(image: &RgbImage, food: &Mask, things: &Mask) -> Option<Mask> {
     let cells = Cells::of(image, food, things)?;
-    let spilled = cells.grown();
-    let of = |taken: bool| cells.mean(|i| cells.food[i] && spilled[i] == taken);
+    let bled = cells.grown();
+    let of = |taken: bool| cells.mean(|i| cells.food[i] && bled[i] == taken);
     let ((ground, out), (rest, left)) = (of(true)?, of(false)?);
     let share = out as f64 / (out + left) as f64;
-    if !SHARE.contains(&share) || apart(ground, rest) < APART || !cells.goes_on(&spilled) {
+    if !BLEED_SHARE.contains(&share)
+        || colour_distance(ground, rest) < MIN_COLOUR_DISTANCE
+        || !cells.goes_on(&bled)
+    {
         return None;
     }
-    let kept = food.combine(&cells.mask(image, &spilled), |food, spilled| food && !spilled);
+    let kept = food.combine(&cells.mask(image, &bled), |food, bled| food && !bled);
     let extent = kept.bbox()?.area() / food.bbox()?.area();
-    (extent > EXTENT).then_some(kept)
+    (extent > MIN_EXTENT_LEFT).then_some(kept)
 }
 
-fn apart(a: [f64; 3], b: [f64; 3]) -> f64 {
+/// Euclidean, in CIELAB.
+fn colour_distance(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()
 }
 
@@ -54,8 +60,8 @@ struct Cells {
 impl Cells {
     fn of(image: &RgbImage, food: &Mask, things: &Mask) -> Option<Self> {
         let bbox = food.bbox()?;
-        let step = ((food.area() as f64).sqrt() / CELLS).round().max(1.0) as usize;
-        let margin = step * (AROUND + 1);
+        let step = ((food.area() as f64).sqrt() / CELLS_PER_SIDE).round().max(1.0) as usize;
+        let margin = step * (SURROUNDING_CELLS + 1);
         let low = |v: f64| (v as usize).saturating_sub(margin);
         let from = [low(bbox.x0), low(bbox.y0)];
         let end = [
@@ -111,7 +117,7 @@ impl Cells {
     fn grown(&self) -> Vec<bool> {
         let mut near: Vec<usize> = (0..self.food.len()).filter(|i| self.food[*i]).collect();
         let mut seen = self.food.clone();
-        for _ in 0..AROUND {
+        for _ in 0..SURROUNDING_CELLS {
             let mut next = Vec::new();
             for cell in near {
                 for n in self.neighbours(cell) {
@@ -126,7 +132,10 @@ impl Cells {
         let mut edge: Vec<usize> = (0..ground.len()).filter(|i| ground[*i]).collect();
         while let Some(cell) = edge.pop() {
             for n in self.neighbours(cell) {
-                if !ground[n] && seen[n] && apart(self.colour[cell], self.colour[n]) < STEP {
+                if !ground[n]
+                    && seen[n]
+                    && colour_distance(self.colour[cell], self.colour[n]) < MAX_GROUND_STEP
+                {
                     ground[n] = true;
                     edge.push(n);
                 }
@@ -142,14 +151,15 @@ impl Cells {
                 .filter(|i| from(*i))
                 .flat_map(|i| self.neighbours(i).map(move |n| (i, n)))
                 .filter(|(_, n)| to(*n))
-                .map(|(i, n)| apart(self.colour[i], self.colour[n]))
+                .map(|(i, n)| colour_distance(self.colour[i], self.colour[n]))
                 .collect()
         };
-        let spilled = |i: usize| self.food[i] && ground[i];
-        let old = steps(&spilled, &|i| !self.food[i]);
-        let new = steps(&spilled, &|i| self.food[i] && !ground[i]);
-        let open = old.iter().filter(|d| **d < STEP).count() as f64;
-        open > OPEN * old.len() as f64 && new.iter().sum::<f64>() > EDGE * new.len() as f64
+        let bled = |i: usize| self.food[i] && ground[i];
+        let old = steps(&bled, &|i| !self.food[i]);
+        let new = steps(&bled, &|i| self.food[i] && !ground[i]);
+        let open = old.iter().filter(|d| **d < MAX_GROUND_STEP).count() as f64;
+        open > MIN_OPEN_EDGE_SHARE * old.len() as f64
+            && new.iter().sum::<f64>() > MIN_NEW_EDGE_STEP * new.len() as f64
     }
 
     /// Mean colour and number of some cells; `None` without any.
@@ -210,12 +220,12 @@ mod tests {
     #[test]
     fn china_in_the_hollow_of_a_banana_is_taken_out() {
         let (banana, none) = (photo([220, 180, 40], crescent), Mask::empty(SIZE, SIZE));
-        let found = without_spill(&banana, &Mask::from_fn(SIZE, SIZE, drawn), &none).unwrap();
+        let found = without_bleed(&banana, &Mask::from_fn(SIZE, SIZE, drawn), &none).unwrap();
         assert!(found.iou(&Mask::from_fn(SIZE, SIZE, crescent)) > 0.93);
         // Well drawn it stays as it is; and so does what hardly differs from the china.
-        assert!(without_spill(&banana, &Mask::from_fn(SIZE, SIZE, crescent), &none).is_none());
+        assert!(without_bleed(&banana, &Mask::from_fn(SIZE, SIZE, crescent), &none).is_none());
         let rice = photo([240, 236, 222], crescent);
-        assert!(without_spill(&rice, &Mask::from_fn(SIZE, SIZE, drawn), &none).is_none());
+        assert!(without_bleed(&rice, &Mask::from_fn(SIZE, SIZE, drawn), &none).is_none());
     }
 
     /// The plate's colour runs into it at one side, but its edge is seen nearly all round.
@@ -231,7 +241,7 @@ mod tests {
             _ => [190, 60, 20],
         });
         let (mask, none) = (Mask::from_fn(SIZE, SIZE, disc), Mask::empty(SIZE, SIZE));
-        assert!(without_spill(&peach, &mask, &none).is_none());
+        assert!(without_bleed(&peach, &mask, &none).is_none());
     }
 
     #[test]
@@ -239,6 +249,6 @@ mod tests {
         let yolk = |x: usize, y: usize| (x as f64 - 100.0).hypot(y as f64 - 100.0) < 46.0;
         let egg = photo([240, 180, 30], yolk);
         let none = Mask::empty(SIZE, SIZE);
-        assert!(without_spill(&egg, &Mask::from_fn(SIZE, SIZE, disc), &none).is_none());
+        assert!(without_bleed(&egg, &Mask::from_fn(SIZE, SIZE, disc), &none).is_none());
     }
 }

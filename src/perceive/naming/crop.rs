@@ -2,25 +2,30 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-/// Side of the crop over the longer side of the region's box: some context helps to tell foods apart.
-const MARGIN: f64 = 1.3;
-const MIN_SIDE: f64 = 32.0;
-const GREY: u8 = 128;
-/// How far pixels outside the region are mixed towards grey, so that the answer is about the region.
-const FADE: f32 = 0.6;
+/// Side of the crop over the longer side of the region's box: some context helps to tell foods apart. This and what follows
+/// is how the crops are made that `plate-tiny` was trained on (`models/training/vlm_crops.py`).
+const SIDE_RATIO: f64 = 1.3;
+const MIN_SIDE_PX: f64 = 32.0;
+/// Level of the pixels outside the photo.
+const GREY_LEVEL: u8 = 128;
+/// How far pixels outside the region are mixed towards grey, 0 to 1, so that the answer is about the region.
+const FADE_SHARE: f32 = 0.6;
 
 /// Square crop around the region; pixels that are not of it are faded, those outside the photo are grey.
 ///
 /// `None` if the mask is empty. The checkpoint `plate-tiny` is trained on exactly this picture.
 pub fn crop(image: &RgbImage, mask: &Mask) -> Option<RgbImage> {
     let bbox = mask.bbox()?;
-    let side = (MARGIN * bbox.width().max(bbox.height())).round().max(MIN_SIDE) as i64;
+    let side = (SIDE_RATIO * bbox.width().max(bbox.height()))
+        .round()
+        .max(MIN_SIDE_PX) as i64;
     let x0 = ((bbox.x0 + bbox.x1) / 2.0 - side as f64 / 2.0).floor() as i64;
     let y0 = ((bbox.y0 + bbox.y1) / 2.0 - side as f64 / 2.0).floor() as i64;
     let size = side as usize;
-    let mut out = vec![GREY; size * size * 3];
-    let faded: [u8; 256] =
-        std::array::from_fn(|v| (v as f32 * (1.0 - FADE) + f32::from(GREY) * FADE).round() as u8);
+    let mut out = vec![GREY_LEVEL; size * size * 3];
+    let faded: [u8; 256] = std::array::from_fn(|v| {
+        (v as f32 * (1.0 - FADE_SHARE) + f32::from(GREY_LEVEL) * FADE_SHARE).round() as u8
+    });
     let (w, h) = (image.width() as i64, image.height() as i64);
     let pixels = image.as_bytes();
     for y in y0.max(0)..(y0 + side).min(h) {

@@ -10,14 +10,18 @@ use crate::identify::Kind;
 use crate::perceive::Candidate;
 
 /// Share of a found mask that must lie on a true item for its name.
-const MOSTLY: f64 = 0.5;
+const MIN_OVERLAP_SHARE: f64 = 0.5;
 
 /// Names every candidate taken for food after the true item that most of it lies on. An item without a mask is where
 /// its box is. What was not taken for food stays so: the oracle tells names, not where food is.
 ///
 /// # Errors
 /// [`DataError`] if a mask cannot be read, or candidates are not of the photo's size.
-pub(super) fn truly(root: &Path, sample: &Sample, candidates: &mut [Candidate]) -> Result<(), DataError> {
+pub(super) fn apply_true_labels(
+    root: &Path,
+    sample: &Sample,
+    candidates: &mut [Candidate],
+) -> Result<(), DataError> {
     let size = [sample.width, sample.height];
     let mut labels = Labels::default();
     let mut places: Vec<(Mask, &str)> = Vec::new();
@@ -43,7 +47,7 @@ pub(super) fn truly(root: &Path, sample: &Sample, candidates: &mut [Candidate]) 
             .iter()
             .map(|(mask, label)| (on(mask), *label))
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((_, label)) = best.filter(|(share, _)| *share >= MOSTLY) {
+        if let Some((_, label)) = best.filter(|(share, _)| *share >= MIN_OVERLAP_SHARE) {
             label.clone_into(&mut c.identity.label);
             c.identity.alternatives.clear();
         }
@@ -84,13 +88,13 @@ mod tests {
             candidate(Kind::Food, 26, 40),
             candidate(Kind::Coin, 0, 10),
         ];
-        truly(Path::new("."), &sample, &mut seen).unwrap();
+        apply_true_labels(Path::new("."), &sample, &mut seen).unwrap();
         let names: Vec<&str> = seen.iter().map(|c| c.identity.label.as_str()).collect();
         assert_eq!(names, ["apple", "pear", "bread", "bread"]);
         let left: Vec<usize> = seen.iter().map(|c| c.identity.alternatives.len()).collect();
         assert_eq!(left, [0, 0, 1, 1]);
 
         seen[0].mask = Mask::empty(20, 5);
-        assert!(truly(Path::new("."), &sample, &mut seen).is_err());
+        assert!(apply_true_labels(Path::new("."), &sample, &mut seen).is_err());
     }
 }

@@ -1,91 +1,25 @@
 //! From overlapping, named masks to regions in which no pixel counts twice.
+//!
+//! Bounds were set on the 245 rendered scenes of development.
 
-use dragunov_models::{Mask, RgbImage};
+use dragunov_models::Mask;
 
 use super::bowls::{fills, without_walls};
-use super::choose::{apart, choose};
-use super::coin_edge::along_edge;
-use super::dishes::dishes;
-use super::spill::without_spill;
-use crate::contract::{DishKind, ReferenceKind};
+use super::choose::{choose, disjoint};
+use super::dishes::choose_dishes;
+use crate::contract::DishKind;
 use crate::identify::{Identified, Kind};
+use crate::perceive::region::{Candidate, FoodRegion, Regions, lies_on};
 
-/// Two masks of one thing.
-const SAME: f64 = 0.7;
-/// Where a dish shows that is named as surely as this, what lies beside every such dish must be as sure to be a food: folded
-/// napkins and things in the room are taken for food more often than a meal lies on the table.
-const DISH_SURE: f64 = 0.5;
-const BESIDE_SURE: f64 = 0.6;
-
-/// One mask with its name.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    pub mask: Mask,
-    /// How good the mask itself is, 0 to 1 (predicted IoU times stability).
-    pub quality: f64,
-    pub identity: Identified,
-}
-
-impl Candidate {
-    /// How much of mask and name to believe.
-    pub(super) fn score(&self) -> f64 {
-        self.quality * self.identity.confidence.max(0.05)
-    }
-}
-
-/// Regions that do not overlap.
-#[derive(Debug, Clone, Default)]
-pub struct Regions {
-    pub foods: Vec<FoodRegion>,
-    /// Plates, bowls and boards: what is visible of them.
-    pub dishes: Vec<(DishKind, Mask)>,
-    /// Coins and cards.
-    pub references: Vec<(ReferenceKind, Mask)>,
-    /// Glasses, cutlery, napkins, phones and the like.
-    pub others: Vec<Mask>,
-}
-
-/// Food of one kind on one dish, in one or more pieces.
-#[derive(Debug, Clone)]
-pub struct FoodRegion {
-    pub mask: Mask,
-    pub identity: Identified,
-    pub pieces: usize,
-}
-
-impl Regions {
-    /// Draws every coin along its edge on the photo, where that is clear, and foods without the ground that they spilled over.
-    pub fn sharpen(&mut self, image: &RgbImage) {
-        for (_, mask) in self
-            .references
-            .iter_mut()
-            .filter(|(kind, _)| *kind == ReferenceKind::Coin)
-        {
-            if let Some(sharp) = along_edge(image, mask) {
-                *mask = sharp;
-            }
-        }
-        let things = self.things(image.width(), image.height());
-        for food in &mut self.foods {
-            if let Some(kept) = without_spill(image, &food.mask, &things) {
-                food.mask = kept;
-            }
-        }
-    }
-
-    /// All that lies on table and dishes.
-    fn things(&self, width: usize, height: usize) -> Mask {
-        let foods = self.foods.iter().map(|f| &f.mask);
-        let references = self.references.iter().map(|(_, m)| m);
-        foods
-            .chain(references)
-            .chain(&self.others)
-            .fold(Mask::empty(width, height), |all, m| all.union(m))
-    }
-}
+/// IoU from which on two masks of different kinds show one thing.
+const SAME_THING_IOU: f64 = 0.7;
+/// Where a dish is named with at least the first confidence, food that lies beside every such dish needs the second: folded
+/// napkins and things in the room are taken for food more often than a meal lies on the bare table.
+const MIN_DISH_CONFIDENCE: f64 = 0.5;
+const MIN_CONFIDENCE_OFF_DISH: f64 = 0.6;
 
 /// The masks to believe; foods come first and show different things.
-pub(super) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+pub(in crate::perceive) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.retain(|c| !c.mask.is_empty() && c.identity.kind != Kind::Table);
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
@@ -100,14 +34,13 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
     let (foods, rest): (Vec<_>, Vec<_>) = settle(candidates)
         .into_iter()
         .partition(|c| c.identity.kind == Kind::Food);
-    let foods = apart(foods);
+    let foods = disjoint(foods);
     let (on, mut rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|c| c.identity.kind.dish().is_some());
     let (foods, doubted): (Vec<_>, Vec<_>) = foods.into_iter().partition(|c| believed(c, &on));
-
     rest.extend(doubted);
 
     let mut regions = Regions {
-        dishes: dishes(on),
+        dishes: choose_dishes(on),
         ..Regions::default()
     };
     for c in rest {
@@ -141,14 +74,14 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
 }
 
 /// Best-scored masks first, dropping each that shows the same region as a better one. Foods among themselves and dishes
-/// among themselves are left to [`choose`] and [`dishes`], which know better than the score; and a bowl full to the brim
+/// among themselves are left to [`choose`] and [`choose_dishes`], which know better than the score; and a bowl full to the brim
 /// and what is in it are two things.
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
     let same = |a: &Candidate, b: &Candidate| {
         let (of_a, of_b) = (a.identity.kind, b.identity.kind);
         let left =
             (of_a == Kind::Food && of_b == Kind::Food) || (of_a.dish().is_some() && of_b.dish().is_some());
-        !left && a.mask.iou(&b.mask) >= SAME && !in_bowl(a, b) && !in_bowl(b, a)
+        !left && a.mask.iou(&b.mask) >= SAME_THING_IOU && !in_bowl(a, b) && !in_bowl(b, a)
     };
     let mut kept: Vec<Candidate> = Vec::new();
     for c in sorted {
@@ -168,22 +101,11 @@ fn in_bowl(food: &Candidate, bowl: &Candidate) -> bool {
 fn believed(food: &Candidate, dishes: &[Candidate]) -> bool {
     let mut sure = dishes
         .iter()
-        .filter(|d| d.identity.confidence >= DISH_SURE)
+        .filter(|d| d.identity.confidence >= MIN_DISH_CONFIDENCE)
         .peekable();
     sure.peek().is_none()
-        || food.identity.confidence >= BESIDE_SURE
+        || food.identity.confidence >= MIN_CONFIDENCE_OFF_DISH
         || sure.any(|d| lies_on(&food.mask, &d.mask))
-}
-
-/// Whether the middle of a thing lies over a dish.
-pub fn lies_on(thing: &Mask, dish: &Mask) -> bool {
-    match (dish.bbox(), thing.bbox()) {
-        (Some(d), Some(t)) => {
-            let (x, y) = ((t.x0 + t.x1) / 2.0, (t.y0 + t.y1) / 2.0);
-            (d.x0..d.x1).contains(&x) && (d.y0..d.y1).contains(&y)
-        }
-        _ => false,
-    }
 }
 
 /// Several pieces of one food on one dish are one item.
@@ -220,29 +142,9 @@ fn merge_pieces(foods: Vec<Candidate>, dishes: &[(DishKind, Mask)]) -> Vec<FoodR
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    const W: usize = 100;
-
-    pub(in crate::perceive) fn rect(x0: usize, y0: usize, x1: usize, y1: usize) -> Mask {
-        Mask::from_fn(W, W, |x, y| (x0..x1).contains(&x) && (y0..y1).contains(&y))
-    }
-
-    pub(in crate::perceive) fn seen(mask: Mask, kind: Kind, label: &str, confidence: f64) -> Candidate {
-        let identity = Identified {
-            kind,
-            label: label.into(),
-            confidence,
-            alternatives: vec![],
-            grams: None,
-        };
-        Candidate {
-            mask,
-            quality: 0.9,
-            identity,
-        }
-    }
+    use crate::perceive::region::tests::{candidate, rect};
 
     fn labels(regions: &Regions) -> Vec<&str> {
         let mut names: Vec<_> = regions.foods.iter().map(|f| f.identity.label.as_str()).collect();
@@ -253,10 +155,10 @@ pub(super) mod tests {
     #[test]
     fn no_pixel_counts_twice() {
         let regions = resolve(vec![
-            seen(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
-            seen(rect(10, 10, 50, 50), Kind::Food, "rice", 0.8),
-            seen(rect(40, 10, 80, 50), Kind::Food, "peas", 0.9),
-            seen(rect(60, 60, 90, 64), Kind::Cutlery, "cutlery", 0.9),
+            candidate(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
+            candidate(rect(10, 10, 50, 50), Kind::Food, "rice", 0.8),
+            candidate(rect(40, 10, 80, 50), Kind::Food, "peas", 0.9),
+            candidate(rect(60, 60, 90, 64), Kind::Cutlery, "cutlery", 0.9),
         ]);
         assert_eq!(labels(&regions), ["peas", "rice"]);
         let masks: Vec<&Mask> = regions
@@ -281,14 +183,14 @@ pub(super) mod tests {
     #[test]
     fn a_group_gives_way_to_its_foods_and_a_part_to_its_food() {
         let group = resolve(vec![
-            seen(rect(10, 10, 60, 40), Kind::Food, "salad", 0.6),
-            seen(rect(10, 10, 35, 40), Kind::Food, "rice", 0.7),
-            seen(rect(35, 10, 60, 40), Kind::Food, "peas", 0.7),
+            candidate(rect(10, 10, 60, 40), Kind::Food, "salad", 0.6),
+            candidate(rect(10, 10, 35, 40), Kind::Food, "rice", 0.7),
+            candidate(rect(35, 10, 60, 40), Kind::Food, "peas", 0.7),
         ]);
         assert_eq!(labels(&group), ["peas", "rice"]);
         let part = resolve(vec![
-            seen(rect(10, 10, 60, 40), Kind::Food, "banana", 0.8),
-            seen(rect(12, 12, 30, 38), Kind::Food, "banana", 0.9),
+            candidate(rect(10, 10, 60, 40), Kind::Food, "banana", 0.8),
+            candidate(rect(12, 12, 30, 38), Kind::Food, "banana", 0.9),
         ]);
         assert_eq!(part.foods.len(), 1);
         assert_eq!(part.foods[0].mask.area(), 50 * 30);
@@ -297,9 +199,9 @@ pub(super) mod tests {
     #[test]
     fn pieces_of_one_food_on_one_dish_are_one_item() {
         let regions = resolve(vec![
-            seen(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
-            seen(rect(10, 10, 20, 20), Kind::Food, "boiled egg half", 0.9),
-            seen(rect(30, 10, 40, 20), Kind::Food, "boiled egg half", 0.7),
+            candidate(rect(5, 5, 95, 95), Kind::Plate, "plate", 0.9),
+            candidate(rect(10, 10, 20, 20), Kind::Food, "boiled egg half", 0.9),
+            candidate(rect(30, 10, 40, 20), Kind::Food, "boiled egg half", 0.7),
         ]);
         assert_eq!((regions.foods.len(), regions.foods[0].pieces), (1, 2));
         assert_eq!(regions.foods[0].mask.area(), 200);
@@ -307,8 +209,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_napkin_beside_the_plate_is_not_half_a_meal() {
-        let plate = seen(rect(40, 5, 95, 60), Kind::Plate, "plate", 0.9);
-        let beside = |confidence| seen(rect(5, 20, 30, 60), Kind::Food, "mashed potato", confidence);
+        let plate = candidate(rect(40, 5, 95, 60), Kind::Plate, "plate", 0.9);
+        let beside = |confidence| candidate(rect(5, 20, 30, 60), Kind::Food, "mashed potato", confidence);
         let napkin = resolve(vec![plate.clone(), beside(0.55)]);
         assert_eq!((labels(&napkin).len(), napkin.others.len()), (0, 1));
         let roll = resolve(vec![plate, beside(0.8)]);
@@ -319,23 +221,26 @@ pub(super) mod tests {
 
     #[test]
     fn a_full_bowl_and_its_content_are_both_kept() {
-        let bowl = seen(rect(10, 10, 60, 60), Kind::Bowl, "bowl", 0.95);
+        let bowl = candidate(rect(10, 10, 60, 60), Kind::Bowl, "bowl", 0.95);
         let full = resolve(vec![
             bowl.clone(),
-            seen(rect(12, 12, 58, 58), Kind::Food, "beans", 0.8),
+            candidate(rect(12, 12, 58, 58), Kind::Food, "beans", 0.8),
         ]);
         assert_eq!((labels(&full), full.dishes.len()), (vec!["beans"], 1));
         // No rim shows: one thing under two names.
-        let twice = resolve(vec![bowl, seen(rect(11, 10, 60, 60), Kind::Food, "beans", 0.8)]);
+        let twice = resolve(vec![
+            bowl,
+            candidate(rect(11, 10, 60, 60), Kind::Food, "beans", 0.8),
+        ]);
         assert_eq!((labels(&twice).len(), twice.dishes.len()), (0, 1));
     }
 
     #[test]
     fn the_same_region_named_twice_keeps_the_surer_name() {
         let regions = resolve(vec![
-            seen(rect(10, 10, 20, 20), Kind::Food, "egg", 0.3),
-            seen(rect(10, 10, 20, 21), Kind::Coin, "coin", 0.8),
-            seen(rect(0, 0, 100, 100), Kind::Table, "table", 1.0),
+            candidate(rect(10, 10, 20, 20), Kind::Food, "egg", 0.3),
+            candidate(rect(10, 10, 20, 21), Kind::Coin, "coin", 0.8),
+            candidate(rect(0, 0, 100, 100), Kind::Table, "table", 1.0),
         ]);
         assert!(regions.foods.is_empty());
         assert_eq!(regions.references.len(), 1);

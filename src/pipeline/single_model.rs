@@ -8,17 +8,18 @@ use dragunov_models::{Rect, RgbImage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Scanner, depth_picture};
+use super::Scanner;
+use super::scan::depth_picture;
 use crate::contract::{ErrorCode, ScanError, Stage};
 use crate::identify::Identifier;
 use crate::overlay;
 use crate::perceive::crop;
 use crate::runtime::{JobContext, ModelTask};
 
-/// Where to look; pixels of the upright photo.
+/// Place to look; pixels of the upright photo.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Where {
+struct Place {
     #[serde(rename = "box")]
     bbox: Option<[f64; 4]>,
     point: Option<[f64; 2]>,
@@ -36,7 +37,7 @@ impl Scanner {
         params: &Map<String, Value>,
         ctx: &JobContext,
     ) -> Result<Value, ScanError> {
-        let at: Where = serde_json::from_value(Value::Object(params.clone())).map_err(|e| {
+        let at: Place = serde_json::from_value(Value::Object(params.clone())).map_err(|e| {
             ScanError::new(ErrorCode::BadRequest, e.to_string())
                 .next_step("send box: [x0, y0, x1, y1] or point: [x, y] beside image")
         })?;
@@ -66,7 +67,7 @@ impl Scanner {
         }))
     }
 
-    fn segment_alone(&self, image: &RgbImage, at: &Where, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn segment_alone(&self, image: &RgbImage, at: &Place, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Segment)?;
         let rle = |mask: &dragunov_models::Mask| json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()});
         let masks: Vec<Value> = match at.prompt() {
@@ -90,7 +91,7 @@ impl Scanner {
         Ok(json!({ "masks": masks }))
     }
 
-    fn identify_alone(&mut self, image: &RgbImage, at: &Where, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn identify_alone(&mut self, image: &RgbImage, at: &Place, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Segment)?;
         let mask = match at.prompt() {
             None => dragunov_models::Mask::from_fn(image.width(), image.height(), |_, _| true),
@@ -136,7 +137,7 @@ impl Scanner {
     }
 }
 
-impl Where {
+impl Place {
     fn prompt(&self) -> Option<Prompt> {
         let mut prompt = match self.bbox {
             Some([x0, y0, x1, y1]) => Prompt::rect(Rect::new(x0, y0, x1, y1)),

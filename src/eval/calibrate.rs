@@ -1,0 +1,293 @@
+//! How far a checkpoint set's networks are off, fitted on photos with known truth.
+//!
+//! Each error is measured by itself: everything else in the scan is given by the truth. A sigma is the 68th percentile of the
+//! absolute errors, which for a normal distribution is its standard deviation and which a few gross failures do not move.
+
+mod report;
+
+use std::path::Path;
+
+use dragunov_models::depth_anything::Depth;
+
+use super::cache::PredictionCache;
+use super::full_pipeline::{KnownSize, reference, regions};
+use super::load;
+use super::manifest::{Dataset, Sample};
+use super::truth::TrueMasks;
+use crate::contract::request::ImageSource;
+use crate::contract::{ErrorCode, ScaleSource, ScanError, ScanRequest, ScanResult, TiltSource};
+use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
+use crate::perceive::Regions;
+use crate::pipeline::{NetworkErrors, NetworkOutputs, OracleInputs, ScanInputs, Scanner};
+use crate::runtime::JobContext;
+
+/// Share of a normal distribution within one standard deviation.
+const ONE_SIGMA_SHARE: f64 = 0.6827;
+/// Fewer errors than this fit nothing; the set keeps its value.
+const MIN_ERRORS: usize = 8;
+/// Relief is judged from here on: nearer to straight above, geometry widens the sigma by itself.
+const MIN_RELIEF_TILT_DEG: f64 = 20.0;
+/// A prior this wide leaves the tilt to the depth alone.
+const FREE_TILT_SIGMA_DEG: f64 = 0.1;
+/// The errors of one kind on all photos.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ErrorSample {
+    pub errors: Vec<f64>,
+}
+
+impl ErrorSample {
+    /// The 68th percentile of the absolute errors; none where there are too few.
+    pub fn sigma(&self) -> Option<f64> {
+        if self.errors.len() < MIN_ERRORS {
+            return None;
+        }
+        let mut sizes: Vec<f64> = self.errors.iter().map(|e| e.abs()).collect();
+        sizes.sort_unstable_by(f64::total_cmp);
+        let at = ONE_SIGMA_SHARE * (sizes.len() - 1) as f64;
+        let (low, high) = (sizes[at.floor() as usize], sizes[at.ceil() as usize]);
+        Some(low + at.fract() * (high - low))
+    }
+
+    fn mean(&self) -> f64 {
+        self.errors.iter().sum::<f64>() / self.errors.len().max(1) as f64
+    }
+}
+
+/// What a data set says of a set's networks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fitted {
+    pub photos: usize,
+    /// Mean height of each food in the network's depth less that in the true depth, in camera heights.
+    pub relief: ErrorSample,
+    /// ln of the camera height by the outline of each thing of known size, less the true one: the error of its width.
+    pub outline: ErrorSample,
+    /// Tilt of the table in the network's depth less the true one, in degrees.
+    pub table_tilt: ErrorSample,
+    /// Photos of which something could not be measured, and why.
+    pub failures: Vec<String>,
+}
+
+/// Runs the set over the data set; `tick` is called after each photo.
+///
+/// # Errors
+/// `bad_request` if no photo has true masks and depth. What fails on single photos is counted in [`Fitted::failures`].
+pub fn fit(
+    dataset: &Dataset,
+    scanner: &mut Scanner,
+    cache: Option<&PredictionCache>,
+    mut tick: impl FnMut(&Sample),
+) -> Result<Fitted, ScanError> {
+    let mut out = Fitted::default();
+    for sample in &dataset.samples {
+        if sample.depth.is_some() && sample.expect_error.is_none() {
+            let measured = Subject::load(&dataset.root, sample, scanner, cache)
+                .and_then(|subject| subject.measure(scanner, &mut out));
+            match measured {
+                Ok(()) => out.photos += 1,
+                Err(e) => out.failures.push(format!("{}: {}", sample.id, e.code.as_str())),
+            }
+        }
+        tick(sample);
+    }
+    if out.photos == 0 {
+        return Err(ScanError::new(
+            ErrorCode::BadRequest,
+            "no photo of the data set could be measured",
+        )
+        .next_step("calibrate on a data set with true masks, depth, pitch and camera heights"));
+    }
+    Ok(out)
+}
+
+/// One photo with its truth and what the networks say of it.
+struct Subject<'a> {
+    root: &'a Path,
+    sample: &'a Sample,
+    photo: Photo,
+    request: ScanRequest,
+    outputs: NetworkOutputs,
+}
+
+impl<'a> Subject<'a> {
+    fn load(
+        root: &'a Path,
+        sample: &'a Sample,
+        scanner: &mut Scanner,
+        cache: Option<&PredictionCache>,
+    ) -> Result<Self, ScanError> {
+        let path = root.join(&sample.image);
+        let bytes = std::fs::read(&path).map_err(|e| {
+            ScanError::new(ErrorCode::NotFound, format!("cannot read {}", path.display())).source(e)
+        })?;
+        let mut request = ScanRequest::new(ImageSource::Bytes(Vec::new()));
+        request.pitch_deg = sample.pitch_deg;
+        request.roll_deg = sample.roll_deg;
+        request.camera.focal_px = sample.camera.focal_px;
+        request.reference = reference(sample, KnownSize::Any);
+        let photo = opened(&bytes, &request)?;
+        let ctx = JobContext::detached();
+        let mut run = || scanner.network_outputs(&photo, &request, &ctx);
+        let outputs = match cache {
+            Some(cache) => cache.get_or_insert(&sample.id, &bytes, &request.hints, run)?,
+            None => run()?,
+        };
+        Ok(Self {
+            root,
+            sample,
+            photo,
+            request,
+            outputs,
+        })
+    }
+
+    /// Adds what this photo says. Each of the three is tried, whatever became of the others.
+    fn measure(&self, scanner: &mut Scanner, out: &mut Fitted) -> Result<(), ScanError> {
+        let steep = self.sample.pitch_deg.is_some_and(|p| p >= MIN_RELIEF_TILT_DEG);
+        let relief = if steep {
+            self.relief(scanner)
+        } else {
+            Ok(Vec::new())
+        };
+        let (outline, tilt) = (self.outline(scanner), self.table_tilt(scanner));
+        let mut first_failure = None;
+        let mut keep = |errors: Result<Vec<f64>, ScanError>, sample: &mut ErrorSample| match errors {
+            Ok(errors) => sample.errors.extend(errors),
+            Err(e) => first_failure = first_failure.take().or(Some(e)),
+        };
+        keep(relief, &mut out.relief);
+        keep(outline, &mut out.outline);
+        keep(tilt, &mut out.table_tilt);
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// True masks, names and camera; the network's depth against the true one.
+    fn relief(&self, scanner: &mut Scanner) -> Result<Vec<f64>, ScanError> {
+        let by_network = self.scan(scanner, self.true_regions()?, None, |e| e.relief_sigma = 0.0)?;
+        let by_truth = self.scan(scanner, self.true_regions()?, self.true_depth()?, |_| ())?;
+        let heights = |result: &ScanResult| -> Vec<([f64; 4], f64)> {
+            let camera_cm = result.scale.camera_height_cm.p50;
+            let items = result.items.iter();
+            items.map(|i| (i.bbox, i.mean_height_cm / camera_cm)).collect()
+        };
+        let truth = heights(&by_truth);
+        let errors = heights(&by_network).into_iter().filter_map(|(bbox, height)| {
+            let (_, true_height) = truth.iter().find(|(b, _)| *b == bbox)?;
+            Some(height - true_height)
+        });
+        Ok(errors.collect())
+    }
+
+    /// True depth and camera; the network's masks of things of known size.
+    fn outline(&self, scanner: &mut Scanner) -> Result<Vec<f64>, ScanError> {
+        let (Some(true_cm), Some(_)) = (self.sample.camera.height_cm, &self.request.reference) else {
+            return Ok(Vec::new());
+        };
+        let result = self.scan(scanner, None, self.true_depth()?, |_| ())?;
+        let known = result.scale.candidates.iter().filter(|c| {
+            matches!(
+                c.source,
+                ScaleSource::PlateKnown | ScaleSource::Coin | ScaleSource::Card
+            )
+        });
+        Ok(known.map(|c| (c.camera_height_cm / true_cm).ln()).collect())
+    }
+
+    /// True masks, nothing round and no pitch; the slope of the table in the network's depth.
+    fn table_tilt(&self, scanner: &mut Scanner) -> Result<Vec<f64>, ScanError> {
+        let (Some(true_deg), Some(mut regions)) = (self.sample.pitch_deg, self.true_regions()?) else {
+            return Ok(Vec::new());
+        };
+        let round = std::mem::take(&mut regions.dishes).into_iter().map(|(_, m)| m);
+        regions.others.extend(round);
+        let small = std::mem::take(&mut regions.references)
+            .into_iter()
+            .map(|(_, m)| m);
+        regions.others.extend(small);
+        let untold = Self {
+            photo: Photo {
+                gravity: None,
+                ..self.photo.clone()
+            },
+            request: ScanRequest {
+                pitch_deg: None,
+                roll_deg: None,
+                reference: None,
+                ..self.request.clone()
+            },
+            outputs: self.outputs.clone(),
+            ..*self
+        };
+        let result = untold.scan(scanner, Some(regions), None, |e| {
+            e.table_tilt_sigma_deg = FREE_TILT_SIGMA_DEG
+        })?;
+        let by_depth = result.camera.tilt_source == [TiltSource::Depth];
+        Ok(by_depth
+            .then_some(result.camera.tilt_deg - true_deg)
+            .into_iter()
+            .collect())
+    }
+
+    fn true_regions(&self) -> Result<Option<Regions>, ScanError> {
+        let masks = TrueMasks::load(self.root, self.sample)?;
+        Ok(Some(regions(masks, self.sample)))
+    }
+
+    fn true_depth(&self) -> Result<Option<Depth>, ScanError> {
+        let depth = self
+            .sample
+            .depth
+            .as_ref()
+            .map(|at| load::depth(self.root, at))
+            .transpose()?;
+        Ok(depth.map(Depth::Metric))
+    }
+
+    /// A scan with some of the truth given and the errors changed; what is not given is the networks'.
+    fn scan(
+        &self,
+        scanner: &mut Scanner,
+        regions: Option<Regions>,
+        depth: Option<Depth>,
+        change: impl FnOnce(&mut NetworkErrors),
+    ) -> Result<ScanResult, ScanError> {
+        let mut errors = scanner.config().errors;
+        change(&mut errors);
+        let inputs = ScanInputs {
+            oracle: OracleInputs {
+                depth,
+                regions,
+                name_regions: false,
+            },
+            outputs: Some(self.outputs.clone()),
+            errors: Some(errors),
+            ..ScanInputs::default()
+        };
+        let ctx = JobContext::detached();
+        let (result, _) = scanner.scan_with(&self.photo, &self.request, &ctx, inputs)?;
+        Ok(result)
+    }
+}
+
+fn opened(bytes: &[u8], request: &ScanRequest) -> Result<Photo, ScanError> {
+    let shot = Shot::from_request(request);
+    read_photo(bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::eval::oracle::Uniform;
+
+    #[test]
+    fn sigma_is_that_of_a_normal_distribution_and_gross_failures_do_not_move_it() {
+        let mut random = Uniform::new(3);
+        let mut sample = ErrorSample {
+            errors: (0..4000).map(|_| 0.3 * random.normal()).collect(),
+        };
+        assert!((sample.sigma().unwrap() - 0.3).abs() < 0.01);
+        sample.errors.extend([50.0; 40]);
+        assert!((sample.sigma().unwrap() - 0.3).abs() < 0.015);
+        assert_eq!(ErrorSample { errors: vec![1.0; 7] }.sigma(), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! Edges moved to where the photo shows them.
+
+mod coin_edge;
+mod mask_bleed;
+
+pub(super) use coin_edge::fit_coin_edge;
+pub(super) use mask_bleed::without_bleed;

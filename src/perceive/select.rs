@@ -1,0 +1,9 @@
+//! Which of many overlapping, named masks to believe.
+
+pub(super) mod bowls;
+mod choose;
+mod dishes;
+mod resolve;
+
+pub use resolve::resolve;
+pub(super) use resolve::settle;

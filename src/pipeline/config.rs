@@ -1,0 +1,48 @@
+//! How a scanner is set up.
+
+use dragunov_models::sam::AmgConfig;
+
+use super::calibration::NetworkErrors;
+use super::{ModelSet, Search, Strategy};
+
+/// Photos are measured at this many pixels on the long side at most. Masks of published checkpoints are drawn at 256 x 256
+/// cells, so that more pixels show nothing more.
+const MAX_SIDE_PX: usize = 1536;
+
+/// What a deployment chooses, and what the checkpoint set asks for.
+#[derive(Debug, Clone)]
+pub struct ScannerConfig {
+    pub strategy: Strategy,
+    /// Of the set's calibration, as are the next four.
+    pub amg: AmgConfig,
+    pub search: Search,
+    pub errors: NetworkErrors,
+    /// The set is for trying the service out.
+    pub demonstration: bool,
+    /// False where the set came without a calibration.
+    pub calibrated: bool,
+    /// Photos are measured at this many pixels on the long side at most; masks are returned at the photo's size.
+    pub max_side_px: usize,
+    /// Let usual portions of the named foods have a say in volumes and scale.
+    pub portions: bool,
+    /// Estimate depth while regions are found. None: on a GPU, where the two have streams of their own.
+    pub overlap: Option<bool>,
+}
+
+impl ScannerConfig {
+    /// The settings of a set's calibration, or the defaults where it has none.
+    pub fn for_set(set: &ModelSet) -> Self {
+        let calibration = set.calibration.clone().unwrap_or_default();
+        Self {
+            strategy: Strategy::Automatic,
+            amg: calibration.mask_grid.amg(),
+            search: calibration.search,
+            errors: calibration.errors,
+            demonstration: calibration.demonstration,
+            calibrated: set.calibration.is_some(),
+            max_side_px: MAX_SIDE_PX,
+            portions: true,
+            overlap: None,
+        }
+    }
+}

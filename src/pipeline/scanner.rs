@@ -1,0 +1,157 @@
+//! All models of a set, loaded on one device.
+
+use std::sync::Arc;
+
+use candle_core::DType;
+use dragunov_models::checkpoint::Checkpoint;
+use dragunov_models::depth_anything::DepthAnything;
+use dragunov_models::device::DeviceChoice;
+use dragunov_models::qwen_vl::QwenVl;
+use dragunov_models::sam::Sam;
+use sha2::{Digest, Sha256};
+
+use super::{ModelSet, ScannerConfig, Strategy};
+use crate::contract::result::Models;
+use crate::contract::{ErrorCode, ScanError};
+use crate::identify::Identifier;
+use crate::identify::native::NativeIdentifier;
+use crate::nutrition::FoodTable;
+
+/// All models of a set, loaded.
+pub struct Scanner {
+    pub(super) names: Models,
+    pub(super) dtype: DType,
+    pub(super) device: DeviceChoice,
+    pub(super) overlap: bool,
+    pub(super) weights_bytes: u64,
+    pub(super) sam: Sam,
+    pub(super) depth: DepthAnything,
+    pub(super) identifier: Option<Box<dyn Identifier>>,
+    pub(super) foods: Arc<FoodTable>,
+    pub(super) config: ScannerConfig,
+    pub(super) set: ModelSet,
+}
+
+impl std::fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scanner")
+            .field("names", &self.names)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scanner {
+    /// Loads a set. `identifier` replaces the set's own vision-language model.
+    ///
+    /// # Errors
+    /// `device_unavailable` if CUDA was asked for in vain; `checkpoint_invalid` with file, key and shape; `config_invalid` for
+    /// the grounded strategy with an identifier that gives no boxes.
+    pub fn load(
+        set: &ModelSet,
+        device: DeviceChoice,
+        config: ScannerConfig,
+        identifier: Option<Box<dyn Identifier>>,
+    ) -> Result<Self, ScanError> {
+        let on = device.open()?;
+        let dtype = if on.is_cuda() { DType::BF16 } else { DType::F32 };
+        let own_vlm = identifier.is_none().then_some(set.vlm.as_ref()).flatten();
+        let parameters = stored_parameters([Some(&set.sam), Some(&set.depth), own_vlm])?;
+        let foods = FoodTable::builtin();
+        let identifier = match (identifier, own_vlm) {
+            (None, Some(checkpoint)) => {
+                let model = QwenVl::load(checkpoint, dtype, &on)?;
+                let name = format!("{} (Qwen2.5-VL)", set.name);
+                let native = NativeIdentifier::new(model, name, set.labels(&foods)?, set.grounds());
+                Some(Box::new(native) as Box<dyn Identifier>)
+            }
+            (other, _) => other,
+        };
+        check_strategy(config.strategy, identifier.as_deref())?;
+        let names = Models {
+            set: set.name.clone(),
+            sam: format!("{} (Segment Anything)", set.name),
+            depth: format!("{} (Depth Anything V2)", set.name),
+            identify: identifier.as_ref().map_or_else(|| "none".into(), |i| i.name()),
+        };
+        let sam = Sam::load(&set.sam, dtype, &on)?;
+        let depth = DepthAnything::load(&set.depth, dtype, &device.open_beside()?)?;
+        Ok(Self {
+            names,
+            dtype,
+            device,
+            overlap: config.overlap.unwrap_or(on.is_cuda()),
+            weights_bytes: (parameters * dtype.size_in_bytes()) as u64,
+            sam,
+            depth,
+            identifier,
+            foods,
+            config,
+            set: set.clone(),
+        })
+    }
+
+    /// How food is found and who names it, in words.
+    pub fn finds(&self) -> String {
+        let who = &self.names.identify;
+        match self.config.strategy {
+            Strategy::Automatic => format!("automatic masks, named by {who}"),
+            Strategy::Grounded => format!("boxes of {who}"),
+        }
+    }
+
+    pub fn config(&self) -> &ScannerConfig {
+        &self.config
+    }
+
+    pub fn set(&self) -> &ModelSet {
+        &self.set
+    }
+
+    /// What [`Self::network_outputs`] depend on beside the photo, as a SHA-256 in hex: the set's weights, the search's settings,
+    /// who names the food, the numbers' type and this version. Reads all weights.
+    ///
+    /// # Errors
+    /// `checkpoint_invalid` if a file of the set cannot be read.
+    pub fn outputs_fingerprint(&self) -> Result<String, ScanError> {
+        let settings = format!(
+            "{:?} {:?} {:?} {} {} {:?} {}",
+            self.config.strategy,
+            self.config.amg,
+            self.config.search,
+            self.config.max_side_px,
+            self.names.identify,
+            self.dtype,
+            env!("CARGO_PKG_VERSION"),
+        );
+        let mut hash = Sha256::new();
+        hash.update(self.set.fingerprint()?);
+        hash.update(settings);
+        Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    }
+}
+
+/// Number of weights in all of these.
+fn stored_parameters(checkpoints: [Option<&Checkpoint>; 3]) -> Result<usize, ScanError> {
+    let mut sum = 0;
+    for checkpoint in checkpoints.into_iter().flatten() {
+        let tensors = checkpoint.stored_tensors()?;
+        sum += tensors
+            .values()
+            .map(|shape| shape.iter().product::<usize>())
+            .sum::<usize>();
+    }
+    Ok(sum)
+}
+
+fn check_strategy(strategy: Strategy, identifier: Option<&dyn Identifier>) -> Result<(), ScanError> {
+    if strategy == Strategy::Automatic || identifier.is_some_and(|i| i.grounds()) {
+        return Ok(());
+    }
+    let who = identifier.map_or_else(|| "no identifier".into(), |i| i.name());
+    Err(ScanError::new(
+        ErrorCode::ConfigInvalid,
+        format!("the grounded strategy needs a model that gives boxes; {who} does not"),
+    )
+    .next_step("use --strategy automatic, or a set with a published Qwen2.5-VL"))
+}
