@@ -34,19 +34,25 @@ pub(super) fn detect(boxes: &[(RawBox, Kind)], stated: Option<Frame>, sent: [u32
     if boxes.iter().all(|(b, _)| b.iter().all(|v| v.abs() <= MAX_SHARE)) {
         return SHARES;
     }
-    if let Some(stated) = stated.filter(|f| f.iter().all(|v| v.is_finite() && *v > MAX_SHARE) && fits(*f)) {
+    let plausible = |f: &Frame| f.iter().all(|v| v.is_finite() && *v > MAX_SHARE) && fits(*f);
+    // The size that was asked for may be no more than an echo of the question.
+    let echoed = stated == Some(pixels);
+    if let Some(stated) = stated.filter(|f| !echoed && plausible(f)) {
         return stated;
     }
-    let as_asked = oddness(boxes, pixels, pixels);
-    if oddness(boxes, THOUSANDTHS, pixels) + PIXELS_PRIOR < as_asked {
+    let prior = PIXELS_PRIOR + if echoed { ECHO_PRIOR } else { 0.0 };
+    if oddness(boxes, THOUSANDTHS, pixels) + prior < oddness(boxes, pixels, pixels) {
         THOUSANDTHS
     } else {
         pixels
     }
 }
 
-/// Pixels were asked for: log-odds in their favour.
-const PIXELS_PRIOR: f64 = 0.5;
+/// Pixels were asked for, and the answer may say that it gives them: log-odds in their favour. These and the sigmas were set
+/// on the true boxes of the 245 rendered scenes of development: of as many answers without a stated frame 5 in pixels and 7 in
+/// thousandths are mistaken, and 5 and 29 where foods alone are listed.
+const PIXELS_PRIOR: f64 = 0.3;
+const ECHO_PRIOR: f64 = 0.2;
 /// Height over width of what is round: of a plate seen from 63 degrees and of a sphere, and how exact boxes are (sd of the
 /// logarithm).
 const ROUND_ASPECT: std::ops::RangeInclusive<f64> = 0.45..=1.0;
@@ -56,7 +62,7 @@ const EDGE_SHARE: f64 = 0.02;
 /// How far boxes hang over, sd as a share of the sides.
 const OVERHANG_SIGMA_SHARE: f64 = 0.05;
 /// How far the middle of a meal is from the middle of its photo, sd as a share of the sides.
-const CENTRE_SIGMA_SHARE: f64 = 0.12;
+const CENTRE_SIGMA_SHARE: f64 = 0.08;
 
 /// Negative log-likelihood of boxes in this frame; `pixels` gives the picture's own proportions.
 fn oddness(boxes: &[(RawBox, Kind)], frame: Frame, pixels: Frame) -> f64 {
