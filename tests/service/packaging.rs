@@ -34,8 +34,9 @@ fn the_hub_finds_what_it_needs() {
             assert!(keys.contains(&key.as_str()), "{key} is not among the variables");
         }
     }
-    let image = file("Dockerfile");
+    let image = file("Dockerfile.cuda");
     assert!(image.contains("CMD [\"dragunov\", \"worker\"]") && !image.contains("ENTRYPOINT"));
+    assert_eq!(image, file(".runpod/Dockerfile"), "the Hub builds another image");
     assert!(file(".runpod/handler.py").contains("dragunov worker") && !file(".runpod/README.md").is_empty());
 }
 
@@ -75,7 +76,8 @@ async fn settings_of_packages_exist() {
     for text in [
         file("packaging/dragunov.service"),
         file(".runpod/hub.json"),
-        file("Dockerfile"),
+        file("Dockerfile.cuda"),
+        file("packaging/serve"),
     ] {
         for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')) {
             if word.starts_with("DRAGUNOV_") {
@@ -83,4 +85,79 @@ async fn settings_of_packages_exist() {
             }
         }
     }
+}
+
+/// The image is built without what .dockerignore leaves out: nothing of it may be needed to compile the program.
+#[test]
+fn the_image_has_all_that_is_compiled() {
+    fn sources(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() {
+                sources(&entry, out);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                out.push(entry);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for dir in ["src", "models/src", "kernels/src"] {
+        sources(&root.join(dir), &mut files);
+    }
+    let ignored = file(".dockerignore");
+    let ignored: Vec<&str> = ignored.lines().filter(|l| !l.starts_with(['#', '*'])).collect();
+    assert!(!ignored.is_empty());
+    let mut included = 0;
+    for source in files.iter().filter(|f| !f.ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(source).unwrap();
+        for rest in text.split("include_").skip(1) {
+            let Some(path) = rest.split('"').nth(1).filter(|_| rest.starts_with("str!(\"") || rest.starts_with("bytes!(\"")) else {
+                continue;
+            };
+            let target = source.parent().unwrap().join(path).canonicalize().unwrap();
+            let target = target.strip_prefix(root.canonicalize().unwrap()).unwrap();
+            included += 1;
+            assert!(!ignored.iter().any(|i| target.starts_with(i)), "{}", target.display());
+        }
+    }
+    assert!(included >= 5, "{included} files are compiled in; the check would pass on nothing");
+    for named in ["packaging/serve", "LICENSE", "rust-toolchain.toml", "Cargo.lock", "benches", "examples"] {
+        assert!(root.join(named).exists() && !ignored.contains(&named), "{named}");
+    }
+}
+
+/// `docker run IMAGE serve`: the wrapper finds the binary on PATH and passes flags and variables on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_images_serve_starts_the_service() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let bin = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dragunov"), bin.path().join("dragunov")).unwrap();
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let serve = |vars: &[(&str, &str)]| {
+        let mut c = tokio::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/serve"));
+        c.args(["--engine", "stub", "--log", "error"])
+            .env("PATH", &path)
+            .envs(vars.iter().copied())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true);
+        c
+    };
+    // Reachable by others and without a key: refused.
+    let refused = serve(&[]).output().await.unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("DRAGUNOV_API_KEY"));
+
+    let mut child = serve(&[
+        ("DRAGUNOV_API_KEY", "a-key-of-the-test-0123"),
+        ("DRAGUNOV_HOST", "127.0.0.1"),
+        ("DRAGUNOV_PORT", "0"),
+    ])
+    .spawn()
+    .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let url = line.strip_prefix("listening on ").unwrap();
+    let ping = reqwest::get(format!("{url}/ping")).await.unwrap();
+    assert!(ping.status().is_success(), "{}", ping.status());
+    child.kill().await.unwrap();
 }
