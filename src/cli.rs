@@ -12,6 +12,7 @@ mod depth;
 mod doctor;
 mod engine;
 mod eval;
+mod food_args;
 mod foods;
 mod man;
 mod models;

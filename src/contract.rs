@@ -20,6 +20,6 @@ pub use flag::ItemFlag;
 pub use kinds::{DishKind, Kind, ReferenceKind};
 pub use request::{MaskFormat, ScanRequest};
 pub use result::{ScanResult, ScanStatus};
-pub use source::{FovSource, GravitySource, ScaleSource, TiltSource};
+pub use source::{FoodSourceKind, FovSource, GravitySource, ScaleSource, TiltSource};
 pub use stage::{Stage, Timings};
 pub use warning::{Warning, WarningCode};

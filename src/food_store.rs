@@ -1,21 +1,28 @@
-//! Where the food table comes from: compiled in, or a PostgreSQL database that may be away.
+//! Where the food table comes from: compiled in, a CSV file, or a PostgreSQL database that may be away.
 //!
-//! A scan never waits for the database. It uses the last table read; a background task reads a new one; while the
-//! database is dead the last table (at first the compiled-in one) goes on being used and every answer says so.
+//! A scan never waits for a source. It uses the last table read; a background task reads a new one. While the source
+//! gives nothing, the last table (at first the compiled-in one) goes on being used and every answer says so.
 
+mod csv;
 pub mod postgres;
 pub mod sql;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
+pub use csv::CsvFoods;
 pub use postgres::{PostgresConfig, PostgresFoods};
 
-use crate::contract::{Warning, WarningCode};
+use crate::contract::result::FoodsInfo;
+use crate::contract::{ErrorCode, FoodSourceKind, ScanError, Warning, WarningCode};
 use crate::nutrition::{FoodTable, TableError};
+
+/// For a connection to the database and for a query, each.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a source gave no table.
 #[derive(Debug, thiserror::Error)]
@@ -24,29 +31,43 @@ pub enum SourceError {
     Database(#[from] sqlx::Error),
     #[error("the food database did not answer within {0:?}")]
     Timeout(Duration),
-    #[error("the food database holds rows that cannot be")]
+    #[error("the food database holds rows that cannot be used: {0}")]
     Rows(#[from] TableError),
+    #[error("{file} cannot be read: {error}")]
+    Unreadable { file: String, error: std::io::Error },
+    #[error("{file}: {error}")]
+    Csv { file: String, error: TableError },
 }
 
 /// Gives a whole food table.
 pub trait FoodSource: Send + Sync + 'static {
-    /// Short name for logs and warnings.
-    fn name(&self) -> &'static str;
+    fn kind(&self) -> FoodSourceKind;
 
     fn load(&self) -> BoxFuture<'_, Result<Arc<FoodTable>, SourceError>>;
 }
 
-/// The table compiled into the program.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Builtin;
-
-impl FoodSource for Builtin {
-    fn name(&self) -> &'static str {
-        "builtin"
-    }
-
-    fn load(&self) -> BoxFuture<'_, Result<Arc<FoodTable>, SourceError>> {
-        Box::pin(async { Ok(FoodTable::builtin()) })
+/// The source that `--foods` names; none for the compiled-in table. Opens nothing yet.
+///
+/// # Errors
+/// `config_invalid`; the text, which may hold a password, is not repeated.
+pub fn source(foods: &SecretString) -> Result<Option<Box<dyn FoodSource>>, ScanError> {
+    let text = foods.expose_secret().trim();
+    let wrong = |why: String| {
+        ScanError::new(ErrorCode::ConfigInvalid, format!("--foods: {why}"))
+            .next_step("give `builtin`, a CSV file, or postgres://user:password@host/database")
+    };
+    match text.split_once("://") {
+        None if matches!(text, "" | "builtin") => Ok(None),
+        None => Ok(Some(Box::new(CsvFoods::new(text)))),
+        Some(("postgres" | "postgresql", _)) => {
+            let config = PostgresConfig {
+                url: foods.clone(),
+                timeout: DATABASE_TIMEOUT,
+            };
+            let source = PostgresFoods::new(&config).map_err(|e| wrong(e.to_string()).source(e))?;
+            Ok(Some(Box::new(source)))
+        }
+        Some(_) => Err(wrong("this kind of address is no food table".into())),
     }
 }
 
@@ -54,10 +75,36 @@ impl FoodSource for Builtin {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub table: Arc<FoodTable>,
-    /// Name of the source it was read from.
-    pub source: &'static str,
+    /// Where it was read from, and which contents it has.
+    pub info: FoodsInfo,
     /// Set while the configured source gives nothing.
     pub warning: Option<Warning>,
+}
+
+impl Snapshot {
+    fn new(table: Arc<FoodTable>, source: FoodSourceKind) -> Self {
+        Self {
+            info: FoodsInfo {
+                source,
+                revision: revision(&table),
+            },
+            table,
+            warning: None,
+        }
+    }
+
+    /// What the foods are called, one name a row.
+    pub fn names(&self) -> Vec<String> {
+        self.table.foods().iter().map(|f| f.name.clone()).collect()
+    }
+}
+
+/// The same for the same rows, whatever their order and source.
+fn revision(table: &FoodTable) -> String {
+    let mut rows: Vec<String> = table.rows().iter().map(|row| format!("{row:?}")).collect();
+    rows.sort_unstable();
+    let hash = Sha256::digest(rows.join("\n"));
+    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Hands out the current table; shared by clones.
@@ -73,32 +120,46 @@ impl Default for FoodStore {
 }
 
 impl FoodStore {
-    /// Over the compiled-in table, for good.
+    /// Over the compiled-in table.
     pub fn builtin() -> Self {
+        let snapshot = Snapshot::new(FoodTable::builtin(), FoodSourceKind::Builtin);
         Self {
-            current: Arc::new(RwLock::new(Snapshot {
-                table: FoodTable::builtin(),
-                source: Builtin.name(),
-                warning: None,
-            })),
+            current: Arc::new(RwLock::new(snapshot)),
         }
     }
 
-    /// Reads `source` once, then again every `period` until `stop`. Never fails: the compiled-in table is used until
-    /// the source answers.
-    pub async fn watch(source: impl FoodSource, period: Duration, stop: CancellationToken) -> Self {
+    /// Reads `source` once. A database that gives no table costs a warning: the compiled-in table is used until it does.
+    ///
+    /// # Errors
+    /// `config_invalid`, with the line, for a CSV file that is no food table.
+    pub async fn read(source: &dyn FoodSource) -> Result<Self, ScanError> {
         let store = Self::builtin();
-        store.refresh(&source).await;
-        let shared = store.clone();
+        match source.load().await {
+            Err(error) if source.kind() == FoodSourceKind::Csv => {
+                let message = format!("--foods: {error}");
+                Err(ScanError::new(ErrorCode::ConfigInvalid, message)
+                    .source(error)
+                    .next_step("`dragunov foods export --csv` prints a table to start from"))
+            }
+            loaded => {
+                store.put(loaded, source.kind());
+                Ok(store)
+            }
+        }
+    }
+
+    /// Reads `source` again every `period` for as long as a clone of this store is in use. Must be called within a tokio
+    /// runtime.
+    pub fn refresh(&self, source: Box<dyn FoodSource>, period: Duration) {
+        let current: Weak<_> = Arc::downgrade(&self.current);
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(period) => shared.refresh(&source).await,
-                }
+                tokio::time::sleep(period).await;
+                let loaded = source.load().await;
+                let Some(current) = current.upgrade() else { return };
+                Self { current }.put(loaded, source.kind());
             }
         });
-        store
     }
 
     /// The table to use now.
@@ -109,32 +170,33 @@ impl FoodStore {
             .clone()
     }
 
-    async fn refresh(&self, source: &impl FoodSource) {
-        let loaded = source.load().await;
+    fn put(&self, loaded: Result<Arc<FoodTable>, SourceError>, source: FoodSourceKind) {
+        let loaded = loaded.map(|table| Snapshot::new(table, source));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         match loaded {
-            Ok(table) => {
-                if current.warning.is_some() {
-                    tracing::info!(source = source.name(), "food table read again");
+            Ok(new) => {
+                if current.warning.is_some() || current.info != new.info {
+                    tracing::info!(
+                        source = source.as_str(),
+                        revision = new.info.revision,
+                        "food table read"
+                    );
+                    *current = new;
                 }
-                *current = Snapshot {
-                    table,
-                    source: source.name(),
-                    warning: None,
-                };
             }
             Err(error) => {
                 // Once, not at every period.
                 if current.warning.is_none() {
                     tracing::warn!(
-                        source = source.name(),
+                        source = source.as_str(),
                         error = &error as &dyn std::error::Error,
                         "no food table"
                     );
                 }
+                let last = current.info.source;
                 current.warning = Some(Warning::new(
                     WarningCode::FoodTableStale,
-                    format!("{error}; foods are taken from the last {} table", current.source),
+                    format!("{error}; foods are taken from the last {last} table"),
                 ));
             }
         }

@@ -55,6 +55,9 @@ pub trait Identifier: Send {
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>>;
 
+    /// The foods that answers should name from now on.
+    fn set_foods(&mut self, names: Vec<String>);
+
     /// Whether [`Self::ground`] can answer.
     fn grounds(&self) -> bool {
         false

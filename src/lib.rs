@@ -1,26 +1,57 @@
 //! Meal photo in; per item mask, volume, grams, kcal and macros out, each with an interval.
 //!
-//! `intake -> perceive -> geometry -> nutrition`, glued by `pipeline`; every front (CLI, HTTP, worker) builds the
-//! same [`contract::ScanRequest`] and gets the same [`contract::ScanResult`].
+//! ```no_run
+//! use dragunov::{ImageSource, ScanRequest, Scanner};
+//!
+//! let mut scanner = Scanner::bundled()?;
+//! let mut request = ScanRequest::new(ImageSource::Bytes(std::fs::read("meal.jpg")?));
+//! request.pitch_deg = Some(40.0);
+//! let result = scanner.scan_request(&request)?;
+//! println!("{:.0} kcal", result.totals.kcal.p50);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Scanner`] is the pipeline; [`ScanRequest`], [`ScanResult`] and [`ScanError`] are its contract, the same as that of
+//! the HTTP service and the RunPod worker. [`ModelSet`] and [`ScannerConfig`] choose the networks, an
+//! [`identify::Identifier`] may replace the one that names foods, and [`food_store::FoodStore`] the food table.
+//!
+//! All other modules belong to the program `dragunov` and its tests. They are hidden here and may change at any time.
 
-pub mod bucket;
-pub mod cli;
-pub mod config;
 pub mod contract;
-pub mod eval;
 pub mod food_store;
-pub mod geometry;
-pub mod http;
 pub mod identify;
-pub mod intake;
-pub mod jobs;
 pub mod nutrition;
-pub mod overlay;
-pub mod perceive;
 pub mod pipeline;
+
+#[doc(hidden)]
+pub mod bucket;
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
+pub mod eval;
+#[doc(hidden)]
+pub mod geometry;
+#[doc(hidden)]
+pub mod http;
+#[doc(hidden)]
+pub mod intake;
+#[doc(hidden)]
+pub mod jobs;
+#[doc(hidden)]
+pub mod overlay;
+#[doc(hidden)]
+pub mod perceive;
+#[doc(hidden)]
 pub mod runtime;
+#[doc(hidden)]
 pub mod telemetry;
+#[doc(hidden)]
 pub mod weights_pull;
+#[doc(hidden)]
 pub mod worker;
 
-pub use contract::{Estimated, ScanError, ScanRequest, ScanResult};
+pub use contract::request::ImageSource;
+pub use contract::{ErrorCode, Estimated, ScanError, ScanRequest, ScanResult};
+pub use pipeline::{ModelSet, Scanner, ScannerConfig};

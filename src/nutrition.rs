@@ -18,4 +18,4 @@ pub use food::{
 };
 pub use lookup::{FoodMatch, MatchKind};
 pub use meal::{ItemInput, Meal, Nourished, NutritionError, VlmGrams, Volume, nourish};
-pub use table::{FoodTable, TableError};
+pub use table::{FoodTable, TableError, to_csv};

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod engine;
 mod inputs;
+mod library;
 mod measure;
 mod model_set;
 mod networks;

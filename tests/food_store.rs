@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dragunov::contract::WarningCode;
+use dragunov::contract::{FoodSourceKind, WarningCode};
 use dragunov::food_store::{FoodSource, FoodStore, PostgresConfig, PostgresFoods, SourceError, sql};
 use dragunov::nutrition::FoodTable;
-use tokio_util::sync::CancellationToken;
 
 /// A server on a free loopback port over a temporary folder; stopped when dropped.
 struct Server {
@@ -195,9 +194,12 @@ async fn a_database_is_read_watched_and_survived() {
     assert_eq!(by_id(&table), by_id(&builtin));
 
     // A change arrives at the next reading.
-    let stop = CancellationToken::new();
-    let store = FoodStore::watch(server.foods(), Duration::from_millis(100), stop.clone()).await;
-    assert_eq!(store.current().source, "postgres");
+    let store = FoodStore::read(&server.foods()).await.unwrap();
+    store.refresh(Box::new(server.foods()), Duration::from_millis(100));
+    let first = store.current().info;
+    assert_eq!(first.source, FoodSourceKind::Postgres);
+    // The same rows are the same revision, wherever they come from.
+    assert_eq!(first.revision, FoodStore::builtin().current().info.revision);
     assert!(store.current().warning.is_none());
     server.psql("UPDATE foods SET aliases = aliases || '|golden grains' WHERE id = 'couscous_cooked';");
     until("the new alias", || {
@@ -205,6 +207,7 @@ async fn a_database_is_read_watched_and_survived() {
         now.table.lookup("golden grains").food.name == "couscous, cooked"
     })
     .await;
+    assert_ne!(store.current().info.revision, first.revision);
 
     // Dead: the last table stays, and says so.
     server.control("stop");
@@ -221,7 +224,6 @@ async fn a_database_is_read_watched_and_survived() {
     until("the refusal", || store.current().warning.is_some()).await;
     assert!(store.current().warning.unwrap().message.contains("cannot be"));
     assert_eq!(store.current().table.lookup("apple").food.shape, "ball");
-    stop.cancel();
 }
 
 #[tokio::test]
@@ -233,10 +235,10 @@ async fn an_absent_database_costs_a_warning_not_the_service() {
         .unwrap()
         .port();
     let start = Instant::now();
-    let store = FoodStore::watch(foods_at(port), Duration::from_secs(60), CancellationToken::new()).await;
+    let store = FoodStore::read(&foods_at(port)).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     let now = store.current();
-    assert_eq!(now.source, "builtin");
+    assert_eq!(now.info.source, FoodSourceKind::Builtin);
     assert_eq!(now.warning.unwrap().code, WarningCode::FoodTableStale);
     assert!(now.table.foods().len() > 300);
 
@@ -263,4 +265,231 @@ async fn a_bad_url_is_refused_without_repeating_it() {
     }
     let outside = std::thread::spawn(move || PostgresFoods::new(&at("postgres://u@h/d")).map(drop));
     assert!(outside.join().unwrap().is_err());
+}
+
+const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/plates/scene_015/photo.jpg");
+
+fn dragunov(args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_dragunov"));
+    c.args(args).stdin(Stdio::null());
+    c
+}
+
+/// `dragunov serve` with the bundled models; killed when dropped.
+struct Service {
+    child: std::process::Child,
+    url: String,
+}
+
+impl Service {
+    fn start(foods: &str) -> Self {
+        use std::io::BufRead;
+        let mut child = dragunov(&[
+            "serve",
+            "--port",
+            "0",
+            "--log",
+            "error",
+            "--foods-refresh",
+            "200ms",
+        ])
+        .env("DRAGUNOV_FOODS", foods)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, url }
+    }
+
+    async fn scan(&self) -> serde_json::Value {
+        use base64::Engine;
+        let photo = base64::engine::general_purpose::STANDARD.encode(std::fs::read(PHOTO).unwrap());
+        let body = serde_json::json!({
+            "image": {"base64": photo},
+            "pitch_deg": 23.4,
+            "reference": {"kind": "plate", "diameter_cm": 29.2},
+        });
+        let client = reqwest::Client::new();
+        for _ in 0..120 {
+            let answer = client
+                .post(format!("{}/v1/scan", self.url))
+                .json(&body)
+                .send()
+                .await
+                .unwrap();
+            if answer.status() != 503 {
+                let status = answer.status();
+                let text = answer.text().await.unwrap();
+                assert!(status.is_success(), "{status}: {text}");
+                return serde_json::from_str(&text).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("the models were not loaded in a minute");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stale(answer: &serde_json::Value) -> bool {
+    let warnings = answer["warnings"].as_array().unwrap();
+    warnings.iter().any(|w| w["code"] == "food_table_stale")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_row_is_used_without_a_restart() {
+    let Some(server) = Server::start() else { return };
+    server.psql(&sql::export(&FoodTable::builtin().rows()));
+    let service = Service::start(&format!("postgres://foods@127.0.0.1:{}/postgres", server.port));
+    let before = service.scan().await;
+    assert_eq!(before["foods"]["source"], "postgres");
+    assert!(!stale(&before), "{}", before["warnings"]);
+    let item = &before["items"][0];
+    let id = item["food_id"].as_str().unwrap();
+
+    server.psql(&format!(
+        "UPDATE foods SET density_g_cm3 = density_g_cm3 * 0.9, density_low = density_low * 0.9, \
+         density_high = density_high * 0.9 WHERE id = '{id}';"
+    ));
+    let begun = Instant::now();
+    let after = loop {
+        let after = service.scan().await;
+        if after["foods"]["revision"] != before["foods"]["revision"] {
+            break after;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the change did not arrive"
+        );
+    };
+    let grams = |answer: &serde_json::Value| answer["items"][0]["mass_g"]["p50"].as_f64().unwrap();
+    assert_eq!(after["items"][0]["volume_cm3"], item["volume_cm3"]);
+    assert!((grams(&after) / grams(&before) - 0.9).abs() < 1e-6);
+
+    // The database goes away: the last table stays in use, and each answer says so until it is back.
+    server.control("stop");
+    let begun = Instant::now();
+    let dead = loop {
+        let answer = service.scan().await;
+        if stale(&answer) {
+            break answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "no warning");
+    };
+    assert_eq!(dead["foods"], after["foods"]);
+    assert_eq!(grams(&dead), grams(&after));
+    server.control("start");
+    let begun = Instant::now();
+    while stale(&service.scan().await) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no recovery");
+    }
+}
+
+/// The builtin table as a CSV file, changed by `change`.
+fn csv_file(folder: &Path, change: impl FnOnce(String) -> String) -> String {
+    let out = dragunov(&["foods", "export", "--csv"]).output().unwrap();
+    assert!(out.status.success());
+    let path = folder.join("foods.csv");
+    std::fs::write(&path, change(String::from_utf8(out.stdout).unwrap())).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_exported_file_is_a_source_of_scans() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = csv_file(folder.path(), |text| text.replace("spaghetti", "zpaghettix"));
+    let out = dragunov(&["scan", PHOTO, "--pitch", "23.4", "--plate", "29.2", "--json", "-"])
+        .args(["--foods", &file])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(answer["foods"]["source"], "csv");
+    assert_ne!(
+        answer["foods"]["revision"].as_str().unwrap(),
+        FoodStore::builtin().current().info.revision
+    );
+    // The renamed food is not in this table any more; the lookup says so where the builtin one knows it.
+    let found = |args: &[&str]| {
+        let out = dragunov(&["foods", "lookup", "spaghetti", "--json"])
+            .args(args)
+            .output()
+            .unwrap();
+        let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        all[0]["match"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(found(&["--foods", &file]), found(&[]));
+}
+
+/// Every command with `--foods` refuses a broken file at once, with its line, and a bad address without repeating it.
+#[test]
+fn a_broken_source_is_refused_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = csv_file(folder.path(), |text| {
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        lines[6] = lines[6].replacen(",0.", ",many", 1);
+        lines.join("\n")
+    });
+    let missing = folder.path().join("none.csv");
+    let cases = [
+        (broken.as_str(), "foods.csv: line 7: "),
+        (missing.to_str().unwrap(), "none.csv cannot be read"),
+        ("mysql://user:SECRET@host/db", "no food table"),
+        ("postgres://user:SECRET@host:99999999/db", "food database"),
+    ];
+    let commands: [&[&str]; 6] = [
+        &["scan", PHOTO],
+        &["serve", "--port", "0", "--engine", "stub", "--log", "off"],
+        &["worker", "--test_input", "{\"input\":{}}", "--engine", "stub"],
+        &["eval", "fixtures/plates", "--oracle", "masks,disparity,labels"],
+        &["config", "--check"],
+        &["foods", "lookup", "rice"],
+    ];
+    let plates = folder.path().join("plates");
+    run(dragunov(&["eval", "convert", "plates", "fixtures/plates"])
+        .arg(&plates)
+        .current_dir(env!("CARGO_MANIFEST_DIR")));
+    for command in commands {
+        for (source, why) in cases {
+            let mut c = dragunov(&[]);
+            c.args(command.iter().map(|a| match *a {
+                "fixtures/plates" => plates.to_str().unwrap(),
+                other => other,
+            }));
+            let out = c.env("DRAGUNOV_FOODS", source).output().unwrap();
+            let text = String::from_utf8_lossy(&out.stderr) + String::from_utf8_lossy(&out.stdout);
+            assert_eq!(out.status.code(), Some(2), "{command:?} {source}: {text}");
+            assert!(
+                text.contains("config_invalid") && text.contains(why),
+                "{command:?} {source}: {text}"
+            );
+            assert!(!text.contains("SECRET"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_without_its_database_uses_the_builtin_table_and_says_so() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let out = dragunov(&["scan", PHOTO, "--pitch", "23.4", "--json", "-"])
+        .env("DRAGUNOV_FOODS", format!("postgres://u@127.0.0.1:{port}/foods"))
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(stale(&answer));
+    assert_eq!(answer["foods"]["source"], "builtin");
 }

@@ -421,10 +421,29 @@ fn rows_that_cannot_be_are_refused_by_name() {
         assert!(message.contains(column), "{message}");
     }
     assert!(matches!(FoodTable::from_rows(vec![]), Err(TableError::Empty)));
-    assert!(matches!(
-        FoodTable::from_csv("id,name\n"),
-        Err(TableError::Csv(_))
-    ));
+    // In CSV text the line is told too.
+    assert!(matches!(FoodTable::from_csv("\n"), Err(TableError::Empty)));
+    let text = include_str!("../src/nutrition/foods.csv");
+    let lines: Vec<&str> = text.lines().collect();
+    let changed = |n: usize, line: String| {
+        let mut lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        lines[n] = line;
+        FoodTable::from_csv(&lines.join("\n")).unwrap_err().to_string()
+    };
+    let renamed = |n: usize| lines[n].replacen(',', "x,", 1);
+    for (message, part) in [
+        (changed(0, "id,name".into()), "line 1: column aliases is missing"),
+        (
+            changed(1, format!("{},more", lines[1])),
+            "line 2: 21 fields instead of 20",
+        ),
+        (changed(2, format!("{}\"", lines[2])), "line 3: a quote"),
+        (changed(6, lines[5].into()), "line 7: "),
+        (changed(8, renamed(7)), "line 9: "),
+        (changed(9, lines[9].replacen("_", "-", 1)), "line 10: "),
+    ] {
+        assert!(message.contains(part), "{message} / {part}");
+    }
     // Rows survive the way through storage.
     let again = FoodTable::from_rows(rows.clone()).unwrap();
     assert_eq!(again.rows(), rows);

@@ -1,6 +1,8 @@
 //! The README's invariants, as checks over the sources.
 #![allow(clippy::unwrap_used)]
 
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
 #[path = "tidy/modules.rs"]
 mod modules;
 #[path = "tidy/sections.rs"]

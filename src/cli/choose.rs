@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use dragunov_models::device::DeviceChoice;
 
+use super::food_args::FoodArgs;
 use crate::contract::ScanError;
+use crate::food_store::FoodStore;
 use crate::identify::Identifier;
 use crate::identify::openai::{OpenAi, OpenAiConfig};
-use crate::nutrition::FoodTable;
 use crate::pipeline::{Calibration, ModelSet, Scanner, ScannerConfig, Strategy};
 use crate::runtime::{Engine, EngineFactory};
 
@@ -46,23 +47,30 @@ pub(super) struct ModelArgs {
         value_name = "NAME"
     )]
     vlm_model: String,
+    #[command(flatten)]
+    pub(super) foods: FoodArgs,
 }
 
 impl ModelArgs {
     /// # Errors
     /// What is wrong with the set, the device or the vision API's address.
-    pub(super) fn scanner(&self) -> Result<Scanner, ScanError> {
-        self.scanner_with(|_| ())
+    pub(super) fn scanner(&self, foods: FoodStore) -> Result<Scanner, ScanError> {
+        self.scanner_with(foods, |_| ())
     }
 
     /// The same with the set's usual settings changed.
     ///
     /// # Errors
     /// As [`Self::scanner`].
-    pub(super) fn scanner_with(&self, change: impl FnOnce(&mut ScannerConfig)) -> Result<Scanner, ScanError> {
+    pub(super) fn scanner_with(
+        &self,
+        foods: FoodStore,
+        change: impl FnOnce(&mut ScannerConfig),
+    ) -> Result<Scanner, ScanError> {
         let set = self.set()?;
         let mut config = ScannerConfig {
             strategy: self.strategy,
+            foods,
             ..ScannerConfig::for_set(&set)
         };
         change(&mut config);
@@ -89,21 +97,16 @@ impl ModelArgs {
     }
 
     /// Loads the models on the thread that will own them.
-    pub(super) fn factory(&self) -> EngineFactory {
+    pub(super) fn factory(&self, foods: FoodStore) -> EngineFactory {
         let args = self.clone();
-        Arc::new(move || Ok(Box::new(args.scanner()?) as Box<dyn Engine>))
+        Arc::new(move || Ok(Box::new(args.scanner(foods.clone())?) as Box<dyn Engine>))
     }
 
     fn identifier(&self) -> Result<Option<Box<dyn Identifier>>, ScanError> {
         let Some(url) = self.vlm_url.as_deref().filter(|u| !u.is_empty()) else {
             return Ok(None);
         };
-        let mut config = OpenAiConfig::new(url, self.vlm_key.clone(), &self.vlm_model)?;
-        config.vocabulary = FoodTable::builtin()
-            .foods()
-            .iter()
-            .map(|f| f.name.clone())
-            .collect();
+        let config = OpenAiConfig::new(url, self.vlm_key.clone(), &self.vlm_model)?;
         Ok(Some(Box::new(OpenAi::new(config))))
     }
 }

@@ -77,12 +77,32 @@ impl Args {
 
     fn models(&self) -> Result<Vec<Finding>, ScanError> {
         let begun = Instant::now();
-        let executor = self.engine.executor()?;
-        let ready = tokio_runtime()?.block_on(executor.device().ready());
+        let foods = match self.engine.choose.foods.read() {
+            Ok(foods) => foods.current(),
+            Err(error) => return Ok(vec![Finding::bad("foods", causes(&error).replace('\n', "; "))]),
+        };
+        let foods = match foods.warning {
+            Some(warning) => Finding::bad("foods", warning.message),
+            None => Finding::good(
+                "foods",
+                format!(
+                    "{} rows, {}, revision {}",
+                    foods.table.foods().len(),
+                    foods.info.source.as_str(),
+                    foods.info.revision
+                ),
+            ),
+        };
+        let runtime = tokio_runtime()?;
+        let executor = runtime.block_on(self.engine.executor())?;
+        let ready = runtime.block_on(executor.device().ready());
         let seconds = begun.elapsed().as_secs_f64();
         let info = match ready {
             Ok(info) => info,
-            Err(error) => return Ok(vec![Finding::bad("models", causes(&error).replace('\n', "; "))]),
+            Err(error) => {
+                let why = causes(&error).replace('\n', "; ");
+                return Ok(vec![foods, Finding::bad("models", why)]);
+            }
         };
         let names: Vec<String> = info
             .models
@@ -90,6 +110,7 @@ impl Args {
             .map(|(role, name)| format!("{role} {name}"))
             .collect();
         let mut findings = vec![
+            foods,
             Finding::good("device", format!("{}, {}", info.device, info.dtype)),
             Finding::good(
                 "models",

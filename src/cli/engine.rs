@@ -10,6 +10,7 @@ use super::choose::ModelArgs;
 use crate::bucket::{Buckets, S3Keys};
 use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
+use crate::food_store::FoodStore;
 use crate::intake::{Intake, IntakeConfig, S3Config};
 use crate::runtime::{Device, EngineFactory, Executor, StubEngine};
 
@@ -45,6 +46,10 @@ pub(super) struct EngineArgs {
     /// Development only: photos and jobs' own buckets may be in private networks, over plain http, on any port.
     #[arg(long, env = "DRAGUNOV_ALLOW_PRIVATE_URLS")]
     allow_private_urls: bool,
+    /// How often --foods is read again: a changed row is used by the next scan after it.
+    #[arg(long, env = "DRAGUNOV_FOODS_REFRESH", default_value = "30s", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    foods_refresh: Duration,
     #[command(flatten)]
     pub(super) queue: QueueArgs,
 }
@@ -58,10 +63,10 @@ pub(super) enum EngineKind {
 impl EngineArgs {
     /// # Errors
     /// What is wrong with the set or the device, before anything is loaded.
-    pub(super) fn factory(&self) -> Result<EngineFactory, ScanError> {
+    pub(super) fn factory(&self, foods: FoodStore) -> Result<EngineFactory, ScanError> {
         match self.engine {
             EngineKind::Stub => Ok(StubEngine::factory(self.stub_latency)),
-            EngineKind::Models => Ok(self.choose.factory()),
+            EngineKind::Models => Ok(self.choose.factory(foods)),
         }
     }
 
@@ -75,7 +80,10 @@ impl EngineArgs {
             EngineKind::Models => self.choose.check()?,
         };
         let (own, _) = self.buckets()?;
+        let foods = self.choose.foods.read()?.current();
         Ok(json!({
+            "foods": foods.info,
+            "foods_warning": foods.warning.map(|w| w.message),
             "models": models,
             "device": self.choose.device.to_string(),
             "queue": self.queue.queue,
@@ -110,12 +118,14 @@ impl EngineArgs {
     /// Starts the device's thread and puts an executor in front of it.
     ///
     /// # Errors
-    /// `config_invalid` for a result bucket that is half configured; if the system gives no thread.
-    pub(super) fn executor(&self) -> Result<Executor, ScanError> {
+    /// `config_invalid` for a result bucket that is half configured or a food table that cannot be read; if the system
+    /// gives no thread.
+    pub(super) async fn executor(&self) -> Result<Executor, ScanError> {
         let (_, buckets) = self.buckets()?;
+        let foods = self.choose.foods.watch(self.foods_refresh).await?;
         // A set that cannot be opened is a failure of loading, told where such failures are told.
         let args = self.clone();
-        let factory: EngineFactory = Arc::new(move || (args.factory()?)());
+        let factory: EngineFactory = Arc::new(move || (args.factory(foods.clone())?)());
         let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
         Ok(Executor::new(

@@ -134,12 +134,14 @@ impl RunArgs {
             bits: self.bits,
             noise: self.noise,
         };
+        let foods = self.choose.foods.read()?;
         let predictor: Box<dyn Predictor> = if self.geometry_alone() {
             let geometry_only = GeometryOnly {
                 oracles: self.oracle.clone(),
                 damage,
                 perturb: self.perturb(),
                 portions: !self.no_portions,
+                foods,
             };
             if self.sensitivity {
                 return sensitivities(&title, &dataset, &geometry_only, self.json.as_deref());
@@ -152,7 +154,9 @@ impl RunArgs {
                         .next_step("add --oracle masks,labels and depth or disparity"),
                 );
             }
-            let scanner = self.choose.scanner_with(|c| c.portions = !self.no_portions)?;
+            let scanner = self
+                .choose
+                .scanner_with(foods, |c| c.portions = !self.no_portions)?;
             title += &format!("; found by {}", scanner.finds());
             let cache = self.cache(&scanner)?;
             Box::new(FullPipeline::new(
@@ -254,7 +258,7 @@ impl RunArgs {
 
     /// Fits the errors of the set's networks and writes its calibration.
     fn calibrate(&self, dataset: &Dataset, file: &Path) -> Result<(), ScanError> {
-        let mut scanner = self.choose.scanner()?;
+        let mut scanner = self.choose.scanner(self.choose.foods.read()?)?;
         let cache = self.cache(&scanner)?;
         let (bar, tick) = progress(dataset);
         let fitted = calibrate::fit(dataset, &mut scanner, cache.as_ref(), tick)?;

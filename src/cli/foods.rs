@@ -2,14 +2,17 @@
 
 use serde::Serialize;
 
+use super::food_args::FoodArgs;
 use crate::contract::{ErrorCode, Estimated, ScanError};
 use crate::food_store::sql;
-use crate::nutrition::{FoodMatch, FoodTable, Form, MatchKind};
+use crate::nutrition::{self, FoodMatch, FoodTable, Form, MatchKind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    foods: FoodArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -28,13 +31,23 @@ enum Command {
     },
     /// Print the whole table.
     Export {
-        /// As SQL for psql: schema and upserts in one transaction.
-        #[arg(long, conflicts_with = "json", required_unless_present = "json")]
-        sql: bool,
-        /// As a JSON array of rows.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: Format,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Format {
+    /// As SQL for psql: schema and upserts in one transaction.
+    #[arg(long)]
+    sql: bool,
+    /// As CSV, the form that --foods reads.
+    #[arg(long)]
+    csv: bool,
+    /// As a JSON array of rows.
+    #[arg(long)]
+    json: bool,
 }
 
 /// One row of the answer, as `--json` prints it.
@@ -88,12 +101,20 @@ impl<'a> Found<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        let table = FoodTable::builtin();
+        let foods = self.foods.read()?.current();
+        if let Some(warning) = &foods.warning {
+            eprintln!("warning: {}", warning.message);
+        }
+        let table = foods.table;
         match self.command {
             Command::Lookup { name, n, json } => lookup(&table, &name.join(" "), n.into(), json),
-            Command::Export { json, .. } => {
+            Command::Export { format } => {
                 let rows = table.rows();
-                let text = if json { to_json(&rows)? } else { sql::export(&rows) };
+                let text = match format {
+                    Format { json: true, .. } => to_json(&rows)?,
+                    Format { csv: true, .. } => nutrition::to_csv(&rows),
+                    _ => sql::export(&rows),
+                };
                 println!("{}", text.trim_end());
                 Ok(())
             }

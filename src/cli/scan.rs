@@ -68,7 +68,7 @@ impl Args {
         {
             std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
         }
-        let mut scanner = self.choose.scanner()?;
+        let mut scanner = self.choose.scanner(self.choose.foods.read()?)?;
         let bar = progress(self.photos.len());
         let mut outcomes = Vec::new();
         for (path, name) in self.photos.iter().zip(picture_names(&self.photos)) {

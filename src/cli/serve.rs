@@ -29,8 +29,10 @@ impl Args {
             .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--log: {e}")))?;
         let metrics = telemetry::metrics::install()
             .map_err(|e| ScanError::new(ErrorCode::Internal, "metrics cannot be installed").source(e))?;
-        let executor = self.engine.executor()?;
-        tokio_runtime()?.block_on(run(config, executor, metrics))
+        tokio_runtime()?.block_on(async {
+            let executor = self.engine.executor().await?;
+            run(config, executor, metrics).await
+        })
     }
 }
 

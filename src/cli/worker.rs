@@ -78,7 +78,7 @@ impl Args {
         let runtime = tokio_runtime()?;
         match env {
             None => {
-                let executor = self.engine.executor()?;
+                let executor = runtime.block_on(self.engine.executor())?;
                 let dir = std::env::current_dir().unwrap_or_default();
                 let ok = runtime.block_on(local::run(&executor, self.test_input.as_deref(), &dir));
                 exit(i32::from(!ok))
@@ -145,7 +145,7 @@ impl Args {
         &self,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<Result<Option<Executor>, Unready>, ScanError> {
-        let executor = self.engine.executor()?;
+        let executor = self.engine.executor().await?;
         let device = executor.device().clone();
         Ok(tokio::select! {
             ready = device.ready() => match ready {

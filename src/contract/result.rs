@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::vocabulary::vocabulary;
-use super::{Estimated, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning};
+use super::{
+    Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning,
+};
 
 /// Everything measured on one photo. Nothing is final until the user confirms it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +23,7 @@ pub struct ScanResult {
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
     pub models: Models,
+    pub foods: FoodsInfo,
     pub timings_ms: Timings,
     pub warnings: Vec<Warning>,
     /// How to take a better photo, where one would help.
@@ -65,6 +68,7 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskData>,
     pub volume_cm3: Estimated,
+    pub volume_sigma_ln: VolumeSigma,
     pub volume_bounds: VolumeBounds,
     pub mean_height_cm: f64,
     pub footprint_cm2: f64,
@@ -98,6 +102,16 @@ pub enum MaskData {
     Rle { size: [usize; 2], counts: String },
     /// Grey 8-bit PNG of the photo's size, base64: 255 on the item, 0 elsewhere.
     Png { data: String },
+}
+
+/// Standard deviation of ln(volume), by what it comes from. A correction of one item's volume says something about the
+/// shared part of all the others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VolumeSigma {
+    /// From what all items share: scale, tilt, focal length, depth alignment.
+    pub shared: f64,
+    /// From what is the item's own: shape, base, mask edge.
+    pub own: f64,
 }
 
 /// Medians of the two integrals before undercut correction.
@@ -187,4 +201,12 @@ pub struct Models {
     pub sam: String,
     pub depth: String,
     pub identify: String,
+}
+
+/// The food table that names, densities and nutrients were taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FoodsInfo {
+    pub source: FoodSourceKind,
+    /// First 12 hexadecimal digits of a hash of all rows: another one means other rows.
+    pub revision: String,
 }

@@ -116,3 +116,18 @@ impl ScaleSource {
         )
     }
 }
+
+vocabulary! {
+    /// Where the food table was read from.
+    FoodSourceKind {
+        Builtin = "builtin":
+            "Compiled into the program.",
+            "Nothing.";
+        Csv = "csv":
+            "A file that the operator names with `--foods`.",
+            "Nothing.";
+        Postgres = "postgres":
+            "A PostgreSQL database that the operator names with `--foods`.",
+            "Nothing.";
+    }
+}

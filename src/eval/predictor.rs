@@ -8,6 +8,7 @@ use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle};
 use super::truth::{Perturb, Truth};
 use crate::contract::{ErrorCode, Estimated, ItemFlag, ScaleSource, ScanError, WarningCode};
+use crate::food_store::FoodStore;
 use crate::geometry::measure;
 
 /// One item as answered.
@@ -55,6 +56,8 @@ pub struct GeometryOnly {
     pub perturb: Perturb,
     /// Whether usual helpings of the labels have a say.
     pub portions: bool,
+    /// Shapes and usual helpings of the labels.
+    pub foods: FoodStore,
 }
 
 impl GeometryOnly {
@@ -70,7 +73,13 @@ impl GeometryOnly {
         sample: &Sample,
         perturb: Perturb,
     ) -> Result<Predicted, ScanError> {
-        let scene = truth.scene(sample, &self.oracles, perturb, self.portions);
+        let scene = truth.scene(
+            sample,
+            &self.oracles,
+            perturb,
+            self.portions,
+            &self.foods.current().table,
+        );
         let measured = measure(&scene)?;
         let labels = self.oracles.contains(&Oracle::Labels);
         let items = measured

@@ -118,6 +118,7 @@ impl Truth {
         oracles: &[Oracle],
         perturb: Perturb,
         portions: bool,
+        foods: &FoodTable,
     ) -> Scene<'a> {
         let exact = oracles.contains(&Oracle::Camera);
         let diagonal = (sample.width as f64).hypot(sample.height as f64);
@@ -134,7 +135,6 @@ impl Truth {
             Gravity::from_pitch(pitch, roll, if exact { 0.1 } else { 1.0 })
         });
         let scale = oracles.contains(&Oracle::Scale);
-        let foods = FoodTable::builtin();
         Scene {
             camera: CameraModel::centred(sample.width, sample.height, focal * (1.0 + perturb.focal), sigma),
             gravity,

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::{FoodSource, SourceError};
+use crate::contract::FoodSourceKind;
 use crate::nutrition::{FoodRow, FoodTable};
 
 /// `CREATE TABLE foods`, to be run once; repeating it changes nothing.
@@ -139,8 +140,8 @@ impl PostgresFoods {
 }
 
 impl FoodSource for PostgresFoods {
-    fn name(&self) -> &'static str {
-        "postgres"
+    fn kind(&self) -> FoodSourceKind {
+        FoodSourceKind::Postgres
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Arc<FoodTable>, SourceError>> {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::postgres::SCHEMA;
 use crate::nutrition::FoodRow;
-use crate::nutrition::table::COLUMNS;
+use crate::nutrition::table::{COLUMNS, Value, values};
 
 /// Schema and one upsert a row, in one transaction. Rows that the text does not name stay as they are.
 pub fn export(rows: &[FoodRow]) -> String {
@@ -19,7 +19,7 @@ pub fn export(rows: &[FoodRow]) -> String {
             out,
             "INSERT INTO foods ({}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {};",
             COLUMNS.join(", "),
-            values(row).join(", "),
+            literals(row).join(", "),
             updates.join(", ")
         );
     }
@@ -28,32 +28,12 @@ pub fn export(rows: &[FoodRow]) -> String {
 }
 
 /// In the order of [`COLUMNS`].
-fn values(r: &FoodRow) -> [String; 20] {
-    let number = |v: f64| v.to_string();
-    let maybe = |v: Option<f64>| v.map_or_else(|| "NULL".into(), number);
-    let maybe_text = |v: &Option<String>| v.as_deref().map_or_else(|| "NULL".into(), quoted);
-    [
-        quoted(&r.id),
-        quoted(&r.name),
-        quoted(&r.aliases),
-        quoted(&r.category),
-        quoted(&r.basis),
-        quoted(&r.shape),
-        number(r.density_g_cm3),
-        number(r.density_low),
-        number(r.density_high),
-        maybe(r.piece_density_g_cm3),
-        number(r.kcal_100g),
-        number(r.protein_100g),
-        number(r.carbs_100g),
-        number(r.fat_100g),
-        number(r.kcal_sigma_ln),
-        maybe_text(&r.energy_note),
-        maybe_text(&r.hidden_kind),
-        maybe(r.hidden_kcal_100g),
-        quoted(&r.density_source),
-        quoted(&r.nutrient_source),
-    ]
+fn literals(row: &FoodRow) -> [String; COLUMNS.len()] {
+    values(row).map(|value| match value {
+        Value::Text(text) => quoted(text),
+        Value::Number(number) => number.to_string(),
+        Value::Absent => "NULL".into(),
+    })
 }
 
 /// A standard SQL string; NUL, which PostgreSQL cannot hold, is left out.

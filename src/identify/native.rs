@@ -39,15 +39,7 @@ impl NativeIdentifier {
         labels: impl IntoIterator<Item = String>,
         grounds: bool,
     ) -> Self {
-        let mut names: Vec<String> = labels.into_iter().collect();
-        let extra = Kind::texts().into_iter().filter(|k| *k != Kind::Food.as_str());
-        names.extend(extra.chain([Identified::UNKNOWN]).map(String::from));
-        names.sort();
-        names.dedup();
-        let schema = Schema::object([
-            ("kind", Schema::one_of(Kind::texts())),
-            ("label", Schema::one_of(names.clone())),
-        ]);
+        let (schema, names) = schema(labels.into_iter().collect());
         Self {
             model,
             schema,
@@ -81,6 +73,20 @@ impl NativeIdentifier {
                 .collect(),
         }
     }
+}
+
+/// The form of an answer about one crop, and every label that it may give.
+fn schema(foods: Vec<String>) -> (Schema, Vec<String>) {
+    let mut names = foods;
+    let extra = Kind::texts().into_iter().filter(|k| *k != Kind::Food.as_str());
+    names.extend(extra.chain([Identified::UNKNOWN]).map(String::from));
+    names.sort();
+    names.dedup();
+    let schema = Schema::object([
+        ("kind", Schema::one_of(Kind::texts())),
+        ("label", Schema::one_of(names.clone())),
+    ]);
+    (schema, names)
 }
 
 /// What the answer about one crop says.
@@ -168,6 +174,10 @@ fn grounded(answer: &JsonAnswer, image: &ImageInfo) -> Vec<Grounded> {
 impl Identifier for NativeIdentifier {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn set_foods(&mut self, names: Vec<String>) {
+        (self.schema, self.names) = schema(names);
     }
 
     fn grounds(&self) -> bool {

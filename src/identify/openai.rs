@@ -79,22 +79,6 @@ impl OpenAiConfig {
             vocabulary: Vec::new(),
         })
     }
-
-    /// From `DRAGUNOV_VLM_URL`, `DRAGUNOV_VLM_KEY` and `DRAGUNOV_VLM_MODEL` as `var` reads them; none without the
-    /// first.
-    ///
-    /// # Errors
-    /// `config_invalid`.
-    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ScanError> {
-        let Some(url) = var("DRAGUNOV_VLM_URL").filter(|v| !v.is_empty()) else {
-            return Ok(None);
-        };
-        let key = var("DRAGUNOV_VLM_KEY")
-            .filter(|v| !v.is_empty())
-            .map(SecretString::from);
-        let model = var("DRAGUNOV_VLM_MODEL").unwrap_or_else(|| "gpt-4o".into());
-        Self::new(&url, key, &model).map(Some)
-    }
 }
 
 /// Identifier over the API. Holds no connection between photos.
@@ -224,6 +208,10 @@ fn wait<T: Send>(work: impl AsyncFnOnce() -> T + Send, cancelled: &dyn Fn() -> b
 impl Identifier for OpenAi {
     fn name(&self) -> String {
         self.config.model.clone()
+    }
+
+    fn set_foods(&mut self, names: Vec<String>) {
+        self.config.vocabulary = names;
     }
 
     fn grounds(&self) -> bool {

@@ -1,52 +1,82 @@
 //! RFC 4180 text to records.
 
-/// Splits into records of fields; quotes doubled inside quoted fields, line ends `\n` or `\r\n`. None if a quote is
-/// left open or stands inside an unquoted field.
-pub(super) fn records(text: &str) -> Option<Vec<Vec<String>>> {
-    let mut records = Vec::new();
-    let mut record = Vec::new();
-    let mut chars = text.chars().peekable();
-    while chars.peek().is_some() {
-        let mut field = String::new();
-        if chars.next_if_eq(&'"').is_some() {
-            loop {
-                match chars.next()? {
-                    '"' if chars.next_if_eq(&'"').is_some() => field.push('"'),
-                    '"' => break,
-                    c => field.push(c),
-                }
-            }
-        } else {
-            while let Some(c) = chars.next_if(|c| !matches!(c, ',' | '\n' | '\r')) {
-                if c == '"' {
-                    return None;
-                }
-                field.push(c);
-            }
-        }
-        record.push(field);
-        match chars.next() {
-            Some(',') => {
-                if matches!(chars.peek(), None | Some('\n' | '\r')) {
-                    record.push(String::new());
-                    end_of_line(&mut chars);
-                    records.push(std::mem::take(&mut record));
-                }
-            }
-            None | Some('\n') => records.push(std::mem::take(&mut record)),
-            Some('\r') => {
-                chars.next_if_eq(&'\n');
-                records.push(std::mem::take(&mut record));
-            }
-            Some(_) => return None,
-        }
-    }
-    Some(records)
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// Fields of one record, and the line of the text that it begins on, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) line: usize,
+    pub(super) fields: Vec<String>,
 }
 
-fn end_of_line(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    chars.next_if_eq(&'\r');
-    chars.next_if_eq(&'\n');
+/// Splits into records of fields; quotes doubled inside quoted fields, line ends `\n` or `\r\n`. Empty lines and a byte
+/// order mark, which spreadsheets write, are skipped.
+///
+/// # Errors
+/// The line of a record with a misplaced quote: one left open, or one inside an unquoted field.
+pub(super) fn records(text: &str) -> Result<Vec<Record>, usize> {
+    let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
+    let mut records = Vec::new();
+    let mut line = 1;
+    while chars.peek().is_some() {
+        let mut fields = Vec::new();
+        let begins = line;
+        loop {
+            let (field, breaks) = field(&mut chars).ok_or(begins)?;
+            fields.push(field);
+            line += breaks;
+            match chars.next() {
+                Some(',') => {}
+                Some('\r') => {
+                    chars.next_if_eq(&'\n');
+                    break;
+                }
+                None | Some('\n') => break,
+                Some(_) => return Err(begins),
+            }
+        }
+        line += 1;
+        if fields != [""] {
+            records.push(Record { line: begins, fields });
+        }
+    }
+    Ok(records)
+}
+
+/// The next field and the line ends inside of it. None for a misplaced quote.
+fn field(chars: &mut Peekable<Chars<'_>>) -> Option<(String, usize)> {
+    let mut field = String::new();
+    if chars.next_if_eq(&'"').is_none() {
+        while let Some(c) = chars.next_if(|c| !matches!(c, ',' | '\n' | '\r')) {
+            if c == '"' {
+                return None;
+            }
+            field.push(c);
+        }
+        return Some((field, 0));
+    }
+    loop {
+        match chars.next()? {
+            '"' if chars.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' => break,
+            c => field.push(c),
+        }
+    }
+    let breaks = field.matches('\n').count();
+    Some((field, breaks))
+}
+
+/// One record as text, its line end included.
+pub(super) fn line(fields: &[String]) -> String {
+    let quoted = fields.iter().map(|field| {
+        if field.contains(['"', ',', '\n', '\r']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field.clone()
+        }
+    });
+    quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
 #[cfg(test)]
@@ -54,20 +84,32 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::records;
 
+    fn split(text: &str) -> Vec<(usize, Vec<String>)> {
+        let all = records(text).unwrap();
+        all.into_iter().map(|r| (r.line, r.fields)).collect()
+    }
+
     #[test]
     fn quotes_commas_and_line_ends() {
-        let got = records("a,\"b, \"\"c\"\"\",\r\n1,,3\n\"x\ny\",z,w").unwrap();
+        let got = split("a,\"b, \"\"c\"\"\",\r\n1,,3\n\"x\ny\",z,w\n\nlast,,");
+        let row = |line: usize, fields: [&str; 3]| (line, fields.map(String::from).to_vec());
         assert_eq!(
             got,
             [
-                vec!["a", "b, \"c\"", ""],
-                vec!["1", "", "3"],
-                vec!["x\ny", "z", "w"]
+                row(1, ["a", "b, \"c\"", ""]),
+                row(2, ["1", "", "3"]),
+                row(3, ["x\ny", "z", "w"]),
+                row(6, ["last", "", ""]),
             ]
         );
-        assert_eq!(records(""), Some(vec![]));
-        assert_eq!(records("\"open"), None);
-        assert_eq!(records("a\"b,c"), None);
-        assert_eq!(records("\"a\"b"), None);
+        assert_eq!(split(""), []);
+        assert_eq!(split("\u{feff}a\n"), [(1, vec!["a".to_owned()])]);
+    }
+
+    #[test]
+    fn a_misplaced_quote_is_told_with_its_line() {
+        assert_eq!(records("\"open"), Err(1));
+        assert_eq!(records("a,b\nc,d\"e\n"), Err(2));
+        assert_eq!(records("\"a\nb\",c\n\"a\"b"), Err(3));
     }
 }

@@ -25,11 +25,12 @@ fn rows() -> &'static HashMap<String, Helping> {
 
 /// `None` if a row is malformed.
 fn parse(text: &str) -> Option<HashMap<String, Helping>> {
-    csv::records(text)?
+    csv::records(text)
+        .ok()?
         .into_iter()
         .skip(1)
         .map(|r| {
-            let [id, area, area_sigma, height, height_sigma, source] = r.as_slice() else {
+            let [id, area, area_sigma, height, height_sigma, source] = r.fields.as_slice() else {
                 return None;
             };
             let positive = |s: &str| s.parse::<f64>().ok().filter(|v| v.is_finite() && *v > 0.0);

@@ -27,7 +27,13 @@ pub struct FoodTable {
 /// Rows that do not make a table.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TableError {
-    #[error("the food table's CSV is malformed: {0}")]
+    #[error("line {line}: {error}")]
+    Line {
+        /// Of the CSV text, counted from 1.
+        line: usize,
+        error: Box<TableError>,
+    },
+    #[error("{0}")]
     Csv(String),
     #[error(transparent)]
     Row(#[from] RowError),
@@ -56,35 +62,45 @@ impl FoodTable {
         }))
     }
 
-    /// From CSV text with the columns of [`FoodRow`].
+    /// From CSV text with the columns of [`FoodRow`], in any order; other columns are ignored.
     ///
     /// # Errors
-    /// [`TableError`] naming the first row and column at fault.
+    /// [`TableError`] naming the first line and column at fault.
     pub fn from_csv(text: &str) -> Result<Self, TableError> {
+        let at_line = |line: usize| {
+            move |error: TableError| TableError::Line {
+                line,
+                error: Box::new(error),
+            }
+        };
         let mut records = csv::records(text)
-            .ok_or_else(|| TableError::Csv("a quote is out of place".into()))?
+            .map_err(|line| at_line(line)(TableError::Csv("a quote is out of place".into())))?
             .into_iter();
         let header = records.next().ok_or(TableError::Empty)?;
         let column = |name: &str| {
             header
+                .fields
                 .iter()
                 .position(|h| h == name)
-                .ok_or_else(|| TableError::Csv(format!("column {name} is missing")))
+                .ok_or_else(|| at_line(header.line)(TableError::Csv(format!("column {name} is missing"))))
         };
         let at: Vec<usize> = COLUMNS.iter().map(|c| column(c)).collect::<Result<_, _>>()?;
-        let rows = records
-            .map(|record| {
-                if record.len() != header.len() {
-                    return Err(TableError::Csv(format!(
-                        "a row has {} fields instead of {}: {record:?}",
-                        record.len(),
-                        header.len()
-                    )));
-                }
-                row(&at.iter().map(|&i| record[i].as_str()).collect::<Vec<_>>())
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Self::from_rows(rows)
+        let mut lines = Vec::new();
+        let mut rows = Vec::new();
+        for record in records {
+            let (found, expected) = (record.fields.len(), header.fields.len());
+            if found != expected {
+                let message = format!("{found} fields instead of {expected}");
+                return Err(at_line(record.line)(TableError::Csv(message)));
+            }
+            let fields: Vec<&str> = at.iter().map(|&i| record.fields[i].as_str()).collect();
+            rows.push(row(&fields).map_err(at_line(record.line))?);
+            lines.push(record.line);
+        }
+        Self::build(rows).map_err(|(row, error)| match row.and_then(|i| lines.get(i)) {
+            Some(&line) => at_line(line)(error),
+            None => error,
+        })
     }
 
     /// Checks every row and builds the index. Names and aliases must be unique over the whole table.
@@ -92,12 +108,18 @@ impl FoodTable {
     /// # Errors
     /// [`TableError`].
     pub fn from_rows(rows: Vec<FoodRow>) -> Result<Self, TableError> {
+        Self::build(rows).map_err(|(_, error)| error)
+    }
+
+    /// [`Self::from_rows`]; an error comes with the index of the row at fault, if it is one row's.
+    fn build(rows: Vec<FoodRow>) -> Result<Self, (Option<usize>, TableError)> {
         let foods = rows
             .into_iter()
-            .map(Food::try_from)
+            .enumerate()
+            .map(|(i, row)| Food::try_from(row).map_err(|e| (Some(i), e.into())))
             .collect::<Result<Vec<_>, _>>()?;
         if foods.is_empty() {
-            return Err(TableError::Empty);
+            return Err((None, TableError::Empty));
         }
         let mut by_id = HashMap::new();
         let mut names: HashMap<String, usize> = HashMap::new();
@@ -105,16 +127,17 @@ impl FoodTable {
             if let Some(id) = &food.id
                 && by_id.insert(id.clone(), i).is_some()
             {
-                return Err(TableError::DuplicateId(id.clone()));
+                return Err((Some(i), TableError::DuplicateId(id.clone())));
             }
             for name in std::iter::once(&food.name).chain(&food.aliases) {
                 let key = text::words(name).join(" ");
                 if let Some(other) = names.insert(key, i).filter(|&other| other != i) {
-                    return Err(TableError::DuplicateName {
+                    let error = TableError::DuplicateName {
                         name: name.clone(),
                         first: foods[other].name.clone(),
                         second: food.name.clone(),
-                    });
+                    };
+                    return Err((Some(i), error));
                 }
             }
         }
@@ -256,6 +279,60 @@ pub const COLUMNS: [&str; 20] = [
     "density_source",
     "nutrient_source",
 ];
+
+/// One field of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    Text(&'a str),
+    Number(f64),
+    Absent,
+}
+
+/// The fields of a row in the order of [`COLUMNS`].
+pub fn values(r: &FoodRow) -> [Value<'_>; COLUMNS.len()] {
+    use Value::{Absent, Number, Text};
+    let number = |v: Option<f64>| v.map_or(Absent, Number);
+    fn text(v: Option<&String>) -> Value<'_> {
+        v.map_or(Absent, |text| Text(text))
+    }
+    [
+        Text(&r.id),
+        Text(&r.name),
+        Text(&r.aliases),
+        Text(&r.category),
+        Text(&r.basis),
+        Text(&r.shape),
+        Number(r.density_g_cm3),
+        Number(r.density_low),
+        Number(r.density_high),
+        number(r.piece_density_g_cm3),
+        Number(r.kcal_100g),
+        Number(r.protein_100g),
+        Number(r.carbs_100g),
+        Number(r.fat_100g),
+        Number(r.kcal_sigma_ln),
+        text(r.energy_note.as_ref()),
+        text(r.hidden_kind.as_ref()),
+        number(r.hidden_kcal_100g),
+        Text(&r.density_source),
+        Text(&r.nutrient_source),
+    ]
+}
+
+/// CSV text that [`FoodTable::from_csv`] reads back.
+pub fn to_csv(rows: &[FoodRow]) -> String {
+    let fields = |row| {
+        values(row).map(|value| match value {
+            Value::Text(text) => text.to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::Absent => String::new(),
+        })
+    };
+    std::iter::once(COLUMNS.map(String::from))
+        .chain(rows.iter().map(fields))
+        .map(|fields| csv::line(&fields))
+        .collect()
+}
 
 /// `f` holds the fields in the order of [`COLUMNS`].
 fn row(f: &[&str]) -> Result<FoodRow, TableError> {

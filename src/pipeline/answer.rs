@@ -7,11 +7,12 @@ use super::measure::MeasuredScene;
 use super::working::Working;
 use crate::contract::request::MaskFormat;
 use crate::contract::result::{
-    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals,
+    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals, VolumeSigma,
 };
 use crate::contract::{ErrorCode, ItemFlag, ScanError, ScanRequest, Warning, flag};
+use crate::food_store::Snapshot;
 use crate::geometry::View;
-use crate::nutrition::{FoodTable, ItemInput, Nourished, VlmGrams, Volume, nourish};
+use crate::nutrition::{ItemInput, Nourished, VlmGrams, Volume, nourish};
 use crate::overlay::{self, Labelled};
 
 /// Weighs the items and puts everything into the result.
@@ -19,7 +20,7 @@ pub(super) fn assemble(
     work: &Working,
     request: &ScanRequest,
     scene: &MeasuredScene,
-    foods: &FoodTable,
+    foods: &Snapshot,
     models: Models,
     mut warnings: Vec<Warning>,
 ) -> Result<ScanResult, ScanError> {
@@ -41,7 +42,7 @@ pub(super) fn assemble(
             vlm: food.identity.grams.map(|grams| VlmGrams { grams }),
         })
         .collect();
-    let meal = nourish(foods, &inputs)
+    let meal = nourish(&foods.table, &inputs)
         .map_err(|e| ScanError::new(ErrorCode::Internal, "an item could not be weighed").source(e))?;
     warnings.extend(scene.geometry.warnings.iter().cloned());
     warnings.extend(meal.warnings);
@@ -64,6 +65,7 @@ pub(super) fn assemble(
         scale: scene.geometry.scale.clone(),
         plane_fit: scene.geometry.plane_fit.clone(),
         models,
+        foods: foods.info.clone(),
         timings_ms: Default::default(),
         warnings,
         overlay: None,
@@ -93,6 +95,10 @@ fn item(
         bbox,
         mask: mask_data(&work.full_mask(&food.mask), request.options.masks)?,
         volume_cm3: measured.volume_cm3,
+        volume_sigma_ln: VolumeSigma {
+            shared: measured.shared_sigma_ln,
+            own: measured.own_sigma_ln,
+        },
         volume_bounds: measured.bounds,
         mean_height_cm: measured.mean_height_cm,
         footprint_cm2: measured.footprint_cm2,

@@ -4,6 +4,7 @@ use dragunov_models::sam::AmgConfig;
 
 use super::calibration::NetworkErrors;
 use super::{ModelSet, Search, Strategy};
+use crate::food_store::FoodStore;
 
 /// Photos are measured at this many pixels on the long side at most. Masks of published checkpoints are drawn at 256 x 256
 /// cells, so that more pixels show nothing more.
@@ -27,6 +28,8 @@ pub struct ScannerConfig {
     pub portions: bool,
     /// Estimate depth while regions are found. None: on a GPU, where the two have streams of their own.
     pub overlap: Option<bool>,
+    /// Where names, densities and nutrients are looked up; read anew for every scan.
+    pub foods: FoodStore,
 }
 
 impl ScannerConfig {
@@ -43,6 +46,7 @@ impl ScannerConfig {
             max_side_px: MAX_SIDE_PX,
             portions: true,
             overlap: None,
+            foods: FoodStore::builtin(),
         }
     }
 }

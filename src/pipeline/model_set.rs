@@ -12,7 +12,7 @@ use crate::contract::{ErrorCode, ScanError};
 use crate::nutrition::FoodTable;
 
 /// Foods of a vision-language model trained on crops, one a line.
-const LABELS_FILE: &str = "labels.txt";
+pub(super) const LABELS_FILE: &str = "labels.txt";
 
 /// One checkpoint for each role, under a name that ends up in the result.
 #[derive(Debug, Clone)]

@@ -69,6 +69,7 @@ impl Scanner {
             },
             ..errors
         };
+        let foods = self.foods();
         let mut known = Precomputed::default();
         let work = match encoding {
             Some(encoding) => {
@@ -92,12 +93,13 @@ impl Scanner {
         let mut warnings: Vec<Warning> = photo.warnings.clone();
         warnings.extend(found);
         warnings.extend(self.set_warnings());
+        warnings.extend(foods.warning.clone());
         let scene = measure::measure(
             &work,
             request,
             &depth,
             regions,
-            &self.foods,
+            &foods.table,
             measure::Weights {
                 errors,
                 portions: self.config.portions,
@@ -105,7 +107,7 @@ impl Scanner {
         )?;
 
         clock.stage(Stage::Nourish)?;
-        let mut result = answer::assemble(&work, request, &scene, &self.foods, self.names.clone(), warnings)?;
+        let mut result = answer::assemble(&work, request, &scene, &foods, self.names.clone(), warnings)?;
 
         let pictures = Pictures {
             overlay: request

@@ -1,7 +1,5 @@
 //! All models of a set, loaded on one device.
 
-use std::sync::Arc;
-
 use candle_core::DType;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
@@ -10,12 +8,13 @@ use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::Sam;
 use sha2::{Digest, Sha256};
 
+use super::model_set::LABELS_FILE;
 use super::{ModelSet, ScannerConfig, Strategy};
 use crate::contract::result::Models;
 use crate::contract::{ErrorCode, ScanError};
+use crate::food_store::Snapshot;
 use crate::identify::Identifier;
 use crate::identify::native::NativeIdentifier;
-use crate::nutrition::FoodTable;
 
 /// All models of a set, loaded.
 pub struct Scanner {
@@ -27,7 +26,8 @@ pub struct Scanner {
     pub(super) sam: Sam,
     pub(super) depth: DepthAnything,
     pub(super) identifier: Option<Box<dyn Identifier>>,
-    pub(super) foods: Arc<FoodTable>,
+    /// Revision of the food table whose names the identifier may answer; none if it has a list of its own.
+    vocabulary: Option<String>,
     pub(super) config: ScannerConfig,
     pub(super) set: ModelSet,
 }
@@ -57,15 +57,19 @@ impl Scanner {
         let dtype = if on.is_cuda() { DType::BF16 } else { DType::F32 };
         let own_vlm = identifier.is_none().then_some(set.vlm.as_ref()).flatten();
         let parameters = stored_parameters([Some(&set.sam), Some(&set.depth), own_vlm])?;
-        let foods = FoodTable::builtin();
+        let foods = config.foods.current();
         let identifier = match (identifier, own_vlm) {
             (None, Some(checkpoint)) => {
                 let model = QwenVl::load(checkpoint, dtype, &on)?;
                 let name = format!("{} (Qwen2.5-VL)", set.name);
-                let native = NativeIdentifier::new(model, name, set.labels(&foods)?, set.grounds());
+                let native = NativeIdentifier::new(model, name, set.labels(&foods.table)?, set.grounds());
                 Some(Box::new(native) as Box<dyn Identifier>)
             }
-            (other, _) => other,
+            (Some(mut other), _) => {
+                other.set_foods(foods.names());
+                Some(other)
+            }
+            (None, None) => None,
         };
         check_strategy(config.strategy, identifier.as_deref())?;
         let names = Models {
@@ -85,10 +89,24 @@ impl Scanner {
             sam,
             depth,
             identifier,
-            foods,
+            vocabulary: own_vlm
+                .is_none_or(|vlm| !vlm.has(LABELS_FILE))
+                .then_some(foods.info.revision),
             config,
             set: set.clone(),
         })
+    }
+
+    /// The food table of now, whose names the identifier knows.
+    pub(super) fn foods(&mut self) -> Snapshot {
+        let foods = self.config.foods.current();
+        if let (Some(revision), Some(identifier)) = (&mut self.vocabulary, &mut self.identifier)
+            && *revision != foods.info.revision
+        {
+            identifier.set_foods(foods.names());
+            revision.clone_from(&foods.info.revision);
+        }
+        foods
     }
 
     /// How food is found and who names it, in words.

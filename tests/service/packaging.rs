@@ -111,17 +111,35 @@ fn the_image_has_all_that_is_compiled() {
     for source in files.iter().filter(|f| !f.ends_with("tests.rs")) {
         let text = std::fs::read_to_string(source).unwrap();
         for rest in text.split("include_").skip(1) {
-            let Some(path) = rest.split('"').nth(1).filter(|_| rest.starts_with("str!(\"") || rest.starts_with("bytes!(\"")) else {
+            let Some(path) = rest
+                .split('"')
+                .nth(1)
+                .filter(|_| rest.starts_with("str!(\"") || rest.starts_with("bytes!(\""))
+            else {
                 continue;
             };
             let target = source.parent().unwrap().join(path).canonicalize().unwrap();
             let target = target.strip_prefix(root.canonicalize().unwrap()).unwrap();
             included += 1;
-            assert!(!ignored.iter().any(|i| target.starts_with(i)), "{}", target.display());
+            assert!(
+                !ignored.iter().any(|i| target.starts_with(i)),
+                "{}",
+                target.display()
+            );
         }
     }
-    assert!(included >= 5, "{included} files are compiled in; the check would pass on nothing");
-    for named in ["packaging/serve", "LICENSE", "rust-toolchain.toml", "Cargo.lock", "benches", "examples"] {
+    assert!(
+        included >= 5,
+        "{included} files are compiled in; the check would pass on nothing"
+    );
+    for named in [
+        "packaging/serve",
+        "LICENSE",
+        "rust-toolchain.toml",
+        "Cargo.lock",
+        "benches",
+        "examples",
+    ] {
         assert!(root.join(named).exists() && !ignored.contains(&named), "{named}");
     }
 }
@@ -134,7 +152,8 @@ async fn the_images_serve_starts_the_service() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dragunov"), bin.path().join("dragunov")).unwrap();
     let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
     let serve = |vars: &[(&str, &str)]| {
-        let mut c = tokio::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/serve"));
+        let mut c =
+            tokio::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/serve"));
         c.args(["--engine", "stub", "--log", "error"])
             .env("PATH", &path)
             .envs(vars.iter().copied())
@@ -155,7 +174,12 @@ async fn the_images_serve_starts_the_service() {
     ])
     .spawn()
     .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .next_line()
+        .await
+        .unwrap()
+        .unwrap();
     let url = line.strip_prefix("listening on ").unwrap();
     let ping = reqwest::get(format!("{url}/ping")).await.unwrap();
     assert!(ping.status().is_success(), "{}", ping.status());

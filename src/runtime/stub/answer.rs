@@ -7,6 +7,7 @@ use crate::contract::result::*;
 use crate::contract::{
     Estimated, FovSource, ScaleSource, ScanError, TiltSource, Timings, Warning, WarningCode,
 };
+use crate::food_store::FoodStore;
 use crate::intake::Photo;
 use crate::overlay;
 
@@ -80,6 +81,7 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             depth: "none".into(),
             identify: "none".into(),
         },
+        foods: FoodStore::builtin().current().info,
         timings_ms: Timings::default(),
         warnings: vec![Warning::new(
             WarningCode::StubEngine,
@@ -169,6 +171,10 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
             counts: coco_counts(mask.counts()),
         }),
         volume_cm3: Estimated::log_normal(food.cm3, 0.2),
+        volume_sigma_ln: VolumeSigma {
+            shared: 0.15,
+            own: 0.13,
+        },
         volume_bounds: VolumeBounds {
             visible_columns_cm3: food.cm3 * 0.9,
             frustum_cm3: food.cm3 * 1.15,
