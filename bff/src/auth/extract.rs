@@ -1,0 +1,77 @@
+//! The user of a request.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::Subject;
+use crate::problem::{Code, Problem};
+use crate::routes::App;
+use crate::store::UserId;
+use crate::store::users::Known;
+
+/// A verified subject, whether or not it is a user any more: only erasure asks for this.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Subject);
+
+/// The user that the token stands for.
+#[derive(Debug, Clone)]
+pub struct CurrentUser {
+    pub id: UserId,
+    pub subject: Subject,
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let token = bearer(parts)?;
+        let now = app.clock.now().as_second();
+        app.auth.verify(token, now).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Caller(subject) = Caller::from_request_parts(parts, app).await?;
+        let id = match app.users.get(&subject) {
+            Some(id) => id,
+            None => {
+                let hash = app.auth.pseudonym(subject.key());
+                match app.db.resolve(&subject, &hash).await? {
+                    Known::User(id) => {
+                        app.users.insert(subject.clone(), id);
+                        id
+                    }
+                    Known::Erased => {
+                        return Err(Problem::new(Code::AccountErased, "this account was erased"));
+                    }
+                }
+            }
+        };
+        app.admit(id, parts)?;
+        Ok(Self { id, subject })
+    }
+}
+
+fn bearer(parts: &Parts) -> Result<&str, Problem> {
+    let missing = || Problem::new(Code::TokenMissing, "this path needs a token");
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(missing)?;
+    if values.next().is_some() {
+        return Err(Problem::new(
+            Code::TokenInvalid,
+            "more than one Authorization header",
+        ));
+    }
+    let value = value.to_str().map_err(|_| missing())?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+        return Err(missing());
+    }
+    Ok(token.trim())
+}

@@ -1,0 +1,81 @@
+//! The command line. Exit codes: 0 done, 1 the work failed, 2 wrong usage or set-up.
+
+mod check;
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// Backend of a diet app, over PostgreSQL, Redis, S3 and queues.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bio-bff",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests.
+    Serve(Box<serve::Args>),
+    /// Bring the database's schema up to date, as its owner.
+    Migrate(migrate::Args),
+    /// Print the description of the API.
+    Openapi,
+    /// Show what `serve` would run with; with --check say whether it can.
+    Config(Box<check::Args>),
+}
+
+/// Parses the process's arguments and runs the command.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => run(serve::run(*args)),
+        Command::Migrate(args) => run(migrate::run(args)),
+        Command::Config(args) => run(check::run(*args)),
+        Command::Openapi => {
+            let (_, api) = crate::routes::api();
+            out(&api.to_pretty_json().unwrap_or_default());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    match error.downcast_ref::<ConfigError>() {
+        Some(config) => {
+            eprintln!("  next: {}", config.next_step);
+            ExitCode::from(2)
+        }
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// The one door to standard output.
+#[allow(clippy::print_stdout)]
+fn out(text: &str) {
+    println!("{text}");
+}

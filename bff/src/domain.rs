@@ -1,0 +1,13 @@
+//! What the numbers mean. Pure: no input or output, no clock; instants and zones come in as arguments.
+//!
+//! The score, the diary day and the targets are this service's own proposals, not physiology, and no diagnosis.
+
+pub mod day;
+pub mod energy;
+pub mod ingest;
+pub mod macros;
+pub mod metrics;
+pub mod plan;
+pub mod rings;
+pub mod servings;
+pub mod targets;

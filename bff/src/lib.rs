@@ -1,0 +1,18 @@
+//! Companion backend of a diet app: what the phone measured in, rings, plan and leftovers out.
+//!
+//! Data flows one way: `routes` read a request and call one thing of `store`; `domain` is pure and decides; `events`
+//! handle what `queue` delivers. The user of a transaction comes from a verified token only ([`store::UserId`]).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod auth;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod edge;
+pub mod problem;
+pub mod routes;
+pub mod serve;
+pub mod store;
+pub mod telemetry;

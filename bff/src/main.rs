@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    bio_bff::cli::main()
+}

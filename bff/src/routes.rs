@@ -1,0 +1,114 @@
+//! Every path of the service. A handler reads its request, calls one thing, answers; OpenAPI comes from the same list.
+
+pub mod app;
+pub mod body;
+mod consents;
+mod consume;
+mod diary;
+mod etag;
+mod food_logs;
+mod idempotent;
+mod leftovers;
+mod me;
+pub mod openapi;
+mod pantry;
+mod plan;
+pub mod probes;
+mod profile;
+mod query;
+
+pub use app::{App, Clock, Limits};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
+use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::edge;
+
+/// Bytes of an ordinary JSON body.
+const BODY_BYTES: usize = 64 << 10;
+
+/// Paths that need a token, all but sync.
+fn user_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(me::account))
+        .routes(routes!(profile::read, profile::change))
+        .routes(routes!(consents::list, consents::add))
+        .routes(routes!(pantry::list, pantry::add))
+        .routes(routes!(pantry::read, pantry::change, pantry::remove))
+        .routes(routes!(leftovers::list, leftovers::add))
+        .routes(routes!(leftovers::read, leftovers::change, leftovers::remove))
+        .routes(routes!(consume::consume))
+        .routes(routes!(food_logs::list, food_logs::add))
+        .routes(routes!(food_logs::read, food_logs::change, food_logs::remove))
+        .routes(routes!(plan::read))
+        .routes(routes!(plan::accept))
+        .routes(routes!(plan::reject))
+        .routes(routes!(diary::read))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+}
+
+fn open_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::metrics))
+}
+
+/// All paths and their description.
+pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
+    let (paths, description) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
+        .merge(user_routes())
+        .merge(open_routes())
+        .split_for_parts();
+    (paths, openapi::with_common_answers(description))
+}
+
+/// The whole service.
+pub fn router(app: Arc<App>) -> Router {
+    let (paths, description) = api();
+    let text: Arc<str> = description.to_json().unwrap_or_default().into();
+    let pages = utoipa_swagger_ui::SwaggerUi::new("/docs")
+        .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
+    let mut service = paths
+        .route(
+            "/openapi.json",
+            get(move || async move { ([("content-type", "application/json")], text.to_string()) }),
+        )
+        .merge(Router::<Arc<App>>::from(pages))
+        .fallback(edge::no_such_path)
+        .method_not_allowed_fallback(edge::wrong_method)
+        // Answers are small; under a kilobyte packing costs more than it saves.
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
+        .layer(TimeoutLayer::with_status_code(
+            axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            app.limits.request_time,
+        ))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), app::admission))
+        .layer(CatchPanicLayer::custom(edge::from_panic))
+        .layer(from_fn(edge::plain_to_problem));
+    if !app.cors_origins.is_empty() {
+        service = service.layer(
+            CorsLayer::new()
+                .allow_origin(app.cors_origins.clone())
+                .allow_methods(AllowMethods::mirror_request())
+                .allow_headers(AllowHeaders::mirror_request())
+                .expose_headers(ExposeHeaders::list(
+                    ["etag", "retry-after", "idempotency-replayed", "x-request-id"]
+                        .map(axum::http::HeaderName::from_static),
+                )),
+        );
+    }
+    service.layer(from_fn(edge::observe)).with_state(app)
+}

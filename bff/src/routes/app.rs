@@ -1,0 +1,169 @@
+//! What every handler can reach.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use crate::auth::{Auth, Subject};
+use crate::cache::Cache;
+use crate::problem::{Code, Problem};
+use crate::store::{Db, UserId};
+
+/// The time, or in tests one that is set. Microseconds, as the database keeps them.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// A clock that stands still.
+    pub fn fixed(at: Timestamp) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(at.as_microsecond()))))
+    }
+
+    pub fn set(&self, at: Timestamp) {
+        if let Some(us) = &self.0 {
+            us.store(at.as_microsecond(), Ordering::SeqCst);
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let us = match &self.0 {
+            Some(us) => us.load(Ordering::SeqCst),
+            None => Timestamp::now().as_microsecond(),
+        };
+        Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// What clients may ask of one process.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub rate_per_second: u32,
+    pub rate_burst: u32,
+    pub in_flight: usize,
+    pub request_time: Duration,
+    pub sync_wire_bytes: usize,
+    pub sync_body_bytes: usize,
+    pub sync_records: usize,
+    pub sync_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rate_per_second: 300,
+            rate_burst: 30_000,
+            in_flight: 1024,
+            request_time: Duration::from_secs(20),
+            sync_wire_bytes: 2 << 20,
+            sync_body_bytes: 16 << 20,
+            sync_records: 10_000,
+            sync_grace: Duration::from_secs(35 * 24 * 3600),
+        }
+    }
+}
+
+/// Users by subject, for a little while: an erased user sees nothing even while remembered here.
+const REMEMBERED: Duration = Duration::from_secs(60);
+const USERS: u64 = 100_000;
+
+/// The service's parts.
+#[derive(Debug)]
+pub struct App {
+    pub db: Db,
+    pub auth: Auth,
+    pub cache: Arc<dyn Cache>,
+    pub clock: Clock,
+    pub limits: Limits,
+    pub cors_origins: Vec<HeaderValue>,
+    pub metrics: Option<PrometheusHandle>,
+    pub users: moka::sync::Cache<Subject, UserId>,
+    rate: DefaultKeyedRateLimiter<UserId>,
+    in_flight: Semaphore,
+    draining: AtomicBool,
+}
+
+impl App {
+    pub fn new(db: Db, auth: Auth, cache: Arc<dyn Cache>, clock: Clock, limits: Limits) -> Self {
+        let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limits.rate_per_second))
+            .allow_burst(at_least_one(limits.rate_burst));
+        Self {
+            db,
+            auth,
+            cache,
+            clock,
+            cors_origins: Vec::new(),
+            metrics: None,
+            users: moka::sync::Cache::builder()
+                .max_capacity(USERS)
+                .time_to_live(REMEMBERED)
+                .build(),
+            rate: DefaultKeyedRateLimiter::keyed(quota),
+            in_flight: Semaphore::new(limits.in_flight),
+            draining: AtomicBool::new(false),
+            limits,
+        }
+    }
+
+    /// One more request of this user, or 429; on paths of exporters 503, because they throw a chunk away on any 4xx.
+    ///
+    /// # Errors
+    /// `rate_limited`, `overloaded`.
+    pub fn admit(&self, user: UserId, parts: &Parts) -> Result<(), Problem> {
+        if self.rate.check_key(&user).is_ok() {
+            return Ok(());
+        }
+        let code = if parts.uri.path().starts_with("/sync/") {
+            Code::Overloaded
+        } else {
+            Code::RateLimited
+        };
+        let mut problem = Problem::new(code, "too many requests of this user");
+        problem.retry_after_s = Some(1);
+        Err(problem)
+    }
+
+    /// Forgets users who have been quiet; called now and then.
+    pub fn tidy(&self) {
+        self.rate.retain_recent();
+        self.rate.shrink_to_fit();
+        if let Some(metrics) = &self.metrics {
+            metrics.run_upkeep();
+        }
+    }
+
+    /// Whatever shows on the dashboard of this user has changed and is committed.
+    pub async fn changed(&self, user: UserId) {
+        self.cache.invalidate(user).await;
+    }
+
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+/// Bounds the requests under way; probes always pass.
+pub(super) async fn admission(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
+        return next.run(request).await;
+    }
+    match app.in_flight.try_acquire() {
+        Ok(_place) => next.run(request).await,
+        Err(_) => Problem::new(Code::Overloaded, "too many requests are under way").into_response(),
+    }
+}

@@ -1,0 +1,82 @@
+//! Numbered migrations, then the step that upgrades to TimescaleDB where the server has it. Both by the owner role.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The repeatable step; changes nothing on its second run.
+const CAPABILITY: &str = include_str!("../../migrations/capability/timescale.sql");
+
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error("the database cannot be reached as the owner")]
+    Connect(#[source] sqlx::Error),
+    #[error("a migration failed")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("the TimescaleDB step failed")]
+    Capability(#[source] sqlx::Error),
+}
+
+/// What the server turned out to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// A plain table with BRIN.
+    Plain,
+    /// A hypertable.
+    Hypertable,
+    /// A hypertable with compression and a continuous aggregate.
+    Compressed,
+}
+
+/// Brings the schema up to date. Several at once are safe: one runs, the others wait.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn migrate(owner: &PgConnectOptions) -> Result<Tier, MigrateError> {
+    let owner = owner
+        .clone()
+        .options([("statement_timeout", "0")])
+        .disable_statement_logging();
+    let mut connection = PgConnection::connect_with(&owner)
+        .await
+        .map_err(MigrateError::Connect)?;
+    MIGRATIONS.run(&mut connection).await?;
+    let tier = capability(&mut connection)
+        .await
+        .map_err(MigrateError::Capability)?;
+    let _ = connection.close().await;
+    Ok(tier)
+}
+
+async fn capability(connection: &mut PgConnection) -> Result<Tier, sqlx::Error> {
+    // One at a time: creating the extension twice at once fails.
+    sqlx::query("SELECT pg_advisory_lock(7311040)")
+        .execute(&mut *connection)
+        .await?;
+    let step = sqlx::raw_sql(CAPABILITY).execute(&mut *connection).await;
+    let tier = match step {
+        Ok(_) => tier(connection).await,
+        Err(error) => Err(error),
+    };
+    sqlx::query("SELECT pg_advisory_unlock(7311040)")
+        .execute(&mut *connection)
+        .await?;
+    tier
+}
+
+/// # Errors
+/// The database.
+pub async fn tier(connection: &mut PgConnection) -> Result<Tier, sqlx::Error> {
+    let (extension, aggregate): (bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb'), \
+         to_regclass('health_daily_cagg') IS NOT NULL",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(match (extension, aggregate) {
+        (false, _) => Tier::Plain,
+        (true, false) => Tier::Hypertable,
+        (true, true) => Tier::Compressed,
+    })
+}

@@ -1,0 +1,516 @@
+//! Servers, a service in this process, and a client that speaks for a user.
+
+use std::net::TcpListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bio_bff::auth::{Auth, JwksOptions, Provider};
+use bio_bff::cache::{Cache, NoCache, RedisCache};
+use bio_bff::routes::{App, Clock, Limits};
+use bio_bff::store::{self, Db};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub use super::auth::idp::Idp;
+
+/// A child that ends when this process does, however that ends: its shell waits for our end of a pipe to close.
+pub struct Guarded {
+    child: Child,
+}
+
+impl Guarded {
+    /// `script` starts the server in the background and leaves its id in `$pid`; `$1` is its folder, removed at the end.
+    fn start(script: &str, folder: &Path) -> Self {
+        let script =
+            format!("{script}\npid=$!\ncat >/dev/null\nkill -INT $pid 2>/dev/null\nwait $pid\nrm -rf \"$1\"");
+        let child = Command::new("setsid")
+            .args(["sh", "-c", &script, "sh"])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    StdListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:\t0\t")))
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged() -> &'static str {
+    if is_root() {
+        "setpriv --reuid=nobody --regid=nogroup --clear-groups"
+    } else {
+        ""
+    }
+}
+
+fn postgres_binaries() -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .flatten()
+        .map(|v| v.path().join("bin"))
+        .filter(|b| b.join("initdb").is_file())
+        .collect();
+    versions.sort();
+    versions.pop()
+}
+
+fn shell(script: &str) {
+    let out = Command::new("sh")
+        .args(["-ec", script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+/// A private PostgreSQL.
+pub struct Postgres {
+    pub port: u16,
+    bin: PathBuf,
+    data: PathBuf,
+    _guard: Guarded,
+}
+
+impl Postgres {
+    pub fn start() -> Option<Self> {
+        let bin = postgres_binaries()?;
+        let folder = tempfile::tempdir().unwrap().keep();
+        let (port, data) = (free_port(), folder.join("data"));
+        let (run, b, d, f) = (unprivileged(), bin.display(), data.display(), folder.display());
+        if is_root() {
+            shell(&format!("chown nobody:nogroup {f}"));
+        }
+        shell(&format!(
+            "{run} {b}/initdb -A trust --no-sync --locale=C.UTF-8 -U postgres -D {d} >/dev/null"
+        ));
+        let guard = Guarded::start(
+            &format!(
+                "{run} {b}/postgres -D {d} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
+                 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
+                 >{d}/server.log 2>&1 &"
+            ),
+            &folder,
+        );
+        let server = Self {
+            port,
+            bin,
+            data,
+            _guard: guard,
+        };
+        server.wait();
+        Some(server)
+    }
+
+    fn wait(&self) {
+        let begun = Instant::now();
+        let ready = || {
+            let mut c = Command::new(self.bin.join("pg_isready"));
+            c.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        };
+        while !ready() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "PostgreSQL did not start"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn url(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// SQL as the superuser, each line of the answer.
+    pub fn sql(&self, database: &str, sql: &str) -> Vec<String> {
+        let out = Command::new(self.bin.join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                &self.url("postgres", database),
+                "-c",
+                sql,
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+/// A private Redis.
+pub struct Redis {
+    pub port: u16,
+    _guard: Guarded,
+}
+
+impl Redis {
+    pub fn start() -> Option<Self> {
+        let port = free_port();
+        Self::start_at(port)
+    }
+
+    pub fn start_at(port: u16) -> Option<Self> {
+        Command::new("redis-server").arg("--version").output().ok()?;
+        let folder = tempfile::tempdir().unwrap().keep();
+        let guard = Guarded::start(
+            &format!(
+                "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {} >/dev/null 2>&1 &",
+                folder.display()
+            ),
+            &folder,
+        );
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "Redis did not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(Self { port, _guard: guard })
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+/// Both, shared by the tests of this binary.
+pub struct Servers {
+    pub postgres: Postgres,
+    pub redis: Redis,
+}
+
+static SERVERS: OnceLock<Option<Servers>> = OnceLock::new();
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+const TEMPLATE: &str = "bff_template";
+
+/// The servers, or `None` with a line that says so; in CI a failure.
+pub fn servers() -> Option<&'static Servers> {
+    let started = SERVERS.get_or_init(|| {
+        let (postgres, redis) = (Postgres::start()?, Redis::start()?);
+        postgres.sql("postgres", "CREATE ROLE bio_owner LOGIN CREATEROLE");
+        postgres.sql("postgres", &format!("CREATE DATABASE {TEMPLATE} OWNER bio_owner"));
+        let owner = store::options(&postgres.url("bio_owner", TEMPLATE)).unwrap();
+        // A thread of its own: this may be called inside a runtime.
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(store::migrate::migrate(&owner)).unwrap();
+            });
+        });
+        postgres.sql("postgres", "CREATE ROLE api_login LOGIN IN ROLE bio_api");
+        postgres.sql("postgres", "CREATE ROLE worker_login LOGIN IN ROLE bio_worker");
+        Some(Servers { postgres, redis })
+    });
+    if started.is_none() {
+        assert!(
+            std::env::var("CI").is_err(),
+            "CI must have PostgreSQL's and Redis's server binaries"
+        );
+        eprintln!("NOT RUN: needs the servers of PostgreSQL and Redis (scripts/install-test-packages)");
+    }
+    started.as_ref()
+}
+
+/// A fresh database with the schema.
+pub fn database(postgres: &Postgres) -> String {
+    static ONE_COPY: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::SeqCst));
+    let _one = ONE_COPY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    postgres.sql(
+        "postgres",
+        &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER bio_owner"),
+    );
+    name
+}
+
+/// How a test wants the service.
+pub struct Wish {
+    pub limits: Limits,
+    pub redis: bool,
+    pub now: Option<jiff::Timestamp>,
+    pub connections: u32,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            redis: true,
+            now: None,
+            connections: 8,
+        }
+    }
+}
+
+/// A running service over a database of its own.
+pub struct Service {
+    pub base: String,
+    pub servers: &'static Servers,
+    pub database: String,
+    pub idp: Arc<Idp>,
+    pub clock: Clock,
+    pub app: Arc<App>,
+    pub http: reqwest::Client,
+    stop: CancellationToken,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Starts a service, or returns from the test.
+macro_rules! service {
+    () => {
+        service!($crate::harness::Wish::default())
+    };
+    ($wish:expr) => {
+        match $crate::harness::Service::start($wish).await {
+            Some(service) => service,
+            None => return,
+        }
+    };
+}
+pub(crate) use service;
+
+impl Service {
+    pub async fn start(wish: Wish) -> Option<Self> {
+        let servers = servers()?;
+        let database = database(&servers.postgres);
+        let idp = Arc::new(Idp::start().await);
+        Some(Self::over(servers, database, idp, wish).await)
+    }
+
+    /// Another replica: the same database, cache and identity provider.
+    pub async fn replica(&self, wish: Wish) -> Self {
+        Self::over(self.servers, self.database.clone(), self.idp.clone(), wish).await
+    }
+
+    async fn over(servers: &'static Servers, database: String, idp: Arc<Idp>, wish: Wish) -> Self {
+        let url = servers.postgres.url("api_login", &database);
+        let db = Db::lazy(
+            store::options(&url).unwrap(),
+            wish.connections,
+            Duration::from_secs(10),
+        );
+        let providers = vec![
+            Provider::cognito(&idp.issuer, vec!["app".into()], Some(&idp.jwks_url)).unwrap(),
+            Provider::firebase("proj", Some(&idp.jwks_url)).unwrap(),
+        ];
+        let secret = "test secret of more than thirty-two characters".to_owned();
+        let auth = Auth::new(providers, secret.into(), &JwksOptions::default()).unwrap();
+        let cache: Arc<dyn Cache> = if wish.redis {
+            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
+        } else {
+            Arc::new(NoCache)
+        };
+        let clock = wish.now.map_or_else(Clock::default, Clock::fixed);
+        let app = Arc::new(App::new(db, auth, cache, clock.clone(), wish.limits));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let drain = bio_bff::serve::Drain {
+            delay: Duration::ZERO,
+            timeout: Duration::from_secs(5),
+        };
+        tokio::spawn(bio_bff::serve::serve(
+            listener,
+            app.clone(),
+            drain,
+            stop.clone().cancelled_owned(),
+        ));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self {
+            base,
+            servers,
+            database,
+            idp,
+            clock,
+            app,
+            http,
+            stop,
+        }
+    }
+
+    /// A client with a token of this subject.
+    pub fn user(&self, subject: &str) -> Client {
+        let token = self.idp.access(subject, self.clock.now().as_second());
+        self.with_token(token)
+    }
+
+    pub fn with_token(&self, token: String) -> Client {
+        Client {
+            base: self.base.clone(),
+            token,
+            http: self.http.clone(),
+        }
+    }
+
+    pub fn sql(&self, sql: &str) -> Vec<String> {
+        self.servers.postgres.sql(&self.database, sql)
+    }
+}
+
+/// Speaks for one user.
+#[derive(Clone)]
+pub struct Client {
+    pub base: String,
+    pub token: String,
+    pub http: reqwest::Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.text))
+    }
+
+    pub fn etag(&self) -> String {
+        self.headers["etag"].to_str().unwrap().to_owned()
+    }
+
+    /// The JSON of an answer with this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+
+    /// A refusal with this status and code, in the common shape.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{}",
+            self.text
+        );
+        let body = self.expect(status);
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(body["status"], status, "{body}");
+        assert!(
+            body["request_id"].is_string() && body["detail"].is_string(),
+            "{body}"
+        );
+        body
+    }
+}
+
+impl Client {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        finish(request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, &[], Some(&body)).await
+    }
+
+    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, &[("idempotency-key", key)], Some(&body))
+            .await
+    }
+
+    /// PATCH from the version that is there now.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        let tag = self.get(path).await.etag();
+        self.call(Method::PATCH, path, &[("if-match", &tag)], Some(&body))
+            .await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        let tag = self.get(path).await.etag();
+        self.call(Method::DELETE, path, &[("if-match", &tag)], None).await
+    }
+}
+
+pub async fn finish(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer {
+        status,
+        headers,
+        text: response.text().await.unwrap(),
+    }
+}

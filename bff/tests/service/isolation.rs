@@ -1,0 +1,180 @@
+//! Nothing of anybody is reachable by anybody else.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Client, service};
+
+/// One of everything, by the first segments of its path.
+async fn make_things(c: &Client) -> Vec<(&'static str, String)> {
+    let id = |v: Value| v["id"].as_str().unwrap().to_owned();
+    let stew = json!({"recipe_name": "Stew", "total_servings": 2, "calories_per_serving": 1,
+                      "macros_json": {"p": 1, "c": 1, "f": 1}});
+    vec![
+        (
+            "/pantry/leftovers/{id}",
+            id(c.post("/pantry/leftovers", stew).await.expect(201)),
+        ),
+        (
+            "/pantry/{id}",
+            id(c.post("/pantry", json!({"item_name": "Egg"})).await.expect(201)),
+        ),
+        (
+            "/food_logs/{id}",
+            id(c.post("/food_logs", json!({"food_name": "Egg"}))
+                .await
+                .expect(201)),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_path_with_an_id_is_404_for_others() {
+    let s = service!();
+    let (alice, mallory) = (s.user("alice"), s.user("mallory"));
+    let things = make_things(&alice).await;
+    let (_, api) = bio_bff::routes::api();
+    let mut walked = 0;
+    for (path, item) in &api.paths.paths {
+        if !path.contains("{id}") {
+            continue;
+        }
+        // A new path with an id fails here until it is among the things.
+        let (_, id) = things
+            .iter()
+            .find(|(p, _)| p == path)
+            .unwrap_or_else(|| panic!("nothing is made for {path}"));
+        let methods = [
+            (Method::GET, item.get.is_some()),
+            (Method::PATCH, item.patch.is_some()),
+            (Method::PUT, item.put.is_some()),
+            (Method::POST, item.post.is_some()),
+            (Method::DELETE, item.delete.is_some()),
+        ];
+        let own = alice.get(&path.replace("{id}", id)).await;
+        let tag = own.etag();
+        assert_eq!(own.status, 200);
+        for (method, _) in methods.into_iter().filter(|(_, has)| *has) {
+            for id in [
+                id.clone(),
+                Uuid::new_v4().to_string(),
+                "nonsense".into(),
+                "%00".into(),
+            ] {
+                let body = (method != Method::GET && method != Method::DELETE).then(|| json!({}));
+                let answer = mallory
+                    .call(
+                        method.clone(),
+                        &path.replace("{id}", &id),
+                        &[("if-match", &tag)],
+                        body.as_ref(),
+                    )
+                    .await;
+                answer.refused(404, "not_found");
+                walked += 1;
+            }
+        }
+        assert_eq!(
+            alice.get(&path.replace("{id}", id)).await.etag(),
+            tag,
+            "untouched"
+        );
+    }
+    assert!(walked >= 3 * 3 * 4, "{walked}");
+    let leftover = &things[0].1;
+    let wish = json!({"leftover_id": leftover, "consumed_servings": 1});
+    mallory
+        .post_once("/pantry/leftovers/consume", "k", wish)
+        .await
+        .refused(404, "not_found");
+    for list in ["/pantry", "/pantry/leftovers?all=true", "/food_logs"] {
+        assert_eq!(mallory.get(list).await.expect(200)["items"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn every_table_of_users_is_bound_for_every_verb() {
+    let s = service!();
+    // Tables with a user column, by the catalogue: a new one cannot be forgotten.
+    let tables = s.sql(
+        "SELECT c.table_schema || '.' || c.table_name FROM information_schema.columns c JOIN information_schema.tables t \
+         USING (table_schema, table_name) WHERE c.column_name = 'user_id' AND t.table_type = 'BASE TABLE' \
+         AND c.table_schema IN ('public', 'ops') ORDER BY 1",
+    );
+    assert!(tables.len() >= 11, "{tables:?}");
+    for table in &tables {
+        if table == "public.health_metrics" {
+            continue;
+        }
+        let forced = s.sql(&format!(
+            "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = '{table}'::regclass"
+        ));
+        assert_eq!(forced, ["t"], "{table}");
+        for role in ["bio_api", "bio_worker"] {
+            let verbs = s.sql(&format!(
+                "SELECT DISTINCT polcmd FROM pg_policy WHERE polrelid = '{table}'::regclass AND \
+                 (SELECT oid FROM pg_roles WHERE rolname = '{role}') = ANY (polroles)"
+            ));
+            assert_eq!(verbs, ["*"], "{table} {role}");
+        }
+    }
+    assert_eq!(
+        s.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'bio_%' AND (rolsuper OR rolbypassrls)"),
+        ["0"]
+    );
+}
+
+#[tokio::test]
+async fn row_security_holds_without_our_conditions() {
+    let s = service!();
+    let (alice, bob) = (s.user("alice"), s.user("bob"));
+    make_things(&alice).await;
+    make_things(&bob).await;
+    let id = |c: &Client| {
+        let c = c.clone();
+        async move { c.get("/me").await.expect(200)["id"].as_str().unwrap().to_owned() }
+    };
+    let (a, b) = (id(&alice).await, id(&bob).await);
+    let url = s.servers.postgres.url("api_login", &s.database);
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .connect(&url)
+        .await
+        .unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("SELECT set_config('app.user_id', $1, true)")
+        .bind(&a)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM food_logs")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(seen, 1);
+    let moved = sqlx::query("UPDATE food_logs SET user_id = $1::uuid")
+        .bind(&b)
+        .execute(&mut *tx)
+        .await;
+    assert_eq!(
+        moved.unwrap_err().as_database_error().unwrap().code().unwrap(),
+        "42501"
+    );
+    drop(tx);
+    // After it the setting is '', not NULL, on the same connection: nothing, and no error.
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM food_logs")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(seen, 0);
+    // The owner is bound too.
+    let owner = sqlx::PgPool::connect(&s.servers.postgres.url("bio_owner", &s.database))
+        .await
+        .unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM food_logs")
+        .fetch_one(&owner)
+        .await
+        .unwrap();
+    assert_eq!(seen, 0);
+}

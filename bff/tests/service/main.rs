@@ -1,0 +1,12 @@
+//! The service against real servers: a private PostgreSQL and Redis on free loopback ports, started once for this
+//! binary; a database of its own for each test. Without the servers' binaries the tests say that they did not run, and
+//! fail in CI.
+#![allow(clippy::unwrap_used)]
+
+mod auth;
+mod consume;
+mod crud;
+mod harness;
+mod isolation;
+mod machinery;
+mod openapi;
