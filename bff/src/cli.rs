@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => run(migrate::run(args)),
         Command::Config(args) => run(check::run(*args)),
         Command::Openapi => {
-            let (_, api) = crate::routes::api();
+            let (_, api) = crate::routes::api(&crate::routes::Limits::default());
             out(&api.to_pretty_json().unwrap_or_default());
             Ok(())
         }

@@ -4,7 +4,9 @@ pub mod app;
 pub mod body;
 mod consents;
 mod consume;
+mod dashboard;
 mod diary;
+mod energy;
 mod etag;
 mod food_logs;
 mod idempotent;
@@ -12,10 +14,11 @@ mod leftovers;
 mod me;
 pub mod openapi;
 mod pantry;
-mod plan;
+pub(crate) mod plan;
 pub mod probes;
 mod profile;
 mod query;
+mod sync;
 
 pub use app::{App, Clock, Limits};
 
@@ -29,6 +32,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,7 +61,23 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(plan::accept))
         .routes(routes!(plan::reject))
         .routes(routes!(diary::read))
+        .routes(routes!(dashboard::state))
+        .routes(routes!(energy::read))
+        .routes(routes!(energy::feel))
+        .routes(routes!(sync::cursor))
+        .routes(routes!(sync::sources))
+        .routes(routes!(sync::forget))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
+}
+
+/// Paths whose bodies may be large and packed: a limit on the wire, and one on what is unpacked.
+fn sync_routes(limits: &Limits) -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(sync::batch))
+        .routes(routes!(sync::adapter))
+        .layer(DefaultBodyLimit::max(limits.sync_body_bytes))
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(limits.sync_wire_bytes))
 }
 
 fn open_routes() -> OpenApiRouter<Arc<App>> {
@@ -67,9 +88,10 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
 }
 
 /// All paths and their description.
-pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
+pub fn api(limits: &Limits) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (paths, description) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(user_routes())
+        .merge(sync_routes(limits))
         .merge(open_routes())
         .split_for_parts();
     (paths, openapi::with_common_answers(description))
@@ -77,7 +99,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
 
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
-    let (paths, description) = api();
+    let (paths, description) = api(&app.limits);
     let text: Arc<str> = description.to_json().unwrap_or_default().into();
     let pages = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
+use super::dashboard::Flights;
 use crate::auth::{Auth, Subject};
 use crate::cache::Cache;
 use crate::problem::{Code, Problem};
@@ -89,6 +90,7 @@ pub struct App {
     pub metrics: Option<PrometheusHandle>,
     pub users: moka::sync::Cache<Subject, UserId>,
     rate: DefaultKeyedRateLimiter<UserId>,
+    pub(super) flights: Flights,
     in_flight: Semaphore,
     draining: AtomicBool,
 }
@@ -110,6 +112,7 @@ impl App {
                 .time_to_live(REMEMBERED)
                 .build(),
             rate: DefaultKeyedRateLimiter::keyed(quota),
+            flights: Flights::default(),
             in_flight: Semaphore::new(limits.in_flight),
             draining: AtomicBool::new(false),
             limits,

@@ -53,8 +53,21 @@ pub fn too_large(rejection: BytesRejection) -> Problem {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             Problem::new(Code::BodyTooLarge, "the body is larger than allowed")
         }
+        // The limit on the wire stands outside of the unpacking, which wraps its error.
+        other if broke_a_limit(&other) => Problem::new(Code::BodyTooLarge, "the body is larger than allowed"),
         _ => Problem::new(Code::BadRequest, "the body could not be read"),
     }
+}
+
+fn broke_a_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if e.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
 }
 
 /// JSON into a type: 400 if it is not JSON, 422 with the field if it is another shape.

@@ -78,19 +78,6 @@ impl UserTx {
         rows.iter().map(read).collect()
     }
 
-    /// One sync of a user at a time: what it finds stays so until it commits.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn lock_samples(&mut self) -> Result<()> {
-        let user = self.user().uuid();
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('sync' || $1::uuid::text, 0))")
-            .bind(user)
-            .execute(self.conn())
-            .await?;
-        Ok(())
-    }
-
     /// What is stored under the keys of these rows.
     ///
     /// # Errors
@@ -263,4 +250,69 @@ pub enum Column {
     HrvSdnn,
     Sleep,
     Feel,
+}
+
+/// What a sync must know of its user.
+#[derive(Debug, Clone)]
+pub struct SyncUser {
+    pub created_at: Timestamp,
+    pub timezone: Option<String>,
+}
+
+impl UserTx {
+    /// Reads what a sync needs and lets the user's other syncs wait until this transaction ends: what it finds stored
+    /// stays so.
+    ///
+    /// # Errors
+    /// The database; `RowNotFound` for a user that is gone.
+    pub async fn begin_sync(&mut self) -> Result<SyncUser> {
+        // Not FOR UPDATE: rows that refer to the user may be inserted meanwhile.
+        let row = sqlx::query(
+            "SELECT u.created_at, p.timezone FROM users u LEFT JOIN bio_profile p ON p.user_id = u.id \
+             WHERE u.id = ops.current_user_id() FOR NO KEY UPDATE OF u",
+        )
+        .fetch_one(self.conn())
+        .await?;
+        Ok(SyncUser {
+            created_at: row.instant("created_at")?,
+            timezone: row.get_as("timezone")?,
+        })
+    }
+
+    /// Takes the client's zone if the profile has none.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn adopt_timezone(&mut self, name: &str) -> Result<()> {
+        let user = self.user().uuid();
+        sqlx::query(
+            "INSERT INTO bio_profile AS p (user_id, timezone) VALUES ($1, $2) ON CONFLICT (user_id) \
+             DO UPDATE SET timezone = excluded.timezone WHERE p.timezone IS NULL",
+        )
+        .bind(user)
+        .bind(name)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes how far a device has come, and the event if something changed, in one go.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn end_sync(&mut self, device: &str, cursor: &str, event: Option<&str>) -> Result<()> {
+        let user = self.user().uuid();
+        sqlx::query(
+            "WITH event AS (INSERT INTO outbox (user_id, kind) SELECT $1, $4 WHERE $4 IS NOT NULL) \
+             INSERT INTO sync_cursors (user_id, device, cursor) VALUES ($1, $2, $3) ON CONFLICT (user_id, device) \
+             DO UPDATE SET cursor = excluded.cursor, updated_at = now()",
+        )
+        .bind(user)
+        .bind(device)
+        .bind(cursor)
+        .bind(event)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
 }

@@ -101,7 +101,7 @@ async fn headers_and_signatures() {
     // The public key as an HMAC secret.
     let mut hs = Header::new(Algorithm::HS256);
     hs.kid = Some("k/1+=".into());
-    let confused = jsonwebtoken::encode(&hs, &claims, &EncodingKey::from_secret(KEY_1)).unwrap();
+    let confused = jsonwebtoken::encode(&hs, &claims, &EncodingKey::from_secret(KEY_1).unwrap()).unwrap();
     let jwk = serde_json::from_value(json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"})).unwrap();
     let bad = [
         (

@@ -95,7 +95,6 @@ fn shell(script: &str) {
 pub struct Postgres {
     pub port: u16,
     bin: PathBuf,
-    data: PathBuf,
     _guard: Guarded,
 }
 
@@ -122,7 +121,6 @@ impl Postgres {
         let server = Self {
             port,
             bin,
-            data,
             _guard: guard,
         };
         server.wait();
@@ -178,10 +176,6 @@ impl Postgres {
             .lines()
             .map(str::to_owned)
             .collect()
-    }
-
-    pub fn data(&self) -> &Path {
-        &self.data
     }
 }
 

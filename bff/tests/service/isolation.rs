@@ -34,7 +34,7 @@ async fn every_path_with_an_id_is_404_for_others() {
     let s = service!();
     let (alice, mallory) = (s.user("alice"), s.user("mallory"));
     let things = make_things(&alice).await;
-    let (_, api) = bio_bff::routes::api();
+    let (_, api) = bio_bff::routes::api(&bio_bff::routes::Limits::default());
     let mut walked = 0;
     for (path, item) in &api.paths.paths {
         if !path.contains("{id}") {

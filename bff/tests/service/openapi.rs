@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 fn api() -> Value {
-    serde_json::to_value(bio_bff::routes::api().1).unwrap()
+    serde_json::to_value(bio_bff::routes::api(&bio_bff::routes::Limits::default()).1).unwrap()
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! One message.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::energy;
+use super::kinds::{CALCULATE_ENERGY_SCORE, UPDATE_DAILY_PLAN};
+use crate::cache::Cache;
+use crate::problem::Problem;
+use crate::queue::Event;
+use crate::routes::Clock;
+use crate::store::{Db, UserId};
+
+/// What handlers can reach.
+#[derive(Debug, Clone)]
+pub struct Hands {
+    pub db: Db,
+    pub cache: Arc<dyn Cache>,
+    pub clock: Clock,
+    /// Below this the day's plan changes.
+    pub threshold: f64,
+}
+
+/// Why a message was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// It will never be: the queue's dead letters are for it.
+    #[error("not an event")]
+    Poisoned,
+    #[error("{0}")]
+    Later(&'static str),
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self::Later(problem.code.as_str())
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl Hands {
+    /// # Errors
+    /// [`Failed`]; then the message comes again.
+    pub async fn handle(&self, body: &Value) -> Result<(), Failed> {
+        let event = Event::deserialize_ref(body).ok_or(Failed::Poisoned)?;
+        let done = match event.kind.as_str() {
+            CALCULATE_ENERGY_SCORE => self.for_user(event.user_id, |u| energy::calculate(self, u)).await,
+            UPDATE_DAILY_PLAN => {
+                let date = event
+                    .payload
+                    .get("date")
+                    .and_then(Value::as_str)
+                    .and_then(|d| d.parse().ok());
+                let date = date.ok_or(Failed::Poisoned)?;
+                self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
+                    .await
+            }
+            _ => Err(Failed::Poisoned),
+        };
+        let outcome = if done.is_ok() { "done" } else { "failed" };
+        metrics::counter!("bff_events_total", "kind" => event.kind, "outcome" => outcome).increment(1);
+        done
+    }
+
+    /// For a user who was erased meanwhile there is nothing to do.
+    async fn for_user<F: Future<Output = Result<(), Failed>>>(
+        &self,
+        id: Uuid,
+        work: impl FnOnce(UserId) -> F,
+    ) -> Result<(), Failed> {
+        match self.db.existing(id).await? {
+            Some(user) => work(user).await,
+            None => Ok(()),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl Event {
+    fn deserialize_ref(body: &Value) -> Option<Self> {
+        serde::Deserialize::deserialize(body).ok()
+    }
+}

@@ -1,0 +1,85 @@
+//! The loop that relays and handles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::handle::{Failed, Hands};
+use super::relay::relay_once;
+use crate::queue::{Queue, Received};
+
+/// How long a message stays hidden while it is handled.
+const VISIBILITY: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(1);
+const AT_ONCE: u32 = 10;
+/// After the database or the queue was away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until `stop`; what is in hand is finished.
+pub async fn run(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
+    let relay = tokio::spawn(relay(hands.clone(), queue.clone(), stop.clone()));
+    while !stop.is_cancelled() {
+        let received = tokio::select! {
+            received = queue.receive(AT_ONCE, VISIBILITY, WAIT) => received,
+            () = stop.cancelled() => break,
+        };
+        match received {
+            Ok(messages) => {
+                handle_all(&hands, &*queue, messages).await;
+            }
+            Err(error) => {
+                tracing::warn!("the queue is away: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    let _ = relay.await;
+}
+
+async fn relay(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match relay_once(&hands.db, &*queue).await {
+            Ok(0) => Duration::from_millis(100),
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!("the outbox waits: {error}");
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Handles messages side by side; one that fails comes again later and takes no other along. Returns the ids that failed.
+pub async fn handle_all(hands: &Hands, queue: &dyn Queue, messages: Vec<Received>) -> Vec<String> {
+    futures::stream::iter(messages)
+        .map(|m| async move {
+            match hands.handle(&m.body).await {
+                Ok(()) => {
+                    if let Err(error) = queue.delete(&m.receipt).await {
+                        // It will come again, and do no harm.
+                        tracing::warn!("a message that is done was not deleted: {error}");
+                    }
+                    None
+                }
+                Err(why) => {
+                    tracing::warn!(message = m.id, attempts = m.attempts, "a message failed: {why}");
+                    let pause = match why {
+                        Failed::Poisoned => Duration::ZERO,
+                        Failed::Later(_) => Duration::from_secs(1 << m.attempts.min(8)),
+                    };
+                    let _ = queue.hide(&m.receipt, pause).await;
+                    Some(m.id)
+                }
+            }
+        })
+        .buffer_unordered(4)
+        .filter_map(|failed| async { failed })
+        .collect()
+        .await
+}
