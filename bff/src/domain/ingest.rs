@@ -170,18 +170,18 @@ impl Record {
         if self.end < self.start || (needs_length && self.end == self.start) {
             return Err(Refusal::BadInterval);
         }
-        if self.start > bounds.now + AHEAD || self.end > bounds.now + COARSEST + AHEAD {
-            return Err(Refusal::FutureTime);
-        }
-        if self.start < bounds.oldest {
-            return Err(Refusal::BeforeAccount);
-        }
         let length = self.end - self.start;
         if self.kind.is_additive() && !self.cumulative && length > COARSEST {
             return Err(Refusal::IntervalTooCoarse);
         }
         if matches!(self.kind, Kind::Stage(_)) && length > 24 * 60 * MINUTE {
             return Err(Refusal::IntervalTooCoarse);
+        }
+        if self.start > bounds.now + AHEAD || self.end > bounds.now + COARSEST + AHEAD {
+            return Err(Refusal::FutureTime);
+        }
+        if self.start < bounds.oldest {
+            return Err(Refusal::BeforeAccount);
         }
         let slots = (length as f64 / (15 * MINUTE) as f64).max(1.0);
         let (low, high) = match self.kind {

@@ -76,6 +76,10 @@ fn broke_a_limit(error: &(dyn std::error::Error + 'static)) -> bool {
 /// `bad_request`, `invalid_field`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     use serde_json::error::Category;
+    // A struct would also be read from an array.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(Code::BadRequest, "the body is not a JSON object"));
+    }
     let mut de = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut de).map_err(|e| match e.inner().classify() {
         Category::Data => Problem::field(pointer(e.path()), "wrong_type_or_unknown"),

@@ -293,7 +293,7 @@ fn new_cursor(batch: &Batch, now: i64) -> String {
         .map(|r| r.end.min(now))
         .max()
         .unwrap_or(now);
-    URL_SAFE_NO_PAD.encode(format!("1.{now}.{end}"))
+    URL_SAFE_NO_PAD.encode(format!("1.{now}.{end}.{:08x}", rand::random::<u32>()))
 }
 
 fn column_of(kind: Kind) -> stored::Column {

@@ -103,6 +103,7 @@ async fn plan_is_made_by_its_first_reader_and_follows_the_profile() {
         .refused(409, "no_suggestion");
     // A day later the weight has changed: yesterday keeps its target.
     s.clock.set("2026-06-11T11:00:00Z".parse().unwrap());
+    let c = s.user("a");
     c.patch("/profile", json!({"weight_kg": 90, "timezone": "Asia/Tokyo"}))
         .await
         .expect(200);

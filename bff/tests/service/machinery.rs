@@ -48,7 +48,9 @@ async fn errors_of_libraries_have_the_common_shape() {
     raw("application/json", "{} {}")
         .await
         .refused(422, "invalid_field");
-    raw("application/json", "[1").await.refused(400, "bad_request");
+    raw("application/json", "[\"Egg\", null, null]")
+        .await
+        .refused(400, "bad_request");
     raw("application/json", "{\"item_name\": \"\\ud800\"}")
         .await
         .refused(400, "bad_request");
