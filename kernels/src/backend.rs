@@ -21,13 +21,3 @@ impl Backend {
         }
     }
 }
-
-/// Runs a pass of many small ops on a thread of rayon's pool if `device` is the CPU: from outside, each op would wake a
-/// thread of the pool and sleep until that wakes this one, which costs as much as a small layer. For other devices the
-/// pass stays on this thread.
-pub fn on_workers<R: Send>(device: &Device, pass: impl FnOnce() -> R + Send) -> R {
-    match device {
-        Device::Cpu => rayon::scope(|_| pass()),
-        Device::Cuda(_) | Device::Metal(_) => pass(),
-    }
-}

@@ -20,7 +20,6 @@ pub mod reference;
 #[cfg(test)]
 mod testing;
 
-pub use backend::on_workers;
 pub use epilogue::Epilogue;
 pub use ops::activation::{Activation, activation};
 pub use ops::attention::{AttentionMask, attention};

@@ -17,10 +17,12 @@
 //! | `text.layer.i`, `text.hidden` | a layer's result; after the final norm, (B, T, C) |
 
 mod automaton;
+mod cache;
 pub mod chat;
 pub mod config;
 mod constrain;
 pub mod decoder;
+mod generate;
 pub mod grid;
 pub mod grounding;
 mod input;
@@ -39,9 +41,11 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
 
+pub use cache::KvCache;
 pub use chat::{Content, Message, Prompt, Role};
 pub use config::Config;
 pub use constrain::{FieldScore, JsonAnswer, JsonOptions};
+pub use generate::{Generation, Stop};
 pub use grounding::{Grounded, Shape};
 pub use input::EncodedPrompt;
 pub use preprocess::{ImageInfo, ImageProcessor};
@@ -52,43 +56,12 @@ use crate::checkpoint::Checkpoint;
 use crate::observer::Observer;
 use crate::{ModelError, Result};
 use chat::ChatTemplate;
-use constrain::Writer;
-use decoder::{Decoder, KvCache};
+use decoder::Decoder;
 use grid::{Grid, Positions};
 use layout::Head;
-use sampling::Sampler;
-use session::Session;
 use tokenizer::Tokenizer;
 use vision::VisionTower;
 use vocabulary::Vocabulary;
-
-/// Room for that many generated tokens is allocated ahead.
-const ROOM: usize = 256;
-/// The same for each of the many short answers in JSON; a longer one makes more.
-const JSON_ROOM: usize = 32;
-
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// The model said so.
-    EndToken,
-    /// `max_new_tokens` were written.
-    Length,
-}
-
-/// A free answer.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Generation {
-    /// New tokens, the stop token included.
-    pub token_ids: Vec<u32>,
-    /// Their text without special tokens.
-    pub text: String,
-    pub prompt_tokens: usize,
-    pub stop: Stop,
-    /// The images as the model saw them, to map boxes back (see [`grounding::parse`]).
-    pub images: Vec<ImageInfo>,
-}
 
 /// A loaded checkpoint with its tokenizer, chat template and processor settings.
 #[derive(Debug)]
@@ -301,133 +274,6 @@ impl QwenVl {
         let mut cache = KvCache::new(&self.config.text, pads, capacity, dtype, device)?;
         let hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
         Ok((hidden, cache))
-    }
-
-    /// Scores behind the last token of each row.
-    fn last_logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?;
-        Ok(self.decoder.logits(&last)?.to_vec2()?)
-    }
-
-    /// Answers one prompt.
-    ///
-    /// # Errors
-    /// Those of [`encode`](Self::encode), and what `observer` answers.
-    pub fn generate(
-        &self,
-        prompt: &Prompt,
-        options: &GenerateOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Generation> {
-        let mut all = self.generate_batch(&[self.encode(prompt)?], options, observer)?;
-        all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
-    }
-
-    /// Answers several prompts in one batch; each answer is the same as alone, up to rounding.
-    ///
-    /// # Errors
-    /// What `observer` answers.
-    pub fn generate_batch(
-        &self,
-        batch: &[EncodedPrompt],
-        options: &GenerateOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Generation>> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), observer)?;
-        let mut logits = self.last_logits(&hidden)?;
-        let eos = &self.generation.eos_token_ids;
-        let vocab = self.config.text.vocab_size;
-        let mut samplers: Vec<_> = batch
-            .iter()
-            .map(|e| Sampler::new(options, eos, &e.ids, vocab))
-            .collect();
-        let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
-        for step in 0..options.max_new_tokens {
-            let mut next = vec![0; batch.len()];
-            for (row, (ids, stop)) in answers.iter_mut().enumerate() {
-                if *stop == Stop::EndToken {
-                    continue;
-                }
-                let id = samplers[row].next(&mut logits[row]);
-                ids.push(id);
-                next[row] = id;
-                if samplers[row].ends(id) {
-                    *stop = Stop::EndToken;
-                }
-            }
-            if answers.iter().all(|(_, stop)| *stop == Stop::EndToken) || step + 1 == options.max_new_tokens {
-                break;
-            }
-            let positions: Vec<_> = batch.iter().map(|e| e.position_of(step, 1)).collect();
-            let x = self.decoder.embed(&next)?.unsqueeze(1)?;
-            let hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
-            logits = self.last_logits(&hidden)?;
-        }
-        batch
-            .iter()
-            .zip(answers)
-            .map(|(encoded, (token_ids, stop))| {
-                Ok(Generation {
-                    text: self.tokenizer.decode(&token_ids)?,
-                    token_ids,
-                    prompt_tokens: encoded.ids.len(),
-                    stop,
-                    images: encoded.images.clone(),
-                })
-            })
-            .collect()
-    }
-
-    /// Answers in JSON that fits `schema`, with the probability of every value.
-    ///
-    /// # Errors
-    /// [`ModelError::Prompt`] for a schema that nothing can fit; [`ModelError::Tokenizer`] if tokens are not byte
-    /// strings; those of [`encode`](Self::encode), and what `observer` answers.
-    pub fn generate_json(
-        &self,
-        prompt: &Prompt,
-        schema: &Schema,
-        options: JsonOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<JsonAnswer> {
-        let mut all = self.generate_json_batch(&[self.encode(prompt)?], schema, options, observer)?;
-        all.pop().ok_or_else(|| ModelError::Prompt("no prompt".into()))
-    }
-
-    /// [`generate_json`](Self::generate_json) for several prompts at once: images and prompts are read in one pass, and
-    /// so is every step of the answers, however different they are. Each answer is the same as alone, up to rounding.
-    pub fn generate_json_batch(
-        &self,
-        batch: &[EncodedPrompt],
-        schema: &Schema,
-        options: JsonOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<JsonAnswer>> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        schema.check()?;
-        let vocabulary = self.vocabulary()?;
-        let x = self.embed_rows(batch, &vec![0; batch.len()], observer)?;
-        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM, observer)?;
-        let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
-        let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
-        loop {
-            let mut moves = Vec::new();
-            for (writer, session) in writers.iter_mut().zip(&mut sessions) {
-                if let Some(answer) = writer.go_on(session.logits())? {
-                    moves.push((session, answer));
-                }
-            }
-            if moves.is_empty() {
-                break;
-            }
-            Session::go_to(&self.decoder, moves, observer)?;
-        }
-        writers.into_iter().map(Writer::finish).collect()
     }
 
     /// Tokens as byte strings, sorted on first use.

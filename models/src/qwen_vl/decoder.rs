@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
-use dragunov_kernels::on_workers;
 
+use super::cache::KvCache;
 use super::config::TextConfig;
 use super::grid::Positions;
 use super::layout::TEXT;
@@ -12,91 +12,6 @@ use super::vision::GatedMlp;
 use crate::Result;
 use crate::nn::{AttentionMask, Linear, RmsNorm, attention};
 use crate::observer::{Observer, Stage};
-
-/// Keys and values of a batch, allocated once for the whole request; steps write into it and read slices of it.
-#[derive(Debug)]
-pub struct KvCache {
-    /// Keys and values (B, Hkv, capacity, d) of each layer.
-    layers: Vec<(Tensor, Tensor)>,
-    len: usize,
-    capacity: usize,
-    /// Left padding of each row: tokens at the start that nobody attends to.
-    pads: Vec<usize>,
-}
-
-impl KvCache {
-    /// Room for `capacity` tokens; `pads` has one entry a row.
-    pub fn new(
-        cfg: &TextConfig,
-        pads: Vec<usize>,
-        capacity: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> Candle<Self> {
-        let shape = (
-            pads.len(),
-            cfg.num_key_value_heads,
-            capacity.max(1),
-            cfg.head_dim(),
-        );
-        let layer = |_| {
-            Ok((
-                Tensor::zeros(shape, dtype, device)?,
-                Tensor::zeros(shape, dtype, device)?,
-            ))
-        };
-        Ok(Self {
-            layers: (0..cfg.num_hidden_layers).map(layer).collect::<Candle<_>>()?,
-            len: 0,
-            capacity: capacity.max(1),
-            pads,
-        })
-    }
-
-    /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
-    fn reserve(&mut self, n: usize) -> Candle<()> {
-        let needed = self.len + n;
-        if needed <= self.capacity {
-            return Ok(());
-        }
-        let capacity = needed.max(2 * self.capacity);
-        for tensor in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
-            let (b, h, _, d) = tensor.dims4()?;
-            let wider = Tensor::zeros((b, h, capacity, d), tensor.dtype(), tensor.device())?;
-            if self.len > 0 {
-                wider.slice_set(&tensor.narrow(2, 0, self.len)?.contiguous()?, 2, 0)?;
-            }
-            *tensor = wider;
-        }
-        self.capacity = capacity;
-        Ok(())
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Forgets what came after the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
-    fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Candle<(Tensor, Tensor)> {
-        let n = k.dim(2)?;
-        let (keys, values) = &self.layers[layer];
-        keys.slice_set(&k.contiguous()?, 2, self.len)?;
-        values.slice_set(&v.contiguous()?, 2, self.len)?;
-        Ok((
-            keys.narrow(2, 0, self.len + n)?,
-            values.narrow(2, 0, self.len + n)?,
-        ))
-    }
-}
 
 /// New tokens of one sequence behind what its cache holds.
 #[derive(Debug)]
@@ -386,7 +301,7 @@ impl Decoder {
         &self,
         x: &Tensor,
         positions: &[Positions],
-        attend: impl Sync + Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
+        attend: impl Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
         let table = self.rope.rotation(positions, x.device())?;
@@ -396,9 +311,7 @@ impl Decoder {
         };
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = on_workers(self.device(), || {
-                layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))
-            })?;
+            x = layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))?;
             x = observer.stage(Stage::nth("text.layer", i), x)?;
         }
         observer.stage(Stage::of("text.hidden"), self.norm.forward(&x)?)

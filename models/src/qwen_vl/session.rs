@@ -3,7 +3,8 @@
 
 use candle_core::Tensor;
 
-use super::decoder::{Decoder, KvCache, Step};
+use super::cache::KvCache;
+use super::decoder::{Decoder, Step};
 use super::input::EncodedPrompt;
 use crate::Result;
 use crate::observer::Observer;

@@ -1,0 +1,90 @@
+//! The cache of keys and values.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::config::TextConfig;
+
+/// Keys and values of a batch, allocated once for the whole request; steps write into it and read slices of it.
+#[derive(Debug)]
+pub struct KvCache {
+    /// Keys and values (B, Hkv, capacity, d) of each layer.
+    layers: Vec<(Tensor, Tensor)>,
+    pub(super) len: usize,
+    capacity: usize,
+    /// Left padding of each row: tokens at the start that nobody attends to.
+    pub(super) pads: Vec<usize>,
+}
+
+impl KvCache {
+    /// Room for `capacity` tokens; `pads` has one entry a row.
+    pub fn new(
+        cfg: &TextConfig,
+        pads: Vec<usize>,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let shape = (
+            pads.len(),
+            cfg.num_key_value_heads,
+            capacity.max(1),
+            cfg.head_dim(),
+        );
+        let layer = |_| {
+            Ok((
+                Tensor::zeros(shape, dtype, device)?,
+                Tensor::zeros(shape, dtype, device)?,
+            ))
+        };
+        Ok(Self {
+            layers: (0..cfg.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            len: 0,
+            capacity: capacity.max(1),
+            pads,
+        })
+    }
+
+    /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
+    pub(super) fn reserve(&mut self, n: usize) -> Result<()> {
+        let needed = self.len + n;
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        let capacity = needed.max(2 * self.capacity);
+        for tensor in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
+            let (b, h, _, d) = tensor.dims4()?;
+            let wider = Tensor::zeros((b, h, capacity, d), tensor.dtype(), tensor.device())?;
+            if self.len > 0 {
+                wider.slice_set(&tensor.narrow(2, 0, self.len)?.contiguous()?, 2, 0)?;
+            }
+            *tensor = wider;
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets what came after the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
+    pub(super) fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let n = k.dim(2)?;
+        let (keys, values) = &self.layers[layer];
+        keys.slice_set(&k.contiguous()?, 2, self.len)?;
+        values.slice_set(&v.contiguous()?, 2, self.len)?;
+        Ok((
+            keys.narrow(2, 0, self.len + n)?,
+            values.narrow(2, 0, self.len + n)?,
+        ))
+    }
+}
