@@ -109,13 +109,25 @@ fn async_code_holds_no_tensor() {
 
 #[test]
 fn feature_switches_stand_in_few_places() {
-    let allowed = ["models/src/nn", "models/src/device"];
+    let allowed = ["models/src/device"];
     let hits: Vec<_> = ["src", "models/src"]
         .iter()
         .flat_map(|dir| lines_with(dir, &["feature = "]))
         .filter(|hit| !allowed.iter().any(|a| hit.starts_with(a)))
         .collect();
-    none("a cargo feature is tested outside kernels, nn and device", &hits);
+    none("a cargo feature is tested outside kernels and device", &hits);
+}
+
+/// An op chooses its kernel by device; models, which are built of ops, do not ask.
+#[test]
+fn the_device_is_chosen_inside_an_op() {
+    const ASKING: &[&str] = &["is_cpu()", "is_cuda()", "Device::Cuda("];
+    let asking = ["models/src", "kernels/src"]
+        .iter()
+        .flat_map(|dir| lines_with(dir, ASKING))
+        .filter(|hit| !hit.starts_with("kernels/src/backend.rs"))
+        .collect::<Vec<_>>();
+    none("a device is asked for outside Backend::of", &asking);
 }
 
 #[test]

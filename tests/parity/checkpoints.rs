@@ -173,6 +173,17 @@ fn two_names_of_one_setting_must_agree() {
             assert!(message.contains(part), "{part:?} in {message}");
         }
     }
+    let dir = copy("depth/relative");
+    edit(dir.path(), "config.json", |c| {
+        c["backbone_config"]["out_indices"] = json!([0, 1, 2, 3]);
+    });
+    let message = open(dir.path(), |c| DepthAnything::load(c, DType::F32, &Device::Cpu))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("out_indices") && message.contains("out_features"),
+        "{message}"
+    );
     let dir = copy("qwen-tied");
     edit(dir.path(), "config.json", |c| {
         c["vision_config"]["in_channels"] = 3.into();

@@ -287,7 +287,13 @@ mod mutations {
 
     #[test]
     fn tap_one_block_early() {
-        let dir = variant(&[("backbone_config.out_indices", serde_json::json!([0, 1, 2, 3]))]);
+        let dir = variant(&[
+            ("backbone_config.out_indices", serde_json::json!([0, 1, 2, 3])),
+            (
+                "backbone_config.out_features",
+                serde_json::json!(["stem", "stage1", "stage2", "stage3"]),
+            ),
+        ]);
         must_diverge(&load(dir.path()), CASE, "tap.0", &mut faithful);
     }
 

@@ -300,7 +300,7 @@ impl BackboneConfig {
     }
 }
 
-/// Stage numbers from `out_indices`, or from `out_features` (`stem`, `stage1`, ...), or the last stage.
+/// Stage numbers from `out_indices` or from `out_features` (`stem`, `stage1`, ...), which must agree; or the last stage.
 fn taps(
     indices: Option<Vec<i64>>,
     features: Option<Vec<String>>,
@@ -309,30 +309,30 @@ fn taps(
 ) -> Result<Vec<usize>> {
     const FIELD: &str = "backbone_config.out_indices";
     let stages = layers as i64 + 1;
-    let mut taps = Vec::new();
-    match (indices, features) {
-        (Some(indices), _) => {
-            for index in indices {
-                if !(-stages..stages).contains(&index) {
-                    return checker.fail(FIELD, index, format!("there are {layers} blocks"));
-                }
-                taps.push(index.rem_euclid(stages) as usize);
-            }
+    let by_index = |index: i64| match (-stages..stages).contains(&index) {
+        true => Ok(index.rem_euclid(stages) as usize),
+        false => checker.fail(FIELD, index, format!("there are {layers} blocks")),
+    };
+    let by_name = |name: String| {
+        let stage = match name.as_str() {
+            "stem" => Some(0),
+            other => other.strip_prefix("stage").and_then(|n| n.parse().ok()),
+        };
+        match stage {
+            Some(stage) if stage <= layers => Ok(stage),
+            _ => checker.fail("backbone_config.out_features", name, "no such stage"),
         }
-        (None, Some(features)) => {
-            for name in features {
-                let stage = match name.as_str() {
-                    "stem" => Some(0),
-                    other => other.strip_prefix("stage").and_then(|n| n.parse().ok()),
-                };
-                match stage {
-                    Some(stage) if stage <= layers => taps.push(stage),
-                    _ => return checker.fail("backbone_config.out_features", name, "no such stage"),
-                }
-            }
+    };
+    let indices = indices.map(|all| all.into_iter().map(by_index).collect::<Result<Vec<_>>>());
+    let features = features.map(|all| all.into_iter().map(by_name).collect::<Result<Vec<_>>>());
+    let taps = match (indices.transpose()?, features.transpose()?) {
+        (Some(indices), Some(features)) if indices != features => {
+            let reason = format!("out_features says {features:?}: two names of one setting that disagree");
+            return checker.fail(FIELD, indices, reason);
         }
-        (None, None) => taps.push(layers),
-    }
+        (Some(taps), _) | (None, Some(taps)) => taps,
+        (None, None) => vec![layers],
+    };
     if taps.is_empty() || !taps.is_sorted_by(|a, b| a < b) {
         return checker.fail(FIELD, taps, "must rise");
     }
