@@ -1,6 +1,8 @@
 //! Geometry against what can be known: ray-marched solids, conservation laws, sample plates, and nonsense.
 #![allow(clippy::unwrap_used)]
 
+#[path = "geometry/golden.rs"]
+mod golden;
 #[path = "geometry/laws.rs"]
 mod laws;
 #[path = "geometry/nonsense.rs"]

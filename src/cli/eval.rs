@@ -240,7 +240,7 @@ impl RunArgs {
             title += &format!("; disparity in {bits} bits");
         }
         if self.no_portions {
-            title += "; without usual helpings";
+            title += "; without usual portions";
         }
         if self.noise > 0.0 {
             title += &format!("; smooth noise of {:.1} %", 100.0 * self.noise);

@@ -68,7 +68,7 @@ struct Found<'a> {
     fat_100g: f64,
     density_source: &'a str,
     nutrient_source: &'a str,
-    /// Plan area of a usual helping and its mean height.
+    /// Plan area of a usual portion and its mean height.
     helping_area_cm2: f64,
     helping_height_cm: f64,
     helping_source: &'a str,
@@ -92,9 +92,9 @@ impl<'a> Found<'a> {
             fat_100g: n.fat_g,
             density_source: &food.density_source,
             nutrient_source: &food.nutrient_source,
-            helping_area_cm2: food.helping.portion.area_cm2,
-            helping_height_cm: food.helping.portion.height_cm,
-            helping_source: &food.helping.source,
+            helping_area_cm2: food.usual_portion.portion.area_cm2,
+            helping_height_cm: food.usual_portion.portion.height_cm,
+            helping_source: &food.usual_portion.source,
         }
     }
 }

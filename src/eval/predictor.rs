@@ -54,9 +54,9 @@ pub struct GeometryOnly {
     /// For the disparity oracle.
     pub damage: Damage,
     pub perturb: Perturb,
-    /// Whether usual helpings of the labels have a say.
+    /// Whether usual portions of the labels count.
     pub portions: bool,
-    /// Shapes and usual helpings of the labels.
+    /// Shapes and usual portions of the labels.
     pub foods: FoodStore,
 }
 

@@ -157,7 +157,7 @@ impl Truth {
                         ShapeClass::Unknown
                     },
                     portion: (portions && oracles.contains(&Oracle::Labels))
-                        .then(|| foods.lookup(&item.label).food.helping.portion),
+                        .then(|| foods.lookup(&item.label).food.usual_portion.portion),
                 })
                 .collect(),
             dishes: self

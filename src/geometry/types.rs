@@ -2,7 +2,7 @@
 
 use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 
-use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds};
+use crate::contract::result::{PlaneFit, ScaleInfo, VolumeBounds, VolumeSigma};
 use crate::contract::{DishKind, Estimated, ItemFlag, ReferenceKind, TiltSource, Warning};
 use crate::geometry::view::camera::CameraModel;
 use crate::geometry::view::gravity::Gravity;
@@ -136,10 +136,7 @@ pub struct ItemGeometry {
     /// Index of the dish it lies on.
     pub dish: Option<usize>,
     pub flags: Vec<ItemFlag>,
-    /// Standard deviation of ln(volume) from what all items share: scale, tilt, focal length, depth alignment.
-    pub shared_sigma_ln: f64,
-    /// And from what is its own: shape, base, mask edge.
-    pub own_sigma_ln: f64,
+    pub volume_sigma_ln: VolumeSigma,
 }
 
 /// The answer, one entry of `items` for each region of the scene in its order.

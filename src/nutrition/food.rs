@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::portions::{Helping, helping};
+use super::portions::{UsualPortion, usual_portion};
 use crate::contract::Estimated;
 use crate::geometry::ShapeClass;
 
@@ -138,7 +138,7 @@ pub struct Food {
     pub density_source: String,
     pub nutrient_source: String,
     /// Usual size on a plate, and what that rests on.
-    pub helping: Helping,
+    pub usual_portion: UsualPortion,
 }
 
 /// Names of the solids a food may be taken for, as `geometry` spells them.
@@ -321,7 +321,7 @@ impl TryFrom<FoodRow> for Food {
             per_100g,
             energy_note,
             hidden,
-            helping: helping(Some(&row.id), &row.shape).clone(),
+            usual_portion: usual_portion(Some(&row.id), &row.shape).clone(),
             name: row.name,
             category: row.category,
             shape: row.shape,

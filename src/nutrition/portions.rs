@@ -1,4 +1,4 @@
-//! Usual helpings: how large food lies on a plate and how high it stands, by food or by the class of its shape.
+//! Usual portions: how large food lies on a plate and how high it stands, by food or by the class of its shape.
 //!
 //! The numbers are measured (`portions.csv`, written by `fixtures/generate/portions.py`, which says from what); a food
 //! without a row is taken for the mean of the foods of its shape, with their spread.
@@ -12,19 +12,19 @@ use super::csv;
 
 /// Usual size, and what it rests on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Helping {
+pub struct UsualPortion {
     pub portion: Portion,
     pub source: String,
 }
 
 /// All rows by food id or by shape class.
-fn rows() -> &'static HashMap<String, Helping> {
-    static ROWS: OnceLock<HashMap<String, Helping>> = OnceLock::new();
+fn rows() -> &'static HashMap<String, UsualPortion> {
+    static ROWS: OnceLock<HashMap<String, UsualPortion>> = OnceLock::new();
     ROWS.get_or_init(|| parse(include_str!("portions.csv")).unwrap_or_default())
 }
 
 /// `None` if a row is malformed.
-fn parse(text: &str) -> Option<HashMap<String, Helping>> {
+fn parse(text: &str) -> Option<HashMap<String, UsualPortion>> {
     csv::records(text)
         .ok()?
         .into_iter()
@@ -41,7 +41,7 @@ fn parse(text: &str) -> Option<HashMap<String, Helping>> {
                 height_sigma_ln: positive(height_sigma)?,
             };
             let source = source.clone();
-            Some((id.clone(), Helping { portion, source }))
+            Some((id.clone(), UsualPortion { portion, source }))
         })
         .collect()
 }
@@ -51,7 +51,7 @@ fn parse(text: &str) -> Option<HashMap<String, Helping>> {
 /// # Panics
 /// Never: a test of this crate checks that the compiled-in rows hold every shape class.
 #[allow(clippy::expect_used)]
-pub(super) fn helping(id: Option<&str>, shape: &str) -> &'static Helping {
+pub(super) fn usual_portion(id: Option<&str>, shape: &str) -> &'static UsualPortion {
     let rows = rows();
     id.and_then(|id| rows.get(id))
         .or_else(|| rows.get(shape))
@@ -97,13 +97,13 @@ mod tests {
         let rows = parse(include_str!("portions.csv")).unwrap();
         assert!(rows.len() > 80 && rows.contains_key("unknown"));
         let table = FoodTable::builtin();
-        for (id, helping) in &rows {
+        for (id, usual) in &rows {
             assert!(table.by_id(id).is_some() || SHAPES.contains(&id.as_str()), "{id}");
-            let p = helping.portion;
+            let p = usual.portion;
             assert!((5.0..400.0).contains(&p.area_cm2), "{id} {p:?}");
             assert!((0.3..8.0).contains(&p.height_cm), "{id} {p:?}");
             assert!(
-                p.area_sigma_ln < 1.0 && p.height_sigma_ln >= 0.08 && !helping.source.is_empty(),
+                p.area_sigma_ln < 1.0 && p.height_sigma_ln >= 0.08 && !usual.source.is_empty(),
                 "{id}"
             );
         }
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_mixture_is_wider_than_its_parts() {
-        let apple = helping(Some("apple_whole"), "ball").portion;
-        let toast = helping(Some("toast"), "slab").portion;
+        let apple = usual_portion(Some("apple_whole"), "ball").portion;
+        let toast = usual_portion(Some("toast"), "slab").portion;
         let both = mixture(&[(apple, 0.5), (toast, 0.5)]).unwrap();
         assert!(both.height_sigma_ln > apple.height_sigma_ln.max(toast.height_sigma_ln));
         let alone = mixture(&[(apple, 0.7)]).unwrap();

@@ -9,7 +9,7 @@ use crate::geometry::Portion;
 use super::csv;
 use super::food::{Basis, Food, FoodId, FoodRow, Nutrients, RowError};
 use super::lookup::Index;
-use super::portions::{self, Helping};
+use super::portions::{self, UsualPortion};
 use super::text;
 
 /// Every food known, immutable.
@@ -229,17 +229,17 @@ fn average(name: &str, of: &[&Food]) -> Food {
     } else {
         most(&|f| f.shape.clone()).unwrap_or_else(|| "unknown".into())
     };
-    let members: Vec<(Portion, f64)> = of.iter().map(|f| (f.helping.portion, 1.0)).collect();
-    let helping = match portions::mixture(&members) {
-        Some(portion) if name != "unknown" => Helping {
+    let members: Vec<(Portion, f64)> = of.iter().map(|f| (f.usual_portion.portion, 1.0)).collect();
+    let usual_portion = match portions::mixture(&members) {
+        Some(portion) if name != "unknown" => UsualPortion {
             portion,
             source: format!("average of {} foods", of.len()),
         },
-        _ => portions::helping(None, "unknown").clone(),
+        _ => portions::usual_portion(None, "unknown").clone(),
     };
     Food {
         id: None,
-        helping,
+        usual_portion,
         name: name.replace('_', " "),
         aliases: Vec::new(),
         category: name.into(),

@@ -7,7 +7,7 @@ use super::measure::MeasuredScene;
 use super::working::Working;
 use crate::contract::request::MaskFormat;
 use crate::contract::result::{
-    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals, VolumeSigma,
+    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals,
 };
 use crate::contract::{ErrorCode, ItemFlag, ScanError, ScanRequest, Warning, flag};
 use crate::food_store::Snapshot;
@@ -35,8 +35,8 @@ pub(super) fn assemble(
             alternatives: food.identity.alternatives.clone(),
             volume: Volume {
                 p50_cm3: measured.volume_cm3.p50,
-                sigma_shared_ln: measured.shared_sigma_ln,
-                sigma_own_ln: measured.own_sigma_ln,
+                sigma_shared_ln: measured.volume_sigma_ln.shared,
+                sigma_own_ln: measured.volume_sigma_ln.own,
             },
             form: None,
             vlm: food.identity.grams.map(|grams| VlmGrams { grams }),
@@ -95,10 +95,7 @@ fn item(
         bbox,
         mask: mask_data(&work.full_mask(&food.mask), request.options.masks)?,
         volume_cm3: measured.volume_cm3,
-        volume_sigma_ln: VolumeSigma {
-            shared: measured.shared_sigma_ln,
-            own: measured.own_sigma_ln,
-        },
+        volume_sigma_ln: measured.volume_sigma_ln,
         volume_bounds: measured.bounds,
         mean_height_cm: measured.mean_height_cm,
         footprint_cm2: measured.footprint_cm2,

@@ -165,12 +165,12 @@ fn usual_size(foods: &FoodTable, identity: &Identified) -> Option<Portion> {
     let named = std::iter::once((identity.label.as_str(), identity.confidence))
         .chain(identity.alternatives.iter().map(|(l, p)| (l.as_str(), *p)));
     let mut parts: Vec<(Portion, f64)> = named
-        .map(|(label, p)| (foods.lookup(label).food.helping.portion, p.clamp(0.0, 1.0)))
+        .map(|(label, p)| (foods.lookup(label).food.usual_portion.portion, p.clamp(0.0, 1.0)))
         .collect();
     let told: f64 = parts.iter().map(|p| p.1).sum();
     if identity.confidence < 1.0 {
         parts.push((
-            foods.unknown().helping.portion,
+            foods.unknown().usual_portion.portion,
             (1.0 - told).max(MIN_OTHER_FOOD_CHANCE),
         ));
     }

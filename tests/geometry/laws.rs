@@ -124,7 +124,10 @@ fn two_items_share_the_scale() {
     ];
     let items = measure(&scene).unwrap().items;
     for item in &items {
-        let (shared, own) = (item.shared_sigma_ln.powi(2), item.own_sigma_ln.powi(2));
+        let (shared, own) = (
+            item.volume_sigma_ln.shared.powi(2),
+            item.volume_sigma_ln.own.powi(2),
+        );
         assert!(shared / (shared + own) > 0.9, "{item:?}");
         // The interval holds both.
         let whole = item.volume_cm3.sigma_ln().powi(2);
@@ -134,8 +137,8 @@ fn two_items_share_the_scale() {
         );
     }
     assert!(
-        (items[0].shared_sigma_ln - 0.41).abs() < 0.06,
+        (items[0].volume_sigma_ln.shared - 0.41).abs() < 0.06,
         "{}",
-        items[0].shared_sigma_ln
+        items[0].volume_sigma_ln.shared
     );
 }

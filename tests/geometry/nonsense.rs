@@ -103,7 +103,9 @@ fn the_horizon_in_view_does_no_harm() {
 #[test]
 fn a_cut_mask_is_flagged_and_less_sure() {
     let shot = dome(30.0);
-    let whole = measure(&shot.bare(ShapeClass::Dome)).unwrap().items[0].own_sigma_ln;
+    let whole = measure(&shot.bare(ShapeClass::Dome)).unwrap().items[0]
+        .volume_sigma_ln
+        .own;
     let strip = Mask::from_fn(SIZE[0], SIZE[1], |x, y| x < 60 && (100..200).contains(&y));
     let mut scene = shot.bare(ShapeClass::Dome);
     scene.items = vec![Region {
@@ -113,7 +115,7 @@ fn a_cut_mask_is_flagged_and_less_sure() {
     }];
     let item = &measure(&scene).unwrap().items[0];
     assert!(item.flags.contains(&ItemFlag::TouchesEdge));
-    assert!(item.own_sigma_ln > whole + 0.2);
+    assert!(item.volume_sigma_ln.own > whole + 0.2);
     assert!(item.volume_cm3.p50 > 0.0);
 }
 

@@ -8,7 +8,7 @@ use super::item::ItemSolution;
 use super::readings::Readings;
 use super::sensitivity::{Sensitivity, sensitivities};
 use super::solution::{Solution, State};
-use crate::contract::result::VolumeBounds;
+use crate::contract::result::{VolumeBounds, VolumeSigma};
 use crate::contract::{Estimated, ItemFlag};
 use crate::geometry::error::GeometryError;
 use crate::geometry::food::portion::{ByOutline, SCALE_POWER};
@@ -251,8 +251,10 @@ impl Item<'_> {
             depth_share: relief_share,
             dish: item.dish,
             flags,
-            shared_sigma_ln: slopes.sqrt().hypot(volume.power * scale.sigma_ln),
-            own_sigma_ln: volume.own,
+            volume_sigma_ln: VolumeSigma {
+                shared: slopes.sqrt().hypot(volume.power * scale.sigma_ln),
+                own: volume.own,
+            },
         }
     }
 }
