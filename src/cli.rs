@@ -89,7 +89,11 @@ impl Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        worker::unreadable(&error);
+        error.exit()
+    });
+    match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);

@@ -3,7 +3,7 @@
 //! A section is a group of flags. `check()` of a section names the flag that is wrong; nothing is read from the
 //! environment later.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use crate::contract::quote::said;
 use crate::contract::{ErrorCode, ScanError};
 use crate::http::{AppOptions, ServeOptions};
 use crate::jobs::Limits;
@@ -87,12 +88,16 @@ impl QueueArgs {
 /// `dragunov serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
-    /// Address to listen on. One that others can reach needs --api-key-file or DRAGUNOV_API_KEY.
-    #[arg(long, env = "DRAGUNOV_HOST", default_value = "127.0.0.1", value_name = "IP")]
-    pub host: IpAddr,
-    /// Port; 0 picks a free one and prints it.
-    #[arg(long, env = "DRAGUNOV_PORT", default_value_t = 8000)]
-    pub port: u16,
+    /// Address to listen on [default: 127.0.0.1]. One that others can reach needs --api-key-file or DRAGUNOV_API_KEY.
+    #[arg(long, env = "DRAGUNOV_HOST", value_name = "IP")]
+    pub host: Option<IpAddr>,
+    /// Port; 0 picks a free one and prints it [default: PORT, else 8000].
+    #[arg(long, env = "DRAGUNOV_PORT")]
+    pub port: Option<u16>,
+    /// As Amazon SageMaker starts containers: 0.0.0.0, port 8080 or SAGEMAKER_BIND_TO_PORT, no key (callers are checked
+    /// before they get here). On by itself where SageMaker's variables are set.
+    #[arg(long, env = "DRAGUNOV_SAGEMAKER")]
+    pub sagemaker: bool,
     /// Keys that callers must send, separated by commas. Flags show in process lists: prefer the environment.
     #[arg(long, env = "DRAGUNOV_API_KEY", hide_env_values = true, value_name = "KEYS")]
     pub api_key: Option<SecretString>,
@@ -152,6 +157,21 @@ pub struct ServeArgs {
     pub private_webhooks: bool,
 }
 
+/// Variables that SageMaker sets in containers.
+const SAGEMAKER: [&str; 4] = [
+    "SAGEMAKER_BIND_TO_PORT",
+    "SAGEMAKER_SAFE_PORT_RANGE",
+    "SAGEMAKER_CONTAINER_LOG_LEVEL",
+    "SAGEMAKER_PROGRAM",
+];
+
+/// What the place where the service runs decides.
+struct Surroundings {
+    address: SocketAddr,
+    /// The platform checks callers before they get here.
+    gate: bool,
+}
+
 /// The checked form of [`ServeArgs`].
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
@@ -166,12 +186,14 @@ impl ServeArgs {
     /// # Errors
     /// `config_invalid`, naming the flag.
     pub fn check(&self) -> Result<ServeConfig, ScanError> {
-        let api_keys = self.keys()?;
-        let local = self.host.is_loopback();
-        if api_keys.is_empty() && !local && !self.allow_no_key {
+        let Surroundings { address, gate } = self.surroundings(|name| std::env::var(name).ok())?;
+        let host = address.ip();
+        let api_keys = self.keys(host)?;
+        let local = host.is_loopback();
+        if api_keys.is_empty() && !local && !self.allow_no_key && !gate {
             return Err(wrong(
                 "--host",
-                format!("{} can be reached by others, and there is no key", self.host),
+                format!("{host} can be reached by others, and there is no key"),
             )
             .next_step("set DRAGUNOV_API_KEY or --api-key-file, or say --allow-no-key"));
         }
@@ -184,7 +206,7 @@ impl ServeArgs {
             .map(|text| origin(text))
             .collect::<Result<_, _>>()?;
         Ok(ServeConfig {
-            address: SocketAddr::new(self.host, self.port),
+            address,
             state_dir: self.state_dir.clone(),
             app: AppOptions {
                 api_keys,
@@ -212,7 +234,37 @@ impl ServeArgs {
         })
     }
 
-    fn keys(&self) -> Result<Vec<SecretString>, ScanError> {
+    /// The address, from the flags, else from the platform that runs this process.
+    fn surroundings(&self, get: impl Fn(&str) -> Option<String>) -> Result<Surroundings, ScanError> {
+        let get = |name: &str| get(name).filter(|v| !v.trim().is_empty());
+        let sagemaker = self.sagemaker || SAGEMAKER.iter().any(|name| get(name).is_some());
+        // RunPod's load balancer tells its workers the port that it calls.
+        let balanced = !sagemaker && get("PORT").is_some() && get("RUNPOD_POD_ID").is_some();
+        let told = |name: &'static str| {
+            let port = |text: String| {
+                let bad = |_| wrong(name, format!("{:?} is not a port", said(&text)));
+                text.trim().parse::<u16>().map_err(bad)
+            };
+            get(name).map(port).transpose()
+        };
+        let port = match self.port {
+            Some(port) => port,
+            None if sagemaker => told("SAGEMAKER_BIND_TO_PORT")?.unwrap_or(8080),
+            None => told("PORT")?.unwrap_or(8000),
+        };
+        let gate = sagemaker || balanced;
+        let usual = if gate {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        Ok(Surroundings {
+            address: SocketAddr::new(self.host.unwrap_or(usual.into()), port),
+            gate,
+        })
+    }
+
+    fn keys(&self, host: IpAddr) -> Result<Vec<SecretString>, ScanError> {
         let mut keys: Vec<SecretString> = Vec::new();
         if let Some(given) = &self.api_key {
             keys.extend(split_keys(given.expose_secret(), ','));
@@ -230,7 +282,7 @@ impl ServeArgs {
             }
         }
         if let Some(short) = keys.iter().find(|k| k.expose_secret().len() < 16)
-            && !self.host.is_loopback()
+            && !host.is_loopback()
         {
             let n = short.expose_secret().len();
             return Err(wrong(
@@ -271,16 +323,20 @@ fn split_keys(text: &str, by: char) -> impl Iterator<Item = SecretString> {
 
 fn origin(text: &str) -> Result<HeaderValue, ScanError> {
     let flag = "--cors-origin";
-    let url =
-        url::Url::parse(text).map_err(|e| wrong(flag, format!("{text:?} is not an origin")).source(e))?;
+    let url = url::Url::parse(text)
+        .map_err(|e| wrong(flag, format!("{:?} is not an origin", said(text))).source(e))?;
     let plain = url.origin().ascii_serialization();
     if plain != text.trim_end_matches('/') {
         return Err(wrong(
             flag,
-            format!("{text:?} is not an origin; did you mean {plain}?"),
+            format!(
+                "{:?} is not an origin; did you mean {}?",
+                said(text),
+                said(&plain)
+            ),
         ));
     }
-    HeaderValue::from_str(&plain).map_err(|e| wrong(flag, text).source(e))
+    HeaderValue::from_str(&plain).map_err(|e| wrong(flag, said(text)).source(e))
 }
 
 #[cfg(test)]
@@ -309,6 +365,40 @@ mod tests {
         let keyed = check(&["--host", "::", "--api-key", "0123456789abcdef,fedcba9876543210"]).unwrap();
         assert_eq!(keyed.app.api_keys.len(), 2);
         assert!(!keyed.app.private_webhooks, "only by itself on loopback");
+    }
+
+    #[test]
+    fn platforms_decide_on_the_address() {
+        let at = |flags: &[&str], vars: &[(&str, &str)]| {
+            let serve = Line::parse_from(["x"].iter().chain(flags)).serve;
+            let get = |name: &str| {
+                vars.iter()
+                    .find(|(k, _)| *k == name)
+                    .map(|(_, v)| (*v).to_owned())
+            };
+            serve.surroundings(get).map(|s| (s.address.to_string(), s.gate))
+        };
+        let is = |flags: &[&str], vars: &[(&str, &str)], address: &str, gate: bool| {
+            assert_eq!(
+                at(flags, vars).unwrap(),
+                (address.to_owned(), gate),
+                "{flags:?} {vars:?}"
+            );
+        };
+        is(&[], &[], "127.0.0.1:8000", false);
+        is(&[], &[("PORT", "80")], "127.0.0.1:80", false);
+        let runpod = [("PORT", "5000"), ("RUNPOD_POD_ID", "p")];
+        is(&[], &runpod, "0.0.0.0:5000", true);
+        is(&["--port", "0"], &runpod, "0.0.0.0:0", true);
+        is(&["--sagemaker"], &[("PORT", "80")], "0.0.0.0:8080", true);
+        is(&[], &[("SAGEMAKER_BIND_TO_PORT", "9000")], "0.0.0.0:9000", true);
+        is(
+            &["--sagemaker", "--host", "127.0.0.1"],
+            &[],
+            "127.0.0.1:8080",
+            true,
+        );
+        assert!(at(&[], &[("PORT", "tcp://10.0.0.1:80")]).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub mod auth;
 pub mod body;
 pub mod direct;
 pub mod edge;
+pub mod extract;
+pub mod fields;
 mod idle;
 pub mod job_api;
 pub mod listen;
@@ -14,6 +16,7 @@ pub mod openapi;
 pub mod page;
 pub mod probes;
 pub mod problem;
+pub mod realtime;
 pub mod server;
 pub mod state;
 
@@ -37,6 +40,7 @@ pub fn router(app: SharedApp) -> Router {
         .nest("/v2/{endpoint}", jobs.clone())
         .nest("/{endpoint}", jobs)
         .merge(direct_routes())
+        .route("/{endpoint}/realtime", post(realtime::realtime))
         .route("/info", get(probes::info))
         .route("/metrics", get(probes::metrics))
         .layer(from_fn_with_state(app.clone(), auth::require_key));

@@ -8,7 +8,6 @@ pub mod decode;
 pub mod exif;
 pub mod fetch;
 pub mod gravity;
-pub mod object;
 pub mod sensors;
 pub mod validate;
 
@@ -23,11 +22,10 @@ use tokio::sync::{OnceCell, Semaphore};
 pub use camera::CameraGuess;
 pub use decode::DecodeLimits;
 pub use gravity::{Gravity, SourceMeta};
-pub use object::S3Config;
 
-use crate::bucket::Bucket;
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
+use crate::s3::{Bucket, ObjectReader, S3Config, S3Uri};
 
 /// A decoded photo, ready for the models and the geometry.
 #[derive(Debug, Clone)]
@@ -97,7 +95,7 @@ impl Default for IntakeConfig {
 pub struct Intake {
     config: IntakeConfig,
     fetcher: OnceCell<fetch::Fetcher>,
-    objects: OnceCell<object::ObjectReader>,
+    objects: OnceCell<ObjectReader>,
     permits: Semaphore,
 }
 
@@ -157,7 +155,9 @@ impl Intake {
     ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
         let cap = self.config.max_bytes;
         match source {
-            ImageSource::Bytes(bytes) if bytes.len() > cap => Err(too_large(bytes.len() as u64, cap)),
+            ImageSource::Bytes(bytes) if bytes.len() > cap => {
+                Err(ScanError::photo_too_large(bytes.len() as u64, cap))
+            }
             ImageSource::Bytes(bytes) => Ok((bytes, SourceMeta::default())),
             ImageSource::Base64(text) => Ok((from_base64(&text, cap)?, SourceMeta::default())),
             ImageSource::Url(url) => {
@@ -167,27 +167,29 @@ impl Intake {
                         fetch::Fetcher::new(self.config.allow_private_urls, self.config.fetch_timeout)
                     })
                     .await?;
-                Ok((fetcher.get(&url, cap).await?, SourceMeta::default()))
+                let object = fetcher.get(&url, cap).await?;
+                let meta = SourceMeta::from_pairs(object.pairs())?;
+                Ok((object.bytes, meta))
             }
             ImageSource::S3(uri) => {
-                let uri = object::S3Uri::parse(&uri)?;
+                let uri = S3Uri::parse(&uri)?;
                 let read = async {
                     if let Some(bucket) = bucket.filter(|b| b.is_of_job() && b.name() == uri.bucket()) {
-                        let (bytes, meta) = bucket.get(uri.key(), cap).await?;
-                        let pairs = meta.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-                        return Ok((bytes, SourceMeta::from_pairs(pairs)?));
+                        return bucket.get(uri.key(), cap).await;
                     }
-                    let connect = || object::ObjectReader::connect(&self.config.s3);
+                    let connect = || ObjectReader::connect(&self.config.s3);
                     self.objects.get_or_init(connect).await.get(&uri, cap).await
                 };
-                tokio::time::timeout(self.config.fetch_timeout, read)
+                let object = tokio::time::timeout(self.config.fetch_timeout, read)
                     .await
                     .map_err(|_| {
                         ScanError::new(
                             ErrorCode::FetchFailed,
                             format!("{uri} did not arrive within {:?}", self.config.fetch_timeout),
                         )
-                    })?
+                    })??;
+                let meta = SourceMeta::from_pairs(object.pairs())?;
+                Ok((object.bytes, meta))
             }
         }
     }
@@ -232,10 +234,12 @@ fn from_base64(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
-    let body = match text.trim_start().strip_prefix("data:") {
+    let text = text.trim_start();
+    let data_url = text.get(..5).filter(|start| start.eq_ignore_ascii_case("data:"));
+    let body = match data_url {
         None => text,
-        Some(rest) => match rest.split_once(',') {
-            Some((head, body)) if head.ends_with(";base64") => body,
+        Some(start) => match text[start.len()..].split_once(',') {
+            Some((head, body)) if head.to_ascii_lowercase().ends_with(";base64") => body,
             _ => {
                 return Err(ScanError::new(
                     ErrorCode::BadRequest,
@@ -246,7 +250,7 @@ fn from_base64(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
     };
     // 4 characters make 3 bytes; line breaks can only make the text longer.
     if body.len() / 4 > cap / 3 + 1 && body.len() / 4 * 3 > cap + cap / 16 {
-        return Err(too_large((body.len() / 4 * 3) as u64, cap));
+        return Err(ScanError::photo_too_large((body.len() / 4 * 3) as u64, cap));
     }
     let bytes = if body.bytes().any(|b| b.is_ascii_whitespace()) {
         let tight: Vec<u8> = body.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -262,16 +266,7 @@ fn from_base64(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
         .next_step("send the file's bytes in standard base64 (RFC 4648), optionally as a data: URL")
     })?;
     if bytes.len() > cap {
-        return Err(too_large(bytes.len() as u64, cap));
+        return Err(ScanError::photo_too_large(bytes.len() as u64, cap));
     }
     Ok(bytes)
-}
-
-/// The photo is over the byte limit; `size` may be a lower bound.
-pub(crate) fn too_large(size: u64, cap: usize) -> ScanError {
-    ScanError::new(
-        ErrorCode::PayloadTooLarge,
-        format!("the photo has {size} bytes or more; the limit is {cap}"),
-    )
-    .next_step("send a JPEG of at most 4000 pixels on its long side")
 }

@@ -24,11 +24,11 @@ pub mod nutrition;
 pub mod pipeline;
 
 #[doc(hidden)]
-pub mod bucket;
-#[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
+pub mod egress;
 #[doc(hidden)]
 pub mod eval;
 #[doc(hidden)]
@@ -44,7 +44,11 @@ pub mod overlay;
 #[doc(hidden)]
 pub mod perceive;
 #[doc(hidden)]
+pub mod runpod;
+#[doc(hidden)]
 pub mod runtime;
+#[doc(hidden)]
+pub mod s3;
 #[doc(hidden)]
 pub mod telemetry;
 #[doc(hidden)]

@@ -10,8 +10,6 @@ pub mod engine;
 pub mod executor;
 pub mod input;
 pub mod memory;
-pub mod outcome;
-pub mod pictures;
 pub mod stub;
 
 pub use context::{Event, JobContext};
@@ -19,5 +17,4 @@ pub use device::{Device, DeviceOptions, EngineState};
 pub use engine::{Engine, EngineFactory, EngineInfo, MemoryInfo};
 pub use executor::{Admission, Executor};
 pub use input::{JobInput, ModelRequest, ModelTask};
-pub use outcome::{Outcome, WorkerIdentity};
 pub use stub::StubEngine;

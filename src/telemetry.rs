@@ -3,5 +3,4 @@
 pub mod logs;
 pub mod metrics;
 pub mod names;
-pub mod redact;
 pub mod runpod_format;

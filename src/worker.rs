@@ -7,11 +7,13 @@
 pub mod env;
 pub mod fitness;
 pub mod inflight;
+mod job;
 pub mod local;
 pub mod outbox;
 pub mod ping;
 pub mod pull;
 pub mod recent;
+pub mod refuse;
 pub mod stop;
 pub mod take;
 pub mod timing;
@@ -20,5 +22,6 @@ pub mod wire;
 
 pub use env::{EnvError, WorkerEnv};
 pub use pull::{Ended, Worker, WorkerOptions};
+pub use refuse::CannotWork;
 pub use timing::Timings;
 pub use urls::Urls;

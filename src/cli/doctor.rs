@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::engine::{EngineArgs, tokio_runtime};
 use crate::contract::{ErrorCode, ScanError};
 use crate::runtime::memory;
-use crate::runtime::outcome::causes;
 use crate::worker::fitness::free_share;
 
 /// Check this machine: memory, disk, state directory, device and checkpoints, with one warm run of every model.
@@ -100,7 +99,7 @@ impl Args {
         let info = match ready {
             Ok(info) => info,
             Err(error) => {
-                let why = causes(&error).replace('\n', "; ");
+                let why = error.causes().replace('\n', "; ");
                 return Ok(vec![foods, Finding::bad("models", why)]);
             }
         };

@@ -7,12 +7,12 @@ use dragunov_models::device::DeviceChoice;
 use serde_json::{Value, json};
 
 use super::choose::ModelArgs;
-use crate::bucket::{Buckets, S3Keys};
 use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
 use crate::food_store::FoodStore;
-use crate::intake::{Intake, IntakeConfig, S3Config};
+use crate::intake::{Intake, IntakeConfig};
 use crate::runtime::{Device, EngineFactory, Executor, StubEngine};
+use crate::s3::{Buckets, S3Config, S3Keys};
 
 /// Flags of the engine.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,7 +91,7 @@ impl EngineArgs {
             "batch": self.queue.batch,
             "s3_path_style": self.s3_path_style,
             "s3_buckets": self.s3_buckets,
-            "result_bucket": own.map(|keys| keys.bucket_name),
+            "result_bucket": own.map(|keys| keys.bucket()),
             "allow_private_urls": self.allow_private_urls,
         }))
     }

@@ -7,7 +7,8 @@ use crate::config::{LogArgs, ServeArgs, ServeConfig};
 use crate::contract::{ErrorCode, ScanError};
 use crate::http::{App, serve};
 use crate::jobs::{Clock, Store};
-use crate::runtime::{Executor, WorkerIdentity};
+use crate::runpod::WorkerIdentity;
+use crate::runtime::Executor;
 use crate::telemetry;
 
 /// Serve the job API, direct calls and the web page over HTTP.

@@ -153,6 +153,20 @@ impl ScanError {
         }
     }
 
+    /// A photo over the byte limit; `size` may be a lower bound.
+    pub fn photo_too_large(size: u64, cap: usize) -> Self {
+        Self::new(
+            ErrorCode::PayloadTooLarge,
+            format!("the photo has {size} bytes or more; the limit is {cap}"),
+        )
+        .next_step("send a JPEG of at most 4000 pixels on its long side")
+    }
+
+    /// The error and what caused it, one a line: for logs and error objects.
+    pub fn causes(&self) -> String {
+        super::quote::causes(self)
+    }
+
     #[must_use]
     pub fn next_step(mut self, text: impl Into<String>) -> Self {
         self.next_step = Some(text.into());

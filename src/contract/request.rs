@@ -1,7 +1,11 @@
 //! The `input` of a job, the body of `POST /v1/scan`, and what the flags of `dragunov scan` become.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::quote;
 
 use super::ReferenceKind;
 use super::vocabulary::vocabulary;
@@ -53,8 +57,8 @@ impl ScanRequest {
     }
 }
 
-/// Where the photo's bytes are.
-#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+/// Where the photo's bytes are. In JSON an object with one key, or a bare string whose beginning tells which it is.
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSource {
     /// `s3://bucket/key`
@@ -65,8 +69,88 @@ pub enum ImageSource {
     Base64(String),
     /// Bytes already in memory (multipart upload, file of the CLI); never serialised.
     #[serde(skip)]
-    Bytes(#[schema(ignore)] Vec<u8>),
+    Bytes(Vec<u8>),
 }
+
+/// The form with a key.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Keyed {
+    /// `s3://bucket/key`
+    S3(String),
+    /// `https://...`
+    Url(String),
+    /// The file's bytes, standard base64, optionally as a `data:` URL.
+    Base64(String),
+}
+
+impl ImageSource {
+    /// Tells the forms of a bare string apart: `s3://`, `https://`, a `data:` URL, else base64; none of them is none.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let after = |scheme: &str| {
+            let start = text.get(..scheme.len())?;
+            start
+                .eq_ignore_ascii_case(scheme)
+                .then(|| text.get(scheme.len()..))?
+        };
+        if let Some(rest) = after("s3://") {
+            return Some(Self::S3(format!("s3://{rest}")));
+        }
+        if after("https://").is_some() || after("http://").is_some() {
+            return Some(Self::Url(text.to_owned()));
+        }
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || b.is_ascii_whitespace() || b"+/=".contains(&b);
+        if after("data:").is_some() || !text.is_empty() && text.bytes().take(256).all(base64) {
+            return Some(Self::Base64(text.to_owned()));
+        }
+        None
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageSource {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> de::Visitor<'de> for Either {
+            type Value = ImageSource;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the image as base64, a data: URL, https://..., s3://bucket/key, or an object with one of base64, url, s3")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ImageSource, E> {
+                ImageSource::from_text(text)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(&quote::said(text)), &self))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ImageSource, A::Error> {
+                let keyed = Keyed::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(match keyed {
+                    Keyed::S3(uri) => ImageSource::S3(uri),
+                    Keyed::Url(url) => ImageSource::Url(url),
+                    Keyed::Base64(text) => ImageSource::Base64(text),
+                })
+            }
+        }
+        from.deserialize_any(Either)
+    }
+}
+
+impl PartialSchema for ImageSource {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("base64, a data: URL, https://... or s3://bucket/key"));
+        let either = OneOfBuilder::new()
+            .item(Keyed::schema())
+            .item(text)
+            .description(Some("Where the photo's bytes are."))
+            .build();
+        RefOr::T(Schema::OneOf(either))
+    }
+}
+
+impl ToSchema for ImageSource {}
 
 impl std::fmt::Debug for ImageSource {
     /// Never prints image bytes.
@@ -136,6 +220,8 @@ pub struct Options {
     pub overlay: bool,
     /// Return the depth picture (PNG).
     pub depth: bool,
+    /// Give the stages, as they begin, as parts of the job's stream (`/stream`). Without it the stream of a scan is empty.
+    pub stream: bool,
 }
 
 impl Default for Options {
@@ -144,6 +230,7 @@ impl Default for Options {
             masks: MaskFormat::Rle,
             overlay: false,
             depth: false,
+            stream: false,
         }
     }
 }

@@ -26,12 +26,15 @@ pub async fn require_key(State(app): State<SharedApp>, request: Request, next: N
     .into_response()
 }
 
-/// `Authorization: Bearer K`, `Authorization: K` or `X-API-Key: K`. The time taken does not depend on how much of a
+/// `Authorization: Bearer K` (in any case), `Authorization: K` or `X-API-Key: K`. The time taken does not depend on how much of a
 /// key is right: digests of one length are compared, all of them.
 fn holds_key(headers: &HeaderMap, keys: &[SecretString]) -> bool {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     let given = text("authorization")
-        .map(|v| v.strip_prefix("Bearer ").unwrap_or(v))
+        .map(|v| match v.split_at_checked(7) {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer ") => key,
+            _ => v,
+        })
         .or_else(|| text("x-api-key"));
     let Some(given) = given else {
         return false;
@@ -58,6 +61,7 @@ mod tests {
             holds_key(&headers, &keys)
         };
         assert!(with("authorization", "Bearer two-two"));
+        assert!(with("authorization", "bearer  two-two") && with("authorization", "BEARER one"));
         assert!(with("authorization", "one"));
         assert!(with("x-api-key", "one"));
         assert!(!with("authorization", "Bearer two"));

@@ -17,8 +17,9 @@ use tokio::sync::mpsc;
 
 use super::edge::RequestId;
 use super::problem::Problem;
-use super::{SharedApp, body, multipart};
-use crate::contract::{ErrorCode, ScanError};
+use super::{SharedApp, body, fields, multipart};
+use crate::contract::request::ImageSource;
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::runtime::context::Limit;
 use crate::runtime::{Admission, Event, JobContext, JobInput, ModelTask};
 
@@ -37,16 +38,7 @@ pub async fn scan(
     body: Body,
 ) -> Answer {
     app.check_accepting()?;
-    let input = match content_kind(&headers) {
-        Kind::Multipart => multipart::scan(&app, &headers, body).await?,
-        Kind::Image => {
-            let bytes = read(&app, &headers, body).await?;
-            multipart::scan_of_image(bytes.to_vec(), &headers)?
-        }
-        Kind::Json => app
-            .executor
-            .parse(body::json(&read(&app, &headers, body).await?)?)?,
-    };
+    let input = read_scan(&app, &headers, body).await?;
     if accepts_events(&headers) {
         return Ok(with_events(app, id.0.0, input).into_response());
     }
@@ -207,24 +199,42 @@ fn server_timing(value: &Value, begun: Instant) -> String {
     parts.join(", ")
 }
 
-enum Kind {
-    Json,
-    Multipart,
-    Image,
-}
-
-fn content_kind(headers: &HeaderMap) -> Kind {
-    let text = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    if text.starts_with("multipart/form-data") {
-        Kind::Multipart
-    } else if text.starts_with("image/") || text.starts_with("application/octet-stream") {
-        Kind::Image
+/// Reads a scan from whatever form its body has. What the body shows counts more than what its type says: programs
+/// send photos and JSON under all sorts of types.
+async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<JobInput, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.unwrap_or_default().trim().to_ascii_lowercase();
+    let is = |start: &str| kind.starts_with(start);
+    // Any word could be base64; only a text is taken for it.
+    let addressed =
+        |source: &ImageSource| is("text/") || matches!(source, ImageSource::S3(_) | ImageSource::Url(_));
+    let mut scan = if is("multipart/form-data") {
+        multipart::scan(app, headers, body).await?
     } else {
-        Kind::Json
-    }
+        let bytes = read(app, headers, body).await?;
+        let start = bytes.iter().copied().find(|b| !b.is_ascii_whitespace());
+        let json = matches!(start, Some(b'{' | b'[' | b'"'));
+        let text = std::str::from_utf8(&bytes).ok().filter(|_| !json);
+        let image = is("image/") || is("application/x-image") || image::guess_format(&bytes).is_ok();
+        if image && !json {
+            ScanRequest::new(ImageSource::Bytes(bytes.to_vec()))
+        } else if let Some(source) = text.and_then(ImageSource::from_text).filter(addressed) {
+            ScanRequest::new(source)
+        } else if is("application/octet-stream") && !json {
+            ScanRequest::new(ImageSource::Bytes(bytes.to_vec()))
+        } else {
+            let value = match body::json(&bytes)? {
+                Value::String(image) => serde_json::json!({ "image": image }),
+                value => value,
+            };
+            match app.executor.parse(value)? {
+                JobInput::Scan(scan) => *scan,
+                other => return Ok(other),
+            }
+        }
+    };
+    fields::fill(&mut scan, headers)?;
+    Ok(JobInput::Scan(Box::new(scan)))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {

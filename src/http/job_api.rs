@@ -2,13 +2,12 @@
 //!
 //! Success is always exactly 200. `error` of a job is always text.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,38 +15,23 @@ use serde_json::{Value, json};
 
 use super::SharedApp;
 use super::body;
+use super::extract::{JobId, Wait};
 use super::problem::Problem;
-use crate::bucket::S3Keys;
 use crate::contract::ErrorCode;
+use crate::contract::quote::{parsed, said};
 use crate::jobs::{Policy, StoreError, Submission};
 use crate::runtime::EngineState;
-use crate::telemetry::redact;
+use crate::s3::S3Keys;
 
 type Answer = Result<Json<Value>, Problem>;
-/// By name, because the id is the first or the second part of the path by prefix.
-type PathParts = Path<HashMap<String, String>>;
 
 #[derive(Deserialize)]
 struct JobBody {
     input: Option<Box<RawValue>>,
     webhook: Option<Value>,
-    policy: Option<Policy>,
+    policy: Option<Value>,
     #[serde(rename = "s3Config")]
     s3_config: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Wait {
-    /// Milliseconds.
-    wait: Option<u64>,
-}
-
-impl Wait {
-    const DEFAULT_MS: u64 = 90_000;
-
-    fn within(&self, most_ms: u64) -> Duration {
-        Duration::from_millis(self.wait.unwrap_or(Self::DEFAULT_MS).clamp(1_000, most_ms))
-    }
 }
 
 /// Queue a job and answer at once.
@@ -64,12 +48,7 @@ pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -
     params(("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 300000; 90000 if left out")),
     responses((status = 200, description = "ended, or still under way", body = super::openapi::JobView),
               (status = 429, description = "the queue is full; see Retry-After")))]
-pub async fn runsync(
-    State(app): State<SharedApp>,
-    Query(wait): Query<Wait>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+pub async fn runsync(State(app): State<SharedApp>, wait: Wait, headers: HeaderMap, body: Body) -> Answer {
     let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
     let accepted = submit(&app, &bytes, true).await?;
     let id = accepted["id"].as_str().unwrap_or_default().to_owned();
@@ -83,48 +62,44 @@ pub async fn runsync(
 /// How a job stands; `output` is the latest progress while it runs.
 #[utoipa::path(get, path = "/status/{id}", tag = "jobs", params(("id" = String, Path,)),
     responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn status(State(app): State<SharedApp>, path: PathParts) -> Answer {
-    let id = job_id(&path);
-    app.store.view(id).map(Json).ok_or_else(|| not_found(id))
+pub async fn status(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+    app.store.view(&id).map(Json).ok_or_else(|| not_found(&id))
 }
 
 /// As `/status`, held until the job has ended or `wait` is over.
 #[utoipa::path(get, path = "/status-sync/{id}", tag = "jobs", params(("id" = String, Path,),
     ("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 90000")),
     responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn status_sync(State(app): State<SharedApp>, path: PathParts, Query(wait): Query<Wait>) -> Answer {
-    let id = job_id(&path);
-    wait_for(&app, id, wait.within(90_000))
+pub async fn status_sync(State(app): State<SharedApp>, JobId(id): JobId, wait: Wait) -> Answer {
+    wait_for(&app, &id, wait.within(90_000))
         .await
         .map(Json)
-        .ok_or_else(|| not_found(id))
+        .ok_or_else(|| not_found(&id))
 }
 
-/// What a job said since the last call: stages as they begin, chunks of streaming jobs.
+/// What a streaming job said since the last call; stages as they begin where `input.options.stream` asked for them. Empty
+/// for other jobs, as in the cloud.
 #[utoipa::path(get, path = "/stream/{id}", tag = "jobs", params(("id" = String, Path,)),
     responses((status = 200, description = "new elements only", body = super::openapi::JobStream),
               (status = 404, description = "unknown or expired")))]
-pub async fn stream(State(app): State<SharedApp>, path: PathParts) -> Answer {
-    let id = job_id(&path);
-    app.store.stream(id).map(Json).ok_or_else(|| not_found(id))
+pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+    app.store.stream(&id).map(Json).ok_or_else(|| not_found(&id))
 }
 
 /// Stop a job; one that has ended stays as it is.
 #[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path,)),
     responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn cancel(State(app): State<SharedApp>, path: PathParts) -> Answer {
-    let id = job_id(&path);
-    let status = app.store.cancel(id).await.map_err(|e| refused(&app, id, e))?;
+pub async fn cancel(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+    let status = app.store.cancel(&id).await.map_err(|e| refused(&app, &id, e))?;
     Ok(Json(json!({"id": id, "status": status})))
 }
 
 /// Run a FAILED or TIMED_OUT job again under the same id.
 #[utoipa::path(post, path = "/retry/{id}", tag = "jobs", params(("id" = String, Path,)),
     responses((status = 200, body = super::openapi::JobView), (status = 400, description = "not FAILED or TIMED_OUT")))]
-pub async fn retry(State(app): State<SharedApp>, path: PathParts) -> Answer {
+pub async fn retry(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
     app.check_accepting()?;
-    let id = job_id(&path);
-    let view = app.store.retry(id).await.map_err(|e| refused(&app, id, e))?;
+    let view = app.store.retry(&id).await.map_err(|e| refused(&app, &id, e))?;
     Ok(Json(json!({"id": id, "status": view["status"]})))
 }
 
@@ -156,15 +131,27 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Value> {
 async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Problem> {
     app.check_accepting()?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
-    let body: JobBody = serde_json::from_slice(bytes)
-        .map_err(|e| bad(redact::urls(&format!("the body cannot be read: {e}"))))?;
+    // A list would be read as the fields in their order.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(bad(
+            "the body is a list; it must be an object with the key input".into()
+        ));
+    }
+    let body: JobBody =
+        serde_json::from_slice(bytes).map_err(|e| bad(format!("the body cannot be read: {}", parsed(e))))?;
     let input = body.input.ok_or_else(|| bad("input is required".into()))?;
     let webhook = match body.webhook {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(check_webhook(text, app.options.private_webhooks).map_err(bad)?),
         Some(_) => return Err(bad("webhook must be a URL".into())),
     };
-    let policy = body.policy.unwrap_or_default();
+    let policy = match body.policy {
+        None | Some(Value::Null) => Policy::default(),
+        Some(object @ Value::Object(_)) => {
+            serde_json::from_value(object).map_err(|e| bad(format!("policy: {}", parsed(e))))?
+        }
+        Some(_) => return Err(bad("policy must be an object".into())),
+    };
     policy.check().map_err(bad)?;
     let s3 = S3Keys::of_job(body.s3_config)?;
     // An endpoint that will be refused is refused now.
@@ -188,7 +175,7 @@ fn check_webhook(text: String, private: bool) -> Result<String, String> {
         "https" => {}
         "http" if private => {}
         "http" => return Err("webhook must be https".into()),
-        other => return Err(format!("webhook cannot be {other}")),
+        other => return Err(format!("webhook cannot be {}", said(other))),
     }
     if url.host().is_none() {
         return Err("webhook has no host".into());
@@ -206,12 +193,8 @@ async fn wait_for(app: &SharedApp, id: &str, limit: Duration) -> Option<Value> {
     }
 }
 
-fn job_id(path: &PathParts) -> &str {
-    path.get("id").map_or("", String::as_str)
-}
-
 fn not_found(id: &str) -> Problem {
-    Problem::new(ErrorCode::NotFound, format!("job not found: {id}"))
+    Problem::new(ErrorCode::NotFound, format!("job not found: {}", said(id)))
 }
 
 fn refused(app: &SharedApp, id: &str, error: StoreError) -> Problem {

@@ -1,21 +1,21 @@
-//! A scan as a browser's form or as a bare image.
+//! A scan as a browser's form.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 
-use super::SharedApp;
 use super::problem::Problem;
-use crate::contract::request::{ImageSource, Reference};
-use crate::contract::{ErrorCode, ReferenceKind, ScanRequest};
-use crate::runtime::JobInput;
+use super::{SharedApp, fields};
+use crate::contract::quote::{parsed, said};
+use crate::contract::request::ImageSource;
+use crate::contract::{ErrorCode, ScanRequest};
 
-/// Parts: `image` (the file), and either `request` (a scan request as JSON, its image left out) or the plain fields
+/// Parts: the photo (`image`, `photo`, `file`, or any other that is a file), and either `request` (a scan request as JSON, its image left out) or the plain fields
 /// `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`.
 ///
 /// # Errors
 /// 400 that names the part, 413.
-pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<JobInput, Problem> {
+pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<ScanRequest, Problem> {
     let bytes = super::body::read(headers, body, app.options.direct_body, app.options.body_time).await?;
     let mut request = Request::new(Body::from(bytes));
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
@@ -25,14 +25,30 @@ pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Jo
     axum::extract::DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
-        .map_err(|e| bad(e.body_text()))?;
-    let (mut image, mut json, mut fields) = (None, None, Vec::new());
-    while let Some(part) = form.next_field().await.map_err(|e| bad(e.body_text()))? {
+        .map_err(|e| bad(said(&e.body_text())))?;
+    let (mut image, mut json, mut given) = (None, None, Vec::new());
+    while let Some(part) = form.next_field().await.map_err(|e| bad(said(&e.body_text())))? {
         let name = part.name().unwrap_or_default().to_owned();
+        let is_file = part.file_name().is_some_and(|name| !name.is_empty());
         match name.as_str() {
-            "image" | "photo" => image = Some(part.bytes().await.map_err(|e| bad(e.body_text()))?.to_vec()),
-            "request" => json = Some(part.text().await.map_err(|e| bad(e.body_text()))?),
-            _ => fields.push((name, part.text().await.map_err(|e| bad(e.body_text()))?)),
+            "image" | "photo" | "file" => {
+                image = Some(
+                    part.bytes()
+                        .await
+                        .map_err(|e| bad(said(&e.body_text())))?
+                        .to_vec(),
+                )
+            }
+            "request" => json = Some(part.text().await.map_err(|e| bad(said(&e.body_text())))?),
+            _ if is_file => {
+                image = Some(
+                    part.bytes()
+                        .await
+                        .map_err(|e| bad(said(&e.body_text())))?
+                        .to_vec(),
+                )
+            }
+            _ => given.push((name, part.text().await.map_err(|e| bad(said(&e.body_text())))?)),
         }
     }
     let image = image.ok_or_else(|| bad("the form has no part `image`"))?;
@@ -41,69 +57,23 @@ pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Jo
         Some(text) => from_json(&text)?,
     };
     scan.image = ImageSource::Bytes(image);
-    for (name, value) in fields {
-        set(&mut scan, &name, &value)?;
+    for (name, value) in given {
+        if !fields::set(&mut scan, &name, &value)? {
+            return Err(bad(format!("unknown field {:?}", said(&name))));
+        }
     }
-    Ok(JobInput::Scan(Box::new(scan)))
-}
-
-/// An image as the whole body; fields come as `X-Amzn-SageMaker-Custom-Attributes: pitch_deg=40,plate_cm=26`.
-///
-/// # Errors
-/// 400 that names the field.
-pub fn scan_of_image(bytes: Vec<u8>, headers: &HeaderMap) -> Result<JobInput, Problem> {
-    let mut scan = ScanRequest::new(ImageSource::Bytes(bytes));
-    let given = headers
-        .get("x-amzn-sagemaker-custom-attributes")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    for pair in given.split(',').filter(|p| !p.trim().is_empty()) {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| bad(format!("custom attribute {pair:?} is not name=value")))?;
-        set(&mut scan, name.trim(), value)?;
-    }
-    Ok(JobInput::Scan(Box::new(scan)))
+    Ok(scan)
 }
 
 /// A scan request whose image comes apart.
 fn from_json(text: &str) -> Result<ScanRequest, Problem> {
     let mut value: serde_json::Value =
         serde_json::from_str(text).map_err(|e| bad(format!("part `request` is not JSON: {e}")))?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("image".into(), serde_json::json!({"base64": ""}));
-    }
-    serde_json::from_value(value).map_err(|e| bad(format!("part `request`: {e}")))
-}
-
-fn set(scan: &mut ScanRequest, name: &str, value: &str) -> Result<(), Problem> {
-    let value = value.trim();
-    if value.is_empty() {
-        return Ok(());
-    }
-    let number = || {
-        value
-            .parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite())
-            .ok_or_else(|| bad(format!("{name} is not a number: {value:?}")))
-    };
-    match name {
-        "pitch_deg" => scan.pitch_deg = Some(number()?),
-        "roll_deg" => scan.roll_deg = Some(number()?),
-        "height_cm" => scan.camera.height_cm = Some(number()?),
-        "fov_long_deg" => scan.camera.fov_long_deg = Some(number()?),
-        "plate_cm" => {
-            scan.reference = Some(Reference {
-                kind: ReferenceKind::Plate,
-                diameter_cm: Some(number()?),
-            });
-        }
-        "scan_id" => scan.scan_id = Some(value.to_owned()),
-        "user_id" => scan.user_id = Some(value.to_owned()),
-        _ => return Err(bad(format!("unknown field {name:?}"))),
-    }
-    Ok(())
+    let fields = value
+        .as_object_mut()
+        .ok_or_else(|| bad("part `request` is not a JSON object"))?;
+    fields.insert("image".into(), serde_json::json!({"base64": ""}));
+    serde_json::from_value(value).map_err(|e| bad(format!("part `request`: {}", parsed(e))))
 }
 
 fn bad(text: impl Into<String>) -> Problem {

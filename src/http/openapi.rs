@@ -5,7 +5,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
-use super::{SharedApp, direct, job_api, probes};
+use super::{SharedApp, direct, job_api, probes, realtime};
 use crate::contract;
 
 /// Body of `/run` and `/runsync`.
@@ -78,7 +78,7 @@ pub struct ProblemDoc {
         The job API is also served under /v2/{endpoint}/ and /{endpoint}/."),
     paths(
         job_api::run, job_api::runsync, job_api::status, job_api::status_sync, job_api::stream, job_api::cancel,
-        job_api::retry, job_api::purge_queue, job_api::health,
+        job_api::retry, job_api::purge_queue, job_api::health, realtime::realtime,
         direct::scan, direct::segment, direct::depth, direct::identify,
         probes::livez, probes::readyz, probes::ping, probes::info, probes::metrics,
     ),

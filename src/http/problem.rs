@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::contract::quote::said;
 use crate::contract::{ErrorCode, Fault, ScanError};
 
 /// A refusal on its way out; [`super::edge::observe`] writes its body, because it knows the request id.
@@ -69,11 +70,7 @@ impl From<ScanError> for Problem {
             StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() && error.code != ErrorCode::Draining {
             // The one place where a failed request is logged; the causes stay here.
-            tracing::error!(
-                code = error.code.as_str(),
-                "{}",
-                crate::runtime::outcome::causes(&error)
-            );
+            tracing::error!(code = error.code.as_str(), "{}", error.causes());
         }
         Self {
             status,
@@ -106,7 +103,7 @@ impl IntoResponse for Problem {
 pub async fn no_such_path(request: Request) -> Problem {
     Problem::new(
         ErrorCode::NotFound,
-        format!("no such path: {}", request.uri().path()),
+        format!("no such path: {}", said(request.uri().path())),
     )
 }
 
@@ -115,7 +112,7 @@ pub async fn wrong_method(request: Request) -> Problem {
         status: StatusCode::METHOD_NOT_ALLOWED,
         ..Problem::new(
             ErrorCode::BadRequest,
-            format!("{} is not allowed here", request.method()),
+            format!("{} is not allowed here", said(request.method().as_str())),
         )
     }
 }

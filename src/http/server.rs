@@ -137,8 +137,8 @@ fn webhook_client(private: bool) -> Result<reqwest::Client, ScanError> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         // A name may resolve to this network; literals are refused when the job is accepted.
-        .dns_resolver(crate::intake::fetch::PublicOnly::system(private))
-        .user_agent(crate::runtime::outcome::version())
+        .dns_resolver(crate::egress::PublicOnly::system(private))
+        .user_agent(crate::runpod::version())
         .build()
         .map_err(|e| ScanError::new(ErrorCode::Internal, "the webhook client could not be made").source(e))
 }

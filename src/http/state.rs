@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contract::{ErrorCode, ScanError};
 use crate::jobs::Store;
-use crate::runtime::{Executor, WorkerIdentity};
+use crate::runpod::WorkerIdentity;
+use crate::runtime::Executor;
 
 /// Settings of the HTTP front.
 #[derive(Debug, Clone)]

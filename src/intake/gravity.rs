@@ -1,8 +1,10 @@
 //! Which way is down in the picture, from whatever says so.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::contract::bounds::{ROLL_DEG, TILT_MAX_DEG};
+use crate::contract::quote::said;
 use crate::contract::{ErrorCode, GravitySource, ScanError, Warning, WarningCode};
 
 use super::exif::ExifFacts;
@@ -46,40 +48,40 @@ pub struct SourceMeta {
 }
 
 impl SourceMeta {
-    /// From S3 user metadata (names without `x-amz-meta-`); gravity as `x,y,z`.
+    /// From user metadata, names without `x-amz-meta-` and in any case: `pitch`, `roll` (also `pitch_deg`,
+    /// `pitch-deg`), `gravity` as `x,y,z`.
     ///
     /// # Errors
     /// `invalid_field` naming the header, for a value that does not parse or cannot be.
     pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, ScanError> {
+        let pairs: BTreeMap<String, &str> = pairs.map(|(k, v)| (k.to_ascii_lowercase(), v)).collect();
+        let given = |name: &str| {
+            let spellings = [name.to_owned(), format!("{name}-deg"), format!("{name}_deg")];
+            let found = spellings.into_iter().find_map(|s| pairs.get_key_value(&s));
+            found.map(|(name, text)| (format!("x-amz-meta-{name}"), *text))
+        };
         let mut meta = Self::default();
-        for (name, text) in pairs {
-            let name = name.to_ascii_lowercase();
-            let field = format!("x-amz-meta-{name}");
-            match name.as_str() {
-                "pitch" => {
-                    let v = number(&field, text)?;
-                    validate::pitch(&field, v)?;
-                    meta.pitch_deg = Some(v);
-                }
-                "roll" => {
-                    let v = number(&field, text)?;
-                    validate::within(&field, v, ROLL_DEG, "degrees")?;
-                    meta.roll_deg = Some(v);
-                }
-                "gravity" => {
-                    let v = text
-                        .trim_matches(|c: char| c == '[' || c == ']' || c.is_whitespace())
-                        .split(',')
-                        .map(|part| number(&field, part))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let v: [f64; 3] = v
-                        .try_into()
-                        .map_err(|_| validate::invalid(&field, "is not three numbers x,y,z"))?;
-                    validate::gravity(&field, v)?;
-                    meta.gravity = Some(v);
-                }
-                _ => {}
-            }
+        if let Some((field, text)) = given("pitch") {
+            let v = number(&field, text)?;
+            validate::pitch(&field, v)?;
+            meta.pitch_deg = Some(v);
+        }
+        if let Some((field, text)) = given("roll") {
+            let v = number(&field, text)?;
+            validate::within(&field, v, ROLL_DEG, "degrees")?;
+            meta.roll_deg = Some(v);
+        }
+        if let Some((field, text)) = given("gravity") {
+            let v = text
+                .trim_matches(|c: char| c == '[' || c == ']' || c.is_whitespace())
+                .split(',')
+                .map(|part| number(&field, part))
+                .collect::<Result<Vec<_>, _>>()?;
+            let v: [f64; 3] = v
+                .try_into()
+                .map_err(|_| validate::invalid(&field, "is not three numbers x,y,z"))?;
+            validate::gravity(&field, v)?;
+            meta.gravity = Some(v);
         }
         Ok(meta)
     }
@@ -87,7 +89,7 @@ impl SourceMeta {
 
 fn number(field: &str, text: &str) -> Result<f64, ScanError> {
     f64::from_str(text.trim())
-        .map_err(|e| validate::invalid(field, format_args!("{text:?} is not a number")).source(e))
+        .map_err(|e| validate::invalid(field, format_args!("{:?} is not a number", said(text))).source(e))
 }
 
 /// Down in the upright camera frame, from the first of: client gravity, client pitch, storage gravity, storage

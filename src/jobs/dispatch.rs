@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::store::Taken;
 use super::{Status, Store};
 use crate::contract::{ErrorCode, ScanError};
+use crate::runpod::{Outcome, WorkerIdentity};
 use crate::runtime::context::Limit;
-use crate::runtime::{Admission, Executor, JobContext, Outcome, WorkerIdentity};
+use crate::runtime::{Admission, Executor, JobContext};
 
 /// Feeds the device from the store.
 #[derive(Debug, Clone)]
@@ -114,12 +115,7 @@ impl Dispatcher {
                     _ => Status::Failed,
                 };
                 if status == Status::Failed {
-                    tracing::warn!(
-                        job = id,
-                        code = error.code.as_str(),
-                        "{}",
-                        crate::runtime::outcome::causes(&error)
-                    );
+                    tracing::warn!(job = id, code = error.code.as_str(), "{}", error.causes());
                 }
                 (status, Outcome::from_error(&error, &self.identity))
             }

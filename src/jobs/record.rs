@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::bucket::S3Keys;
-use crate::runtime::{Event, Outcome};
+use crate::runpod::Outcome;
+use crate::runtime::Event;
+use crate::s3::S3Keys;
 
 /// Spelled as the platform's API does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -167,9 +168,22 @@ impl Record {
 
     pub fn note(&mut self, event: &Event) {
         let shown = event.to_json();
-        match event {
-            Event::Chunk(_) => self.collected.push(shown.clone()),
-            Event::Stage { .. } | Event::Progress(_) => self.progress = Some(shown.clone()),
+        let streamed = match event {
+            Event::Chunk(_) => {
+                self.collected.push(shown.clone());
+                true
+            }
+            Event::Stage { streamed, .. } => {
+                self.progress = Some(shown.clone());
+                *streamed
+            }
+            Event::Progress(_) => {
+                self.progress = Some(shown.clone());
+                false
+            }
+        };
+        if !streamed {
+            return;
         }
         if self.chunks.len() == Self::MAX_CHUNKS {
             self.chunks.pop_front();

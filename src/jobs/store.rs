@@ -19,8 +19,9 @@ use uuid::Uuid;
 use super::disk::{Change, Disk, DiskError};
 use super::record::Delivery;
 use super::{Clock, Policy, Record, Status, Submission};
-use crate::bucket::S3Keys;
-use crate::runtime::{Event, Outcome};
+use crate::runpod::Outcome;
+use crate::runtime::Event;
+use crate::s3::S3Keys;
 use crate::telemetry::names;
 use table::Table;
 
@@ -281,6 +282,7 @@ impl Store {
         let now = self.0.clock.now_ms();
         if let Some(entry) = self.lock().jobs.get_mut(id)
             && entry.record.status == Status::InQueue
+            && !entry.ending
         {
             entry.record.status = Status::InProgress;
             entry.record.started_ms = Some(now);
@@ -306,36 +308,35 @@ impl Store {
     }
 
     async fn end_now(&self, id: &str, status: Status, outcome: Outcome) -> bool {
-        let ended = {
-            let mut table = self.lock();
-            let Some(entry) = table.jobs.get_mut(id) else {
-                return false;
-            };
-            if entry.ending || entry.record.status.is_terminal() {
-                return false;
+        let now = self.0.clock.now_ms();
+        let ended = self.lock().begin_end(id, status, outcome, now);
+        match ended {
+            Some(ended) => {
+                self.settle(ended).await;
+                true
             }
-            entry.ending = true;
-            entry.token.cancel();
-            let mut record = entry.record.clone();
-            record.end(status, outcome, self.0.clock.now_ms());
-            record
-        };
+            None => false,
+        }
+    }
+
+    /// Writes an end that has begun, and shows it.
+    async fn settle(&self, ended: Record) {
+        let id = &ended.id.clone();
         if let Some(disk) = &self.0.disk {
             // Shown to the client even if the disk fails: the result exists, and the writer has logged it.
             let _ = disk.write(Change::Put(Box::new(ended.clone()), None)).await;
         }
-        let due = ended.delivery == Delivery::Due;
+        let (due, status) = (ended.delivery == Delivery::Due, ended.status.as_str());
         let mut table = self.lock();
         table.finish(id, ended);
         table.trim(&self.0.limits, |c| self.later(c));
         drop(table);
-        counter!(names::JOBS_ENDED, "status" => status.as_str()).increment(1);
+        counter!(names::JOBS_ENDED, "status" => status).increment(1);
         if due {
-            let _ = self.0.webhooks.send(id.to_owned());
+            let _ = self.0.webhooks.send(id.clone());
         } else {
             self.release_input(id);
         }
-        true
     }
 
     /// Drops an input nobody can need again: only FAILED and TIMED_OUT jobs can be retried.

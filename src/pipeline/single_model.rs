@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Scanner;
 use super::scan::depth_picture;
+use crate::contract::quote::parsed;
 use crate::contract::{ErrorCode, ScanError, Stage};
 use crate::identify::Identifier;
 use crate::overlay;
@@ -38,7 +39,7 @@ impl Scanner {
         ctx: &JobContext,
     ) -> Result<Value, ScanError> {
         let at: Place = serde_json::from_value(Value::Object(params.clone())).map_err(|e| {
-            ScanError::new(ErrorCode::BadRequest, e.to_string())
+            ScanError::new(ErrorCode::BadRequest, parsed(e))
                 .next_step("send box: [x0, y0, x1, y1] or point: [x, y] beside image")
         })?;
         match task {

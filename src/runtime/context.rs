@@ -1,20 +1,24 @@
 //! What a running job carries with it: its id, whether it was cancelled, how long it may take, who hears of progress.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::Bucket;
 use crate::contract::{Control, ErrorCode, ScanError, Stage};
+use crate::s3::Bucket;
 
 /// What a job says while it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A stage begins. Only the latest matters.
-    Stage { stage: Stage, elapsed_ms: f64 },
+    /// A stage begins. Only the latest matters, unless the job asked for them as a stream (`options.stream`).
+    Stage {
+        stage: Stage,
+        elapsed_ms: f64,
+        streamed: bool,
+    },
     /// Free-form progress. Only the latest matters.
     Progress(Value),
     /// A part of the answer: every one is delivered, in order.
@@ -25,7 +29,9 @@ impl Event {
     /// The JSON a client sees.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Stage { stage, elapsed_ms } => serde_json::json!({
+            Self::Stage {
+                stage, elapsed_ms, ..
+            } => serde_json::json!({
                 "stage": stage,
                 "step": step(*stage),
                 "of": Stage::ALL.len(),
@@ -64,6 +70,7 @@ struct Inner {
     on_start: Option<Box<dyn Fn() + Send + Sync>>,
     sink: Option<Sink>,
     bucket: Option<Bucket>,
+    streams: AtomicBool,
 }
 
 /// Handle on one job; cheap to clone, the same job. Engines call [`JobContext::check`] between stages and between
@@ -94,6 +101,7 @@ impl JobContext {
             on_start: None,
             sink: None,
             bucket: None,
+            streams: AtomicBool::new(false),
         })
     }
 
@@ -163,6 +171,7 @@ impl JobContext {
             self.emit(Event::Stage {
                 stage,
                 elapsed_ms: self.0.begun.elapsed().as_secs_f64() * 1e3,
+                streamed: self.0.streams.load(Ordering::Relaxed),
             });
         }
         Ok(())
@@ -172,6 +181,11 @@ impl JobContext {
         if let Some(sink) = &self.0.sink {
             sink(event);
         }
+    }
+
+    /// From now on stages are parts of the job's stream.
+    pub(super) fn stream_stages(&self) {
+        self.0.streams.store(true, Ordering::Relaxed);
     }
 
     /// The device takes the job up: the running time starts to count. Later calls do nothing.

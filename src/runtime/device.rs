@@ -275,11 +275,13 @@ fn run(
                 let _ = item.reply.send(result);
             }
             Err(_) => {
-                tracing::error!(
-                    job = item.ctx.id(),
-                    kind,
-                    "the engine panicked; building a new one"
-                );
+                span.in_scope(|| {
+                    tracing::error!(
+                        job = item.ctx.id(),
+                        kind,
+                        "the engine panicked; building a new one"
+                    );
+                });
                 let _ = item.reply.send(Err(ScanError::new(
                     ErrorCode::Internal,
                     "the engine failed in an unforeseen way on this job",
@@ -375,7 +377,7 @@ fn bring_up(
             tracing::error!(
                 code = error.code.as_str(),
                 "engine not loaded: {}",
-                super::outcome::causes(&error)
+                error.causes()
             );
             state.send_replace(EngineState::Failed(Arc::new(error)));
             None

@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
-use super::{Device, JobContext, JobInput, pictures};
-use crate::bucket::Buckets;
+use super::{Device, JobContext, JobInput};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
 use crate::intake::{Intake, Photo, Shot, validate};
+use crate::s3::Buckets;
 use crate::telemetry::names;
 
 /// What to do when the queue is full.
@@ -141,7 +141,7 @@ impl Executor {
             )
         })??;
         if let Some(bucket) = ctx.bucket() {
-            pictures::store(&mut result, bucket, ctx.id()).await;
+            crate::runpod::pictures::store(&mut result, bucket, ctx.id()).await;
         }
         Ok(result)
     }
@@ -157,10 +157,15 @@ impl Executor {
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
                 let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
-                (Box::new(ScanRequest::new(image)), Some(model))
+                let mut request = Box::new(ScanRequest::new(image));
+                request.options.stream = model.stream;
+                (request, Some(model))
             }
         };
         validate::request(&request)?;
+        if request.options.stream {
+            ctx.stream_stages();
+        }
         ctx.stage(Stage::Intake)?;
         let permit = self.photos.clone().acquire_owned().await.ok();
         let begun = Instant::now();

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::contract::quote::{parsed, said};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
-use crate::telemetry::redact;
 
 /// One model alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,7 +31,16 @@ impl ModelTask {
 pub struct ModelRequest {
     pub task: ModelTask,
     pub image: ImageSource,
+    /// `options.stream`, as of a scan.
+    pub stream: bool,
     pub params: Map<String, Value>,
+}
+
+/// What of a scan's options means something to one model.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ModelOptions {
+    stream: bool,
 }
 
 /// The `input` of a job.
@@ -61,7 +70,7 @@ impl JobInput {
             None => None,
             Some(Value::String(name)) if name == "scan" => None,
             Some(name) => Some(serde_json::from_value::<ModelTask>(name.clone()).map_err(|_| {
-                bad(redact::urls(&format!("unknown task {name}")))
+                bad(format!("unknown task {}", said(&name.to_string())))
                     .next_step("use scan, segment, depth or identify")
             })?),
         };
@@ -79,18 +88,21 @@ impl JobInput {
         let image = fields
             .remove("image")
             .ok_or_else(|| bad("image is required").next_step("send {\"image\": {\"base64\": ...}}"))?;
+        let options: ModelOptions = fields
+            .remove("options")
+            .map_or(Ok(ModelOptions::default()), from_fields)?;
         Ok(Self::Model(Box::new(ModelRequest {
             task,
             image: from_fields(image)?,
+            stream: options.stream,
             params: fields,
         })))
     }
 }
 
 fn from_fields<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, ScanError> {
-    // The parser repeats what it could not read, which may be an address with a signature in it.
     serde_json::from_value(value)
-        .map_err(|e| bad(redact::urls(&e.to_string())).next_step("compare with /openapi.json"))
+        .map_err(|e| bad(parsed(e)).next_step("compare with the fields of a scan in docs/api.md"))
 }
 
 fn bad(message: impl Into<String>) -> ScanError {
@@ -112,6 +124,30 @@ mod tests {
         assert!(
             matches!(&depth, JobInput::Model(r) if r.task == ModelTask::Depth && r.params["policy"] == "hf")
         );
+    }
+
+    #[test]
+    fn a_bare_string_is_told_apart() {
+        let of = |text: &str| match JobInput::parse(json!({ "image": text }), false) {
+            Ok(JobInput::Scan(request)) => request.image,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(of("S3://b/k.jpg"), ImageSource::S3("s3://b/k.jpg".into()));
+        assert_eq!(
+            of(" https://h/p.jpg?sig=1 "),
+            ImageSource::Url("https://h/p.jpg?sig=1".into())
+        );
+        assert_eq!(
+            of("data:image/png;base64,AA=="),
+            ImageSource::Base64("data:image/png;base64,AA==".into())
+        );
+        assert_eq!(of("/9j/4AAQ\nSkZJ"), ImageSource::Base64("/9j/4AAQ\nSkZJ".into()));
+        for bad in ["", "photo.jpg", "ftp://h/p.jpg", "file:///etc/passwd"] {
+            let e = JobInput::parse(json!({ "image": bad }), false).unwrap_err();
+            assert!(e.message.contains("s3://bucket/key"), "{bad}: {e}");
+        }
+        let depth = JobInput::parse(json!({"task": "depth", "image": "/9j/"}), false).unwrap();
+        assert!(matches!(depth, JobInput::Model(r) if r.image == ImageSource::Base64("/9j/".into())));
     }
 
     #[test]

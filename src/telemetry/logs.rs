@@ -25,7 +25,7 @@ pub enum LogFormat {
     Json,
     /// What RunPod's console reads, on stdout.
     #[value(skip)]
-    Runpod { json: bool },
+    Runpod { json: bool, whole: bool },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,8 @@ pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
             .flatten_event(true)
             .with_writer(std::io::stderr)
             .boxed(),
-        LogFormat::Runpod { json } => fmt::layer()
-            .event_format(RunpodFormat { json })
+        LogFormat::Runpod { json, whole } => fmt::layer()
+            .event_format(RunpodFormat { json, whole })
             .with_writer(std::io::stdout)
             .boxed(),
     };

@@ -1,7 +1,7 @@
 //! Log lines as RunPod's console wants them.
 //!
 //! With an endpoint id: one JSON object a line with exactly `requestId`, `message`, `level`. Without: `LEVEL  | id |
-//! message`. Messages over 4096 characters lose their middle.
+//! message`. Lines of a job from a batch begin with `[batchId=...]`. Messages over 4096 characters lose their middle.
 
 use std::fmt::{self, Write as _};
 
@@ -19,6 +19,8 @@ const MAX_CHARS: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub struct RunpodFormat {
     pub json: bool,
+    /// Long messages stay whole: a local run prints its result.
+    pub whole: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for RunpodFormat
@@ -34,13 +36,19 @@ where
     ) -> fmt::Result {
         let mut line = Line::default();
         event.record(&mut line);
-        let job = line.job.take().or_else(|| {
-            let scope = ctx.event_scope()?;
-            scope
-                .into_iter()
-                .find_map(|span| span.extensions().get::<JobOfSpan>().map(|job| job.0.clone()))
-        });
-        let message = cut_middle(&(line.message + &line.fields));
+        let (mut job, mut batch) = (line.job.take(), String::new());
+        for span in ctx.event_scope().into_iter().flatten() {
+            if let Some(of) = span.extensions().get::<JobOfSpan>() {
+                job.get_or_insert_with(|| of.job.clone());
+                if let Some(id) = &of.batch {
+                    batch = format!("[batchId={id}] ");
+                }
+            }
+        }
+        let mut message = batch + &line.message + &line.fields;
+        if !self.whole {
+            message = cut_middle(&message);
+        }
         let level = level_name(*event.metadata().level());
         if self.json {
             // Written by hand for the order of the keys.
@@ -85,6 +93,7 @@ struct Line {
     /// ` key=value` each.
     fields: String,
     job: Option<String>,
+    batch: Option<String>,
 }
 
 impl Visit for Line {
@@ -92,6 +101,7 @@ impl Visit for Line {
         match field.name() {
             "job" if !value.is_empty() => self.job = Some(value.to_owned()),
             "job" => {}
+            "batch" => self.batch = Some(value.to_owned()),
             "message" => self.message.push_str(value),
             name => drop(write!(self.fields, " {name}={value}")),
         }
@@ -105,7 +115,10 @@ impl Visit for Line {
     }
 }
 
-struct JobOfSpan(String);
+struct JobOfSpan {
+    job: String,
+    batch: Option<String>,
+}
 
 /// Remembers a span's field `job`, so that every line inside it names the job.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +129,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JobIds {
         let mut line = Line::default();
         attributes.record(&mut line);
         if let (Some(job), Some(span)) = (line.job, ctx.span(id)) {
-            span.extensions_mut().insert(JobOfSpan(job));
+            let batch = line.batch;
+            span.extensions_mut().insert(JobOfSpan { job, batch });
         }
     }
 }
@@ -145,7 +159,7 @@ mod tests {
         let sink = Sink::default();
         let to = sink.clone();
         let fmt = tracing_subscriber::fmt::layer()
-            .event_format(RunpodFormat { json })
+            .event_format(RunpodFormat { json, whole: false })
             .with_writer(move || to.clone());
         let subscriber = tracing_subscriber::registry().with(JobIds).with(fmt);
         tracing::subscriber::with_default(subscriber, f);
@@ -172,6 +186,20 @@ mod tests {
             tracing::error!("no memory");
         });
         assert_eq!(text, "ERROR  | j-2 | no memory\n");
+    }
+
+    #[test]
+    fn every_line_of_a_batch_names_it() {
+        let text = lines(false, || {
+            let _job = tracing::error_span!("job", job = "j", batch = Some("B9")).entered();
+            tracing::info!(job = "j", "Started.");
+            let _device = tracing::info_span!("device", job = "j").entered();
+            tracing::warn!("slow");
+        });
+        assert_eq!(
+            text,
+            "INFO   | j | [batchId=B9] Started.\nWARN   | j | [batchId=B9] slow\n"
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::Urls;
+use crate::contract::quote::said;
+use crate::runpod::WorkerIdentity;
 
 /// What the platform set.
 #[derive(Debug, Clone)]
@@ -17,35 +19,32 @@ pub struct WorkerEnv {
     pub hostname: String,
     pub endpoint_id: Option<String>,
     pub ping_interval: Duration,
+    /// Why no job can be taken and answered.
+    fault: Option<EnvError>,
 }
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// A variable that cannot be used.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum EnvError {
-    #[error("{name}={value:?}: {why}")]
+    #[error("{name}={:?}: {why}", said(.value))]
     Bad {
         name: &'static str,
         value: String,
         why: &'static str,
     },
+    #[error("{0} is not set: results would have nowhere to go")]
+    Missing(&'static str),
 }
 
 impl WorkerEnv {
     /// `None` where there is no take address: the worker then runs one local job. An empty variable counts as unset.
-    ///
-    /// # Errors
-    /// The variable that cannot be used.
-    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, EnvError> {
-        let get = |name: &str| get(name).filter(|v| !v.trim().is_empty());
-        let Some(take) = get("RUNPOD_WEBHOOK_GET_JOB") else {
-            return Ok(None);
-        };
-        if !take.starts_with("http://") && !take.starts_with("https://") {
-            return Err(EnvError::Bad {
-                name: "RUNPOD_WEBHOOK_GET_JOB",
-                value: take,
-                why: "not an http address",
-            });
-        }
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let get = |name: &str| get(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let take = get("RUNPOD_WEBHOOK_GET_JOB")?;
+        let done = get("RUNPOD_WEBHOOK_POST_OUTPUT");
+        let fault = address("RUNPOD_WEBHOOK_GET_JOB", Some(&take))
+            .and_then(|()| address("RUNPOD_WEBHOOK_POST_OUTPUT", done.as_deref()))
+            .err();
         let given = get("RUNPOD_POD_ID");
         let id_given = given.is_some();
         let worker_id = given.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
@@ -54,12 +53,14 @@ impl WorkerEnv {
             .and_then(|v| v.trim().parse::<u64>().ok())
             .unwrap_or(10_000)
             .max(1_000);
-        Ok(Some(Self {
+        Some(Self {
             urls: Urls::new(
                 &take,
-                get("RUNPOD_WEBHOOK_POST_OUTPUT").as_deref(),
-                get("RUNPOD_WEBHOOK_POST_STREAM").as_deref(),
-                get("RUNPOD_WEBHOOK_PING").as_deref(),
+                done.as_deref(),
+                get("RUNPOD_WEBHOOK_POST_STREAM")
+                    .filter(|v| is_http(v))
+                    .as_deref(),
+                get("RUNPOD_WEBHOOK_PING").filter(|v| is_http(v)).as_deref(),
                 &worker_id,
                 get("RUNPOD_GPU_TYPE_ID").as_deref().unwrap_or(""),
             ),
@@ -69,7 +70,38 @@ impl WorkerEnv {
             hostname: get("RUNPOD_POD_HOSTNAME").unwrap_or_else(|| "unknown".into()),
             endpoint_id: get("RUNPOD_ENDPOINT_ID"),
             ping_interval: Duration::from_millis(ping_ms),
-        }))
+            fault,
+        })
+    }
+
+    /// # Errors
+    /// Why no job can be taken and answered.
+    pub fn check(&self) -> Result<(), EnvError> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// Who this worker says it is.
+    pub fn identity(&self) -> WorkerIdentity {
+        WorkerIdentity {
+            hostname: self.hostname.clone(),
+            ..WorkerIdentity::new(self.worker_id.clone())
+        }
+    }
+}
+
+fn is_http(address: &str) -> bool {
+    url::Url::parse(address).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+fn address(name: &'static str, value: Option<&str>) -> Result<(), EnvError> {
+    match value {
+        None => Err(EnvError::Missing(name)),
+        Some(value) if is_http(value) => Ok(()),
+        Some(value) => Err(EnvError::Bad {
+            name,
+            value: value.to_owned(),
+            why: "not an http address",
+        }),
     }
 }
 
@@ -104,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Option<WorkerEnv>, EnvError> {
+    fn read(pairs: &[(&str, &str)]) -> Option<WorkerEnv> {
         WorkerEnv::read(|name| {
             pairs
                 .iter()
@@ -118,14 +150,39 @@ mod tests {
     /// A9, A5, A7.
     #[test]
     fn odd_environments() {
-        assert!(read(&[]).unwrap().is_none());
-        assert!(read(&[("RUNPOD_WEBHOOK_GET_JOB", "")]).unwrap().is_none());
-        assert!(read(&[("RUNPOD_WEBHOOK_GET_JOB", "JOB_URL")]).is_err());
-        let bare = read(&[TAKE]).unwrap().unwrap();
+        assert!(read(&[]).is_none());
+        assert!(read(&[("RUNPOD_WEBHOOK_GET_JOB", "")]).is_none());
+        let bare = read(&[TAKE]).unwrap();
         assert!(!bare.id_given && bare.worker_id.len() == 36);
         assert!(bare.urls.take(1, false).contains(&bare.worker_id));
-        let hasty = read(&[TAKE, ("RUNPOD_PING_INTERVAL", "100")]).unwrap().unwrap();
+        let hasty = read(&[TAKE, ("RUNPOD_PING_INTERVAL", "100")]).unwrap();
         assert_eq!(hasty.ping_interval, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_worker_must_be_able_to_take_and_to_answer() {
+        let check = |take: &str, done: &str| {
+            let pairs = [
+                ("RUNPOD_WEBHOOK_GET_JOB", take),
+                ("RUNPOD_WEBHOOK_POST_OUTPUT", done),
+            ];
+            read(&pairs).unwrap().check()
+        };
+        assert_eq!(check(TAKE.1, "http://h/job-done/$ID"), Ok(()));
+        assert_eq!(
+            check(TAKE.1, " "),
+            Err(EnvError::Missing("RUNPOD_WEBHOOK_POST_OUTPUT"))
+        );
+        for (take, done) in [
+            ("JOB_URL", "http://h/x"),
+            (TAKE.1, "JOB_DONE_URL"),
+            (TAKE.1, "ftp://h/x"),
+        ] {
+            assert!(
+                matches!(check(take, done), Err(EnvError::Bad { .. })),
+                "{take} {done}"
+            );
+        }
     }
 
     /// I6.

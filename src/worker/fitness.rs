@@ -76,18 +76,7 @@ impl Fitness {
         self.memory(memory::available())?;
         self.disk(free_share(Path::new("/")))?;
         if let Some((name, port)) = host {
-            let connect = tokio::net::TcpStream::connect((name.as_str(), *port));
-            let message = match tokio::time::timeout(self.network_timeout, connect).await {
-                Ok(Ok(_)) => None,
-                Ok(Err(e)) => Some(format!("cannot connect to {name}:{port}: {e}")),
-                Err(_) => Some(format!(
-                    "no connection to {name}:{port} within {:?}",
-                    self.network_timeout
-                )),
-            };
-            if let Some(message) = message {
-                return Err(Unfit::new("_network_check", message));
-            }
+            self.network(name, *port).await?;
         }
         if gpu.is_some() {
             self.cuda_version(memory::driver_cuda())?;
@@ -95,6 +84,28 @@ impl Fitness {
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         tracing::info!("All fitness checks passed. ({ms:.2}ms)");
         Ok(())
+    }
+
+    /// The platform may itself be starting: a refused connection is tried again until the time is over.
+    async fn network(&self, name: &str, port: u16) -> Result<(), Unfit> {
+        let mut failure = "no answer".to_owned();
+        let connected = async {
+            loop {
+                match tokio::net::TcpStream::connect((name, port)).await {
+                    Ok(_) => return,
+                    Err(e) => failure = e.to_string(),
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(self.network_timeout, connected).await;
+        in_time.map_err(|_| {
+            let message = format!(
+                "no connection to {name}:{port} within {:?}: {failure}",
+                self.network_timeout
+            );
+            Unfit::new("_network_check", message)
+        })
     }
 
     fn memory(&self, available: Option<u64>) -> Result<(), Unfit> {

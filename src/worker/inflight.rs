@@ -4,41 +4,64 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 /// Shared by all loops.
 #[derive(Debug, Clone, Default)]
-pub struct Inflight(Arc<Mutex<BTreeMap<String, CancellationToken>>>);
+pub struct Inflight(Arc<Mutex<BTreeMap<String, InHand>>>);
+
+#[derive(Debug)]
+struct InHand {
+    token: CancellationToken,
+    /// Names the job, and its batch, in the log.
+    span: Span,
+}
+
+/// A job's place in the list, until dropped.
+#[derive(Debug)]
+pub struct Place {
+    jobs: Inflight,
+    id: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.jobs.lock().remove(&self.id);
+    }
+}
 
 impl Inflight {
     /// Bytes of the ping's list.
     const MAX_LIST: usize = 65_535;
 
-    /// False if the job is in hand already.
-    pub fn insert(&self, id: &str, token: CancellationToken) -> bool {
+    /// None if the job is in hand already.
+    pub fn insert(&self, id: &str, token: CancellationToken, span: Span) -> Option<Place> {
         let mut jobs = self.lock();
         if jobs.contains_key(id) {
-            return false;
+            return None;
         }
-        jobs.insert(id.to_owned(), token);
-        true
-    }
-
-    pub fn remove(&self, id: &str) {
-        self.lock().remove(id);
-    }
-
-    /// False if the job is not in hand.
-    pub fn cancel(&self, id: &str) -> bool {
-        let token = self.lock().get(id).cloned();
-        token.is_some_and(|token| {
-            token.cancel();
-            true
+        jobs.insert(id.to_owned(), InHand { token, span });
+        Some(Place {
+            jobs: self.clone(),
+            id: id.to_owned(),
         })
     }
 
+    /// Cancels a job at the platform's word. False if it is not in hand.
+    pub fn stop(&self, id: &str) -> bool {
+        match self.lock().get(id) {
+            Some(job) => {
+                job.span
+                    .in_scope(|| tracing::info!(job = id, "stopped by the platform"));
+                job.token.cancel();
+                true
+            }
+            None => false,
+        }
+    }
+
     pub fn cancel_all(&self) {
-        let all: Vec<_> = self.lock().values().cloned().collect();
-        all.iter().for_each(CancellationToken::cancel);
+        self.lock().values().for_each(|job| job.token.cancel());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -64,7 +87,7 @@ impl Inflight {
         list
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, InHand>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

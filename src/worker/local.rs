@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::runtime::{Admission, Event, Executor, JobContext, Outcome, WorkerIdentity};
+use crate::runpod::{Outcome, WorkerIdentity};
+use crate::runtime::{Admission, Event, Executor, JobContext};
 
-/// Runs the job and logs its result in the official words. False if it failed or there is none.
-pub async fn run(executor: &Executor, given: Option<&str>, dir: &Path) -> bool {
+/// Runs the job and logs its result in the official words. False if it failed, there is none, or its result is not
+/// `expected` (`--test_output`).
+pub async fn run(executor: &Executor, given: Option<&str>, expected: Option<&str>, dir: &Path) -> bool {
     let text = match given {
         Some(text) => text.to_owned(),
         None => match std::fs::read_to_string(dir.join("test_input.json")) {
@@ -56,6 +58,13 @@ pub async fn run(executor: &Executor, given: Option<&str>, dir: &Path) -> bool {
     let output = outcome.output.unwrap_or_default();
     tracing::info!("Job {id} completed successfully.");
     tracing::info!("Job result: {output}");
+    if let Some(expected) = expected {
+        if serde_json::from_str::<Value>(expected).ok().as_ref() != Some(&output) {
+            tracing::error!("Job output does not match test_output.");
+            return false;
+        }
+        tracing::info!("Job output matches test_output.");
+    }
     tracing::info!("Local testing complete, exiting.");
     true
 }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Timings;
 use super::wire::{Delivered, Wire};
@@ -23,6 +24,8 @@ struct Pending {
     progress: Option<Value>,
     chunks: VecDeque<Value>,
     all: Vec<Value>,
+    /// Chunks that the platform did not take.
+    undelivered: Vec<Value>,
     failure: Option<String>,
     closed: bool,
 }
@@ -43,7 +46,9 @@ pub struct Spoken {
     pub streamed: bool,
     /// All chunks, where they are kept.
     pub all: Vec<Value>,
-    /// A chunk that was an error, or could not be sent.
+    /// The chunks that the platform did not take: they must not be lost with a job that is done.
+    pub undelivered: Vec<Value>,
+    /// A chunk that was an error, or that no platform would take.
     pub failure: Option<String>,
 }
 
@@ -79,7 +84,7 @@ impl Outbox {
             keep_all,
             job,
         });
-        let pump = tokio::spawn(pump(shared.clone(), wire, id, timings));
+        let pump = tokio::spawn(pump(shared.clone(), wire, id, timings).in_current_span());
         Self { shared, pump }
     }
 
@@ -88,7 +93,7 @@ impl Outbox {
     }
 
     /// Drops waiting progress, posts the chunks that are left, and returns when nothing is under way any more.
-    pub async fn close(self) -> Spoken {
+    pub async fn close(mut self) -> Spoken {
         {
             let mut pending = self.shared.lock();
             pending.closed = true;
@@ -96,19 +101,24 @@ impl Outbox {
         }
         self.shared.closing.cancel();
         self.shared.changed.notify_one();
-        if self.pump.await.is_err() {
+        if (&mut self.pump).await.is_err() {
             tracing::error!("an outbox failed");
         }
         let mut pending = self.shared.lock();
         Spoken {
             streamed: !pending.all.is_empty() || pending.failure.is_some(),
             all: std::mem::take(&mut pending.all),
+            undelivered: std::mem::take(&mut pending.undelivered),
             failure: pending.failure.take(),
         }
     }
 
     /// Ends without another word: the job was stopped.
-    pub fn abandon(self) {
+    pub fn abandon(self) {}
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
         self.pump.abort();
     }
 }
@@ -119,24 +129,30 @@ impl Sender {
         if pending.closed || pending.failure.is_some() {
             return;
         }
-        match event {
-            Event::Stage { .. } | Event::Progress(_) => pending.progress = Some(event.to_json()),
-            Event::Chunk(chunk) => {
-                if let Some(failure) = why_not(chunk, pending.chunks.len()) {
-                    pending.failure = Some(failure);
-                    self.0.job.cancel();
-                } else {
-                    pending.chunks.push_back(chunk.clone());
-                    // Without aggregation only the fact counts.
-                    let kept = if self.0.keep_all {
-                        chunk.clone()
-                    } else {
-                        Value::Null
-                    };
-                    if self.0.keep_all || pending.all.is_empty() {
-                        pending.all.push(kept);
-                    }
+        let chunk = match event {
+            Event::Stage { streamed, .. } => {
+                let stage = event.to_json();
+                pending.progress = Some(stage.clone());
+                streamed.then_some(stage)
+            }
+            Event::Progress(value) => {
+                pending.progress = Some(value.clone());
+                None
+            }
+            Event::Chunk(chunk) => Some(chunk.clone()),
+        };
+        if let Some(chunk) = chunk {
+            if let Some(failure) = why_not(&chunk, pending.chunks.len()) {
+                pending.failure = Some(failure);
+                self.0.job.cancel();
+            } else {
+                // Without aggregation only the fact counts.
+                if self.0.keep_all {
+                    pending.all.push(chunk.clone());
+                } else if pending.all.is_empty() {
+                    pending.all.push(Value::Null);
                 }
+                pending.chunks.push_back(chunk);
             }
         }
         drop(pending);
@@ -171,6 +187,8 @@ async fn pump(shared: Arc<Shared>, wire: Wire, id: String, timings: Timings) {
     let stream = wire.urls.stream(&id);
     let done = wire.urls.done(&id, false);
     let mut last_progress: Option<Instant> = None;
+    // Each chunk would be tried as long as the one that was given up.
+    let mut deaf = false;
     loop {
         let (chunk, closed, has_progress) = {
             let mut pending = shared.lock();
@@ -183,12 +201,15 @@ async fn pump(shared: Arc<Shared>, wire: Wire, id: String, timings: Timings) {
         if let Some(chunk) = chunk {
             if let Some(url) = &stream {
                 let body = json!({ "output": chunk }).to_string();
-                let sent = wire.post("chunk", url, &id, &body).await;
+                let sent = if deaf {
+                    Delivered::GivenUp
+                } else {
+                    wire.post("chunk", url, &id, &body, timings.chunk_for).await
+                };
                 if !matches!(sent, Delivered::Yes | Delivered::Gone) {
-                    shared
-                        .lock()
-                        .failure
-                        .get_or_insert_with(|| format!("a stream chunk was not taken: {sent:?}"));
+                    deaf |= sent == Delivered::GivenUp;
+                    tracing::warn!(job = id, ?sent, "a stream chunk was not taken");
+                    shared.lock().undelivered.push(chunk);
                 }
             }
             continue;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::inflight::Inflight;
 use super::urls::query_escape;
 use super::{Urls, WorkerEnv, wire};
-use crate::runtime::outcome::version;
+use crate::runpod::version;
 
 /// Pings until dropped.
 #[derive(Debug)]

@@ -1,26 +1,25 @@
-//! The worker itself: slots, taking, running, posting, draining.
+//! The worker itself: slots, taking, draining.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use metrics::counter;
-use reqwest::Response;
-use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::inflight::Inflight;
-use super::outbox::Outbox;
-use super::recent::{Recent, fingerprint};
+use super::recent::Recent;
 use super::take::{self, Answer, RawJob};
 use super::timing::Backoff;
-use super::wire::{Delivered, FinalPost, Wire};
+use super::wire::Wire;
 use super::{Timings, WorkerEnv, stop};
-use crate::bucket::{Bucket, S3Keys};
 use crate::contract::{ErrorCode, ScanError};
-use crate::runtime::{Admission, Executor, JobContext, Outcome, WorkerIdentity};
+use crate::runpod::WorkerIdentity;
+use crate::runtime::Executor;
 use crate::telemetry::names;
 
 /// Choices of the operator.
@@ -61,20 +60,22 @@ pub enum Ended {
 
 /// A running worker; cheap to clone.
 #[derive(Clone)]
-pub struct Worker(Arc<Shared>);
+pub struct Worker(pub(super) Arc<Shared>);
 
-struct Shared {
-    wire: Wire,
-    identity: WorkerIdentity,
-    executor: Executor,
-    options: WorkerOptions,
-    timings: Timings,
+pub(super) struct Shared {
+    pub(super) wire: Wire,
+    pub(super) identity: WorkerIdentity,
+    pub(super) executor: Executor,
+    pub(super) options: WorkerOptions,
+    pub(super) timings: Timings,
     jobs: Inflight,
-    recent: Recent,
+    pub(super) recent: Recent,
     slots: Arc<Semaphore>,
     /// No more taking.
-    draining: CancellationToken,
-    refreshed: CancellationToken,
+    pub(super) draining: CancellationToken,
+    pub(super) refreshed: CancellationToken,
+    /// The drain deadline is over: whatever is under way is dropped.
+    cut: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -99,11 +100,9 @@ impl Worker {
         let draining = CancellationToken::new();
         let wire = Wire::new(env.urls.clone(), env.key.as_ref(), timings, draining.clone())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no usable TLS set-up").source(e))?;
-        let mut identity = WorkerIdentity::new(env.worker_id.clone());
-        identity.hostname = env.hostname.clone();
         Ok(Self(Arc::new(Shared {
             wire,
-            identity,
+            identity: env.identity(),
             executor,
             slots: Arc::new(Semaphore::new(options.concurrency.max(1))),
             options,
@@ -112,6 +111,7 @@ impl Worker {
             recent: Recent::default(),
             draining,
             refreshed: CancellationToken::new(),
+            cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })))
     }
@@ -125,12 +125,18 @@ impl Worker {
             self.0.timings,
             ears.clone(),
         ));
-        tokio::select! {
-            () = stop => {}
-            () = self.take_loop() => {}
-        }
+        let mut taking = std::pin::pin!(self.take_loop());
+        let taking_ended = tokio::select! {
+            () = stop => false,
+            () = &mut taking => true,
+        };
         self.0.draining.cancel();
-        self.drain().await;
+        let deadline = Instant::now() + self.0.timings.drain;
+        // An answer that is arriving may hold a job: it is read to its end.
+        if !taking_ended && timeout_at(deadline, taking).await.is_err() {
+            tracing::error!("the drain deadline is over while an answer of the platform was arriving");
+        }
+        self.drain(deadline).await;
         ears.cancel();
         let _ = listening.await;
         if self.0.refreshed.is_cancelled() {
@@ -140,53 +146,18 @@ impl Worker {
         }
     }
 
-    /// One job, only to be told why nothing works: its caller sees an explanation instead of an endless queue.
-    pub async fn fail_one(&self, error: &ScanError) {
-        let url = self.0.wire.urls.take(1, false);
-        let limit = self.0.timings.last_take;
-        let taken = tokio::time::timeout(limit, async {
-            let response = self.0.wire.get(&url).send().await.ok()?;
-            self.read(response).await
-        });
-        let Ok(Some(Answer::Jobs(jobs, _))) = taken.await else {
-            return;
-        };
-        let text = json!({
-            "event": "prestart_failed",
-            "error_type": error.code,
-            "error_message": error.to_string(),
-            "error_traceback": crate::runtime::outcome::causes(error),
-            "worker_id": self.0.identity.worker_id,
-            "runpod_version": self.0.identity.version,
-        })
-        .to_string();
-        for job in jobs {
-            let post = Arc::new(FinalPost {
-                body: Outcome::plain_error(text.clone()).to_post(false).to_string(),
-                is_stream: false,
-            });
-            self.0.wire.finish(&job.id, &post).await;
-        }
-    }
-
     async fn take_loop(&self) {
         let mut backoff = Backoff::new(self.0.timings.backoff_min, self.0.timings.backoff_max);
         while let Some(permits) = self.free_slots().await {
             let url = self.0.wire.urls.take(permits.len(), !self.0.jobs.is_empty());
             let begun = Instant::now();
-            // Until an answer begins, draining may cut the poll; once it has begun it is read to its end.
+            // Until an answer begins, and a little longer, draining may cut the poll; once it has begun it is read to
+            // its end.
             let sent = tokio::select! {
                 sent = self.0.wire.get(&url).send() => sent,
-                () = self.0.draining.cancelled() => return,
+                () = self.0.wire.drained_for(self.0.timings.take_grace) => return,
             };
-            let answer = match sent {
-                Ok(response) => self
-                    .read(response)
-                    .await
-                    .unwrap_or(Answer::Wrong("the answer broke off".into())),
-                Err(error) if error.is_timeout() && !error.is_connect() => Answer::Empty,
-                Err(error) => Answer::Wrong(describe(error)),
-            };
+            let answer = take::answer(sent).await;
             let pause = match answer {
                 Answer::Jobs(jobs, bad) => {
                     backoff.reset();
@@ -194,7 +165,7 @@ impl Worker {
                     if bad > 0 {
                         tracing::error!(bad, "the platform sent elements without a usable id; skipped");
                     }
-                    self.accept(jobs, permits).await;
+                    self.accept(jobs, permits);
                     continue;
                 }
                 Answer::Empty => {
@@ -202,7 +173,7 @@ impl Worker {
                     counted("empty");
                     let held = begun.elapsed() >= self.0.timings.held;
                     if held {
-                        std::time::Duration::ZERO
+                        Duration::ZERO
                     } else {
                         self.0.timings.empty_pause
                     }
@@ -248,244 +219,47 @@ impl Worker {
         Some(permits)
     }
 
-    async fn read(&self, response: Response) -> Option<Answer> {
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned);
-        let body = response.bytes().await.ok()?;
-        Some(take::read(status, retry_after.as_deref(), &body))
-    }
-
-    async fn accept(&self, jobs: Vec<RawJob>, mut permits: Vec<OwnedSemaphorePermit>) {
+    fn accept(&self, jobs: Vec<RawJob>, mut permits: Vec<OwnedSemaphorePermit>) {
         for job in jobs {
+            // At the highest level, so that it names the job's lines at every level.
+            let span = tracing::error_span!("job", job = job.id.as_str(), batch = job.batch_id.as_deref());
             let token = CancellationToken::new();
-            if !self.0.jobs.insert(&job.id, token.clone()) {
-                tracing::warn!(job = job.id, "delivered again while it runs; ignored");
+            let Some(place) = self.0.jobs.insert(&job.id, token.clone(), span.clone()) else {
+                span.in_scope(|| tracing::warn!(job = job.id, "delivered again while it runs; ignored"));
                 continue;
-            }
+            };
             // More jobs than were asked for still run; they wait for the device.
             let permit = permits.pop();
             let this = self.clone();
-            self.0.tasks.spawn(async move {
-                this.one(job, token).await;
+            let id = job.id.clone();
+            let work = async move {
+                tokio::select! {
+                    () = this.one(job, token) => {}
+                    () = this.0.cut.cancelled() => {
+                        tracing::error!(job = id, "dropped at the drain deadline, without a post");
+                    }
+                }
+                drop(place);
                 drop(permit);
-            });
+            };
+            self.0.tasks.spawn(work.instrument(span));
         }
     }
 
-    async fn one(&self, job: RawJob, token: CancellationToken) {
-        let id = job.id.clone();
-        match &job.batch_id {
-            Some(batch) => tracing::info!(job = id, "[batchId={batch}] Started."),
-            None => tracing::info!(job = id, "Started."),
-        }
-        let ended = match job.input {
-            None => {
-                let outcome = Outcome::plain_error("Job has missing field(s): input.");
-                self.deliver(&id, None, outcome, false, None).await;
-                "failed"
-            }
-            Some(input) => self.run_job(&id, input, job.s3, token).await,
-        };
-        counter!(names::JOBS_ENDED, "status" => ended).increment(1);
-        self.0.jobs.remove(&id);
-        tracing::info!(job = id, ended, "Finished.");
-    }
-
-    async fn run_job(
-        &self,
-        id: &str,
-        input: Value,
-        s3: Option<Value>,
-        token: CancellationToken,
-    ) -> &'static str {
-        let print = fingerprint(&input);
-        if let Some(known) = self.0.recent.find(id, &print) {
-            tracing::info!(job = id, "delivered again; answered from memory");
-            self.0.wire.finish(id, &known).await;
-            return "repeated";
-        }
-        let keys = S3Keys::of_job(s3);
-        let bucket = match keys.and_then(|keys| self.0.executor.buckets().of_job(keys.as_ref())) {
-            Ok(bucket) => bucket,
-            Err(error) => {
-                tracing::error!(job = id, code = error.code.as_str(), "{error}");
-                let outcome = Outcome::from_error(&error, &self.0.identity);
-                self.deliver(id, None, outcome, false, None).await;
-                return "failed";
-            }
-        };
-        let keep_all = self.0.options.aggregate || !self.0.wire.urls.has_stream();
-        // The outbox may end the job by itself (an error chunk); only the platform's word means silence.
-        let inner = token.child_token();
-        let outbox = Outbox::open(
-            self.0.wire.clone(),
-            id.to_owned(),
-            self.0.timings,
-            keep_all,
-            inner.clone(),
-        );
-        let sender = outbox.sender();
-        let ctx = JobContext::of(id)
-            .token(inner)
-            .bucket(bucket.clone())
-            .on_event(move |event| sender.say(&event))
-            .build();
-        let result = match self.0.executor.parse(input) {
-            Ok(job) => self.0.executor.run(job, ctx, Admission::Wait).await,
-            Err(error) => Err(error),
-        };
-        if token.is_cancelled() {
-            outbox.abandon();
-            return "stopped";
-        }
-        let mut outcome = match result {
-            Ok(value) => Outcome::from_return(value),
-            Err(error) => {
-                tracing::error!(
-                    job = id,
-                    code = error.code.as_str(),
-                    "{}",
-                    crate::runtime::outcome::causes(&error)
-                );
-                Outcome::from_error(&error, &self.0.identity)
-            }
-        };
-        if outcome.refresh || self.0.options.refresh {
-            // Before the post: a job taken after it would die with this worker.
-            outcome.refresh = true;
-            self.0.refreshed.cancel();
-            self.0.draining.cancel();
-        }
-        let spoken = outbox.close().await;
-        if let Some(failure) = spoken.failure {
-            outcome.output = None;
-            outcome.error = Some(failure);
-        } else if spoken.streamed && outcome.succeeded() && matches!(outcome.output, None | Some(Value::Null))
-        {
-            outcome.output = Some(Value::Array(if keep_all { spoken.all } else { Vec::new() }));
-        }
-        let ended = if outcome.succeeded() {
-            "completed"
-        } else {
-            "failed"
-        };
-        self.deliver(id, Some(print), outcome, spoken.streamed, bucket.as_ref())
-            .await;
-        ended
-    }
-
-    async fn deliver(
-        &self,
-        id: &str,
-        print: Option<[u8; 32]>,
-        outcome: Outcome,
-        is_stream: bool,
-        bucket: Option<&Bucket>,
-    ) {
-        let succeeded = outcome.succeeded();
-        let mut body = outcome.to_post(false).to_string();
-        let most = if id.starts_with("sync-") {
-            self.0.options.max_sync_result
-        } else {
-            self.0.options.max_result
-        };
-        if body.len() > most {
-            body = self
-                .shrink(id, outcome, body.len(), most, bucket)
-                .await
-                .to_post(false)
-                .to_string();
-        }
-        let post = Arc::new(FinalPost { body, is_stream });
-        if let (Some(print), true) = (print, succeeded) {
-            self.0.recent.remember(id, print, post.clone());
-        }
-        if self.0.wire.finish(id, &post).await == Delivered::Yes {
-            tracing::info!(job = id, bytes = post.body.len(), "Results sent.");
-        }
-    }
-
-    /// A result over the platform's limit: uploaded where there is a bucket, refused with a clear error where not.
-    async fn shrink(
-        &self,
-        id: &str,
-        outcome: Outcome,
-        bytes: usize,
-        most: usize,
-        bucket: Option<&Bucket>,
-    ) -> Outcome {
-        let refresh = outcome.refresh;
-        let too_large = |why: &str| Outcome {
-            refresh,
-            ..Outcome::plain_error(format!(
-                "result too large: {bytes} bytes, the platform takes {most}; {why}"
-            ))
-        };
-        let Some(bucket) = bucket else {
-            tracing::error!(
-                job = id,
-                bytes,
-                most,
-                "the result is too large, and there is no bucket for it"
-            );
-            return too_large("ask for less (options.masks, options.overlay) or send s3Config");
-        };
-        let text = outcome.output.map(|o| o.to_string()).unwrap_or_default();
-        match bucket
-            .put(id, "json", "application/json", text.into_bytes())
-            .await
-        {
-            Ok(url) => Outcome {
-                output: Some(json!({"result_url": url, "result_bytes": bytes})),
-                error: outcome.error,
-                refresh,
-            },
-            Err(error) => {
-                tracing::error!(job = id, "{}", crate::runtime::outcome::causes(&error));
-                too_large("and it could not be uploaded")
-            }
-        }
-    }
-
-    async fn drain(&self) {
+    async fn drain(&self, deadline: Instant) {
         self.0.tasks.close();
         let left = self.0.jobs.len();
         if left > 0 {
             tracing::info!(jobs = left, "draining");
         }
-        match self.0.timings.drain {
-            None => self.0.tasks.wait().await,
-            Some(limit) => {
-                if tokio::time::timeout(limit, self.0.tasks.wait()).await.is_err() {
-                    tracing::warn!(
-                        jobs = self.0.jobs.len(),
-                        "drain time is over; jobs dropped without a post"
-                    );
-                    self.0.jobs.cancel_all();
-                    let _ =
-                        tokio::time::timeout(std::time::Duration::from_secs(1), self.0.tasks.wait()).await;
-                }
-            }
+        if timeout_at(deadline, self.0.tasks.wait()).await.is_err() {
+            self.0.jobs.cancel_all();
+            self.0.cut.cancel();
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await;
         }
     }
 }
 
 fn counted(result: &'static str) {
     counter!(names::WORKER_TAKES, "result" => result).increment(1);
-}
-
-fn describe(error: reqwest::Error) -> String {
-    use std::error::Error;
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = next.to_string();
-        cause = next.source();
-    }
-    text
 }

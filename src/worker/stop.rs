@@ -48,17 +48,11 @@ async fn poll(
         200 => {
             backoff.reset();
             let body = response.bytes().await.unwrap_or_default();
-            let named = named(&body);
-            for id in &named {
-                if jobs.cancel(id) {
-                    tracing::info!(job = id, "stopped by the platform");
-                }
+            for id in named(&body) {
+                jobs.stop(&id);
             }
-            if named.is_empty() {
-                timings.stop_pause
-            } else {
-                std::time::Duration::ZERO
-            }
+            // Also after a name: a channel that repeats itself would be asked without end.
+            timings.stop_pause
         }
         204 => {
             backoff.reset();

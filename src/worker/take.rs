@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::contract::quote::said;
+
 /// A job as it came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawJob {
     pub id: String,
     /// None where the key was missing: such a job is failed, not run.
     pub input: Option<Value>,
+    /// For log lines.
     pub batch_id: Option<String>,
     /// The job's own bucket, as it came.
     pub s3: Option<Value>,
@@ -28,6 +31,34 @@ pub enum Answer {
     Busy(Option<Duration>),
     /// Something is wrong on either side: back off.
     Wrong(String),
+}
+
+/// Waits for the whole answer, if there is one, and reads it.
+pub(super) async fn answer(sent: reqwest::Result<reqwest::Response>) -> Answer {
+    let response = match sent {
+        Ok(response) => response,
+        Err(error) if error.is_timeout() && !error.is_connect() => return Answer::Empty,
+        Err(error) => return Answer::Wrong(describe(error)),
+    };
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after");
+    let retry_after = retry_after.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    match response.bytes().await {
+        Ok(body) => read(status, retry_after.as_deref(), &body),
+        Err(_) => Answer::Wrong("the answer broke off".into()),
+    }
+}
+
+fn describe(error: reqwest::Error) -> String {
+    use std::error::Error;
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = next.to_string();
+        cause = next.source();
+    }
+    text
 }
 
 /// Status, `Retry-After` and body to a meaning. The content type does not matter: a job in a text answer is a job.
@@ -79,7 +110,7 @@ fn read_job(element: Value) -> Option<RawJob> {
         id,
         s3: fields.remove("s3Config"),
         input: fields.remove("input"),
-        batch_id: fields.get("batchId").and_then(Value::as_str).map(str::to_owned),
+        batch_id: fields.get("batchId").and_then(Value::as_str).map(said),
     })
 }
 

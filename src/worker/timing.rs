@@ -31,10 +31,19 @@ pub struct Timings {
     /// For the one job that is taken only to be told why nothing works.
     pub last_take: Duration,
     pub unhealthy_ping: Duration,
-    /// For running jobs after SIGTERM; none: as long as they need.
-    pub drain: Option<Duration>,
-    /// Result posts while draining.
-    pub drain_result_for: Duration,
+    /// How long one stream chunk is tried.
+    pub chunk_for: Duration,
+    /// From SIGTERM to the end, for everything: an answer that arrives, running jobs, posts.
+    pub drain: Duration,
+    /// How much longer an open poll is heard after SIGTERM: an answer may be on its way.
+    pub take_grace: Duration,
+    /// One try of a post while draining.
+    pub drain_post: Duration,
+}
+
+impl Timings {
+    /// Under the 30 s that container platforms usually give between SIGTERM and SIGKILL.
+    pub const DRAIN: Duration = Duration::from_secs(25);
 }
 
 impl Default for Timings {
@@ -59,8 +68,10 @@ impl Default for Timings {
             stop_absent: s(60),
             last_take: s(10),
             unhealthy_ping: s(2),
-            drain: None,
-            drain_result_for: s(30),
+            chunk_for: s(60),
+            drain: Self::DRAIN,
+            take_grace: Duration::from_millis(700),
+            drain_post: s(8),
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Wire {
     client: Client,
     pub urls: Urls,
     timings: Timings,
-    /// Set once the worker drains: posts are then tried for less long.
+    /// Set once the worker drains.
     draining: CancellationToken,
 }
 
@@ -80,15 +80,27 @@ impl Wire {
             .await
     }
 
-    /// Posts until the platform has it, it refuses for good, or time is up. Every try sends the same bytes.
-    pub async fn post(&self, what: &'static str, url: &str, job: &str, body: &str) -> Delivered {
+    /// Posts until the platform has it, it refuses for good, or `limit` is over. Every try sends the same bytes. While
+    /// the worker drains, tries are short and follow each other soon; its deadline is kept by whoever drains.
+    pub async fn post(
+        &self,
+        what: &'static str,
+        url: &str,
+        job: &str,
+        body: &str,
+        limit: Duration,
+    ) -> Delivered {
         let begun = Instant::now();
         let mut backoff = Backoff::new(self.timings.result_min, self.timings.result_max);
         let mut forbidden = 0;
         loop {
             let mut pause = None;
-            let failure = match self.post_once(url, job, body.to_owned()).await {
-                Ok(response) => {
+            let sent = tokio::select! {
+                sent = self.post_once(url, job, body.to_owned()) => Some(sent),
+                () = self.drained_for(self.timings.drain_post) => None,
+            };
+            let failure = match sent {
+                Some(Ok(response)) => {
                     let status = response.status().as_u16();
                     match status {
                         200..=299 => {
@@ -113,14 +125,10 @@ impl Wire {
                     }
                     format!("HTTP {status}")
                 }
-                Err(error) => error.without_url().to_string(),
+                Some(Err(error)) => error.without_url().to_string(),
+                None => "no answer".into(),
             };
             let wait = pause.unwrap_or_default().max(backoff.wait());
-            let limit = if self.draining.is_cancelled() {
-                self.timings.drain_result_for
-            } else {
-                self.timings.result_for
-            };
             if begun.elapsed() + wait > limit {
                 return self.lost(what, job, &failure);
             }
@@ -129,8 +137,17 @@ impl Wire {
                 retry_in_ms = wait.as_millis() as u64,
                 "{what} not delivered: {failure}"
             );
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.drained_for(self.timings.result_min) => {}
+            }
         }
+    }
+
+    /// Resolves when the worker has been draining for so long since it was asked; never while it works.
+    pub(super) async fn drained_for(&self, time: Duration) {
+        self.draining.cancelled().await;
+        tokio::time::sleep(time).await;
     }
 
     fn lost(&self, what: &'static str, job: &str, failure: &str) -> Delivered {
@@ -143,13 +160,10 @@ impl Wire {
     /// would show a success without output.
     pub async fn finish(&self, job: &str, post: &Arc<FinalPost>) -> Delivered {
         let Some(url) = self.urls.done(job, post.is_stream) else {
-            tracing::error!(
-                job,
-                "RUNPOD_WEBHOOK_POST_OUTPUT is not set: the result has nowhere to go"
-            );
-            return Delivered::GivenUp;
+            return self.lost("result", job, "RUNPOD_WEBHOOK_POST_OUTPUT is not set");
         };
-        match self.post("result", &url, job, &post.body).await {
+        let limit = self.timings.result_for;
+        match self.post("result", &url, job, &post.body, limit).await {
             Delivered::Rejected(status) => {
                 let bytes = post.body.len();
                 tracing::error!(
@@ -160,7 +174,7 @@ impl Wire {
                 );
                 let text = format!("result rejected: HTTP {status}, {bytes} bytes");
                 let body = json!({ "error": text }).to_string();
-                match self.post("refusal", &url, job, &body).await {
+                match self.post("refusal", &url, job, &body, limit).await {
                     Delivered::Yes => Delivered::Rejected(status),
                     other => other,
                 }
@@ -193,7 +207,7 @@ pub(super) fn client(key: Option<&SecretString>, connect: Duration) -> reqwest::
     });
     Client::builder()
         .default_headers(headers)
-        .user_agent(crate::runtime::outcome::version())
+        .user_agent(crate::runpod::version())
         .connect_timeout(connect)
         .tcp_keepalive(Duration::from_secs(15))
         .tcp_nodelay(true)

@@ -9,9 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use dragunov::contract::ErrorCode;
 use dragunov::contract::request::ImageSource;
-use dragunov::intake::fetch::{Fetcher, Lookup, check_url, is_public};
-use dragunov::intake::object::{ObjectReader, S3Uri};
-use dragunov::intake::{Intake, IntakeConfig};
+use dragunov::egress::{Lookup, check_url, is_public};
+use dragunov::intake::fetch::Fetcher;
+use dragunov::intake::{Intake, IntakeConfig, SourceMeta};
+use dragunov::s3::{ObjectReader, S3Uri};
 use dragunov::{ScanError, ScanRequest};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -94,11 +95,16 @@ fn urls_into_our_own_network_are_refused_before_any_lookup() {
         "https://",
         "no url",
     ] {
-        let e = check_url(url, false).unwrap_err();
+        let e = check_url("image.url", url, false).unwrap_err();
         assert_eq!(e.code, ErrorCode::UrlRefused, "{url}");
     }
-    check_url("https://photos.example.com/a.jpg?X-Amz-Signature=1", false).unwrap();
-    check_url("https://photos.example.com:443/a.jpg", false).unwrap();
+    check_url(
+        "image.url",
+        "https://photos.example.com/a.jpg?X-Amz-Signature=1",
+        false,
+    )
+    .unwrap();
+    check_url("image.url", "https://photos.example.com:443/a.jpg", false).unwrap();
 }
 
 #[test]
@@ -199,8 +205,8 @@ async fn bodies_are_capped_redirects_followed_and_answers_coded() {
         mock.mount(&server).await;
     }
     let fetcher = Fetcher::new(true, Duration::from_millis(1500)).unwrap();
-    assert_eq!(fetcher.get(&at("/a.jpg"), n).await.unwrap().len(), n);
-    assert_eq!(fetcher.get(&at("/hop"), n).await.unwrap().len(), n);
+    assert_eq!(fetcher.get(&at("/a.jpg"), n).await.unwrap().bytes.len(), n);
+    assert_eq!(fetcher.get(&at("/hop"), n).await.unwrap().bytes.len(), n);
     for (p, cap, code) in [
         ("/a.jpg", n - 1, ErrorCode::PayloadTooLarge),
         ("/loop", n, ErrorCode::UrlRefused),
@@ -263,10 +269,15 @@ async fn s3_objects_arrive_with_their_metadata() {
     let reader = ObjectReader::new(s3.client.clone(), vec!["meals".into(), "empty".into()]);
     let get = |uri: &'static str, cap| {
         let reader = &reader;
-        async move { reader.get(&S3Uri::parse(uri).unwrap(), cap).await }
+        async move {
+            let object = reader.get(&S3Uri::parse(uri).unwrap(), cap).await?;
+            SourceMeta::from_pairs(object.pairs())?;
+            Ok::<_, ScanError>(object)
+        }
     };
-    let (got, meta) = get("s3://meals/u/1/a.jpg", bytes.len()).await.unwrap();
-    assert_eq!(got, bytes);
+    let object = get("s3://meals/u/1/a.jpg", bytes.len()).await.unwrap();
+    assert_eq!(object.bytes, bytes);
+    let meta = SourceMeta::from_pairs(object.pairs()).unwrap();
     assert_eq!((meta.pitch_deg, meta.roll_deg), (Some(45.2), Some(1.5)));
     assert_eq!(meta.gravity, Some([0.0, -0.7, -0.7]));
     for (uri, cap, code) in [

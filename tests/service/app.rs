@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dragunov::bucket::{Buckets, S3Keys};
 use dragunov::http::{App, AppOptions, ServeOptions, SharedApp, serve};
 use dragunov::intake::{Intake, IntakeConfig};
 use dragunov::jobs::{Clock, Limits, Store};
-use dragunov::runtime::{Device, DeviceOptions, EngineFactory, Executor, StubEngine, WorkerIdentity};
+use dragunov::runpod::WorkerIdentity;
+use dragunov::runtime::{Device, DeviceOptions, EngineFactory, Executor, StubEngine};
+use dragunov::s3::{Buckets, S3Keys};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

@@ -1,8 +1,8 @@
 //! S3: photos from it, pictures and large results into it, with the service's keys, RunPod's `BUCKET_*` variables and
 //! a job's own `s3Config`, against a real server.
 
-use dragunov::bucket::S3Keys;
 use dragunov::jobs::{Clock, Limits, Policy, Store, Submission};
+use dragunov::s3::S3Keys;
 use dragunov::worker::WorkerOptions;
 use serde_json::{Value, json};
 
@@ -248,4 +248,71 @@ async fn a_jobs_keys_survive_a_restart_and_not_its_end() {
     let done = app.ended(id).await;
     assert_eq!(done["output"]["camera"]["gravity_source"], "s3_pitch", "{done}");
     assert!(app.app.store.record(id).unwrap().s3.is_none());
+}
+
+/// A presigned address, or any other, tells the pitch as an S3 object does; both usual spellings are understood.
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_by_url_bring_their_pitch() {
+    let s3 = S3::start(&["meals"]).await;
+    let app = TestApp::spawn().await;
+    for (i, name) in ["pitch", "pitch_deg", "pitch-deg", "Pitch-Deg"]
+        .into_iter()
+        .enumerate()
+    {
+        let key = format!("{i}.png");
+        s3.put("meals", &key, &[(name, "41.5"), ("roll-deg", "2")], png(64, 48))
+            .await;
+        let presigning =
+            aws_sdk_s3::presigning::PresigningConfig::expires_in(std::time::Duration::from_secs(60));
+        let signed = s3.client.get_object().bucket("meals").key(&key);
+        let url = signed
+            .presigned(presigning.unwrap())
+            .await
+            .unwrap()
+            .uri()
+            .to_owned();
+        for input in [
+            json!({"image": {"url": url}}),
+            json!({"image": {"s3": format!("s3://meals/{key}")}}),
+        ] {
+            let body = json!({"input": input, "s3Config": keys(&s3, SECRET)});
+            let (_, view) = app.post("/runsync", &body).await;
+            assert_eq!(view["output"]["camera"]["tilt_deg"], 41.5, "{name}: {view}");
+            assert_eq!(view["output"]["camera"]["tilt_source"], "s3_pitch", "{name}");
+        }
+    }
+    s3.put("meals", "bad.png", &[("pitch_deg", "steep")], png(64, 48))
+        .await;
+    let body = json!({"input": {"image": "s3://meals/bad.png"}, "s3Config": keys(&s3, SECRET)});
+    let (_, view) = app.post("/runsync", &body).await;
+    assert!(
+        view["error"].as_str().unwrap().contains("x-amz-meta-pitch_deg"),
+        "{view}"
+    );
+}
+
+/// A service without keys says that, instead of blaming the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_credentials_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let s3 = S3::start(&["meals"]).await;
+    let service = Served::start(
+        &["--s3-path-style"],
+        &[
+            ("AWS_ENDPOINT_URL", s3.url.as_str()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("HOME", home.path().to_str().unwrap()),
+        ],
+    )
+    .await;
+    let (_, view) = service
+        .post("/runsync", &json!({"input": {"image": "s3://meals/a.png"}}))
+        .await;
+    assert_eq!(code(&view), "storage");
+    let error = view["error"].as_str().unwrap();
+    assert!(
+        error.contains("no S3 credentials") && error.contains("AWS_ACCESS_KEY_ID"),
+        "{error}"
+    );
 }

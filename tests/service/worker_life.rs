@@ -126,10 +126,11 @@ async fn the_stop_channel_is_not_hammered() {
         (Answer::status(204), 100),
         (Answer::status(404), 1000),
         (Answer::status(500), 75),
+        (Answer::json(json!({"jobsToStop": ["a", "j"]})), 100),
     ] {
         let plane = Plane::start().await;
         plane.script("stop", (0..100).map(|_| answer.clone()));
-        plane.script("take", [Answer::job("j", json!({"mock_return": 1}))]);
+        plane.script("take", [Answer::job("other", json!({"mock_return": 1}))]);
         let worker = Running::start(&plane);
         plane.until_finals(1).await;
         let polls = plane.until_calls("stop", 3).await;
@@ -199,7 +200,7 @@ async fn the_drain_limit_posts_nothing() {
     let plane = Plane::start().await;
     plane.script("take", [Answer::job("j", json!({"mock_delay": 300}))]);
     let timings = Timings {
-        drain: Some(Duration::from_millis(200)),
+        drain: Duration::from_millis(200),
         ..quick()
     };
     let worker = Running::with(&plane, WorkerOptions::default(), timings, |_| {});

@@ -263,3 +263,50 @@ async fn no_progress_after_the_result() {
         worker.stop().await;
     }
 }
+
+/// A chunk that the platform does not take neither fails the job nor is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_chunk_does_not_fail_a_finished_job() {
+    for (answers, undelivered) in [
+        (vec![Answer::status(200), Answer::status(400)], json!([1])),
+        // A stream address that does not work at all is given up once, not for every chunk.
+        ((0..1000).map(|_| Answer::status(500)).collect(), json!([0, 1, 2])),
+    ] {
+        let plane = Plane::start().await;
+        plane.script("stream", answers);
+        let input = json!({"mock_chunks": [0, 1, 2]});
+        let done = finals_of(&plane, input, [], 1).await.remove(0);
+        assert_eq!(done.json(), json!({ "output": undelivered }));
+        assert!(done.target.ends_with("&isStream=true"), "{}", done.target);
+    }
+    // A result of its own stays as it is.
+    let plane = Plane::start().await;
+    plane.script("stream", [Answer::status(400)]);
+    let input = json!({"mock_chunks": [0], "mock_return": "whole"});
+    let done = finals_of(&plane, input, [], 1).await.remove(0);
+    assert_eq!(done.json(), json!({"output": "whole"}));
+}
+
+/// `options.stream` of a scan: the worker posts the stages as chunks, the result stays the result.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_streams_its_stages_if_asked() {
+    let image = json!({"base64": crate::app::png_base64()});
+    for (input, chunks) in [
+        (json!({ "image": image }), 0),
+        (json!({"image": image, "options": {"stream": true}}), 7),
+        (
+            json!({"task": "depth", "image": image, "options": {"stream": true}}),
+            2,
+        ),
+    ] {
+        let plane = Plane::start().await;
+        let done = finals_of(&plane, input, [], 1).await.remove(0);
+        let sent = plane.calls("stream");
+        assert_eq!(sent.len(), chunks, "{sent:?}");
+        if let Some(first) = sent.first() {
+            assert_eq!(first.json()["output"]["stage"], "intake");
+        }
+        assert_eq!(done.target.ends_with("&isStream=true"), chunks > 0);
+        assert!(done.json()["output"].is_object(), "{}", done.body);
+    }
+}

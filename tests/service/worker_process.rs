@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::plane::{AGES, Answer, Plane};
 
-fn binary(vars: &HashMap<String, String>, args: &[&str]) -> Child {
+pub fn binary(vars: &HashMap<String, String>, args: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dragunov"));
     command.arg("worker").args(args).env("DRAGUNOV_ENGINE", "stub");
     for name in [
@@ -36,7 +36,7 @@ fn binary(vars: &HashMap<String, String>, args: &[&str]) -> Child {
         .unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let pid = child.id().unwrap().to_string();
     let sent = std::process::Command::new("kill")
         .args([name, &pid])
@@ -45,14 +45,14 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-async fn output(child: Child) -> Output {
+pub async fn output(child: Child) -> Output {
     tokio::time::timeout(Duration::from_secs(30), child.wait_with_output())
         .await
         .unwrap()
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::contract::quote::said;
 use crate::identify::{Identified, Kind};
 
 /// One thing as a model describes it.
@@ -63,7 +64,7 @@ pub(super) fn identity(fields: &Fields, kind_by_label: bool) -> Result<Identifie
         .find_map(|key| text(fields.get(*key)?));
     let named = fields.get("kind").or_else(|| fields.get("type")).and_then(text);
     let kind = match (named, &label) {
-        (Some(name), _) => kind_of(&name).ok_or_else(|| format!("{name:?} is no kind"))?,
+        (Some(name), _) => kind_of(&name).ok_or_else(|| format!("{:?} is no kind", said(&name)))?,
         (None, Some(label)) if kind_by_label => kind_of(label).unwrap_or(Kind::Food),
         (None, _) => return Err("it names no kind".into()),
     };

@@ -8,6 +8,7 @@ use image::imageops::{FilterType, resize};
 use serde_json::{Value, json};
 
 use super::{fields, lenient};
+use crate::contract::quote::said;
 use crate::contract::{ErrorCode, ScanError};
 use crate::identify::{Identified, Kind};
 
@@ -151,10 +152,7 @@ pub(super) fn content(body: &str) -> Result<String, String> {
     let value: Value = serde_json::from_str(body).map_err(|e| format!("it is no JSON ({e})"))?;
     let choice = &value["choices"][0];
     if let Some(refusal) = choice["message"]["refusal"].as_str() {
-        return Err(format!(
-            "the model refuses: {}",
-            refusal.chars().take(120).collect::<String>()
-        ));
+        return Err(format!("the model refuses: {}", said(refusal)));
     }
     match &choice["message"]["content"] {
         Value::String(s) => Ok(s.clone()),

@@ -5,10 +5,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Store, StoreError};
-use crate::jobs::Status;
 use crate::jobs::disk::Change;
 use crate::jobs::record::Delivery;
-use crate::runtime::Outcome;
+use crate::jobs::{Record, Status};
+use crate::runpod::Outcome;
 use crate::telemetry::names;
 
 impl Store {
@@ -66,25 +66,28 @@ impl Store {
         .await?
     }
 
-    /// Cancels every queued job; the number of them.
+    /// Cancels every job that waits, those handed out ahead of the device included; the number of them.
     pub async fn purge(&self) -> usize {
-        let ids: Vec<String> = {
+        let now = self.0.clock.now_ms();
+        let ends: Vec<Record> = {
             let mut table = self.lock();
             let mut ids: Vec<String> = table.queue.drain(..).collect();
             ids.extend(table.low.drain(..));
-            ids
+            let ahead = table.jobs.values();
+            let ahead = ahead.filter(|e| e.taken && e.record.status == Status::InQueue);
+            ids.extend(ahead.map(|e| e.record.id.clone()));
+            let end = |id: String| table.begin_end(&id, Status::Cancelled, Outcome::default(), now);
+            ids.into_iter().filter_map(end).collect()
         };
-        let this = self.clone();
+        let (this, n) = (self.clone(), ends.len());
         // All at once, so that they share commits to the disk.
-        let ends = async move {
-            let end = |id: String| {
-                let this = this.clone();
-                async move { this.end_now(&id, Status::Cancelled, Outcome::default()).await }
-            };
-            let ended = futures::future::join_all(ids.into_iter().map(end)).await;
-            ended.into_iter().filter(|yes| *yes).count()
+        let settle = async move {
+            futures::future::join_all(ends.into_iter().map(|record| this.settle(record))).await;
         };
-        self.undisturbed(ends).await.unwrap_or(0)
+        match self.undisturbed(settle).await {
+            Ok(()) => n,
+            Err(_) => 0,
+        }
     }
 
     /// Removes what has outlived its ttl or retention; call every second or so.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use crate::jobs::disk::Change;
 use crate::jobs::{Record, Status};
+use crate::runpod::Outcome;
 
 pub(super) struct Entry {
     pub(super) record: Record,
@@ -107,6 +108,25 @@ impl Table {
             self.bytes = self.bytes + weight - entry.weight;
             entry.weight = weight;
         }
+    }
+
+    /// Marks a job as ending and returns the record of its end; none if it has ended or is ending already.
+    pub(super) fn begin_end(
+        &mut self,
+        id: &str,
+        status: Status,
+        outcome: Outcome,
+        now_ms: u64,
+    ) -> Option<Record> {
+        let entry = self.jobs.get_mut(id)?;
+        if entry.ending || entry.record.status.is_terminal() {
+            return None;
+        }
+        entry.ending = true;
+        entry.token.cancel();
+        let mut record = entry.record.clone();
+        record.end(status, outcome, now_ms);
+        Some(record)
     }
 
     pub(super) fn finish(&mut self, id: &str, mut ended: Record) {

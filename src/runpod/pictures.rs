@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::bucket::Bucket;
 use crate::contract::{Warning, WarningCode};
+use crate::s3::Bucket;
 
 /// Uploads `overlay` and `depth` of a scan's result and leaves links in their places. A picture that cannot be stored
 /// stays where it is, with a warning in the result.
@@ -22,7 +22,7 @@ pub async fn store(result: &mut Value, bucket: &Bucket, job: &str) {
         match bucket.put(job, "png", "image/png", png).await {
             Ok(link) => result[name] = link.into(),
             Err(error) => {
-                tracing::warn!(job, "{name}: {}", super::outcome::causes(&error));
+                tracing::warn!(job, "{name}: {}", error.causes());
                 let text = format!("{name} is in the answer: {}", error.message);
                 let warning = json!(Warning::new(WarningCode::PictureNotStored, text));
                 if let Some(warnings) = result.get_mut("warnings").and_then(Value::as_array_mut) {

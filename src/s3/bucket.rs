@@ -4,97 +4,18 @@
 //! Requests are signed here and sent by our own HTTP client, so that an address which a job names is held to the same
 //! rules as any address a user gives: https, public, no redirects. Keys and signed queries appear in no message.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use secrecy::ExposeSecret;
 
+use super::{Object, S3Keys};
+use crate::contract::quote::said;
 use crate::contract::{ErrorCode, ScanError};
-use crate::intake::fetch::{PublicOnly, check_url};
-
-/// How to reach a bucket; a job's `s3Config` in the platform's spelling.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct S3Keys {
-    pub endpoint_url: String,
-    pub bucket_name: String,
-    pub access_id: String,
-    /// Written out only into the job store, whose file others cannot read.
-    #[serde(serialize_with = "exposed")]
-    pub access_secret: SecretString,
-}
-
-fn exposed<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(secret.expose_secret())
-}
-
-impl S3Keys {
-    const VARIABLES: [&'static str; 4] = [
-        "BUCKET_ENDPOINT_URL",
-        "BUCKET_NAME",
-        "BUCKET_ACCESS_KEY_ID",
-        "BUCKET_SECRET_ACCESS_KEY",
-    ];
-
-    /// A job's `s3Config`; none where it is missing or null.
-    ///
-    /// # Errors
-    /// `bad_request`, repeating nothing of what was sent.
-    pub fn of_job(given: Option<serde_json::Value>) -> Result<Option<Self>, ScanError> {
-        let Some(value) = given.filter(|v| !v.is_null()) else {
-            return Ok(None);
-        };
-        serde_json::from_value(value).map(Some).map_err(|_| {
-            ScanError::new(
-                ErrorCode::BadRequest,
-                "s3Config needs endpointUrl, bucketName, accessId and accessSecret, each as text",
-            )
-        })
-    }
-
-    /// From RunPod's own variables `BUCKET_ENDPOINT_URL`, `BUCKET_ACCESS_KEY_ID`, `BUCKET_SECRET_ACCESS_KEY`, and
-    /// ours, `BUCKET_NAME`. `None` where none of them is set.
-    ///
-    /// # Errors
-    /// `config_invalid` naming those that are missing.
-    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ScanError> {
-        let found = Self::VARIABLES.map(|name| get(name).filter(|v| !v.trim().is_empty()));
-        if found.iter().all(Option::is_none) {
-            return Ok(None);
-        }
-        let missing: Vec<&str> = (Self::VARIABLES.iter().zip(&found))
-            .filter(|(_, value)| value.is_none())
-            .map(|(name, _)| *name)
-            .collect();
-        let [
-            Some(endpoint_url),
-            Some(bucket_name),
-            Some(access_id),
-            Some(secret),
-        ] = found
-        else {
-            return Err(ScanError::new(
-                ErrorCode::ConfigInvalid,
-                format!(
-                    "a result bucket is half configured: {} not set",
-                    missing.join(", ")
-                ),
-            )
-            .next_step("set all four BUCKET_ variables or none"));
-        };
-        Ok(Some(Self {
-            endpoint_url,
-            bucket_name,
-            access_id,
-            access_secret: secret.into(),
-        }))
-    }
-}
+use crate::egress::{PublicOnly, check_url};
 
 /// The operator's bucket, and what buckets of jobs are made with.
 #[derive(Debug, Clone)]
@@ -137,10 +58,8 @@ impl Buckets {
         let Some(keys) = keys else {
             return Ok(self.own.clone());
         };
-        check_url(&keys.endpoint_url, self.allow_private).map_err(|e| {
-            ScanError::new(e.code, e.message.replacen("image.url", "s3Config.endpointUrl", 1))
-                .next_step("name a public https endpoint on port 443")
-        })?;
+        check_url("s3Config.endpointUrl", &keys.endpoint_url, self.allow_private)
+            .map_err(|e| e.next_step("name a public https endpoint on port 443"))?;
         Ok(Some(Bucket::new(keys, self.guarded.clone(), true)))
     }
 }
@@ -166,13 +85,13 @@ struct Inner {
     /// Signs only; it opens no connection.
     signer: Client,
     http: reqwest::Client,
-    name: String,
+    keys: S3Keys,
     of_job: bool,
 }
 
 impl std::fmt::Debug for Bucket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Bucket").field(&self.0.name).finish()
+        f.debug_tuple("Bucket").field(&self.name()).finish()
     }
 }
 
@@ -205,13 +124,13 @@ impl Bucket {
         Self(Arc::new(Inner {
             signer: Client::from_conf(config),
             http,
-            name: keys.bucket_name.clone(),
+            keys: keys.clone(),
             of_job,
         }))
     }
 
-    pub fn name(&self) -> &str {
-        &self.0.name
+    pub fn name(&self) -> String {
+        self.0.keys.bucket()
     }
 
     /// It came with a job, which may read from it what it likes.
@@ -230,6 +149,7 @@ impl Bucket {
         kind: &str,
         bytes: Vec<u8>,
     ) -> Result<String, ScanError> {
+        let bucket = self.name();
         let key = format!("{}/{:08x}.{ending}", safe(job), rand::random::<u32>());
         let bytes = bytes::Bytes::from(bytes);
         let mut failure = self.failed("cannot write", &key, "nothing was tried");
@@ -238,7 +158,7 @@ impl Bucket {
                 tokio::time::sleep(Duration::from_millis(300) * 4_u32.pow(attempt - 1)).await;
             }
             let signed = (self.0.signer.put_object())
-                .bucket(&self.0.name)
+                .bucket(&bucket)
                 .key(&key)
                 .content_type(kind)
                 .presigned(signing(Self::SIGNED_FOR)?)
@@ -246,7 +166,7 @@ impl Bucket {
                 .map_err(|e| self.failed("cannot sign for", &key, "").source(e))?;
             let request = self.request(reqwest::Method::PUT, &signed);
             match request.body(bytes.clone()).send().await {
-                Ok(answer) if answer.status().is_success() => return self.link(&key).await,
+                Ok(answer) if answer.status().is_success() => return self.link(&bucket, &key).await,
                 Ok(answer) => {
                     let status = answer.status();
                     let why = answer.text().await.unwrap_or_default();
@@ -265,13 +185,13 @@ impl Bucket {
         Err(failure)
     }
 
-    /// The object's bytes, at most `cap`, and its user metadata by lower-case name.
+    /// The object, of at most `cap` bytes.
     ///
     /// # Errors
     /// `object_not_found`, `payload_too_large`, `storage`.
-    pub async fn get(&self, key: &str, cap: usize) -> Result<(Vec<u8>, HashMap<String, String>), ScanError> {
+    pub async fn get(&self, key: &str, cap: usize) -> Result<Object, ScanError> {
         let signed = (self.0.signer.get_object())
-            .bucket(&self.0.name)
+            .bucket(self.name())
             .key(key)
             .presigned(signing(Self::SIGNED_FOR)?)
             .await
@@ -290,14 +210,9 @@ impl Bucket {
             }
             return Err(error);
         }
-        let meta = (answer.headers().iter())
-            .filter_map(|(name, value)| {
-                let name = name.as_str().strip_prefix("x-amz-meta-")?;
-                Some((name.to_owned(), value.to_str().ok()?.to_owned()))
-            })
-            .collect();
+        let meta = super::user_metadata(answer.headers());
         if let Some(n) = answer.content_length().filter(|&n| n > cap as u64) {
-            return Err(crate::intake::too_large(n, cap));
+            return Err(ScanError::photo_too_large(n, cap));
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|e| {
@@ -305,16 +220,17 @@ impl Bucket {
                 .source(e.without_url())
         })? {
             if bytes.len() + chunk.len() > cap {
-                return Err(crate::intake::too_large((bytes.len() + chunk.len()) as u64, cap));
+                let size = (bytes.len() + chunk.len()) as u64;
+                return Err(ScanError::photo_too_large(size, cap));
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok((bytes, meta))
+        Ok(Object { bytes, meta })
     }
 
-    async fn link(&self, key: &str) -> Result<String, ScanError> {
+    async fn link(&self, bucket: &str, key: &str) -> Result<String, ScanError> {
         let signed = (self.0.signer.get_object())
-            .bucket(&self.0.name)
+            .bucket(bucket)
             .key(key)
             .presigned(signing(Self::LINK)?)
             .await
@@ -338,7 +254,7 @@ impl Bucket {
         };
         ScanError::new(
             ErrorCode::Storage,
-            format!("{what} s3://{}/{key}{because}", self.0.name),
+            format!("{what} s3://{}/{}{because}", self.name(), said(key)),
         )
     }
 }
@@ -400,23 +316,6 @@ mod tests {
     }
 
     #[test]
-    fn half_a_configuration_is_an_error() {
-        let of = |names: &'static [&'static str]| {
-            S3Keys::from_env(move |name| names.contains(&name).then(|| "https://x.example".to_owned()))
-        };
-        assert!(of(&[]).unwrap().is_none());
-        assert!(of(&S3Keys::VARIABLES).unwrap().is_some());
-        let error = of(&["BUCKET_ENDPOINT_URL", "BUCKET_ACCESS_KEY_ID"]).unwrap_err();
-        assert_eq!(error.code, ErrorCode::ConfigInvalid);
-        assert!(
-            error
-                .message
-                .contains("BUCKET_NAME, BUCKET_SECRET_ACCESS_KEY not set"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn a_store_may_not_write_into_our_messages() {
         let body = "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIA</AWSAccessKeyId></Error>";
         assert_eq!(
@@ -434,7 +333,7 @@ mod tests {
         let buckets = Buckets::new(None, false).unwrap();
         let keys = |endpoint: &str| S3Keys {
             endpoint_url: endpoint.into(),
-            bucket_name: "b".into(),
+            bucket_name: Some("b".into()),
             access_id: "canary-id".into(),
             access_secret: "canary-secret".into(),
         };

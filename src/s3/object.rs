@@ -1,17 +1,12 @@
-//! Photos in S3, with the shot's user metadata.
-
-use std::fmt;
+//! Objects read with the service's own keys, from wherever the AWS tools find them.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
-use unicode_normalization::is_nfc;
 
+use super::{Object, S3Uri};
 use crate::contract::{ErrorCode, ScanError};
-
-use super::gravity::SourceMeta;
-use super::too_large;
 
 /// Where S3 is. Keys, regions and endpoints not given come from the environment (`AWS_*`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,72 +19,7 @@ pub struct S3Config {
     pub buckets: Vec<String>,
 }
 
-/// `s3://bucket/key`, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3Uri {
-    bucket: String,
-    key: String,
-}
-
-impl fmt::Display for S3Uri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.key)
-    }
-}
-
-impl S3Uri {
-    pub fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Refuses what no server of ours writes: `..`, empty segments, a leading slash, backslashes, control
-    /// characters, text that is not NFC, more than 512 bytes.
-    ///
-    /// # Errors
-    /// `invalid_field`.
-    pub fn parse(text: &str) -> Result<Self, ScanError> {
-        let bad = |why: &str| {
-            ScanError::new(ErrorCode::InvalidField, format!("image.s3: {why}"))
-                .next_step("send s3://bucket/key with the key that the upload used")
-        };
-        let (bucket, key) = text
-            .strip_prefix("s3://")
-            .ok_or_else(|| bad("does not start with s3://"))?
-            .split_once('/')
-            .ok_or_else(|| bad("has no key"))?;
-        let bucket_ok = (3..=63).contains(&bucket.len())
-            && bucket
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
-            && !bucket.contains("..");
-        if !bucket_ok {
-            return Err(bad("the bucket's name is not one that S3 allows"));
-        }
-        let why = if key.is_empty() {
-            "has no key"
-        } else if key.len() > 512 {
-            "the key is over 512 bytes"
-        } else if key.contains('\\') || key.chars().any(char::is_control) {
-            "the key holds a backslash or control character"
-        } else if key.split('/').any(|s| s.is_empty() || s == "." || s == "..") {
-            "the key holds an empty, '.' or '..' segment"
-        } else if !is_nfc(key) {
-            "the key is not in Unicode normal form C"
-        } else {
-            return Ok(Self {
-                bucket: bucket.into(),
-                key: key.into(),
-            });
-        };
-        Err(bad(why))
-    }
-}
-
-/// Reads photos from S3.
+/// Reads objects.
 #[derive(Debug)]
 pub struct ObjectReader {
     client: Client,
@@ -119,11 +49,11 @@ impl ObjectReader {
         Self { client, buckets }
     }
 
-    /// The object's bytes (at most `cap`) and its `x-amz-meta-pitch`, `-roll` and `-gravity`.
+    /// The object, of at most `cap` bytes.
     ///
     /// # Errors
-    /// `object_not_found`, `payload_too_large`, `invalid_field` for metadata that cannot be, `storage`.
-    pub async fn get(&self, uri: &S3Uri, cap: usize) -> Result<(Vec<u8>, SourceMeta), ScanError> {
+    /// `url_refused` for a bucket that is not listed, `object_not_found`, `payload_too_large`, `storage`.
+    pub async fn get(&self, uri: &S3Uri, cap: usize) -> Result<Object, ScanError> {
         if !self.buckets.is_empty() && !self.buckets.contains(&uri.bucket) {
             return Err(ScanError::new(
                 ErrorCode::UrlRefused,
@@ -143,22 +73,22 @@ impl ObjectReader {
             .and_then(|n| u64::try_from(n).ok())
             .filter(|&n| n > cap as u64)
         {
-            return Err(too_large(n, cap));
+            return Err(ScanError::photo_too_large(n, cap));
         }
-        let meta = match object.metadata() {
-            Some(map) => SourceMeta::from_pairs(map.iter().map(|(k, v)| (k.as_str(), v.as_str())))?,
-            None => SourceMeta::default(),
-        };
+        let meta = (object.metadata().into_iter().flatten())
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+            .collect();
         let mut bytes = Vec::new();
         while let Some(chunk) = object.body.try_next().await.map_err(|e| {
             ScanError::new(ErrorCode::Storage, format!("{uri} broke off while it was read")).source(e)
         })? {
             if bytes.len() + chunk.len() > cap {
-                return Err(too_large((bytes.len() + chunk.len()) as u64, cap));
+                let size = (bytes.len() + chunk.len()) as u64;
+                return Err(ScanError::photo_too_large(size, cap));
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok((bytes, meta))
+        Ok(Object { bytes, meta })
     }
 }
 
@@ -176,7 +106,27 @@ fn from_sdk(uri: &S3Uri, e: SdkError<GetObjectError>) -> ScanError {
         )
         .next_step("give the service's role s3:GetObject on this bucket")
         .source(e),
+        "" if lacks_credentials(&e) => ScanError::new(
+            ErrorCode::Storage,
+            format!("this service has no S3 credentials, so {uri} cannot be read"),
+        )
+        .next_step(
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give the machine a role, or send s3Config",
+        )
+        .source(e),
         "" => ScanError::new(ErrorCode::Storage, format!("S3 could not be reached for {uri}")).source(e),
         _ => ScanError::new(ErrorCode::Storage, format!("S3 refused {uri} ({code})")).source(e),
     }
+}
+
+/// The SDK found no keys to sign with. Its error for this has no type that can be named from here.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if e.to_string().to_ascii_lowercase().contains("credential") {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
 }

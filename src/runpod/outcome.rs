@@ -1,7 +1,5 @@
 //! How a job ended, in the terms of the job API: an output, an error text, or both.
 
-use std::error::Error;
-
 use serde_json::{Map, Value, json};
 
 use crate::contract::ScanError;
@@ -100,7 +98,7 @@ pub fn error_text(error: &ScanError, who: &WorkerIdentity) -> String {
     json!({
         "error_type": error.code,
         "error_message": error.message,
-        "error_traceback": causes(error),
+        "error_traceback": error.causes(),
         "hostname": who.hostname,
         "worker_id": who.worker_id,
         "runpod_version": who.version,
@@ -109,18 +107,6 @@ pub fn error_text(error: &ScanError, who: &WorkerIdentity) -> String {
         "next_step": error.next_step,
     })
     .to_string()
-}
-
-/// The error and what caused it, one a line.
-pub fn causes(error: &ScanError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str("\ncaused by: ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Python's idea of truth, which the protocol's special keys follow.

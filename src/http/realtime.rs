@@ -1,0 +1,55 @@
+//! RunPod's realtime call: one job at a time, answered with what a worker would post.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::{SharedApp, body};
+use crate::contract::ErrorCode;
+use crate::runpod::Outcome;
+use crate::runtime::context::Limit;
+use crate::runtime::{Admission, JobContext};
+
+/// Run the job `{"id": ..., "input": {...}}` and hold the line; the answer is `{"output": ...}` or `{"error": ...}`.
+#[utoipa::path(post, path = "/{endpoint}/realtime", tag = "jobs", params(("endpoint" = String, Path, description = "any")),
+    request_body = super::openapi::JobRequest,
+    responses((status = 200, description = "how the job ended"), (status = 429, description = "the queue is full")))]
+pub async fn realtime(
+    State(app): State<SharedApp>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    app.check_accepting()?;
+    let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
+    let bad = |text: &str| Problem::new(ErrorCode::BadRequest, text);
+    let Value::Object(mut job) = body::json(&bytes)? else {
+        return Err(bad("the body must be a JSON object"));
+    };
+    let input = job.remove("input").ok_or_else(|| bad("input is required"))?;
+    let id = match job.remove("id") {
+        Some(Value::String(id)) => id,
+        Some(Value::Number(id)) => id.to_string(),
+        _ => return Err(bad("id is required, as text")),
+    };
+    let ctx = JobContext::of(id)
+        .limit(Limit::At(Instant::now() + app.options.direct_time))
+        .build();
+    let result = match app.executor.parse(input) {
+        Ok(input) => app.executor.run(input, ctx, Admission::Refuse).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match result {
+        Ok(value) => Outcome::from_return(value),
+        Err(error) if error.code == ErrorCode::QueueFull => {
+            let after = app.executor.device().retry_after().as_secs();
+            return Err(Problem::from(error).retry_after(after));
+        }
+        Err(error) => Outcome::from_error(&error, &app.identity),
+    };
+    Ok(Json(outcome.to_post(false)))
+}
