@@ -78,7 +78,7 @@ impl Args {
         let begun = Instant::now();
         let foods = match self.engine.choose.foods.read() {
             Ok(foods) => foods.current(),
-            Err(error) => return Ok(vec![Finding::bad("foods", causes(&error).replace('\n', "; "))]),
+            Err(error) => return Ok(vec![Finding::bad("foods", error.causes().replace('\n', "; "))]),
         };
         let foods = match foods.warning {
             Some(warning) => Finding::bad("foods", warning.message),
