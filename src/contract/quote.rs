@@ -15,7 +15,10 @@ pub fn said(value: &str) -> String {
 /// says last and in words of its own, stays whole.
 pub fn parsed(error: impl Display) -> String {
     let text = urls(&error.to_string());
-    match text.rfind(", expected ") {
+    let at = text
+        .rfind(", expected ")
+        .filter(|_| !text.contains(", there are no "));
+    match at {
         Some(at) if text.len() - at <= 1000 => cut(&text[..at]) + &text[at..],
         _ => cut(&text),
     }
@@ -77,6 +80,8 @@ pub fn urls(text: &str) -> String {
 mod tests {
     use super::*;
 
+    use crate::contract::{ErrorCode, ScanError};
+
     #[test]
     fn a_long_value_is_only_begun() {
         let photo = "/9j/4AAQ".repeat(50_000);
@@ -85,7 +90,7 @@ mod tests {
             parsed(format!("unknown variant `{photo}`, expected one of `s3`, `url`")),
             parsed(format!("invalid type: string \"{photo}\", expected f64")),
             parsed(format!("unknown field `, expected {photo}`, there are no fields")),
-            causes(&std::io::Error::other(std::io::Error::other(photo.clone()))),
+            causes(&ScanError::new(ErrorCode::Internal, "x").source(photo.clone())),
         ] {
             assert!(text.len() < 200, "{text}");
             assert!(!text.contains(&photo[..SHOWN]), "{text}");

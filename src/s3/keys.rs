@@ -54,14 +54,15 @@ impl S3Keys {
     }
 
     /// From RunPod's own variables `BUCKET_ENDPOINT_URL`, `BUCKET_ACCESS_KEY_ID`, `BUCKET_SECRET_ACCESS_KEY`, and
-    /// ours, `BUCKET_NAME`, which may be left out as the official worker does. `None` where none of the three is set.
+    /// ours, `BUCKET_NAME`, which may be left out as the official worker does. `None` where none of the four is set.
     ///
     /// # Errors
     /// `config_invalid` naming those that are missing.
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ScanError> {
         let get = |name: &str| get(name).filter(|v| !v.trim().is_empty());
         let found = Self::NEEDED.map(get);
-        if found.iter().all(Option::is_none) {
+        let bucket_name = get("BUCKET_NAME");
+        if found.iter().chain([&bucket_name]).all(|v| v.is_none()) {
             return Ok(None);
         }
         let missing: Vec<&str> = (Self::NEEDED.iter().zip(&found))
@@ -78,7 +79,7 @@ impl S3Keys {
         };
         Ok(Some(Self {
             endpoint_url,
-            bucket_name: get("BUCKET_NAME"),
+            bucket_name,
             access_id,
             access_secret: secret.into(),
         }))
@@ -113,7 +114,7 @@ mod tests {
             S3Keys::from_env(move |name| names.contains(&name).then(|| "https://x.example".to_owned()))
         };
         assert!(of(&[]).unwrap().is_none());
-        assert!(of(&["BUCKET_NAME"]).unwrap().is_none());
+        assert!(of(&["BUCKET_NAME"]).is_err());
         let error = of(&["BUCKET_ENDPOINT_URL", "BUCKET_NAME"]).unwrap_err();
         assert_eq!(error.code, ErrorCode::ConfigInvalid);
         assert!(

@@ -278,7 +278,7 @@ async fn photos_by_url_bring_their_pitch() {
             let body = json!({"input": input, "s3Config": keys(&s3, SECRET)});
             let (_, view) = app.post("/runsync", &body).await;
             assert_eq!(view["output"]["camera"]["tilt_deg"], 41.5, "{name}: {view}");
-            assert_eq!(view["output"]["camera"]["tilt_source"], "s3_pitch", "{name}");
+            assert_eq!(view["output"]["camera"]["gravity_source"], "s3_pitch", "{name}");
         }
     }
     s3.put("meals", "bad.png", &[("pitch_deg", "steep")], png(64, 48))

@@ -48,7 +48,7 @@ async fn scan_takes_json_forms_and_images() {
     );
     let (status, image_answer) = read(response).await;
     let times = image_answer["timings_ms"].as_object().unwrap();
-    for stage in ["fetch", "decode", "depth", "nourish", "total"] {
+    for stage in ["intake", "decode", "depth", "nourish", "total"] {
         assert!(times[stage].as_f64().unwrap() >= 0.0, "{stage}");
     }
     assert_eq!((status, untimed(image_answer)), (200, untimed(json_answer)));

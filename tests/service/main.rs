@@ -25,7 +25,7 @@
 //! | B17 | worker_takes::large_inputs |
 //! | B18 | worker_process::the_process_ends_well |
 //! | B19 | worker_takes::a_poll_held_too_long_is_asked_again |
-//! | C1, C2, C3, C4, C5, C6, C7, C8, C9 | src/runtime/outcome.rs::posts_follow_the_official_worker |
+//! | C1, C2, C3, C4, C5, C6, C7, C8, C9 | src/runpod/outcome.rs::posts_follow_the_official_worker |
 //! | C10 | worker_posts::failures_carry_the_official_keys |
 //! | C11, C12 | worker_takes::one_job_on_the_wire |
 //! | C13, C15, C16 | worker_posts::results_survive_trouble |
@@ -34,7 +34,7 @@
 //! | C18 | worker_posts::a_job_that_is_gone_is_let_go |
 //! | C19 | worker_posts::results_too_large_fail_clearly |
 //! | C19 | buckets::large_results_of_the_worker_are_uploaded |
-//! | C20 | src/runtime/outcome.rs::nan_becomes_null |
+//! | C20 | src/runpod/outcome.rs::nan_becomes_null |
 //! | C21 | worker_takes::large_inputs |
 //! | C22 | worker_posts::slow_posts_do_not_block_others |
 //! | D1, D5 | worker_posts::streams |

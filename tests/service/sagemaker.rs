@@ -129,7 +129,7 @@ async fn attributes_are_opaque_but_for_our_names() {
     ] {
         let (status, body) = invoke(&app, "image/png", Some(text), png(64, 48)).await;
         assert_eq!(status, 200, "{text}: {body}");
-        assert_eq!(body["camera"]["tilt_source"], "default", "{text}");
+        assert!(body["camera"]["gravity_source"].is_null(), "{text}: {body}");
     }
     let mixed = "trace=1-2-3, pitch_deg=41.5,scan_id=s-7;x";
     let (status, body) = invoke(&app, "image/png", Some(mixed), png(64, 48)).await;
