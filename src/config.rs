@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::contract::quote::said;
 use crate::contract::{ErrorCode, ScanError};
-use crate::http::{AppOptions, ServeOptions};
+use crate::http::{AppOptions, ConnectionLimits, Guard, ServeOptions};
 use crate::jobs::Limits;
 use crate::jobs::webhook::WebhookOptions;
 use crate::runtime::DeviceOptions;
@@ -55,6 +55,11 @@ pub struct QueueArgs {
     /// Photos fetched and decoded ahead of the device; each may hold up to 150 MB of pixels.
     #[arg(long, env = "DRAGUNOV_PHOTOS_AHEAD", default_value_t = 4, value_name = "N")]
     pub ahead: usize,
+    /// Memory for photos that are decoded or wait for the device, MiB; a photo of 12 megapixels takes 110 while it is
+    /// decoded and 36 after it.
+    #[arg(long, env = "DRAGUNOV_PHOTO_MEMORY_MIB", default_value_t = 512, value_name = "MIB",
+        value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    pub photo_memory_mib: u64,
     /// Waiting scans whose encoders run as one batch, which needs as much more memory; a GPU with small models gains by
     /// it. Raises --photos-ahead to as many. 1: each scan alone.
     #[arg(long, env = "DRAGUNOV_BATCH", default_value_t = 1, value_name = "N",
@@ -110,6 +115,9 @@ pub struct ServeArgs {
     /// Keep accepted jobs and their results here, through crashes. Without it they live in memory.
     #[arg(long, env = "DRAGUNOV_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// If the job database in --state-dir is damaged, keep it beside under another name and begin anew.
+    #[arg(long, env = "DRAGUNOV_SET_ASIDE_DAMAGED_STATE")]
+    pub set_aside_damaged_state: bool,
     /// Jobs of the job API that may wait; the next one is told 429.
     #[arg(long, env = "DRAGUNOV_MAX_JOBS", default_value_t = 1000, value_name = "JOBS")]
     pub max_jobs: usize,
@@ -117,7 +125,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         env = "DRAGUNOV_JOB_MEMORY_MIB",
-        default_value_t = 1024,
+        default_value_t = 256,
         value_name = "MIB"
     )]
     pub job_memory_mib: usize,
@@ -152,7 +160,7 @@ pub struct ServeArgs {
     /// Seconds between tries of a webhook.
     #[arg(long, env = "DRAGUNOV_WEBHOOK_PAUSE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub webhook_pause: Duration,
-    /// Webhooks may go to private addresses and plain http. On by itself when listening on loopback.
+    /// Webhooks may go to private addresses and plain http.
     #[arg(long, env = "DRAGUNOV_PRIVATE_WEBHOOKS")]
     pub private_webhooks: bool,
 }
@@ -177,6 +185,7 @@ struct Surroundings {
 pub struct ServeConfig {
     pub address: SocketAddr,
     pub state_dir: Option<PathBuf>,
+    pub set_aside_damaged_state: bool,
     pub app: AppOptions,
     pub limits: Limits,
     pub serve: ServeOptions,
@@ -205,14 +214,21 @@ impl ServeArgs {
             .iter()
             .map(|text| origin(text))
             .collect::<Result<_, _>>()?;
+        let api_keys_given = !api_keys.is_empty();
         Ok(ServeConfig {
             address,
             state_dir: self.state_dir.clone(),
+            set_aside_damaged_state: self.set_aside_damaged_state,
             app: AppOptions {
                 api_keys,
                 direct_time: self.request_timeout,
                 cors_origins,
-                private_webhooks: self.private_webhooks || local,
+                guard: match (api_keys_given, local) {
+                    (true, _) => Guard::Off,
+                    (false, true) => Guard::OwnPagesByOwnName,
+                    (false, false) => Guard::OwnPages,
+                },
+                private_webhooks: self.private_webhooks,
                 ..AppOptions::default()
             },
             limits: Limits {
@@ -224,6 +240,7 @@ impl ServeArgs {
             serve: ServeOptions {
                 drain_delay: self.drain_delay,
                 drain_timeout: self.drain_timeout,
+                connections: ConnectionLimits::default().within_file_limit(),
                 webhooks: WebhookOptions {
                     secret: self.webhook_secret.clone(),
                     pause: self.webhook_pause,
@@ -364,7 +381,12 @@ mod tests {
         assert!(check(&["--host", "0.0.0.0", "--api-key", "short"]).is_err());
         let keyed = check(&["--host", "::", "--api-key", "0123456789abcdef,fedcba9876543210"]).unwrap();
         assert_eq!(keyed.app.api_keys.len(), 2);
-        assert!(!keyed.app.private_webhooks, "only by itself on loopback");
+        assert!(!keyed.app.private_webhooks && !check(&[]).unwrap().app.private_webhooks);
+        assert!(check(&["--private-webhooks"]).unwrap().app.private_webhooks);
+        assert_eq!(keyed.app.guard, Guard::Off);
+        assert_eq!(check(&[]).unwrap().app.guard, Guard::OwnPagesByOwnName);
+        let open = check(&["--host", "0.0.0.0", "--allow-no-key"]).unwrap();
+        assert_eq!(open.app.guard, Guard::OwnPages);
     }
 
     #[test]

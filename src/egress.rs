@@ -29,6 +29,9 @@ pub fn refused(field: &str, why: impl std::fmt::Display) -> ScanError {
 pub fn check_url(field: &str, text: &str, allow_private: bool) -> Result<Url, ScanError> {
     let refused = |why: &str| refused(field, why);
     let url = Url::parse(text).map_err(|e| refused("it is not a URL").source(e))?;
+    if !url.has_host() {
+        return Err(refused("it has no host"));
+    }
     if allow_private && matches!(url.scheme(), "http" | "https") {
         return Ok(url);
     }
@@ -47,6 +50,10 @@ pub fn check_url(field: &str, text: &str, allow_private: bool) -> Result<Url, Sc
     match url.host() {
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let labels_fit = name.split('.').all(|label| (1..=63).contains(&label.len()));
+            if !labels_fit || name.len() > 253 {
+                return Err(refused("its host is no name that can exist"));
+            }
             let local = ["localhost", "local", "internal", "home.arpa", "localdomain"]
                 .iter()
                 .any(|s| name == *s || name.ends_with(&format!(".{s}")));
@@ -59,6 +66,21 @@ pub fn check_url(field: &str, text: &str, allow_private: bool) -> Result<Url, Sc
         None => return Err(refused("it has no host")),
     }
     Ok(url)
+}
+
+/// The first `most` bytes of an answer as text: nobody decides for us how much we read.
+///
+/// # Errors
+/// If it broke off before.
+pub(crate) async fn beginning(mut answer: reqwest::Response, most: usize) -> Result<String, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        bytes.extend_from_slice(&chunk[..chunk.len().min(most - bytes.len())]);
+        if bytes.len() == most {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The name resolved, but to nothing public.

@@ -8,6 +8,7 @@ pub mod direct;
 pub mod edge;
 pub mod extract;
 pub mod fields;
+pub mod guard;
 mod idle;
 pub mod job_api;
 pub mod listen;
@@ -27,6 +28,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
 
+pub use guard::Guard;
 pub use listen::ConnectionLimits;
 pub use server::{ServeOptions, serve};
 pub use state::{App, AppOptions, SharedApp};
@@ -43,7 +45,8 @@ pub fn router(app: SharedApp) -> Router {
         .route("/{endpoint}/realtime", post(realtime::realtime))
         .route("/info", get(probes::info))
         .route("/metrics", get(probes::metrics))
-        .layer(from_fn_with_state(app.clone(), auth::require_key));
+        .layer(from_fn_with_state(app.clone(), auth::require_key))
+        .layer(from_fn_with_state(app.clone(), guard::own_pages));
     let open = Router::new()
         .route("/", get(page::page))
         .route("/livez", get(probes::livez))

@@ -4,27 +4,33 @@
 //! [`CameraGuess`] and [`Gravity`]; GPS, owner and time are never read.
 
 pub mod camera;
+mod container;
 pub mod decode;
 pub mod exif;
 pub mod fetch;
+mod fetch_pool;
 pub mod gravity;
 pub mod sensors;
 pub mod validate;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use dragunov_models::RgbImage;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 pub use camera::CameraGuess;
 pub use decode::DecodeLimits;
+pub use fetch_pool::FetchPlace;
 pub use gravity::{Gravity, SourceMeta};
+pub use validate::RequestLimits;
 
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
+use crate::egress::check_url;
 use crate::s3::{Bucket, ObjectReader, S3Config, S3Uri};
 
 /// A decoded photo, ready for the models and the geometry.
@@ -65,6 +71,8 @@ impl Shot {
 /// Limits and addresses of the photo sources.
 #[derive(Debug, Clone)]
 pub struct IntakeConfig {
+    /// What a request may ask for.
+    pub request: RequestLimits,
     /// Largest encoded photo, bytes.
     pub max_bytes: usize,
     pub decode: DecodeLimits,
@@ -73,19 +81,23 @@ pub struct IntakeConfig {
     /// Development only: plain http, any port, private and loopback addresses.
     pub allow_private_urls: bool,
     pub s3: S3Config,
-    /// Photos decoded at the same time; each may need `decode.max_alloc_bytes`.
+    /// Photos decoded at the same time, if `memory_bytes` allows it.
     pub concurrent_decodes: usize,
+    /// For photos that are decoded or wait for the device, all together; a photo that alone needs more has it alone.
+    pub memory_bytes: u64,
 }
 
 impl Default for IntakeConfig {
     fn default() -> Self {
         Self {
+            request: RequestLimits::default(),
             max_bytes: 25 << 20,
             decode: DecodeLimits::default(),
             fetch_timeout: Duration::from_secs(20),
             allow_private_urls: false,
             s3: S3Config::default(),
             concurrent_decodes: 2,
+            memory_bytes: 512 << 20,
         }
     }
 }
@@ -96,17 +108,35 @@ pub struct Intake {
     config: IntakeConfig,
     fetcher: OnceCell<fetch::Fetcher>,
     objects: OnceCell<ObjectReader>,
-    permits: Semaphore,
+    pool: fetch_pool::FetchPool,
+    turns: Arc<Semaphore>,
+    /// In MiB.
+    memory: Arc<Semaphore>,
+}
+
+/// A photo and the memory set aside for it, free for others when it is dropped.
+#[derive(Debug)]
+pub struct Loaded {
+    pub photo: Photo,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Photo> for Loaded {
+    /// A photo that no memory is set aside for.
+    fn from(photo: Photo) -> Self {
+        Self { photo, _memory: None }
+    }
 }
 
 impl Intake {
     pub fn new(config: IntakeConfig) -> Self {
-        let permits = Semaphore::new(config.concurrent_decodes.max(1));
         Self {
+            pool: fetch_pool::FetchPool::new(),
+            turns: Arc::new(Semaphore::new(config.concurrent_decodes.max(1))),
+            memory: Arc::new(Semaphore::new(mib(config.memory_bytes) as usize)),
             config,
             fetcher: OnceCell::new(),
             objects: OnceCell::new(),
-            permits,
         }
     }
 
@@ -119,28 +149,71 @@ impl Intake {
     /// # Errors
     /// [`ScanError`] of a client code for a bad request or photo, `fetch_failed`, `storage` or `object_not_found`
     /// for a source that does not answer.
-    pub async fn load(&self, request: &ScanRequest) -> Result<Photo, ScanError> {
-        validate::request(request)?;
+    pub async fn load(&self, request: &ScanRequest) -> Result<Loaded, ScanError> {
+        validate::request(request, &self.config.request)?;
+        let _place = self.fetch_place(&request.image, None).await?;
         let (bytes, meta) = self.fetch(request.image.clone(), None).await?;
         self.decode(bytes, Shot::from_request(request), meta).await
     }
 
-    /// Decodes on a thread where that may take its time; only so many at once.
+    /// Decodes on a thread where that may take its time; only so many at once, and within the memory set aside. A
+    /// caller who goes away leaves a decode that has begun running: its turn and its memory are free when it ends, not
+    /// before.
     ///
     /// # Errors
     /// As [`read_photo`].
-    pub async fn decode(&self, bytes: Vec<u8>, shot: Shot, meta: SourceMeta) -> Result<Photo, ScanError> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|e| ScanError::new(ErrorCode::Draining, "the service is stopping").source(e))?;
+    pub async fn decode(&self, bytes: Vec<u8>, shot: Shot, meta: SourceMeta) -> Result<Loaded, ScanError> {
         let limits = self.config.decode;
-        tokio::task::spawn_blocking(move || read_photo(&bytes, &shot, &meta, &limits))
+        let turn = self.turns.clone().acquire_owned().await.map_err(stopping)?;
+        let (bytes, needed, turn) = off_thread(move || {
+            let needed = decode::memory_needed(&bytes, &limits);
+            (bytes, needed, turn)
+        })
+        .await?;
+        // A header that is refused takes nothing.
+        let needed = mib(needed.unwrap_or(0)).min(mib(self.config.memory_bytes));
+        let memory = self
+            .memory
+            .clone()
+            .acquire_many_owned(needed)
             .await
-            .map_err(|e| {
-                ScanError::new(ErrorCode::ImageUnreadable, "the photo could not be decoded").source(e)
-            })?
+            .map_err(stopping)?;
+        off_thread(move || {
+            let _turn = turn;
+            let mut memory = memory;
+            let photo = read_photo(&bytes, &shot, &meta, &limits)?;
+            let kept = mib(photo.image.as_bytes().len() as u64) as usize;
+            drop(memory.split(memory.num_permits().saturating_sub(kept)));
+            Ok(Loaded {
+                photo,
+                _memory: Some(memory),
+            })
+        })
+        .await?
+    }
+
+    /// A place among the photos being fetched, to be held while [`Self::fetch`] runs; none where nothing is fetched.
+    ///
+    /// # Errors
+    /// `url_refused`, `invalid_field` for an address that cannot be.
+    pub async fn fetch_place(
+        &self,
+        source: &ImageSource,
+        bucket: Option<&Bucket>,
+    ) -> Result<Option<FetchPlace>, ScanError> {
+        let place = match source {
+            ImageSource::Bytes(_) | ImageSource::Base64(_) => return Ok(None),
+            ImageSource::Url(url) => {
+                let url = check_url("image.url", url, self.config.allow_private_urls)?;
+                self.pool.place(url.host_str()).await?
+            }
+            // A job's own store is as much a stranger's as any host.
+            ImageSource::S3(_) => {
+                let host = bucket.filter(|b| b.is_of_job()).map(Bucket::host);
+                self.pool.place(host).await?
+            }
+        };
+        Ok(Some(place))
     }
 
     /// The photo's bytes and what its storage says of the shot. An object in `bucket`, if that came with the job, is
@@ -173,8 +246,9 @@ impl Intake {
             }
             ImageSource::S3(uri) => {
                 let uri = S3Uri::parse(&uri)?;
+                let job = bucket.filter(|b| b.is_of_job() && b.name() == uri.bucket());
                 let read = async {
-                    if let Some(bucket) = bucket.filter(|b| b.is_of_job() && b.name() == uri.bucket()) {
+                    if let Some(bucket) = job {
                         return bucket.get(uri.key(), cap).await;
                     }
                     let connect = || ObjectReader::connect(&self.config.s3);
@@ -193,6 +267,21 @@ impl Intake {
             }
         }
     }
+}
+
+fn mib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX).max(1)
+}
+
+fn stopping(e: AcquireError) -> ScanError {
+    ScanError::new(ErrorCode::Draining, "the service is stopping").source(e)
+}
+
+/// What `work` holds it holds to its end, whether or not anybody still waits for it.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ScanError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| ScanError::new(ErrorCode::ImageUnreadable, "the photo could not be decoded").source(e))
 }
 
 /// The synchronous part: bytes in memory to a [`Photo`]. `meta` is what the storage said, used where

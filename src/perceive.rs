@@ -12,6 +12,7 @@ mod region;
 mod select;
 
 pub use find::{Detections, Finder, Search, Strategy};
+pub(crate) use find::{or_stopped, while_wanted};
 pub use naming::crop;
 pub use region::{Candidate, FoodRegion, Regions, lies_on};
 pub use select::resolve;

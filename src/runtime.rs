@@ -9,6 +9,7 @@ pub mod device;
 pub mod engine;
 pub mod executor;
 pub mod input;
+pub mod json;
 pub mod memory;
 pub mod stub;
 

@@ -30,6 +30,8 @@ pub enum Event<'a> {
     At(u64),
     /// The connection broke; another attempt follows.
     Retry { reason: &'a str },
+    /// The file in the cache is not what was put there; it is fetched anew.
+    Damaged { file: &'a str },
     /// All bytes are here and are being hashed.
     Checking { file: &'a str },
     /// In place. `pinned` says that the hash equals the one in the table; else it is only recorded.

@@ -3,6 +3,8 @@
 
 #[path = "intake/camera.rs"]
 mod camera;
+#[path = "intake/damage.rs"]
+mod damage;
 #[path = "intake/decode.rs"]
 mod decode;
 #[path = "intake/files.rs"]

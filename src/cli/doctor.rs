@@ -159,8 +159,11 @@ fn disk() -> Finding {
 
 /// Opening the database takes its lock, so a running service shows here as well.
 fn state_dir(dir: &std::path::Path) -> Finding {
-    match crate::jobs::disk::Disk::open(dir) {
-        Ok((_, records)) => Finding::good("state", format!("{}: {} job(s)", dir.display(), records.len())),
+    match crate::jobs::disk::Disk::open(dir, false) {
+        Ok((_, found)) => Finding::good(
+            "state",
+            format!("{}: {} job(s)", dir.display(), found.records.len()),
+        ),
         Err(error) => Finding::bad("state", error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use super::choose::ModelArgs;
 use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
 use crate::food_store::FoodStore;
-use crate::intake::{Intake, IntakeConfig};
+use crate::intake::{Intake, IntakeConfig, RequestLimits};
 use crate::runtime::{Device, EngineFactory, Executor, StubEngine};
 use crate::s3::{Buckets, S3Config, S3Keys};
 
@@ -35,14 +35,15 @@ pub(super) struct EngineArgs {
     /// the keys from where the AWS tools find them.
     #[arg(long, env = "DRAGUNOV_S3_PATH_STYLE")]
     s3_path_style: bool,
-    /// Buckets that photos may be read from; without it, any that the service's own keys reach.
+    /// Buckets that photos may be read from, beside the result bucket; without the flag any that the service's own keys
+    /// reach, with an empty list no other.
     #[arg(
         long,
         env = "DRAGUNOV_S3_BUCKETS",
         value_delimiter = ',',
         value_name = "BUCKETS"
     )]
-    s3_buckets: Vec<String>,
+    s3_buckets: Option<Vec<String>>,
     /// Development only: photos and jobs' own buckets may be in private networks, over plain http, on any port.
     #[arg(long, env = "DRAGUNOV_ALLOW_PRIVATE_URLS")]
     allow_private_urls: bool,
@@ -50,6 +51,10 @@ pub(super) struct EngineArgs {
     #[arg(long, env = "DRAGUNOV_FOODS_REFRESH", default_value = "30s", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     foods_refresh: Duration,
+    /// Hints of one request; each with a point or box costs a mask.
+    #[arg(long, env = "DRAGUNOV_MAX_HINTS", default_value_t = 64, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=1000))]
+    max_hints: usize,
     #[command(flatten)]
     pub(super) queue: QueueArgs,
 }
@@ -88,9 +93,10 @@ impl EngineArgs {
             "device": self.choose.device.to_string(),
             "queue": self.queue.queue,
             "photos_ahead": self.queue.photos_ahead(),
+            "photo_memory_mib": self.queue.photo_memory_mib,
             "batch": self.queue.batch,
             "s3_path_style": self.s3_path_style,
-            "s3_buckets": self.s3_buckets,
+            "s3_buckets": self.readable(own.as_ref()),
             "result_bucket": own.map(|keys| keys.bucket()),
             "allow_private_urls": self.allow_private_urls,
         }))
@@ -102,15 +108,30 @@ impl EngineArgs {
         Ok((own, buckets))
     }
 
-    fn intake(&self) -> IntakeConfig {
+    /// Buckets that photos may be read from; none: any.
+    fn readable(&self, own: Option<&S3Keys>) -> Option<Vec<String>> {
+        let named = self
+            .s3_buckets
+            .as_ref()?
+            .iter()
+            .map(|name| name.trim().to_owned());
+        let own = own.map(S3Keys::bucket);
+        Some(named.filter(|name| !name.is_empty()).chain(own).collect())
+    }
+
+    fn intake(&self, own: Option<&S3Keys>) -> IntakeConfig {
         let s3 = S3Config {
             force_path_style: self.s3_path_style,
-            buckets: self.s3_buckets.clone(),
+            buckets: self.readable(own),
             ..S3Config::default()
         };
         IntakeConfig {
             s3,
             allow_private_urls: self.allow_private_urls,
+            request: RequestLimits {
+                hints: self.max_hints,
+            },
+            memory_bytes: self.queue.photo_memory_mib << 20,
             ..IntakeConfig::default()
         }
     }
@@ -121,7 +142,7 @@ impl EngineArgs {
     /// `config_invalid` for a result bucket that is half configured or a food table that cannot be read; if the system
     /// gives no thread.
     pub(super) async fn executor(&self) -> Result<Executor, ScanError> {
-        let (_, buckets) = self.buckets()?;
+        let (own, buckets) = self.buckets()?;
         let foods = self.choose.foods.watch(self.foods_refresh).await?;
         // A set that cannot be opened is a failure of loading, told where such failures are told.
         let args = self.clone();
@@ -130,7 +151,7 @@ impl EngineArgs {
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
         Ok(Executor::new(
             device,
-            Intake::new(self.intake()),
+            Intake::new(self.intake(own.as_ref())),
             buckets,
             self.queue.photos_ahead(),
         )

@@ -6,6 +6,7 @@ use super::engine::{EngineArgs, stop_signal, tokio_runtime};
 use crate::config::{LogArgs, ServeArgs, ServeConfig};
 use crate::contract::{ErrorCode, ScanError};
 use crate::http::{App, serve};
+use crate::jobs::disk::Disk;
 use crate::jobs::{Clock, Store};
 use crate::runpod::WorkerIdentity;
 use crate::runtime::Executor;
@@ -43,14 +44,11 @@ async fn run(
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> Result<(), ScanError> {
     let worker_id = format!("local-{}", std::process::id());
-    let clock = Clock::default();
-    let (store, due) = Store::open(
-        config.state_dir.as_deref(),
-        config.limits,
-        clock.clone(),
-        &*worker_id,
-    )
-    .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--state-dir: {e}")).source(e))?;
+    let disk = (config.state_dir.as_deref())
+        .map(|dir| Disk::open(dir, config.set_aside_damaged_state))
+        .transpose()
+        .map_err(|e| ScanError::new(ErrorCode::ConfigInvalid, format!("--state-dir: {e}")).source(e))?;
+    let (store, due) = Store::over(disk, config.limits, Clock::default(), &*worker_id);
     let listener = TcpListener::bind(config.address).await.map_err(|e| {
         ScanError::new(
             ErrorCode::ConfigInvalid,
@@ -78,5 +76,5 @@ async fn run(
         WorkerIdentity::new(worker_id),
         Some(metrics),
     );
-    serve(listener, app, due, clock, config.serve, stop_signal()).await
+    serve(listener, app, due, config.serve, stop_signal()).await
 }

@@ -21,3 +21,11 @@ pub const ROLL_DEG: RangeInclusive<f64> = -180.0..=180.0;
 pub const TILT_MAX_DEG: f64 = 75.0;
 /// Longest label of a hint, bytes.
 pub const LABEL_BYTES: usize = 200;
+/// Hints of one request, unless the service says otherwise.
+pub const HINTS: usize = 64;
+/// Longest `scan_id` and `user_id`, bytes.
+pub const ID_BYTES: usize = 256;
+/// Longest address of a photo, bytes; an S3 key has 512 of its own.
+pub const ADDRESS_BYTES: usize = 8192;
+/// A coordinate on a photo, pixels.
+pub const PIXEL: RangeInclusive<f64> = 0.0..=1e6;

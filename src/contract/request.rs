@@ -72,6 +72,13 @@ pub enum ImageSource {
     Bytes(Vec<u8>),
 }
 
+impl ImageSource {
+    /// It has to be fetched from somewhere.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::S3(_) | Self::Url(_))
+    }
+}
+
 /// The form with a key.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -30,21 +30,24 @@ pub async fn require_key(State(app): State<SharedApp>, request: Request, next: N
 /// key is right: digests of one length are compared, all of them.
 fn holds_key(headers: &HeaderMap, keys: &[SecretString]) -> bool {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
-    let given = text("authorization")
-        .map(|v| match v.split_at_checked(7) {
-            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer ") => key,
-            _ => v,
-        })
-        .or_else(|| text("x-api-key"));
-    let Some(given) = given else {
-        return false;
-    };
-    let given = Sha256::digest(given.trim().as_bytes());
+    // Both are looked at: a proxy may put an Authorization of its own beside the caller's key.
+    let given = [text("authorization").map(without_scheme), text("x-api-key")];
     let mut held = Choice::from(0);
-    for key in keys {
-        held |= Sha256::digest(key.expose_secret().as_bytes()).ct_eq(&given);
+    for given in given.into_iter().flatten() {
+        let given = Sha256::digest(given.trim().as_bytes());
+        for key in keys {
+            held |= Sha256::digest(key.expose_secret().as_bytes()).ct_eq(&given);
+        }
     }
     held.into()
+}
+
+/// `Bearer` in any case.
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key,
+        _ => value,
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +66,13 @@ mod tests {
         assert!(with("authorization", "Bearer two-two"));
         assert!(with("authorization", "bearer  two-two") && with("authorization", "BEARER one"));
         assert!(with("authorization", "one"));
+        assert!(with("authorization", "bearer one"));
         assert!(with("x-api-key", "one"));
+        let mut both = HeaderMap::new();
+        both.insert("authorization", "Basic Zm9yZWlnbg==".parse().unwrap());
+        assert!(!holds_key(&both, &keys));
+        both.insert("x-api-key", "one".parse().unwrap());
+        assert!(holds_key(&both, &keys), "one valid key is enough");
         assert!(!with("authorization", "Bearer two"));
         assert!(!with("authorization", "Bearer two-two-two"));
         assert!(!with("authorization", "Bearer "));

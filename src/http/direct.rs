@@ -15,9 +15,10 @@ use futures::stream::{self, Stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::body::{self, Held, Taken};
 use super::edge::RequestId;
 use super::problem::Problem;
-use super::{SharedApp, body, fields, multipart};
+use super::{SharedApp, fields, multipart};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::runtime::context::Limit;
@@ -38,11 +39,11 @@ pub async fn scan(
     body: Body,
 ) -> Answer {
     app.check_accepting()?;
-    let input = read_scan(&app, &headers, body).await?;
+    let (input, held) = read_scan(&app, &headers, body).await?;
     if accepts_events(&headers) {
-        return Ok(with_events(app, id.0.0, input).into_response());
+        return Ok(with_events(app, id.0.0, input, held).into_response());
     }
-    answer(&app, id.0.0, input).await
+    answer(&app, id.0.0, input, held).await
 }
 
 /// Masks of one photo. `params`: `box`, `point`, or neither for everything.
@@ -83,20 +84,23 @@ pub async fn identify(
 
 async fn one_model(app: SharedApp, id: String, headers: HeaderMap, body: Body, task: ModelTask) -> Answer {
     app.check_accepting()?;
-    let Value::Object(fields) = body::json(&read(&app, &headers, body).await?)? else {
+    body::expect_json(&app, &headers)?;
+    let Taken { bytes, held } = read(&app, &headers, body).await?;
+    let Value::Object(fields) = body::json(&app, bytes).await? else {
         return Err(Problem::new(
             ErrorCode::BadRequest,
             "the body must be a JSON object",
         ));
     };
-    answer(&app, id, JobInput::model(task, fields)?).await
+    answer(&app, id, JobInput::model(task, fields)?, held).await
 }
 
-async fn read(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, Problem> {
-    body::read(headers, body, app.options.direct_body, app.options.body_time).await
+async fn read(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
+    body::read(app, headers, body, app.options.direct_body).await
 }
 
-async fn answer(app: &SharedApp, id: String, input: JobInput) -> Answer {
+/// `_held`: the photo is in memory, in one form or another, until the answer is.
+async fn answer(app: &SharedApp, id: String, input: JobInput, _held: Held) -> Answer {
     let begun = Instant::now();
     let ctx = JobContext::of(id)
         .limit(Limit::At(begun + app.options.direct_time))
@@ -129,6 +133,7 @@ fn with_events(
     app: SharedApp,
     id: String,
     input: JobInput,
+    held: Held,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let (tell, told) = mpsc::unbounded_channel::<Event>();
     let ctx = JobContext::of(id.clone())
@@ -136,6 +141,7 @@ fn with_events(
         .on_event(move |event| drop(tell.send(event)))
         .build();
     let work = async move {
+        let _held = held;
         match app.executor.run(input, ctx, Admission::Refuse).await {
             Ok(value) => named("result", &value),
             Err(error) => named("problem", &refused(&app, error).body(&id)),
@@ -201,17 +207,17 @@ fn server_timing(value: &Value, begun: Instant) -> String {
 
 /// Reads a scan from whatever form its body has. What the body shows counts more than what its type says: programs
 /// send photos and JSON under all sorts of types.
-async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<JobInput, Problem> {
+async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<(JobInput, Held), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let kind = kind.unwrap_or_default().trim().to_ascii_lowercase();
     let is = |start: &str| kind.starts_with(start);
     // Any word could be base64; only a text is taken for it.
     let addressed =
         |source: &ImageSource| is("text/") || matches!(source, ImageSource::S3(_) | ImageSource::Url(_));
+    let Taken { bytes, held } = read(app, headers, body).await?;
     let mut scan = if is("multipart/form-data") {
-        multipart::scan(app, headers, body).await?
+        multipart::scan(headers, bytes).await?
     } else {
-        let bytes = read(app, headers, body).await?;
         let start = bytes.iter().copied().find(|b| !b.is_ascii_whitespace());
         let json = matches!(start, Some(b'{' | b'[' | b'"'));
         let text = std::str::from_utf8(&bytes).ok().filter(|_| !json);
@@ -223,18 +229,19 @@ async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<J
         } else if is("application/octet-stream") && !json {
             ScanRequest::new(ImageSource::Bytes(bytes.to_vec()))
         } else {
-            let value = match body::json(&bytes)? {
+            body::expect_json(app, headers)?;
+            let value = match body::json(app, bytes).await? {
                 Value::String(image) => serde_json::json!({ "image": image }),
                 value => value,
             };
             match app.executor.parse(value)? {
                 JobInput::Scan(scan) => *scan,
-                other => return Ok(other),
+                other => return Ok((other, held)),
             }
         }
     };
     fields::fill(&mut scan, headers)?;
-    Ok(JobInput::Scan(Box::new(scan)))
+    Ok((JobInput::Scan(Box::new(scan)), held))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {

@@ -4,15 +4,48 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Mutex<Vec<Weak<Shared>>>);
+
+impl Connections {
+    /// One more, which leaves when its last handle is dropped.
+    pub(super) fn add(&self) -> Usage {
+        let usage = Usage::new();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|other| other.strong_count() > 0);
+        open.push(Arc::downgrade(&usage.0));
+        usage
+    }
+
+    /// Ends the one that was idle longest, if one is.
+    pub(super) fn cut_idlest(&self) {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = open.iter().filter_map(Weak::upgrade).map(Usage);
+        let idle = open.filter_map(|usage| Some((usage.idle_since()?, usage)));
+        if let Some((_, idlest)) = idle.min_by_key(|(since, _)| *since) {
+            idlest.0.cut.notify_one();
+        }
+    }
+}
 
 /// What one connection is doing; cheap to clone, the same connection.
 #[derive(Debug, Clone)]
-pub(super) struct Usage(Arc<Mutex<State>>);
+pub(super) struct Usage(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Its place is needed.
+    cut: Notify,
+}
 
 #[derive(Debug)]
 struct State {
@@ -23,16 +56,25 @@ struct State {
 
 impl Usage {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            requests: 0,
-            last: Instant::now(),
-        })))
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                requests: 0,
+                last: Instant::now(),
+            }),
+            cut: Notify::new(),
+        }))
     }
 
     fn change(&self, f: impl FnOnce(&mut State)) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         f(&mut state);
         state.last = Instant::now();
+    }
+
+    /// Since when nothing runs on it; none if a request does.
+    fn idle_since(&self) -> Option<Instant> {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.requests == 0).then_some(state.last)
     }
 
     /// A request runs until the guard is dropped. Its own limits of time hold meanwhile.
@@ -41,21 +83,19 @@ impl Usage {
         RequestGuard(self.clone())
     }
 
-    /// Resolves once the connection was idle for this long.
+    /// Resolves once the connection was idle for this long, or is idle and its place is needed.
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
-            let unused = {
-                let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                if state.requests > 0 {
-                    Duration::ZERO
-                } else {
-                    state.last.elapsed()
-                }
-            };
+            let unused = self.idle_since().map_or(Duration::ZERO, |since| since.elapsed());
             if unused >= limit {
                 return;
             }
-            tokio::time::sleep(limit - unused).await;
+            tokio::select! {
+                () = tokio::time::sleep(limit - unused) => {}
+                () = self.0.cut.notified() => if self.idle_since().is_some() {
+                    return;
+                },
+            }
         }
     }
 }

@@ -8,20 +8,23 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::SharedApp;
-use super::body;
+use super::body::{self, Taken};
 use super::extract::{JobId, Wait};
 use super::problem::Problem;
-use crate::contract::ErrorCode;
 use crate::contract::quote::{parsed, said};
+use crate::contract::{ErrorCode, ScanError};
 use crate::jobs::{Policy, StoreError, Submission};
-use crate::runtime::EngineState;
+use crate::runtime::{EngineState, json as budget};
 use crate::s3::S3Keys;
+
+/// Bytes of a webhook's address.
+const MAX_WEBHOOK: usize = 2048;
 
 type Answer = Result<Json<Value>, Problem>;
 
@@ -39,8 +42,8 @@ struct JobBody {
     responses((status = 200, description = "accepted", body = super::openapi::JobView),
               (status = 429, description = "the queue is full; see Retry-After")))]
 pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -> Answer {
-    let bytes = body::read(&headers, body, app.options.run_body, app.options.body_time).await?;
-    submit(&app, &bytes, false).await.map(Json)
+    let taken = body::read(&app, &headers, body, app.options.run_body).await?;
+    submit(&app, &headers, taken, false).await.map(Json)
 }
 
 /// Queue a job and wait for it, up to `wait` milliseconds; then answer with its state.
@@ -49,8 +52,8 @@ pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -
     responses((status = 200, description = "ended, or still under way", body = super::openapi::JobView),
               (status = 429, description = "the queue is full; see Retry-After")))]
 pub async fn runsync(State(app): State<SharedApp>, wait: Wait, headers: HeaderMap, body: Body) -> Answer {
-    let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
-    let accepted = submit(&app, &bytes, true).await?;
+    let taken = body::read(&app, &headers, body, app.options.runsync_body).await?;
+    let accepted = submit(&app, &headers, taken, true).await?;
     let id = accepted["id"].as_str().unwrap_or_default().to_owned();
     Ok(Json(
         wait_for(&app, &id, wait.within(300_000))
@@ -105,8 +108,9 @@ pub async fn retry(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
 
 /// Cancel every job that waits.
 #[utoipa::path(post, path = "/purge-queue", tag = "jobs", responses((status = 200, description = "how many")))]
-pub async fn purge_queue(State(app): State<SharedApp>) -> Json<Value> {
-    Json(json!({"removed": app.store.purge().await, "status": "completed"}))
+pub async fn purge_queue(State(app): State<SharedApp>) -> Answer {
+    let removed = app.store.purge().await.map_err(|e| refused(&app, "", e))?;
+    Ok(Json(json!({"removed": removed, "status": "completed"})))
 }
 
 /// Counts of jobs and the state of the worker.
@@ -128,17 +132,25 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Value> {
     Json(health)
 }
 
-async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Problem> {
+async fn submit(app: &SharedApp, headers: &HeaderMap, taken: Taken, sync: bool) -> Result<Value, Problem> {
     app.check_accepting()?;
+    body::expect_json(app, headers)?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
+    let Taken { bytes, held: _held } = taken;
     // A list would be read as the fields in their order.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
         return Err(bad(
             "the body is a list; it must be an object with the key input".into()
         ));
     }
-    let body: JobBody =
-        serde_json::from_slice(bytes).map_err(|e| bad(format!("the body cannot be read: {}", parsed(e))))?;
+    let body: JobBody = body::parsed(app, bytes, move |bytes| {
+        budget::check(&bytes)?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            let text = format!("the body cannot be read: {}", parsed(e));
+            ScanError::new(ErrorCode::BadRequest, text)
+        })
+    })
+    .await?;
     let input = body.input.ok_or_else(|| bad("input is required".into()))?;
     let webhook = match body.webhook {
         None | Some(Value::Null) => None,
@@ -170,6 +182,9 @@ async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Prob
 }
 
 fn check_webhook(text: String, private: bool) -> Result<String, String> {
+    if text.len() > MAX_WEBHOOK {
+        return Err(format!("webhook is over {MAX_WEBHOOK} bytes"));
+    }
     let url = url::Url::parse(&text).map_err(|e| format!("webhook is not a URL: {e}"))?;
     match url.scheme() {
         "https" => {}
@@ -201,11 +216,16 @@ fn refused(app: &SharedApp, id: &str, error: StoreError) -> Problem {
     match error {
         StoreError::NotFound => not_found(id),
         StoreError::NotRetryable(_) => Problem::new(ErrorCode::BadRequest, error.to_string()),
-        StoreError::Full { .. } => Problem {
+        StoreError::Full { .. } | StoreError::NoRoom => Problem {
             next_step: Some("try again after the time in Retry-After".into()),
             ..Problem::new(ErrorCode::QueueFull, error.to_string())
         }
         .retry_after(app.executor.device().retry_after().as_secs()),
-        StoreError::Disk(_) => Problem::new(ErrorCode::Storage, error.to_string()),
+        StoreError::Disk(_) => Problem {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            next_step: Some("try again; the service goes on by itself when its disk can be written".into()),
+            ..Problem::new(ErrorCode::Storage, error.to_string())
+        }
+        .retry_after(5),
     }
 }

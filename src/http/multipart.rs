@@ -1,22 +1,24 @@
 //! A scan as a browser's form.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 
+use super::fields;
 use super::problem::Problem;
-use super::{SharedApp, fields};
 use crate::contract::quote::{parsed, said};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanRequest};
+
+/// Plain fields of a form.
+const MAX_FIELDS: usize = 32;
 
 /// Parts: the photo (`image`, `photo`, `file`, or any other that is a file), and either `request` (a scan request as JSON, its image left out) or the plain fields
 /// `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`.
 ///
 /// # Errors
 /// 400 that names the part, 413.
-pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<ScanRequest, Problem> {
-    let bytes = super::body::read(headers, body, app.options.direct_body, app.options.body_time).await?;
+pub async fn scan(headers: &HeaderMap, bytes: Bytes) -> Result<ScanRequest, Problem> {
     let mut request = Request::new(Body::from(bytes));
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         request.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
@@ -28,6 +30,9 @@ pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Sc
         .map_err(|e| bad(said(&e.body_text())))?;
     let (mut image, mut json, mut given) = (None, None, Vec::new());
     while let Some(part) = form.next_field().await.map_err(|e| bad(said(&e.body_text())))? {
+        if given.len() > MAX_FIELDS {
+            return Err(bad(format!("the form has over {MAX_FIELDS} fields")));
+        }
         let name = part.name().unwrap_or_default().to_owned();
         let is_file = part.file_name().is_some_and(|name| !name.is_empty());
         match name.as_str() {
@@ -67,8 +72,8 @@ pub async fn scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Sc
 
 /// A scan request whose image comes apart.
 fn from_json(text: &str) -> Result<ScanRequest, Problem> {
-    let mut value: serde_json::Value =
-        serde_json::from_str(text).map_err(|e| bad(format!("part `request` is not JSON: {e}")))?;
+    let mut value =
+        crate::runtime::json::parse(text.as_bytes()).map_err(|e| bad(format!("part `request`: {e}")))?;
     let fields = value
         .as_object_mut()
         .ok_or_else(|| bad("part `request` is not a JSON object"))?;

@@ -1,5 +1,8 @@
 //! The API's own description, and a page to try it.
 
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::Value;
@@ -99,10 +102,20 @@ impl utoipa::Modify for BearerKey {
     }
 }
 
+/// The page's own files only, and calls of this service only; its styles are written into it.
+async fn keep_to_itself(mut response: Response) -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+        img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
 pub(super) fn routes() -> Router<SharedApp> {
     let pages = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
     Router::new()
         .route("/openapi.json", get(|| async { Json(ApiDoc::openapi()) }))
-        .merge(Router::<SharedApp>::from(pages))
+        .merge(Router::<SharedApp>::from(pages).layer(map_response(keep_to_itself)))
 }

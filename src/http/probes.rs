@@ -33,7 +33,7 @@ pub async fn readyz(State(app): State<SharedApp>) -> Response {
     responses((status = 200, description = "ready"), (status = 204, description = "loading")))]
 pub async fn ping(State(app): State<SharedApp>) -> StatusCode {
     match app.executor.device().state() {
-        _ if app.is_draining() => StatusCode::SERVICE_UNAVAILABLE,
+        _ if app.is_draining() || !app.store.is_well() => StatusCode::SERVICE_UNAVAILABLE,
         EngineState::Ready(_) => StatusCode::OK,
         EngineState::Loading | EngineState::WarmingUp => StatusCode::NO_CONTENT,
         EngineState::Failed(_) | EngineState::Stopped => StatusCode::SERVICE_UNAVAILABLE,
@@ -52,7 +52,7 @@ pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
             "resident_bytes": memory::resident(),
             "peak_resident_bytes": memory::peak_resident(),
             "total_bytes": memory::total(),
-            "photos_at_most_bytes": photos_at_most(&app),
+            "photos_at_most_bytes": app.executor.intake().config().memory_bytes,
             "jobs_at_most_bytes": app.store.limits().bytes,
         },
         "limits": {
@@ -63,12 +63,6 @@ pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
             "direct_time_s": app.options.direct_time.as_secs(),
         },
     }))
-}
-
-/// Pixels of the photos on the device and ahead of it, if all are as large as allowed.
-fn photos_at_most(app: &SharedApp) -> u64 {
-    let each = 3 * app.executor.intake().config().decode.max_pixels;
-    each * (app.executor.ahead() as u64 + 1)
 }
 
 /// Prometheus text.
@@ -88,6 +82,7 @@ pub async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> 
 fn not_ready(app: &SharedApp) -> Option<&'static str> {
     match app.executor.device().state() {
         _ if app.is_draining() => Some("this instance is shutting down"),
+        EngineState::Ready(_) if !app.store.is_well() => Some("accepted jobs cannot be written to disk"),
         EngineState::Ready(_) => None,
         EngineState::Loading => Some("the models are being loaded"),
         EngineState::WarmingUp => Some("the models are being warmed up"),

@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::Value;
 
+use super::SharedApp;
+use super::body::{self, Taken};
 use super::problem::Problem;
-use super::{SharedApp, body};
 use crate::contract::ErrorCode;
 use crate::runpod::Outcome;
 use crate::runtime::context::Limit;
@@ -25,9 +26,10 @@ pub async fn realtime(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     app.check_accepting()?;
-    let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
+    body::expect_json(&app, &headers)?;
+    let Taken { bytes, held: _held } = body::read(&app, &headers, body, app.options.runsync_body).await?;
     let bad = |text: &str| Problem::new(ErrorCode::BadRequest, text);
-    let Value::Object(mut job) = body::json(&bytes)? else {
+    let Value::Object(mut job) = body::json(&app, bytes).await? else {
         return Err(bad("the body must be a JSON object"));
     };
     let input = job.remove("input").ok_or_else(|| bad("input is required"))?;

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::SharedApp;
 use super::listen::{ConnectionLimits, listen};
 use crate::contract::{ErrorCode, ScanError};
+use crate::jobs::Dispatcher;
 use crate::jobs::webhook::{WebhookOptions, deliver_all};
-use crate::jobs::{Clock, Dispatcher};
 
 /// How the process runs.
 #[derive(Debug, Clone)]
@@ -45,7 +45,6 @@ pub async fn serve(
     listener: TcpListener,
     app: SharedApp,
     due_webhooks: tokio::sync::mpsc::UnboundedReceiver<String>,
-    clock: Clock,
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ScanError> {
@@ -55,7 +54,6 @@ pub async fn serve(
         due_webhooks,
         client,
         options.webhooks,
-        clock,
     ));
     let dispatch_stop = CancellationToken::new();
     let dispatcher = Dispatcher {
@@ -77,6 +75,9 @@ pub async fn serve(
     };
     tracing::info!("draining");
     app.begin_drain();
+    if outcome.is_ok() {
+        app.store.note_stop();
+    }
     if outcome.is_ok() {
         tokio::time::sleep(options.drain_delay).await;
     }

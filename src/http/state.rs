@@ -9,6 +9,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::Guard;
+use super::body::BodyMemory;
 use crate::contract::{ErrorCode, ScanError};
 use crate::jobs::Store;
 use crate::runpod::WorkerIdentity;
@@ -31,6 +33,10 @@ pub struct AppOptions {
     pub direct_time: Duration,
     /// Pages of these origins may call from a browser.
     pub cors_origins: Vec<HeaderValue>,
+    /// What is asked of callers where there are no keys.
+    pub guard: Guard,
+    /// Bodies being read or in use, all together, bytes.
+    pub body_memory: usize,
     /// Webhooks may go to loopback and private addresses, by plain http.
     pub private_webhooks: bool,
 }
@@ -45,6 +51,8 @@ impl Default for AppOptions {
             body_time: Duration::from_secs(60),
             direct_time: Duration::from_secs(300),
             cors_origins: Vec::new(),
+            guard: Guard::Off,
+            body_memory: 192 << 20,
             private_webhooks: false,
         }
     }
@@ -57,6 +65,7 @@ pub struct App {
     pub store: Store,
     pub identity: WorkerIdentity,
     pub metrics: Option<PrometheusHandle>,
+    pub bodies: BodyMemory,
     draining: AtomicBool,
     /// Ends long waits (`/runsync`) when the process is about to go.
     pub closing: CancellationToken,
@@ -73,6 +82,7 @@ impl App {
         metrics: Option<PrometheusHandle>,
     ) -> SharedApp {
         Arc::new(Self {
+            bodies: BodyMemory::new(options.body_memory),
             options,
             executor,
             store,

@@ -26,6 +26,24 @@ use super::{Groundings, Identified, Identifier};
 use crate::contract::{ErrorCode, ScanError};
 use chat::Chat;
 
+/// What an API's answer says of one crop; for the fuzz targets.
+///
+/// # Errors
+/// Why it says nothing.
+#[doc(hidden)]
+pub fn read_answer(body: &str) -> Result<Identified, String> {
+    wire::parse(&wire::content(body)?)
+}
+
+/// The same of a whole photo of `photo` pixels that was sent at `sent` pixels.
+///
+/// # Errors
+/// Why it says nothing.
+#[doc(hidden)]
+pub fn read_boxes(body: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Groundings, String> {
+    boxes::parse(&wire::content(body)?, sent, photo)
+}
+
 /// Address and manners of the API.
 #[derive(Debug, Clone)]
 pub struct OpenAiConfig {

@@ -2,17 +2,18 @@
 
 mod colour;
 mod exact_jpeg;
-mod jpeg;
+mod png;
+mod webp;
 
-use std::io::Cursor;
 use std::panic::AssertUnwindSafe;
 
 use dragunov_models::RgbImage;
+use image::DynamicImage;
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::contract::{ErrorCode, ScanError, Warning, WarningCode};
 
+use super::container::{self, Contents, Format};
 use super::exif::ExifFacts;
 
 /// What a photo may cost.
@@ -20,7 +21,7 @@ use super::exif::ExifFacts;
 pub struct DecodeLimits {
     /// Width times height; checked on the header.
     pub max_pixels: u64,
-    /// For the decoder's buffers.
+    /// For the decoder's buffers and the finished picture.
     pub max_alloc_bytes: u64,
     /// Shortest side, in pixels.
     pub min_side: u32,
@@ -58,21 +59,22 @@ pub struct Decoded {
 
 /// Decodes a JPEG, PNG or WebP; applies orientation and colour profile once.
 ///
-/// Pixels are Pillow's, byte for byte, for PNG, WebP and the JPEGs that cameras write.
+/// Pixels are Pillow's, byte for byte. Only whole photos are taken: a decoder's repair of damaged data is never one.
+/// Missing end marks, stray bytes between segments and trailers are no damage.
 /// Alpha is dropped (what Pillow's `convert("RGB")` does), of 16 bits the upper 8 are taken, grey becomes three equal
 /// channels, only the first frame of an animation is used. Four inks are taken for inverted with or without an Adobe
 /// marker, as Pillow takes them.
 ///
 /// # Errors
-/// `image_format` for other formats and CMYK of rare codings without an Adobe marker, `image_too_large` over the pixel budget,
-/// `image_unreadable` for damaged or truncated files, `image_blank`.
+/// `image_format` for other formats and rare codings of JPEG (arithmetic, 12 bits, lossless), `image_too_large` over the
+/// pixel budget, `image_unreadable` for damaged or truncated files, `image_blank`.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanError> {
     // The decoders are other people's code fed with hostile bytes: a panic there is a damaged photo, not our end.
     std::panic::catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, limits)))
         .unwrap_or_else(|_| Err(unreadable("its data are damaged")))
 }
 
-fn unreadable(why: impl std::fmt::Display) -> ScanError {
+pub(super) fn unreadable(why: impl std::fmt::Display) -> ScanError {
     ScanError::new(
         ErrorCode::ImageUnreadable,
         format!("the photo cannot be read: {why}"),
@@ -80,104 +82,42 @@ fn unreadable(why: impl std::fmt::Display) -> ScanError {
     .next_step("send the camera's own JPEG, complete and unedited")
 }
 
-fn from_image_error(e: ImageError) -> ScanError {
-    match e {
-        ImageError::Limits(_) => ScanError::new(
-            ErrorCode::ImageTooLarge,
-            "the photo needs more memory than allowed",
-        )
-        .source(e),
-        ImageError::Unsupported(_) => ScanError::new(
-            ErrorCode::ImageFormat,
-            format!("this kind of photo is not supported: {e}"),
-        )
-        .next_step("send a JPEG, PNG or WebP in RGB or grey")
-        .source(e),
-        e => unreadable(&e).source(e),
-    }
-}
-
 fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanError> {
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| unreadable(&e).source(e))?;
-    let format = match reader.format() {
-        Some(f @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => f,
-        _ => {
-            return Err(ScanError::new(
-                ErrorCode::ImageFormat,
-                "the photo is not a JPEG, PNG or WebP file",
-            )
-            .next_step("convert it, for example HEIC to JPEG in the phone's camera settings"));
-        }
-    };
-    let mut reader = reader;
-    let mut caps = Limits::no_limits();
-    caps.max_alloc = Some(limits.max_alloc_bytes);
-    reader.limits(caps);
-    let mut decoder = reader.into_decoder().map_err(from_image_error)?;
-    let (w, h) = decoder.dimensions();
-    let pixels = u64::from(w) * u64::from(h);
-    if pixels > limits.max_pixels || decoder.total_bytes() > limits.max_alloc_bytes {
-        return Err(ScanError::new(
-            ErrorCode::ImageTooLarge,
-            format!(
-                "the photo has {w} x {h} pixels; the limit is {} megapixels",
-                limits.max_pixels / 1_000_000
-            ),
-        )
-        .next_step("send it at 4000 pixels or less on its long side"));
-    }
-    if w.min(h) < limits.min_side {
-        return Err(unreadable(format_args!(
-            "{w} x {h} pixels are too few, each side needs {}",
-            limits.min_side
-        )));
+    let file = container::open(bytes)?;
+    check_size(&file, limits)?;
+    if let Some(why) = file.lacking {
+        return Err(unreadable(why));
     }
     let mut warnings = Vec::new();
-    let mut unmarked_inks = false;
-    if format == ImageFormat::Jpeg {
-        let frame = jpeg::inspect(bytes).map_err(unreadable)?;
-        if frame.components == 4 {
-            unmarked_inks = !frame.adobe;
-            warnings.push(Warning::new(
-                WarningCode::CmykConverted,
-                "CMYK photo converted without its ink profile; colours are approximate",
-            ));
-        }
+    if file.jpeg.components == 4 {
+        warnings.push(Warning::new(
+            WarningCode::CmykConverted,
+            "CMYK photo converted without its ink profile; colours are approximate",
+        ));
     }
+    let picture = match file.format {
+        Format::Jpeg => exact_jpeg::decode(&file.pixels, file.jpeg.open_ended)
+            .map(Picture::from)
+            .ok_or_else(|| unreadable("its data are damaged"))?,
+        Format::Png => png::decode(&file.pixels, limits.clip_deep_grey)?,
+        Format::WebP => webp::decode(&file.pixels)?,
+    };
+    if (picture.width, picture.height) != (file.width as usize, file.height as usize) {
+        return Err(unreadable("it states two sizes"));
+    }
+    note_layout(picture.grey, file.alpha, &mut warnings);
     // A broken block must not lose the photo: EXIF and profile are optional.
-    let facts = match decoder.exif_metadata() {
-        Ok(Some(block)) => ExifFacts::read(&block),
-        _ => ExifFacts::default(),
+    let mut facts = file.exif.as_deref().map(ExifFacts::read).unwrap_or_default();
+    facts.orientation = if file.late {
+        None
+    } else {
+        facts.orientation.or(file.xmp_orientation)
     };
-    let icc = decoder.icc_profile().ok().flatten();
-    note_layout(decoder.color_type(), &mut warnings);
-    let exact = match format {
-        ImageFormat::Jpeg => exact_jpeg::decode(bytes, (w, h), limits.max_alloc_bytes).and_then(into_dynamic),
-        _ => None,
-    };
-    let picture = match exact {
-        Some(picture) => picture,
-        // Ours takes the inks for inverted, as Pillow does; the other decoder does not say what it takes them for.
-        None if unmarked_inks => {
-            return Err(ScanError::new(
-                ErrorCode::ImageFormat,
-                "CMYK JPEG of a rare coding without an Adobe marker: whether its inks are inverted is unknown",
-            )
-            .next_step("convert the photo to RGB"));
-        }
-        None => DynamicImage::from_decoder(decoder).map_err(from_image_error)?,
-    };
-    let grey = !picture.color().has_color();
-    let mut picture = DynamicImage::ImageRgb8(to_rgb8(picture, limits.clip_deep_grey));
     let orientation = facts.orientation.unwrap_or(1);
-    if let Some(o) = Orientation::from_exif(orientation) {
-        picture.apply_orientation(o);
-    }
-    let mut rgb = picture.into_rgb8();
-    if let Some(icc) = icc.filter(|_| limits.apply_profile) {
-        colour::to_srgb(&icc, grey, &mut rgb, &mut warnings);
+    let grey = picture.grey;
+    let mut rgb = turned(picture, orientation)?;
+    if let Some(profile) = file.icc.filter(|_| limits.apply_profile) {
+        colour::to_srgb(&profile, grey, &mut rgb, &mut warnings);
     }
     let (w, h) = rgb.dimensions();
     let image =
@@ -193,49 +133,84 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
     })
 }
 
-/// Three channels of 8 bits; `clip` as in [`DecodeLimits::clip_deep_grey`].
-fn to_rgb8(picture: DynamicImage, clip: bool) -> image::RgbImage {
-    let high = |v: u16| (v >> 8) as u8;
-    let grey = |v: u16| if clip { v.min(255) as u8 } else { high(v) };
-    let (w, h) = (picture.width(), picture.height());
-    match picture {
-        DynamicImage::ImageLuma16(p) => {
-            image::RgbImage::from_fn(w, h, |x, y| image::Rgb([grey(p.get_pixel(x, y)[0]); 3]))
+/// By the header alone: no pixel is decoded of a photo that is too large or too small.
+fn check_size(file: &Contents<'_>, limits: &DecodeLimits) -> Result<(), ScanError> {
+    let (w, h) = (file.width, file.height);
+    let pixels = u64::from(w) * u64::from(h);
+    if pixels > limits.max_pixels || pixels * file.bytes_a_pixel > limits.max_alloc_bytes {
+        let most = limits.max_pixels.min(limits.max_alloc_bytes / file.bytes_a_pixel);
+        return Err(ScanError::new(
+            ErrorCode::ImageTooLarge,
+            format!(
+                "the photo has {w} x {h} pixels; the limit for its kind is {} megapixels",
+                most / 1_000_000
+            ),
+        )
+        .next_step("send it at 4000 pixels or less on its long side"));
+    }
+    if w.min(h) < limits.min_side {
+        return Err(unreadable(format_args!(
+            "{w} x {h} pixels are too few, each side needs {}",
+            limits.min_side
+        )));
+    }
+    Ok(())
+}
+
+/// Bytes of memory that decoding this file takes at most, the finished picture included; none if it cannot be told,
+/// in which case decoding will fail on the header.
+pub(super) fn memory_needed(bytes: &[u8], limits: &DecodeLimits) -> Option<u64> {
+    let file = container::open(bytes).ok()?;
+    check_size(&file, limits).ok()?;
+    let pixels = u64::from(file.width) * u64::from(file.height);
+    Some(pixels * file.bytes_a_pixel + 2 * bytes.len() as u64)
+}
+
+/// A decoded picture as it is stored, three channels of 8 bits.
+struct Picture {
+    width: usize,
+    height: usize,
+    rgb: Vec<u8>,
+    /// All three channels are one.
+    grey: bool,
+}
+
+impl From<exact_jpeg::Picture> for Picture {
+    fn from(picture: exact_jpeg::Picture) -> Self {
+        let grey = picture.channels == 1;
+        Self {
+            width: picture.width,
+            height: picture.height,
+            rgb: if grey {
+                picture.data.iter().flat_map(|&v| [v; 3]).collect()
+            } else {
+                picture.data
+            },
+            grey,
         }
-        DynamicImage::ImageLumaA16(p) => {
-            image::RgbImage::from_fn(w, h, |x, y| image::Rgb([high(p.get_pixel(x, y)[0]); 3]))
-        }
-        DynamicImage::ImageRgb16(p) => {
-            image::RgbImage::from_fn(w, h, |x, y| image::Rgb(p.get_pixel(x, y).0.map(high)))
-        }
-        DynamicImage::ImageRgba16(p) => image::RgbImage::from_fn(w, h, |x, y| {
-            let [r, g, b, _] = p.get_pixel(x, y).0;
-            image::Rgb([r, g, b].map(high))
-        }),
-        other => other.into_rgb8(),
     }
 }
 
-fn into_dynamic(picture: exact_jpeg::Picture) -> Option<DynamicImage> {
-    let (w, h) = (
-        u32::try_from(picture.width).ok()?,
-        u32::try_from(picture.height).ok()?,
-    );
-    match picture.channels {
-        1 => image::GrayImage::from_raw(w, h, picture.data).map(DynamicImage::ImageLuma8),
-        _ => image::RgbImage::from_raw(w, h, picture.data).map(DynamicImage::ImageRgb8),
+fn turned(picture: Picture, orientation: u8) -> Result<image::RgbImage, ScanError> {
+    let (w, h) = (picture.width as u32, picture.height as u32);
+    let rgb =
+        image::RgbImage::from_raw(w, h, picture.rgb).ok_or_else(|| unreadable("its rows are incomplete"))?;
+    let mut picture = DynamicImage::ImageRgb8(rgb);
+    if let Some(o) = Orientation::from_exif(orientation) {
+        picture.apply_orientation(o);
     }
+    Ok(picture.into_rgb8())
 }
 
 /// Says what the conversion to 8-bit RGB leaves out.
-fn note_layout(colour: ColorType, warnings: &mut Vec<Warning>) {
-    if colour.has_alpha() {
+fn note_layout(grey: bool, alpha: bool, warnings: &mut Vec<Warning>) {
+    if alpha {
         warnings.push(Warning::new(
             WarningCode::AlphaDropped,
             "the photo's transparency was dropped",
         ));
     }
-    if !colour.has_color() {
+    if grey {
         warnings.push(Warning::new(
             WarningCode::GreyPhoto,
             "the photo has no colour; food is harder to tell apart",

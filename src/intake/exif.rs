@@ -1,7 +1,5 @@
 //! The few EXIF numbers the service needs. GPS, owner, serial numbers and time are not looked at.
 
-use exif::{Exif, In, Reader, Tag, Value};
-
 /// What the file says of its camera. Every field may be absent or wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExifFacts {
@@ -23,75 +21,197 @@ pub struct ExifFacts {
 }
 
 impl ExifFacts {
-    /// From a TIFF block (with or without `Exif\0\0`). Damaged entries are skipped.
+    /// From a TIFF block (with or without `Exif\0\0`). Damaged entries are skipped. Two directories are read, the first
+    /// and EXIF's own, and of each a bounded number of entries; nothing is copied and no other link is followed.
     pub fn read(block: &[u8]) -> Self {
-        let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
-        let parsed = Reader::new()
-            .continue_on_error(true)
-            .read_raw(tiff.to_vec())
-            .or_else(|e| e.distill_partial_result(|_| ()));
-        match parsed {
-            Ok(exif) => Self::pick(&exif),
-            Err(_) => Self::default(),
-        }
-    }
-
-    fn pick(exif: &Exif) -> Self {
-        let value = |tag| exif.get_field(tag, In::PRIMARY).map(|f| &f.value);
-        let uint = |tag| value(tag).and_then(|v| v.get_uint(0));
-        let real = |tag| value(tag).and_then(first_real).filter(|x| x.is_finite());
-        let positive = |tag| real(tag).filter(|x| *x > 0.0);
-        let unit_mm = match uint(Tag::FocalPlaneResolutionUnit) {
+        let block = block
+            .strip_prefix(b"Exif\0")
+            .map_or(block, |rest| rest.get(1..).unwrap_or_default());
+        let Some(tiff) = Tiff::open(block) else {
+            return Self::default();
+        };
+        let main = tiff.directory(tiff.first);
+        let exif = find(&main, EXIF_IFD)
+            .and_then(|v| v.uint())
+            .map(|at| tiff.directory(at as usize))
+            .unwrap_or_default();
+        let of_main = |tag| find(&main, tag);
+        let of_exif = |tag| find(&exif, tag);
+        let positive = |tag| {
+            of_exif(tag)
+                .and_then(|v| v.real())
+                .filter(|x| x.is_finite() && *x > 0.0)
+        };
+        let unit_mm = match of_exif(FOCAL_PLANE_UNIT).and_then(|v| v.uint()) {
             Some(3) => 10.0,
             Some(4) => 1.0,
             Some(5) => 1e-3,
             _ => 25.4,
         };
+        let side = |tag| of_exif(tag).and_then(|v| v.uint()).filter(|&n| n > 0);
         Self {
-            orientation: uint(Tag::Orientation)
+            orientation: of_main(ORIENTATION)
+                .and_then(|v| v.uint())
                 .and_then(|v| u8::try_from(v).ok())
                 .filter(|v| (1..=8).contains(v)),
-            make: value(Tag::Make).map(text).unwrap_or_default(),
-            model: value(Tag::Model).map(text).unwrap_or_default(),
-            focal_mm: positive(Tag::FocalLength).filter(|f| (0.5..2000.0).contains(f)),
-            f35_mm: positive(Tag::FocalLengthIn35mmFilm).filter(|f| (6.0..=1000.0).contains(f)),
-            digital_zoom: positive(Tag::DigitalZoomRatio).filter(|z| (1.0..=200.0).contains(z)),
-            focal_plane_px_per_mm: positive(Tag::FocalPlaneXResolution).map(|r| r / unit_mm),
-            size_at_capture: uint(Tag::PixelXDimension)
-                .zip(uint(Tag::PixelYDimension))
-                .filter(|&(w, h)| w > 0 && h > 0),
-            apple_acceleration: value(Tag::MakerNote).and_then(|v| match v {
-                Value::Undefined(bytes, _) => apple_acceleration(bytes),
-                _ => None,
-            }),
+            make: of_main(MAKE).map(|v| v.text()).unwrap_or_default(),
+            model: of_main(MODEL).map(|v| v.text()).unwrap_or_default(),
+            focal_mm: positive(FOCAL_LENGTH).filter(|f| (0.5..2000.0).contains(f)),
+            f35_mm: positive(FOCAL_LENGTH_35).filter(|f| (6.0..=1000.0).contains(f)),
+            digital_zoom: positive(DIGITAL_ZOOM).filter(|z| (1.0..=200.0).contains(z)),
+            focal_plane_px_per_mm: positive(FOCAL_PLANE_X).map(|r| r / unit_mm),
+            size_at_capture: side(PIXEL_X).zip(side(PIXEL_Y)),
+            apple_acceleration: of_exif(MAKER_NOTE).and_then(|v| apple_acceleration(v.bytes)),
         }
     }
 }
 
-fn first_real(value: &Value) -> Option<f64> {
-    match value {
-        Value::Rational(v) => v.first().map(|r| r.to_f64()),
-        Value::SRational(v) => v.first().map(|r| r.to_f64()),
-        Value::Float(v) => v.first().map(|&x| f64::from(x)),
-        Value::Double(v) => v.first().copied(),
-        other => other.get_uint(0).map(f64::from),
+const MAKE: u16 = 0x010F;
+const MODEL: u16 = 0x0110;
+const ORIENTATION: u16 = 0x0112;
+const EXIF_IFD: u16 = 0x8769;
+const FOCAL_LENGTH: u16 = 0x920A;
+const MAKER_NOTE: u16 = 0x927C;
+const PIXEL_X: u16 = 0xA002;
+const PIXEL_Y: u16 = 0xA003;
+const FOCAL_PLANE_X: u16 = 0xA20E;
+const FOCAL_PLANE_UNIT: u16 = 0xA210;
+const DIGITAL_ZOOM: u16 = 0xA404;
+const FOCAL_LENGTH_35: u16 = 0xA405;
+
+/// Cameras write some sixty.
+const MAX_ENTRIES: usize = 512;
+
+/// A TIFF block (TIFF 6.0, section 2).
+#[derive(Clone, Copy)]
+struct Tiff<'a> {
+    block: &'a [u8],
+    big: bool,
+    first: usize,
+}
+
+/// The value of one entry, as it stands in the block.
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    tag: u16,
+    kind: u16,
+    bytes: &'a [u8],
+    big: bool,
+}
+
+fn find<'a>(directory: &[Field<'a>], tag: u16) -> Option<Field<'a>> {
+    directory.iter().find(|f| f.tag == tag).copied()
+}
+
+impl<'a> Tiff<'a> {
+    fn open(block: &'a [u8]) -> Option<Self> {
+        let big = match block.get(..4)? {
+            b"MM\0*" => true,
+            b"II*\0" => false,
+            _ => return None,
+        };
+        let first = u32_of(block.get(4..8)?, big)? as usize;
+        Some(Self { block, big, first })
+    }
+
+    /// Entries whose values lie within the block.
+    fn directory(self, at: usize) -> Vec<Field<'a>> {
+        let Some(rest) = self.block.get(at..) else {
+            return Vec::new();
+        };
+        let Some(count) = rest.get(..2).and_then(|b| u16_of(b, self.big)) else {
+            return Vec::new();
+        };
+        let entries = rest[2..].chunks_exact(12);
+        entries
+            .take(usize::from(count).min(MAX_ENTRIES))
+            .filter_map(|entry| self.field(entry))
+            .collect()
+    }
+
+    fn field(self, entry: &'a [u8]) -> Option<Field<'a>> {
+        let (tag, kind) = (u16_of(&entry[..2], self.big)?, u16_of(&entry[2..4], self.big)?);
+        let unit = match kind {
+            1 | 2 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 => 4,
+            5 | 10 | 12 => 8,
+            _ => return None,
+        };
+        let length = unit * u32_of(&entry[4..8], self.big)? as usize;
+        let bytes = if length <= 4 {
+            &entry[8..8 + length]
+        } else {
+            let at = u32_of(&entry[8..12], self.big)? as usize;
+            self.block.get(at..at.checked_add(length)?)?
+        };
+        Some(Field {
+            tag,
+            kind,
+            bytes,
+            big: self.big,
+        })
     }
 }
 
-/// Printable ASCII, at most 64 characters.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Ascii(parts) => parts
-            .iter()
-            .flatten()
+impl Field<'_> {
+    /// The first of its whole numbers.
+    fn uint(self) -> Option<u32> {
+        match self.kind {
+            1 => self.bytes.first().map(|&b| u32::from(b)),
+            3 => u16_of(self.bytes.get(..2)?, self.big).map(u32::from),
+            4 => u32_of(self.bytes.get(..4)?, self.big),
+            _ => None,
+        }
+    }
+
+    /// The first of its numbers.
+    fn real(self) -> Option<f64> {
+        let half = |at: usize| u32_of(self.bytes.get(at..at + 4)?, self.big);
+        match self.kind {
+            5 => Some(f64::from(half(0)?) / f64::from(half(4)?)),
+            10 => Some(f64::from(half(0)? as i32) / f64::from(half(4)? as i32)),
+            11 => Some(f64::from(f32::from_bits(half(0)?))),
+            12 => {
+                let (a, b) = (u64::from(half(0)?), u64::from(half(4)?));
+                let (high, low) = if self.big { (a, b) } else { (b, a) };
+                Some(f64::from_bits(high << 32 | low))
+            }
+            _ => self.uint().map(f64::from),
+        }
+    }
+
+    /// Printable ASCII up to the first null, at most 64 characters.
+    fn text(self) -> String {
+        if self.kind != 2 {
+            return String::new();
+        }
+        let text: String = (self.bytes.iter())
+            .take_while(|b| **b != 0)
             .filter(|b| (0x20..0x7f).contains(*b))
             .take(64)
             .map(|&b| char::from(b))
-            .collect::<String>()
-            .trim()
-            .to_owned(),
-        _ => String::new(),
+            .collect();
+        text.trim().to_owned()
     }
+}
+
+fn u16_of(bytes: &[u8], big: bool) -> Option<u16> {
+    let b: [u8; 2] = bytes.try_into().ok()?;
+    Some(if big {
+        u16::from_be_bytes(b)
+    } else {
+        u16::from_le_bytes(b)
+    })
+}
+
+fn u32_of(bytes: &[u8], big: bool) -> Option<u32> {
+    let b: [u8; 4] = bytes.try_into().ok()?;
+    Some(if big {
+        u32::from_be_bytes(b)
+    } else {
+        u32::from_le_bytes(b)
+    })
 }
 
 /// Tag 0x0008 (three signed rationals) of Apple's MakerNote: `Apple iOS\0`, version, byte order, then an IFD with
@@ -105,24 +225,10 @@ fn apple_acceleration(note: &[u8]) -> Option<[f64; 3]> {
         b"II" => false,
         _ => return None,
     };
-    let u16_at = |at: usize| -> Option<u16> {
-        let b: [u8; 2] = note.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if big {
-            u16::from_be_bytes(b)
-        } else {
-            u16::from_le_bytes(b)
-        })
-    };
-    let i32_at = |at: usize| -> Option<i32> {
-        let b: [u8; 4] = note.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if big {
-            i32::from_be_bytes(b)
-        } else {
-            i32::from_le_bytes(b)
-        })
-    };
+    let u16_at = |at: usize| u16_of(note.get(at..at.checked_add(2)?)?, big);
+    let i32_at = |at: usize| u32_of(note.get(at..at.checked_add(4)?)?, big).map(|v| v as i32);
     let entries = usize::from(u16_at(14)?);
-    for i in 0..entries {
+    for i in 0..entries.min(MAX_ENTRIES) {
         let at = 16 + 12 * i;
         if u16_at(at)? != 0x0008 {
             continue;

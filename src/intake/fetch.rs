@@ -149,5 +149,8 @@ fn from_reqwest(e: reqwest::Error) -> ScanError {
     if is_not_public(&e) {
         return refused("its host has no public address");
     }
+    if e.is_builder() {
+        return refused("it cannot be called").source(e.without_url());
+    }
     ScanError::new(ErrorCode::FetchFailed, "the photo could not be fetched").source(e.without_url())
 }

@@ -1,6 +1,6 @@
 //! Values that parse but cannot be. Each refusal names its field.
 
-use crate::contract::request::{CameraHint, ItemHint};
+use crate::contract::request::{CameraHint, ImageSource, ItemHint};
 use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest, bounds};
 
 use super::Shot;
@@ -29,11 +29,53 @@ pub(crate) fn within(
     ))
 }
 
+/// What a request may ask for; the rest of its bounds are the same for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Hints; each with a place costs a mask.
+    pub hints: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { hints: bounds::HINTS }
+    }
+}
+
+fn short(field: &str, text: &str, most: usize) -> Result<(), ScanError> {
+    if text.len() > most {
+        return Err(invalid(
+            field,
+            format_args!("has {} bytes; the limit is {most}", text.len()),
+        ));
+    }
+    Ok(())
+}
+
+fn is_pixel(c: f64) -> bool {
+    bounds::PIXEL.contains(&c)
+}
+
+fn source(image: &ImageSource) -> Result<(), ScanError> {
+    match image {
+        ImageSource::Url(url) => short("image.url", url, bounds::ADDRESS_BYTES),
+        ImageSource::S3(uri) => short("image.s3", uri, bounds::ADDRESS_BYTES),
+        // Photos have a limit of their own.
+        ImageSource::Base64(_) | ImageSource::Bytes(_) => Ok(()),
+    }
+}
+
 /// Everything of a request but the photo itself.
 ///
 /// # Errors
 /// `invalid_field`, naming the first field at fault.
-pub fn request(request: &ScanRequest) -> Result<(), ScanError> {
+pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), ScanError> {
+    source(&request.image)?;
+    for (field, text) in [("scan_id", &request.scan_id), ("user_id", &request.user_id)] {
+        if let Some(text) = text {
+            short(field, text, bounds::ID_BYTES)?;
+        }
+    }
     shot(&Shot::from_request(request))?;
     if let Some(reference) = &request.reference {
         let (range, needed) = match reference.kind {
@@ -51,6 +93,13 @@ pub fn request(request: &ScanRequest) -> Result<(), ScanError> {
             }
             None => {}
         }
+    }
+    let hints = request.hints.items.len();
+    if hints > limits.hints {
+        return Err(invalid(
+            "hints.items",
+            format_args!("has {hints} items; the limit is {}", limits.hints),
+        ));
     }
     request
         .hints
@@ -128,29 +177,32 @@ fn camera(camera: &CameraHint) -> Result<(), ScanError> {
     Ok(())
 }
 
-fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
-    if let Some(p) = item.point
-        && p.iter().any(|c| !c.is_finite() || *c < 0.0)
+/// A point or box in pixels of the upright photo.
+pub(crate) fn place(field: &str, point: Option<[f64; 2]>, bbox: Option<[f64; 4]>) -> Result<(), ScanError> {
+    if let Some(p) = point
+        && !p.iter().all(|c| is_pixel(*c))
     {
         return Err(invalid(
-            &format!("hints.items[{i}].point"),
+            &format!("{field}point"),
             format_args!("{p:?} is not a pixel"),
         ));
     }
-    if let Some(b) = item.bbox {
-        let ok = b.iter().all(|c| c.is_finite() && *c >= 0.0) && b[0] < b[2] && b[1] < b[3];
+    if let Some(b) = bbox {
+        let ok = b.iter().all(|c| is_pixel(*c)) && b[0] < b[2] && b[1] < b[3];
         if !ok {
             return Err(invalid(
-                &format!("hints.items[{i}].box"),
+                &format!("{field}box"),
                 format_args!("{b:?} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"),
             ));
         }
     }
-    if item.label.as_ref().is_some_and(|l| l.len() > bounds::LABEL_BYTES) {
-        return Err(invalid(
-            &format!("hints.items[{i}].label"),
-            format_args!("is over {} bytes", bounds::LABEL_BYTES),
-        ));
-    }
     Ok(())
+}
+
+fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
+    place(&format!("hints.items[{i}]."), item.point, item.bbox)?;
+    match &item.label {
+        Some(label) => short(&format!("hints.items[{i}].label"), label, bounds::LABEL_BYTES),
+        None => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,16 @@ use super::{Status, Store};
 use crate::contract::{ErrorCode, ScanError};
 use crate::runpod::{Outcome, WorkerIdentity};
 use crate::runtime::context::Limit;
-use crate::runtime::{Admission, Executor, JobContext};
+use crate::runtime::{Admission, Executor, JobContext, json};
+
+/// Jobs whose photo is fetched at a time, beside those in hand. Each holds little: how many photos are on their way at
+/// once is the intake's to say.
+const FETCHING: usize = 64;
+
+struct Slots {
+    all: Arc<Semaphore>,
+    fetching: Arc<Semaphore>,
+}
 
 /// Feeds the device from the store.
 #[derive(Debug, Clone)]
@@ -30,6 +39,7 @@ impl Dispatcher {
     /// store: a durable one queues them again at the next start.
     pub async fn run(self, stop: CancellationToken, grace: Duration) {
         let slots = Arc::new(Semaphore::new(self.in_hand.max(1)));
+        let fetching = Arc::new(Semaphore::new(FETCHING));
         let mut tasks = JoinSet::new();
         let sweeper = tokio::spawn(sweep(self.store.clone()));
         loop {
@@ -44,10 +54,11 @@ impl Dispatcher {
             };
             while tasks.try_join_next().is_some() {}
             let this = self.clone();
-            tasks.spawn(async move {
-                this.one(taken).await;
-                drop(slot);
-            });
+            let slots = Slots {
+                all: slots.clone(),
+                fetching: fetching.clone(),
+            };
+            tasks.spawn(async move { this.one(taken, slot.ok(), slots).await });
         }
         sweeper.abort();
         let rest = async { while tasks.join_next().await.is_some() {} };
@@ -59,7 +70,8 @@ impl Dispatcher {
         }
     }
 
-    async fn one(&self, taken: Taken) {
+    /// `slot` is given back while the job's photo is fetched, and taken again after it.
+    async fn one(&self, taken: Taken, mut slot: Option<OwnedSemaphorePermit>, slots: Slots) {
         let Taken {
             id,
             input,
@@ -84,12 +96,26 @@ impl Dispatcher {
             .on_start(move || on_start.started(&start_id))
             .on_event(move |event| on_event.event(&event_id, &event))
             .build();
-        let result = match serde_json::from_str::<Value>(input.get()) {
-            Ok(value) => match self.executor.parse(value) {
-                Ok(job) => self.executor.run(job, ctx, Admission::Wait).await,
-                Err(error) => Err(error),
-            },
-            Err(e) => Err(ScanError::new(ErrorCode::BadRequest, "input is not JSON").source(e)),
+        let result = match json::parse(input.get().as_bytes()).and_then(|v| self.executor.parse(v)) {
+            Ok(job) => {
+                let elsewhere = job
+                    .is_remote()
+                    .then(|| slots.fetching.try_acquire_owned().ok())
+                    .flatten();
+                if elsewhere.is_some() {
+                    slot = None;
+                }
+                let turn = async {
+                    if slot.is_none() {
+                        slot = slots.all.acquire_owned().await.ok();
+                    }
+                    drop(elsewhere);
+                };
+                self.executor
+                    .run_after_fetch(job, ctx, Admission::Wait, turn)
+                    .await
+            }
+            Err(error) => Err(error),
         };
         let (status, outcome) = self.conclude(&id, result);
         if self.store.end(&id, status, outcome).await {

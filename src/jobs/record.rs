@@ -122,8 +122,15 @@ pub struct Record {
     pub output: Option<Value>,
     pub error: Option<String>,
     pub retries: u32,
-    /// Times it was taken up, crashes of the process included.
-    pub attempts: u32,
+    /// Handed out and not yet ended: if the process dies now, this job may be why.
+    #[serde(default)]
+    pub in_hand: bool,
+    /// It was in hand with others when the process died: it runs alone, so that the next death tells.
+    #[serde(default)]
+    pub suspect: bool,
+    /// Times the process died while this job alone was in hand.
+    #[serde(default)]
+    pub crashes: u32,
     pub delivery: Delivery,
     #[serde(skip)]
     pub progress: Option<Value>,
@@ -159,7 +166,9 @@ impl Record {
             output: None,
             error: None,
             retries: 0,
-            attempts: 0,
+            in_hand: false,
+            suspect: false,
+            crashes: 0,
             progress: None,
             chunks: VecDeque::new(),
             collected: Vec::new(),
@@ -193,6 +202,7 @@ impl Record {
 
     pub fn end(&mut self, status: Status, outcome: Outcome, now_ms: u64) {
         self.status = status;
+        self.in_hand = false;
         self.ended_ms = Some(now_ms);
         self.output = match outcome.output {
             // A streaming job returns nothing itself: its chunks are the answer.
@@ -208,6 +218,7 @@ impl Record {
     /// Back to the queue under the same id: `/retry`, or a restart found it unfinished.
     pub fn requeue(&mut self) {
         self.status = Status::InQueue;
+        self.in_hand = false;
         self.started_ms = None;
         self.ended_ms = None;
         self.output = None;
@@ -261,7 +272,21 @@ impl Record {
     /// Bytes this record holds, roughly.
     pub fn weight(&self) -> usize {
         let input = self.input.as_ref().map_or(0, |raw| raw.get().len());
-        512 + input + self.output.as_ref().map_or(0, value_weight)
+        let texts = [&self.webhook, &self.error]
+            .into_iter()
+            .flatten()
+            .map(String::len);
+        let told = self.chunks.iter().chain(&self.collected).chain(&self.progress);
+        512 + input
+            + texts.sum::<usize>()
+            + self.s3.as_ref().map_or(0, S3Keys::weight)
+            + told.map(value_weight).sum::<usize>()
+            + self.output.as_ref().map_or(0, value_weight)
+    }
+
+    /// Its webhook has not been told yet.
+    pub fn is_owed(&self) -> bool {
+        self.status.is_terminal() && self.delivery == Delivery::Due
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place where a job's state changes.
 
 mod commands;
+mod in_hand;
 mod table;
 mod views;
 
@@ -16,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::disk::{Change, Disk, DiskError};
+use super::disk::{Change, Disk, DiskError, Found};
 use super::record::Delivery;
 use super::{Clock, Policy, Record, Status, Submission};
 use crate::runpod::Outcome;
@@ -38,19 +39,19 @@ pub struct Limits {
     pub retention: Duration,
     /// The same for `/runsync`.
     pub sync_retention: Duration,
-    /// Times a job is taken up before it is failed as one that kills the process.
-    pub attempts: u32,
+    /// Deaths of the process with a job alone in hand before it is failed as one that kills the process.
+    pub crashes: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             queued: 1000,
-            bytes: 1 << 30,
+            bytes: 256 << 20,
             kept: 10_000,
             retention: Duration::from_secs(30 * 60),
             sync_retention: Duration::from_secs(60),
-            attempts: 5,
+            crashes: 3,
         }
     }
 }
@@ -59,6 +60,8 @@ impl Default for Limits {
 pub enum StoreError {
     #[error("{queued} jobs are waiting already")]
     Full { queued: usize },
+    #[error("the jobs already here fill the memory set aside for them")]
+    NoRoom,
     #[error("no such job")]
     NotFound,
     #[error("only a FAILED or TIMED_OUT job can be retried; this one is {}", .0.as_str())]
@@ -109,18 +112,26 @@ impl Store {
         clock: Clock,
         worker_id: impl Into<String>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<String>), DiskError> {
-        let (disk, records) = match dir {
-            Some(dir) => {
-                let (disk, records) = Disk::open(dir)?;
-                (Some(disk), records)
-            }
-            None => {
-                tracing::warn!(
-                    "no --state-dir: accepted jobs live in memory and are lost when this process ends"
-                );
-                (None, Vec::new())
-            }
-        };
+        let disk = dir.map(|dir| Disk::open(dir, false)).transpose()?;
+        Ok(Self::over(disk, limits, clock, worker_id))
+    }
+
+    /// Over a disk that was opened before; none keeps jobs in memory only.
+    pub fn over(
+        disk: Option<(Disk, Found)>,
+        limits: Limits,
+        clock: Clock,
+        worker_id: impl Into<String>,
+    ) -> (Self, mpsc::UnboundedReceiver<String>) {
+        if disk.is_none() {
+            tracing::warn!(
+                "no --state-dir: accepted jobs live in memory and are lost when this process ends"
+            );
+        }
+        let (disk, found) = disk.map_or((None, Found::default()), |(disk, found)| (Some(disk), found));
+        if let Some(last_ms) = found.last_ms {
+            clock.resume(last_ms);
+        }
         let (webhooks, due) = mpsc::unbounded_channel();
         let store = Self(Arc::new(Shared {
             table: Mutex::new(Table::default()),
@@ -131,39 +142,9 @@ impl Store {
             webhooks,
             worker_id: worker_id.into(),
         }));
-        store.recover(records);
-        Ok((store, due))
-    }
-
-    fn recover(&self, records: Vec<Record>) {
-        if records.is_empty() {
-            return;
-        }
-        let (mut requeued, mut given_up, total) = (0, 0, records.len());
-        let mut table = self.lock();
-        for mut record in records {
-            table.seq = table.seq.max(record.seq + 1);
-            if !record.status.is_terminal() {
-                let poison = record.attempts >= self.0.limits.attempts;
-                if poison || record.input.is_none() {
-                    given_up += 1;
-                    let text = format!(
-                        "the service ended {} times while it ran this job",
-                        record.attempts
-                    );
-                    record.end(Status::Failed, Outcome::plain_error(text), self.0.clock.now_ms());
-                    self.later(Change::Put(Box::new(record.clone()), None));
-                } else {
-                    requeued += 1;
-                    record.requeue();
-                }
-            }
-            if record.status.is_terminal() && record.delivery == Delivery::Due {
-                let _ = self.0.webhooks.send(record.id.clone());
-            }
-            table.insert(record);
-        }
-        tracing::info!(total, requeued, given_up, "jobs read from the state directory");
+        store.recover(found);
+        store.later(Change::Stopping(false));
+        (store, due)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -172,8 +153,32 @@ impl Store {
 
     fn later(&self, change: Change) {
         if let Some(disk) = &self.0.disk {
-            disk.write_later(change);
+            disk.write_later(change, self.0.clock.now_ms());
         }
+    }
+
+    /// Returns when the change is on disk, where there is one.
+    async fn write(&self, change: Change) -> Result<(), DiskError> {
+        match &self.0.disk {
+            Some(disk) => disk.write(change, self.0.clock.now_ms()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn until_well(&self) {
+        if let Some(disk) = &self.0.disk {
+            disk.until_well().await;
+        }
+    }
+
+    /// Changes can be written.
+    pub fn is_well(&self) -> bool {
+        self.0.disk.as_ref().is_none_or(Disk::is_well)
+    }
+
+    /// The process was told to stop: whatever is in hand from now on is not why it ends.
+    pub fn note_stop(&self) {
+        self.later(Change::Stopping(true));
     }
 
     pub fn limits(&self) -> &Limits {
@@ -198,26 +203,28 @@ impl Store {
         let (record, view) = {
             let mut table = self.lock();
             let queued = table.queue.len() + table.low.len();
-            let size = submission.input.get().len();
-            if queued >= self.0.limits.queued || !table.make_room(size, &self.0.limits, |c| self.later(c)) {
-                counter!(names::QUEUE_REFUSED).increment(1);
-                return Err(StoreError::Full { queued });
-            }
             let seq = table.seq;
-            table.seq += 1;
             let record = Record::new(id.clone(), seq, submission, self.0.clock.now_ms());
+            let full = queued >= self.0.limits.queued;
+            if full || !table.make_room(record.weight(), &self.0.limits, |c| self.later(c)) {
+                counter!(names::QUEUE_REFUSED).increment(1);
+                return Err(if full {
+                    StoreError::Full { queued }
+                } else {
+                    StoreError::NoRoom
+                });
+            }
+            table.seq += 1;
             let view = record.view(&self.0.worker_id);
             table.add_entry(record.clone());
             (record, view)
         };
         let this = self.clone();
         self.undisturbed(async move {
-            if let Some(disk) = &this.0.disk {
-                let input = record.input.clone();
-                if let Err(error) = disk.write(Change::Put(Box::new(record), input)).await {
-                    this.lock().drop_entry(&id);
-                    return Err(error.into());
-                }
+            let input = record.input.clone();
+            if let Err(error) = this.write(Change::Put(Box::new(record), input)).await {
+                this.lock().drop_entry(&id);
+                return Err(error.into());
             }
             this.lock().enqueue(&id);
             this.0.arrived.notify_one();
@@ -237,44 +244,6 @@ impl Store {
         }
         let ended = tokio::spawn(change).await;
         ended.map_err(|_| StoreError::Disk(DiskError::Closed))
-    }
-
-    /// The next job, first come first served; waits for one.
-    pub async fn next(&self) -> Taken {
-        loop {
-            let arrived = self.0.arrived.notified();
-            if let Some(taken) = self.take() {
-                return taken;
-            }
-            arrived.await;
-        }
-    }
-
-    fn take(&self) -> Option<Taken> {
-        let mut table = self.lock();
-        loop {
-            let id = match table.queue.pop_front() {
-                Some(id) => id,
-                None => table.low.pop_front()?,
-            };
-            let Some(entry) = table.jobs.get_mut(&id) else {
-                continue;
-            };
-            let Some(input) = entry.record.input.clone() else {
-                continue;
-            };
-            entry.taken = true;
-            entry.record.attempts += 1;
-            let taken = Taken {
-                id,
-                input,
-                policy: entry.record.policy,
-                s3: entry.record.s3.clone(),
-                token: entry.token.clone(),
-            };
-            self.later(Change::Put(Box::new(entry.record.clone()), None));
-            return Some(taken);
-        }
     }
 
     /// The device took the job up.
@@ -319,12 +288,16 @@ impl Store {
         }
     }
 
-    /// Writes an end that has begun, and shows it.
+    /// Writes an end that has begun, and shows it. A result that is not on disk has not ended the job: once told, it
+    /// could be taken back by a crash.
     async fn settle(&self, ended: Record) {
         let id = &ended.id.clone();
-        if let Some(disk) = &self.0.disk {
-            // Shown to the client even if the disk fails: the result exists, and the writer has logged it.
-            let _ = disk.write(Change::Put(Box::new(ended.clone()), None)).await;
+        while self
+            .write(Change::Put(Box::new(ended.clone()), None))
+            .await
+            .is_err()
+        {
+            self.until_well().await;
         }
         let (due, status) = (ended.delivery == Delivery::Due, ended.status.as_str());
         let mut table = self.lock();
@@ -337,6 +310,8 @@ impl Store {
         } else {
             self.release_input(id);
         }
+        // A job that waits for this one to be out of hand.
+        self.0.arrived.notify_one();
     }
 
     /// Drops an input nobody can need again: only FAILED and TIMED_OUT jobs can be retried.

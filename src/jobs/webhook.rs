@@ -14,8 +14,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::Store;
+use super::clock::wall_ms;
 use super::record::Delivery;
-use super::{Clock, Store};
 use crate::telemetry::names;
 
 /// How webhooks are delivered.
@@ -45,7 +46,6 @@ pub async fn deliver_all(
     mut due: mpsc::UnboundedReceiver<String>,
     client: reqwest::Client,
     options: WebhookOptions,
-    clock: Clock,
 ) {
     let options = Arc::new(options);
     let at_a_time = Arc::new(Semaphore::new(32));
@@ -53,9 +53,9 @@ pub async fn deliver_all(
         let Ok(slot) = at_a_time.clone().acquire_owned().await else {
             return;
         };
-        let (store, client, options, clock) = (store.clone(), client.clone(), options.clone(), clock.clone());
+        let (store, client, options) = (store.clone(), client.clone(), options.clone());
         tokio::spawn(async move {
-            let result = deliver(&store, &id, &client, &options, &clock).await;
+            let result = deliver(&store, &id, &client, &options).await;
             let label = if result == Delivery::Delivered {
                 "delivered"
             } else {
@@ -68,13 +68,7 @@ pub async fn deliver_all(
     }
 }
 
-async fn deliver(
-    store: &Store,
-    id: &str,
-    client: &reqwest::Client,
-    options: &WebhookOptions,
-    clock: &Clock,
-) -> Delivery {
+async fn deliver(store: &Store, id: &str, client: &reqwest::Client, options: &WebhookOptions) -> Delivery {
     let Some(record) = store.record(id) else {
         return Delivery::GivenUp;
     };
@@ -83,7 +77,7 @@ async fn deliver(
     };
     let body = record.webhook_body(store.worker_id()).to_string();
     for attempt in 1..=options.attempts {
-        let timestamp = clock.now_ms() / 1000;
+        let timestamp = wall_ms() / 1000;
         let mut request = client
             .post(&url)
             .timeout(options.timeout)

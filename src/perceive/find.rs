@@ -6,7 +6,7 @@ mod grounded;
 mod hints;
 mod zoom;
 
-use dragunov_models::observer::{self, Observer, Unobserved};
+use dragunov_models::observer::{self, Observer};
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, RgbImage};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub enum Strategy {
     /// The vision-language model names items with boxes; each box becomes a mask.
     Grounded,
 }
+
+/// Each holds three masks at the photo's size while it is decoded.
+const PROMPTS_AT_A_TIME: usize = 32;
 
 /// Which steps of the search are taken beside the first pass over the photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,12 +173,12 @@ fn embed(sam: &Sam, picture: &RgbImage, control: &dyn Control) -> Result<Embeddi
 }
 
 /// Stops a model between its stages once the job is cancelled or late.
-fn while_wanted(control: &dyn Control) -> impl Observer {
+pub(crate) fn while_wanted(control: &dyn Control) -> impl Observer {
     observer::until(|| control.check().is_err())
 }
 
 /// The deadline's or the canceller's own error where one of them stopped the model.
-fn or_stopped(error: ModelError, control: &dyn Control) -> ScanError {
+pub(crate) fn or_stopped(error: ModelError, control: &dyn Control) -> ScanError {
     match error {
         ModelError::Cancelled => control
             .check()
@@ -185,14 +188,23 @@ fn or_stopped(error: ModelError, control: &dyn Control) -> ScanError {
     }
 }
 
-/// One mask a prompt with its predicted IoU.
-fn best_masks(sam: &Sam, embedding: &Embedding, prompts: &[Prompt]) -> Result<Vec<Scored>, ScanError> {
-    let predictions = sam.predict(embedding, prompts, true, &mut Unobserved)?;
-    Ok(predictions
-        .into_iter()
-        .map(|p| match p.best() {
+/// One mask a prompt with its predicted IoU. So many prompts at a time, that memory does not grow with their number; ends
+/// between two steps once the job is cancelled or late.
+fn best_masks(
+    sam: &Sam,
+    embedding: &Embedding,
+    prompts: &[Prompt],
+    control: &dyn Control,
+) -> Result<Vec<Scored>, ScanError> {
+    let mut best = Vec::with_capacity(prompts.len());
+    for some in prompts.chunks(PROMPTS_AT_A_TIME) {
+        let predictions = sam
+            .predict(embedding, some, true, &mut while_wanted(control))
+            .map_err(|e| or_stopped(e, control))?;
+        best.extend(predictions.into_iter().map(|p| match p.best() {
             Some(best) => (best.mask.clone(), f64::from(best.iou.clamp(0.0, 1.0))),
             None => (Mask::empty(0, 0), 0.0),
-        })
-        .collect())
+        }));
+    }
+    Ok(best)
 }

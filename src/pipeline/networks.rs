@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
-use dragunov_models::observer;
 use dragunov_models::sam::Embedding;
+use dragunov_models::{RgbImage, observer};
 
 use super::clock::Clock;
 use super::working::Working;
@@ -60,7 +60,7 @@ impl Scanner {
         ctx: &JobContext,
         known: Option<Depth>,
     ) -> Result<Depth, ScanError> {
-        known.map_or_else(|| estimate(&self.depth, work, ctx), Ok)
+        known.map_or_else(|| estimate(&self.depth, work.image(), ctx), Ok)
     }
 
     /// Asks for what is not known; both at once where the device has room for that. The times of the two then overlap.
@@ -83,7 +83,13 @@ impl Scanner {
         };
         let ((depth, took), detections) = both(
             at_once,
-            || timed(|| known.depth.map_or_else(|| estimate(network, work, ctx), Ok)),
+            || {
+                timed(|| {
+                    known
+                        .depth
+                        .map_or_else(|| estimate(network, work.image(), ctx), Ok)
+                })
+            },
             || match known.detections {
                 Some(detections) => Ok(detections),
                 None => finder.detect(work.image(), &work.hints, clock),
@@ -123,9 +129,13 @@ impl Scanner {
 }
 
 /// The depth network on one photo; ends between two blocks once the job is cancelled or late.
-fn estimate(network: &DepthAnything, work: &Working, ctx: &JobContext) -> Result<Depth, ScanError> {
+pub(super) fn estimate(
+    network: &DepthAnything,
+    image: &RgbImage,
+    ctx: &JobContext,
+) -> Result<Depth, ScanError> {
     let mut observer = observer::until(|| ctx.check().is_err());
-    let depth = network.infer(work.image(), Policy::Hf, &mut observer);
+    let depth = network.infer(image, Policy::Hf, &mut observer);
     // Of two errors the job's own tells why.
     depth.map_err(|error| ctx.check().err().unwrap_or_else(|| error.into()))
 }

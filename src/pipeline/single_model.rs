@@ -3,18 +3,20 @@
 use base64::Engine as _;
 use dragunov_models::depth_anything::{Depth, Policy};
 use dragunov_models::observer::Unobserved;
-use dragunov_models::sam::Prompt;
+use dragunov_models::sam::{Prediction, Prompt};
 use dragunov_models::{Rect, RgbImage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Scanner;
+use super::networks::estimate;
 use super::scan::depth_picture;
 use crate::contract::quote::parsed;
 use crate::contract::{ErrorCode, ScanError, Stage};
 use crate::identify::Identifier;
+use crate::intake::validate;
 use crate::overlay;
-use crate::perceive::crop;
+use crate::perceive::{crop, or_stopped, while_wanted};
 use crate::runtime::{JobContext, ModelTask};
 
 /// Place to look; pixels of the upright photo.
@@ -42,6 +44,7 @@ impl Scanner {
             ScanError::new(ErrorCode::BadRequest, parsed(e))
                 .next_step("send box: [x0, y0, x1, y1] or point: [x, y] beside image")
         })?;
+        validate::place("", at.point, at.bbox)?;
         match task {
             ModelTask::Depth => self.depth_alone(image, ctx),
             ModelTask::Segment => self.segment_alone(image, &at, ctx),
@@ -51,7 +54,7 @@ impl Scanner {
 
     fn depth_alone(&self, image: &RgbImage, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Depth)?;
-        let depth = self.depth.infer(image, Policy::Hf, &mut Unobserved)?;
+        let depth = estimate(&self.depth, image, ctx)?;
         let (width, height) = depth.size();
         let finite = || depth.values().iter().copied().filter(|v| v.is_finite());
         let picture = depth_picture(&depth)
@@ -73,16 +76,17 @@ impl Scanner {
         let rle = |mask: &dragunov_models::Mask| json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()});
         let masks: Vec<Value> = match at.prompt() {
             None => {
-                let found = self.sam.generate(image, &self.config.amg, &mut Unobserved)?;
+                let found = self
+                    .sam
+                    .generate(image, &self.config.amg, &mut while_wanted(ctx))
+                    .map_err(|e| or_stopped(e, ctx))?;
                 found
                     .iter()
                     .map(|m| json!({"mask": rle(&m.mask), "iou": m.iou, "stability": m.stability}))
                     .collect()
             }
             Some(prompt) => {
-                let embedding = self.sam.embed(image, &mut Unobserved)?;
-                ctx.check()?;
-                let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
+                let predictions = self.prompted(image, prompt, ctx)?;
                 let candidates = predictions.iter().flat_map(|p| &p.candidates);
                 candidates
                     .map(|c| json!({"mask": rle(&c.mask), "iou": c.iou}))
@@ -92,13 +96,25 @@ impl Scanner {
         Ok(json!({ "masks": masks }))
     }
 
+    fn prompted(
+        &self,
+        image: &RgbImage,
+        prompt: Prompt,
+        ctx: &JobContext,
+    ) -> Result<Vec<Prediction>, ScanError> {
+        let mut wanted = while_wanted(ctx);
+        let embedding = self.sam.embed(image, &mut wanted);
+        embedding
+            .and_then(|e| self.sam.predict(&e, &[prompt], true, &mut wanted))
+            .map_err(|e| or_stopped(e, ctx))
+    }
+
     fn identify_alone(&mut self, image: &RgbImage, at: &Place, ctx: &JobContext) -> Result<Value, ScanError> {
         ctx.stage(Stage::Segment)?;
         let mask = match at.prompt() {
             None => dragunov_models::Mask::from_fn(image.width(), image.height(), |_, _| true),
             Some(prompt) => {
-                let embedding = self.sam.embed(image, &mut Unobserved)?;
-                let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
+                let predictions = self.prompted(image, prompt, ctx)?;
                 let best = predictions.first().and_then(|p| p.best()).map(|c| c.mask.clone());
                 best.ok_or_else(|| ScanError::new(ErrorCode::Internal, "the prompt gave no mask"))?
             }

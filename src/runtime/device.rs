@@ -302,7 +302,7 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
     match &item.work {
         Work::Scan(request, ready) => {
             let job = ScanJob {
-                photo: &ready.photo,
+                photo: &ready.loaded.photo,
                 request,
                 ctx: &item.ctx,
             };
@@ -314,7 +314,7 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
             serde_json::to_value(&result)
                 .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
         }
-        Work::Model(request, ready) => engine.run_model(&ready.photo, request, &item.ctx),
+        Work::Model(request, ready) => engine.run_model(&ready.loaded.photo, request, &item.ctx),
         Work::Mock(script) => engine.mock(script, &item.ctx),
     }
 }

@@ -1,19 +1,25 @@
 //! From a parsed job to its answer: a place in the queue, the decoded photo, the device.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
 use serde_json::Value;
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
-use super::{Device, JobContext, JobInput};
+use super::{Device, JobContext, JobInput, ModelRequest};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
-use crate::intake::{Intake, Photo, Shot, validate};
+use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
 use crate::s3::Buckets;
 use crate::telemetry::names;
+
+/// How long a photo that is being fetched counts as one of those held ahead of the device.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +103,24 @@ impl Executor {
         ctx: JobContext,
         admission: Admission,
     ) -> Result<Value, ScanError> {
+        self.run_after_fetch(input, ctx, admission, std::future::ready(()))
+            .await
+    }
+
+    /// [`Self::run`], waiting for `turn` once the photo is here: a host that is slow to give it holds up nobody else.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_after_fetch(
+        &self,
+        input: JobInput,
+        ctx: JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<Value, ScanError> {
         let abandon = ctx.token().clone().drop_guard();
         let result = tokio::select! {
-            result = self.work(input, &ctx, admission) => result,
+            result = self.work(input, &ctx, admission, turn) => result,
             () = ctx.token().cancelled() => Err(ctx
                 .check()
                 .err()
@@ -118,13 +139,25 @@ impl Executor {
         input: JobInput,
         ctx: &JobContext,
         admission: Admission,
+        turn: impl Future<Output = ()> + Send,
     ) -> Result<Value, ScanError> {
-        // The place comes first: a refusal costs no download.
-        let place = match admission {
-            Admission::Refuse => self.device.try_place()?,
-            Admission::Wait => self.device.place().await?,
+        // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
+        let mut place = self.place(admission).await?;
+        let encoded = match self.begin(input, ctx)? {
+            Begun::Mock(script) => Err(script),
+            Begun::Photo(photo) if photo.source.is_remote() => {
+                drop(place);
+                let encoded = self.fetch(photo, ctx).await?;
+                turn.await;
+                place = self.place(admission).await?;
+                Ok(encoded)
+            }
+            Begun::Photo(photo) => Ok(self.fetch(photo, ctx).await?),
         };
-        let (work, photo) = self.prepare(input, ctx).await?;
+        let (work, photo) = match encoded {
+            Err(script) => (Work::Mock(script), None),
+            Ok((encoded, permit)) => (self.decode(encoded, ctx).await?, permit),
+        };
         let (reply, answer) = oneshot::channel();
         place.send(Item {
             work,
@@ -146,14 +179,17 @@ impl Executor {
         Ok(result)
     }
 
-    /// Fetches and decodes the photo while the device is busy with other work.
-    async fn prepare(
-        &self,
-        input: JobInput,
-        ctx: &JobContext,
-    ) -> Result<(Work, Option<OwnedSemaphorePermit>), ScanError> {
+    async fn place(&self, admission: Admission) -> Result<OwnedPermit<Item>, ScanError> {
+        match admission {
+            Admission::Refuse => self.device.try_place(),
+            Admission::Wait => self.device.place().await,
+        }
+    }
+
+    /// Takes the photo's source out of a request that holds to its bounds.
+    fn begin(&self, input: JobInput, ctx: &JobContext) -> Result<Begun, ScanError> {
         let (mut request, model) = match input {
-            JobInput::Mock(script) => return Ok((Work::Mock(script), None)),
+            JobInput::Mock(script) => return Ok(Begun::Mock(script)),
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
                 let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
@@ -162,43 +198,110 @@ impl Executor {
                 (request, Some(model))
             }
         };
-        validate::request(&request)?;
+        validate::request(&request, &self.intake.config().request)?;
         if request.options.stream {
             ctx.stream_stages();
         }
         ctx.stage(Stage::Intake)?;
-        let permit = self.photos.clone().acquire_owned().await.ok();
+        let source = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
+        Ok(Begun::Photo(Wanted {
+            source,
+            request,
+            model,
+        }))
+    }
+
+    /// The photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
+    /// permit to others meanwhile.
+    async fn fetch(
+        &self,
+        wanted: Wanted,
+        ctx: &JobContext,
+    ) -> Result<(Encoded, Option<OwnedSemaphorePermit>), ScanError> {
+        let Wanted {
+            source,
+            request,
+            model,
+        } = wanted;
+        let _place = self.intake.fetch_place(&source, ctx.bucket()).await?;
+        let mut permit = self.photos.clone().acquire_owned().await.ok();
         let begun = Instant::now();
-        // The encoded photo goes with the fetch; from here on only its pixels are kept.
-        let image = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
-        let (bytes, meta) = self.intake.fetch(image, ctx.bucket()).await?;
+        let mut fetching = pin!(self.intake.fetch(source, ctx.bucket()));
+        let (bytes, meta) = match tokio::time::timeout(PATIENCE, fetching.as_mut()).await {
+            Ok(result) => result?,
+            Err(_) => {
+                drop(permit.take());
+                let result = fetching.await?;
+                permit = self.photos.clone().acquire_owned().await.ok();
+                result
+            }
+        };
         let fetched = begun.elapsed();
         histogram!(names::FETCH_SECONDS).record(fetched.as_secs_f64());
+        let encoded = Encoded {
+            bytes,
+            meta,
+            fetched,
+            request,
+            model,
+        };
+        Ok((encoded, permit))
+    }
+
+    /// Decodes the photo while the device is busy with other work.
+    async fn decode(&self, encoded: Encoded, ctx: &JobContext) -> Result<Work, ScanError> {
+        let Encoded {
+            bytes,
+            meta,
+            fetched,
+            request,
+            model,
+        } = encoded;
         ctx.stage(Stage::Decode)?;
         let begun = Instant::now();
-        let photo = self
+        let loaded = self
             .intake
             .decode(bytes, Shot::from_request(&request), meta)
             .await?;
         let decoded = begun.elapsed();
         histogram!(names::DECODE_SECONDS).record(decoded.as_secs_f64());
         let ready = Ready {
-            photo,
+            loaded,
             fetched,
             decoded,
         };
-        let work = match model {
+        Ok(match model {
             None => Work::Scan(request, ready),
             Some(model) => Work::Model(model, ready),
-        };
-        Ok((work, permit))
+        })
     }
+}
+
+/// A job whose photo is not here yet.
+struct Wanted {
+    source: ImageSource,
+    request: Box<ScanRequest>,
+    model: Option<Box<ModelRequest>>,
+}
+
+enum Begun {
+    Mock(Value),
+    Photo(Wanted),
+}
+
+/// A job whose photo is here, not yet decoded.
+struct Encoded {
+    bytes: Vec<u8>,
+    meta: SourceMeta,
+    fetched: Duration,
+    request: Box<ScanRequest>,
+    model: Option<Box<ModelRequest>>,
 }
 
 /// A photo that needs the device next, and what it took to get there.
 #[derive(Debug)]
 pub(super) struct Ready {
-    pub(super) photo: Photo,
+    pub(super) loaded: Loaded,
     pub(super) fetched: Duration,
     pub(super) decoded: Duration,
 }

@@ -53,6 +53,15 @@ pub enum JobInput {
 }
 
 impl JobInput {
+    /// Its photo has to be fetched from somewhere.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Scan(request) => request.image.is_remote(),
+            Self::Model(request) => request.image.is_remote(),
+            Self::Mock(_) => false,
+        }
+    }
+
     /// Reads an `input`. Its optional key `task` picks `scan` (the default) or one model.
     ///
     /// # Errors

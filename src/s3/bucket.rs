@@ -15,7 +15,10 @@ use secrecy::ExposeSecret;
 use super::{Object, S3Keys};
 use crate::contract::quote::said;
 use crate::contract::{ErrorCode, ScanError};
-use crate::egress::{PublicOnly, check_url};
+use crate::egress::{PublicOnly, beginning, check_url};
+
+/// A store's error is whole within this many bytes.
+const MAX_ERROR: usize = 16 << 10;
 
 /// The operator's bucket, and what buckets of jobs are made with.
 #[derive(Debug, Clone)]
@@ -86,6 +89,7 @@ struct Inner {
     signer: Client,
     http: reqwest::Client,
     keys: S3Keys,
+    host: String,
     of_job: bool,
 }
 
@@ -125,12 +129,21 @@ impl Bucket {
             signer: Client::from_conf(config),
             http,
             keys: keys.clone(),
+            host: url::Url::parse(&keys.endpoint_url)
+                .ok()
+                .and_then(|url| Some(url.host_str()?.to_owned()))
+                .unwrap_or_default(),
             of_job,
         }))
     }
 
     pub fn name(&self) -> String {
         self.0.keys.bucket()
+    }
+
+    /// Of the store's address.
+    pub fn host(&self) -> &str {
+        &self.0.host
     }
 
     /// It came with a job, which may read from it what it likes.
@@ -169,7 +182,7 @@ impl Bucket {
                 Ok(answer) if answer.status().is_success() => return self.link(&bucket, &key).await,
                 Ok(answer) => {
                     let status = answer.status();
-                    let why = answer.text().await.unwrap_or_default();
+                    let why = beginning(answer, MAX_ERROR).await.unwrap_or_default();
                     failure = self.failed("cannot write", &key, &refusal(status, &why));
                     if !status.is_server_error() && status.as_u16() != 429 {
                         break;
@@ -203,7 +216,7 @@ impl Bucket {
         })?;
         let status = answer.status();
         if !status.is_success() {
-            let why = refusal(status, &answer.text().await.unwrap_or_default());
+            let why = refusal(status, &beginning(answer, MAX_ERROR).await.unwrap_or_default());
             let mut error = self.failed("cannot read", key, &why);
             if status == reqwest::StatusCode::NOT_FOUND {
                 error.code = ErrorCode::ObjectNotFound;

@@ -25,6 +25,7 @@ fn exposed<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Erro
 }
 
 impl S3Keys {
+    const MAX_BYTES: usize = 4096;
     const NEEDED: [&'static str; 3] = [
         "BUCKET_ENDPOINT_URL",
         "BUCKET_ACCESS_KEY_ID",
@@ -41,16 +42,25 @@ impl S3Keys {
         };
         // A list would be read as the fields in their order.
         let object = value.is_object().then_some(value);
-        object
+        let wrong = |why| ScanError::new(ErrorCode::BadRequest, why);
+        let keys = object
             .and_then(|object| serde_json::from_value::<Self>(object).ok())
             .filter(|keys| keys.bucket_name.is_some())
-            .map(Some)
             .ok_or_else(|| {
-                ScanError::new(
-                    ErrorCode::BadRequest,
-                    "s3Config needs endpointUrl, bucketName, accessId and accessSecret, each as text",
-                )
-            })
+                wrong("s3Config needs endpointUrl, bucketName, accessId and accessSecret, each as text")
+            })?;
+        if keys.weight() > Self::MAX_BYTES {
+            return Err(wrong("s3Config is over 4096 bytes"));
+        }
+        Ok(Some(keys))
+    }
+
+    /// Bytes of its texts.
+    pub fn weight(&self) -> usize {
+        self.endpoint_url.len()
+            + self.bucket_name.as_ref().map_or(0, String::len)
+            + self.access_id.len()
+            + self.access_secret.expose_secret().len()
     }
 
     /// From RunPod's own variables `BUCKET_ENDPOINT_URL`, `BUCKET_ACCESS_KEY_ID`, `BUCKET_SECRET_ACCESS_KEY`, and

@@ -15,15 +15,15 @@ pub struct S3Config {
     /// `endpoint/bucket/key` rather than `bucket.endpoint/key`: for MinIO and test servers.
     pub force_path_style: bool,
     pub region: Option<String>,
-    /// Buckets that may be read; empty means any the credentials reach.
-    pub buckets: Vec<String>,
+    /// Buckets that may be read; none means any the credentials reach.
+    pub buckets: Option<Vec<String>>,
 }
 
 /// Reads objects.
 #[derive(Debug)]
 pub struct ObjectReader {
     client: Client,
-    buckets: Vec<String>,
+    buckets: Option<Vec<String>>,
 }
 
 impl ObjectReader {
@@ -45,7 +45,7 @@ impl ObjectReader {
     }
 
     /// Over a client made elsewhere. `buckets` as in [`S3Config`].
-    pub fn new(client: Client, buckets: Vec<String>) -> Self {
+    pub fn new(client: Client, buckets: Option<Vec<String>>) -> Self {
         Self { client, buckets }
     }
 
@@ -54,7 +54,11 @@ impl ObjectReader {
     /// # Errors
     /// `url_refused` for a bucket that is not listed, `object_not_found`, `payload_too_large`, `storage`.
     pub async fn get(&self, uri: &S3Uri, cap: usize) -> Result<Object, ScanError> {
-        if !self.buckets.is_empty() && !self.buckets.contains(&uri.bucket) {
+        if self
+            .buckets
+            .as_ref()
+            .is_some_and(|allowed| !allowed.contains(&uri.bucket))
+        {
             return Err(ScanError::new(
                 ErrorCode::UrlRefused,
                 format!("image.s3: bucket {:?} is not one this service reads", uri.bucket),

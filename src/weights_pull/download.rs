@@ -32,13 +32,25 @@ impl Job<'_> {
         let _lock = self.lock().await?;
         let complete = fs::metadata(&blob).is_ok_and(|m| self.remote.size.is_none_or(|size| m.len() == size));
         if complete {
-            let sha256 = match &self.known {
-                Some(known) => known.clone(),
-                None => hash(&blob).await?,
-            };
-            self.check(&sha256)?;
-            self.done(progress, &sha256, false);
-            return Ok(sha256);
+            progress(Event::Checking {
+                file: &self.file.path,
+            });
+            let sha256 = hash(&blob).await?;
+            let told = [self.known.as_deref(), self.remote.sha256()];
+            if told
+                .into_iter()
+                .flatten()
+                .all(|told| told.eq_ignore_ascii_case(&sha256))
+            {
+                self.check(&sha256)?;
+                self.done(progress, &sha256, false);
+                return Ok(sha256);
+            }
+            // It was whole once, and the disk or somebody has changed it since.
+            progress(Event::Damaged {
+                file: &self.file.path,
+            });
+            fs::remove_file(&blob).map_err(PullError::io(&blob))?;
         }
         let part = blobs.join(format!("{}.incomplete", self.remote.etag));
         self.fetch(&part, progress).await?;

@@ -216,7 +216,7 @@ fn decompression_bombs_are_refused_by_their_header() {
 #[test]
 fn damaged_and_foreign_files_have_codes() {
     let whole = jpeg(&quadrants(256, 192));
-    for cut in [whole.len() - 2, whole.len() * 3 / 4, whole.len() / 2, 200] {
+    for cut in [whole.len() * 3 / 4, whole.len() / 2, 200] {
         let e = read(&whole[..cut]).unwrap_err();
         assert_eq!(e.code, ErrorCode::ImageUnreadable, "cut at {cut}: {e}");
     }

@@ -25,8 +25,8 @@ fn photo() -> Vec<u8> {
 }
 
 async fn load(source: ImageSource, config: IntakeConfig) -> Result<usize, ScanError> {
-    let photo = Intake::new(config).load(&ScanRequest::new(source)).await?;
-    Ok(photo.image.width())
+    let loaded = Intake::new(config).load(&ScanRequest::new(source)).await?;
+    Ok(loaded.photo.image.width())
 }
 
 #[tokio::test]
@@ -93,11 +93,17 @@ fn urls_into_our_own_network_are_refused_before_any_lookup() {
         "https://user:pw@example.com/a",
         "https://example.com:8443/a",
         "https://",
+        "https://a..example.com/x",
+        "https://exa mple.com/x",
+        "https://%zz.example.com/x",
         "no url",
     ] {
         let e = check_url("image.url", url, false).unwrap_err();
         assert_eq!(e.code, ErrorCode::UrlRefused, "{url}");
     }
+    let long = format!("https://{}.example.com/x", "a".repeat(64));
+    let refused = check_url("image.url", &long, false).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::UrlRefused);
     check_url(
         "image.url",
         "https://photos.example.com/a.jpg?X-Amz-Signature=1",
@@ -266,7 +272,7 @@ async fn s3_objects_arrive_with_their_metadata() {
         let meta = [("pitch", pitch), ("roll", "1.5"), ("gravity", "0,-0.7,-0.7")];
         s3.put("meals", key, &meta, bytes.clone()).await;
     }
-    let reader = ObjectReader::new(s3.client.clone(), vec!["meals".into(), "empty".into()]);
+    let reader = ObjectReader::new(s3.client.clone(), Some(vec!["meals".into(), "empty".into()]));
     let get = |uri: &'static str, cap| {
         let reader = &reader;
         async move {

@@ -128,3 +128,38 @@ async fn only_so_many_photos_are_held() {
     }
     assert_eq!(served.load(Ordering::SeqCst), 5);
 }
+
+/// Hosts that take their time with the photo hold up their own jobs and calls only.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_hosts_hold_up_nobody_else() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/a.png", listener.local_addr().unwrap());
+    // Connections are taken, and nothing is ever said.
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    let app = TestApp::with(|k| k.intake.fetch_timeout = Duration::from_secs(60)).await;
+    for _ in 0..12 {
+        app.run(json!({"image": {"url": url}})).await;
+    }
+    let calls: Vec<_> = (0..12)
+        .map(|_| {
+            let request = app
+                .http
+                .post(format!("{}/v1/scan", app.url))
+                .json(&json!({"image": {"url": url}}));
+            tokio::spawn(request.send())
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = std::time::Instant::now();
+    let honest = json!({"image": {"base64": png_base64()}});
+    let id = app.run(honest.clone()).await;
+    assert_eq!(app.ended(&id).await["status"], "COMPLETED");
+    assert_eq!(app.post("/v1/scan", &honest).await.0, 200);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -102,7 +102,6 @@ impl TestApp {
             listener,
             app.clone(),
             due,
-            clock.clone(),
             knobs.serve,
             stop.clone().cancelled_owned(),
         ));

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app::TestApp;
+use crate::process::{Service, client};
 
 const IDLE: Duration = Duration::from_millis(400);
 /// For what must happen, on a machine that is busy with other things.
@@ -135,4 +136,23 @@ async fn answers_that_nobody_reads_are_dropped() {
     tokio::time::sleep(IDLE * 5).await;
     let got = until_cut(&mut stream).await.len();
     assert!(got > 0 && got < size, "{got} of {size} bytes");
+}
+
+/// More idle connections than the process has file handles for: callers are answered meanwhile and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_do_not_use_up_the_listener() {
+    let service = Service::with_files(200, &["--engine", "stub"]);
+    let http = client();
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(service.address()).await.unwrap());
+    }
+    let begun = Instant::now();
+    let livez = format!("{}/livez", service.url);
+    for _ in 0..5 {
+        assert_eq!(http.get(&livez).send().await.unwrap().status(), 200);
+    }
+    drop(idle);
+    assert_eq!(client().get(&livez).send().await.unwrap().status(), 200);
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }

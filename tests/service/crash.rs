@@ -3,60 +3,11 @@
 //! `DRAGUNOV_KILLS` sets the number of kills (8 if unset; 50 before a release).
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-struct Service {
-    child: Child,
-    url: String,
-}
-
-impl Service {
-    fn start(state: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dragunov"))
-            .args([
-                "serve",
-                "--engine",
-                "stub",
-                "--port",
-                "0",
-                "--log",
-                "warn",
-                "--webhook-pause",
-                "100ms",
-            ])
-            .arg("--state-dir")
-            .arg(state)
-            .env_remove("DRAGUNOV_API_KEY")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, url }
-    }
-
-    fn kill(mut self) {
-        // SIGKILL: no handler runs.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::process::{Service, client, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_jobs_survive_kill_9() {
@@ -65,11 +16,7 @@ async fn accepted_jobs_survive_kill_9() {
         .and_then(|v| v.parse().ok())
         .unwrap_or(8);
     let dir = tempfile::tempdir().unwrap();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(5))
-        .build()
-        .unwrap();
+    let http = client();
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     // Job id to what it must return.
     let mut accepted: HashMap<String, u64> = HashMap::new();
@@ -77,7 +24,7 @@ async fn accepted_jobs_survive_kill_9() {
     let mut ended: HashMap<String, Value> = HashMap::new();
     let mut n = 0;
     for _ in 0..kills {
-        let service = Service::start(dir.path());
+        let service = Service::stub(dir.path());
         let until = tokio::time::Instant::now() + Duration::from_millis(40 + random.next() % 260);
         while tokio::time::Instant::now() < until {
             n += 1;
@@ -93,7 +40,7 @@ async fn accepted_jobs_survive_kill_9() {
         }
         service.kill();
     }
-    let service = Service::start(dir.path());
+    let service = Service::stub(dir.path());
     for _ in 0..3000 {
         look(&http, &service.url, &accepted, &mut ended, usize::MAX).await;
         if ended.len() == accepted.len() {
@@ -116,11 +63,6 @@ async fn accepted_jobs_survive_kill_9() {
     }
     let health = get(&http, format!("{}/health", service.url)).await;
     assert_eq!(health["jobs"]["inQueue"], 0);
-}
-
-/// The JSON at `url`, of a service that is up.
-async fn get(http: &reqwest::Client, url: String) -> Value {
-    http.get(url).send().await.unwrap().json().await.unwrap()
 }
 
 /// The worker's id names the process, which changed; nothing else may.
@@ -167,4 +109,81 @@ impl Xorshift {
         self.0 ^= self.0 << 17;
         self.0
     }
+}
+
+async fn submit(http: &reqwest::Client, service: &Service, input: Value) -> String {
+    let request = http
+        .post(format!("{}/run", service.url))
+        .json(&json!({ "input": input }));
+    let view: Value = request.send().await.unwrap().json().await.unwrap();
+    view["id"].as_str().unwrap_or_else(|| panic!("{view}")).to_owned()
+}
+
+async fn until(http: &reqwest::Client, service: &Service, id: &str, wanted: &[&str]) -> Value {
+    for _ in 0..3000 {
+        let view = get(http, format!("{}/status/{id}", service.url)).await;
+        if wanted.contains(&view["status"].as_str().unwrap()) {
+            return view;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{id} is not {wanted:?}");
+}
+
+/// A job that kills the process is found out and failed; those that were in hand beside it are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadly_job_is_failed_and_its_neighbours_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = client();
+    let mut service = Service::stub(dir.path());
+    let deadly = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 60})).await;
+    until(&http, &service, &deadly, &["IN_PROGRESS"]).await;
+    // In hand beside it, and behind it.
+    let beside = submit(&http, &service, json!({"mock_return": 2})).await;
+    let behind = submit(&http, &service, json!({"mock_return": 3})).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut deaths = 0;
+    let end = loop {
+        let view = until(&http, &service, &deadly, &["IN_PROGRESS", "FAILED"]).await;
+        if view["status"] == "FAILED" {
+            break view;
+        }
+        deaths += 1;
+        assert!(deaths < 8, "it kills the process for ever");
+        service.kill();
+        service = Service::stub(dir.path());
+    };
+    let error: Value = serde_json::from_str(end["error"].as_str().unwrap()).unwrap();
+    assert_eq!(error["error_type"], "internal", "{error}");
+    for (id, output) in [(&beside, 2), (&behind, 3)] {
+        let view = until(&http, &service, id, &["COMPLETED", "FAILED"]).await;
+        assert_eq!(
+            (&view["status"], &view["output"]),
+            (&json!("COMPLETED"), &json!(output))
+        );
+    }
+}
+
+/// Being told to stop is no death, however often.
+#[tokio::test(flavor = "multi_thread")]
+async fn clean_stops_are_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = client();
+    let flags = |dir: &str| {
+        let all = ["--engine", "stub", "--drain-timeout", "100ms", "--state-dir", dir];
+        all.map(str::to_owned)
+    };
+    let start = || {
+        let flags = flags(dir.path().to_str().unwrap());
+        Service::start(&flags.each_ref().map(String::as_str))
+    };
+    let mut service = start();
+    let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 3})).await;
+    for _ in 0..7 {
+        until(&http, &service, &id, &["IN_PROGRESS"]).await;
+        service.terminate();
+        service = start();
+    }
+    let view = until(&http, &service, &id, &["COMPLETED", "FAILED"]).await;
+    assert_eq!(view["status"], "COMPLETED", "{view}");
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use dragunov::http::problem::from_panic;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app::{TestApp, png_base64, read};
+use crate::process::{Service, client};
 
 /// Compressed bodies are not taken, so no small one becomes a large one.
 #[tokio::test(flavor = "multi_thread")]
@@ -153,4 +154,185 @@ async fn callers_that_hang_up_leave_no_half_jobs() {
     assert_eq!(app.app.store.unfinished(), 0);
     let health: Value = app.get("/health").await.1;
     assert_eq!(health["jobs"]["inQueue"], 0, "{health}");
+}
+
+/// A service without keys is called by its own machine's name, by its own page or by no page at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_sites_reach_no_keyless_service() {
+    let service = Service::start(&["--engine", "stub"]);
+    let http = client();
+    service.ready(&http).await;
+    let job = json!({"input": {"mock_return": 1}}).to_string();
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request = http.post(format!("{}/runsync", service.url)).body(job.clone());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (status, body) = read(request.send().await.unwrap()).await;
+        if status != 200 {
+            assert!(body["next_step"].is_string(), "{body}");
+        }
+        status
+    };
+    let json = ("content-type", "application/json");
+    let port = service.url.rsplit(':').next().unwrap();
+    let own = format!("http://127.0.0.1:{port}");
+    let by_name = format!("localhost:{port}");
+    for headers in [
+        &[json][..],
+        &[("content-type", "Application/JSON; charset=utf-8")],
+        &[json, ("origin", &own), ("sec-fetch-site", "same-origin")],
+        &[json, ("host", &by_name)],
+    ] {
+        assert_eq!(ask(headers).await, 200, "{headers:?}");
+    }
+    for headers in [
+        &[json, ("origin", "https://evil.example")][..],
+        &[json, ("origin", "null")],
+        &[json, ("origin", "http://127.0.0.1:1")],
+        &[json, ("sec-fetch-site", "cross-site")],
+        &[json, ("host", "evil.example")],
+        &[json, ("host", "127.0.0.1.evil.example")],
+    ] {
+        assert_eq!(ask(headers).await, 403, "{headers:?}");
+    }
+    // What a page may send without being asked for more.
+    for headers in [
+        &[][..],
+        &[("content-type", "text/plain")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+    ] {
+        assert_eq!(ask(headers).await, 415, "{headers:?}");
+    }
+    for webhook in ["http://127.0.0.1:9/", "https://10.0.0.1/", "http://hook.example/"] {
+        let body = json!({"input": {"mock_return": 1}, "webhook": webhook});
+        let request = http.post(format!("{}/run", service.url)).json(&body);
+        assert_eq!(read(request.send().await.unwrap()).await.0, 400, "{webhook}");
+    }
+}
+
+/// Clients that send all before they listen hear that it was too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_heard_by_those_who_send_first() {
+    let app = TestApp::spawn().await;
+    for path in ["/run", "/v1/scan"] {
+        let mut stream = TcpStream::connect(&app.url[7..]).await.unwrap();
+        let size = 40 << 20;
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let body = vec![b' '; 1 << 20];
+        for _ in 0..40 {
+            stream.write_all(&body).await.unwrap();
+        }
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 413"), "{path}: {said}");
+    }
+}
+
+/// Every text of a request has its bound, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_texts_are_refused() {
+    let app = TestApp::spawn().await;
+    let long = "x".repeat(100_000);
+    let image = json!({"base64": png_base64()});
+    let point = json!({"point": [10.0, 10.0]});
+    for (name, scan) in [
+        ("scan_id", json!({"image": image, "scan_id": long})),
+        ("user_id", json!({"image": image, "user_id": long})),
+        (
+            "label",
+            json!({"image": image, "hints": {"items": [{"label": long}]}}),
+        ),
+        (
+            "hints.items",
+            json!({"image": image, "hints": {"items": vec![point; 65]}}),
+        ),
+        (
+            "point",
+            json!({"image": image, "hints": {"items": [{"point": [1e300, 1.0]}]}}),
+        ),
+        (
+            "box",
+            json!({"image": image, "hints": {"items": [{"box": [0.0, 0.0, 1e300, 1.0]}]}}),
+        ),
+        (
+            "image.url",
+            json!({"image": {"url": format!("https://example.com/{long}")}}),
+        ),
+        (
+            "image.s3",
+            json!({"image": {"s3": format!("s3://bucket/{long}")}}),
+        ),
+        (
+            "camera.height_cm",
+            json!({"image": image, "camera": {"height_cm": 1e300}}),
+        ),
+        (
+            "camera.focal_px",
+            json!({"image": image, "camera": {"focal_px": 1e300}}),
+        ),
+        (
+            "reference.diameter_cm",
+            json!({"image": image, "reference": {"kind": "plate", "diameter_cm": 1e300}}),
+        ),
+        (
+            "gravity",
+            json!({"image": image, "gravity": [1e300, 1e300, -1e300]}),
+        ),
+    ] {
+        let (status, body) = app.post("/v1/scan", &scan).await;
+        assert_eq!(status, 422, "{name}: {body}");
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains(name) && detail.len() < 400, "{name}: {detail}");
+    }
+    let keys = json!({"endpointUrl": "https://s3.example.com", "bucketName": long, "accessId": "a", "accessSecret": "b"});
+    for (name, job) in [
+        (
+            "webhook",
+            json!({"input": {"mock_return": 1}, "webhook": format!("https://h.example/{long}")}),
+        ),
+        ("s3Config", json!({"input": {"mock_return": 1}, "s3Config": keys})),
+        (
+            "policy",
+            json!({"input": {"mock_return": 1}, "policy": {"ttl": u64::MAX}}),
+        ),
+    ] {
+        let (status, body) = app.post("/run", &job).await;
+        assert_eq!(status, 400, "{name}: {body}");
+        assert!(body["detail"].as_str().unwrap().contains(name), "{name}: {body}");
+    }
+}
+
+/// The page that shows the API runs its own scripts only and talks to this service only.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_page_keeps_to_itself() {
+    let app = TestApp::spawn().await;
+    let page = app.http.get(format!("{}/docs/", app.url)).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    let html = page.text().await.unwrap();
+    for script in html.split("<script").skip(1) {
+        let (attributes, rest) = script.split_once('>').unwrap();
+        assert!(
+            attributes.contains("src=\"") && !attributes.contains("//"),
+            "{attributes}"
+        );
+        assert!(
+            rest.trim_start().starts_with("</script>"),
+            "a script in the page would not run"
+        );
+    }
 }

@@ -82,6 +82,7 @@
 
 mod ahead;
 mod app;
+mod bombs;
 mod buckets;
 mod canary;
 mod commands;
@@ -95,9 +96,11 @@ mod jobs;
 mod operations;
 mod packaging;
 mod plane;
+mod process;
 #[path = "../common/s3.rs"]
 mod s3;
 mod sagemaker;
+mod state;
 mod traces;
 mod webhooks;
 mod worker_drain;

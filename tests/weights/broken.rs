@@ -128,3 +128,18 @@ async fn wrong_bytes_are_thrown_away() {
         assert!(!repository(&cache).join("blobs").join(sha256(&weights())).exists());
     }
 }
+
+/// A file of the right size that is not what was put there: found by its hash, and fetched anew.
+#[tokio::test]
+async fn a_damaged_file_in_the_cache_is_fetched_anew() {
+    let (server, dir) = (serve().await, tempfile::tempdir().unwrap());
+    let (cache, model) = (cache(dir.path()), model(""));
+    let pulled = quiet(&client(&server, None), &cache, &model).await.unwrap();
+    let file = pulled.folder.join("model.safetensors");
+    let mut bytes = weights();
+    bytes[77] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let again = quiet(&client(&server, None), &cache, &model).await.unwrap();
+    assert_eq!(again, pulled);
+    assert_eq!(std::fs::read(&file).unwrap(), weights());
+}

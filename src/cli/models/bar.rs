@@ -54,6 +54,9 @@ impl Bar {
             }
             Event::At(bytes) => self.bar.set_position(bytes),
             Event::Retry { reason } => self.note(&format!("  connection broken ({reason}), trying again")),
+            Event::Damaged { file } => {
+                self.note(&format!("  {file} in the cache is damaged, fetching it anew"))
+            }
             Event::Checking { file } => self.bar.set_message(format!("hashing {file}")),
             Event::Done { file, fetched, .. } => {
                 if !self.terminal {

@@ -1,12 +1,32 @@
 //! Embedded ICC profile to sRGB.
 
-use moxcms::{ColorProfile, DataColorSpace, Layout, Transform8BitExecutor, TransformOptions};
+use moxcms::{ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions};
 
 use crate::contract::{Warning, WarningCode};
+use crate::intake::container::Profile;
+
+/// Entries of a profile's table of colours; the largest in use have some 300,000.
+const MAX_TABLE: usize = 2_000_000;
 
 /// Converts in place. A profile that cannot be used leaves the pixels as they are and is reported.
-pub(super) fn to_srgb(icc: &[u8], grey: bool, picture: &mut image::RgbImage, warnings: &mut Vec<Warning>) {
-    let profile = match ColorProfile::new_from_slice(icc) {
+pub(super) fn to_srgb(
+    profile: &Profile<'_>,
+    grey: bool,
+    picture: &mut image::RgbImage,
+    warnings: &mut Vec<Warning>,
+) {
+    let Profile::Icc(icc) = profile else {
+        warnings.push(Warning::new(
+            WarningCode::IccInvalid,
+            "the colour profile is too large or damaged; sRGB assumed",
+        ));
+        return;
+    };
+    let options = ParsingOptions {
+        max_allowed_clut_size: MAX_TABLE,
+        ..ParsingOptions::default()
+    };
+    let profile = match ColorProfile::new_from_slice_with_options(icc, options) {
         Ok(p) => p,
         Err(e) => {
             warnings.push(Warning::new(

@@ -4,8 +4,10 @@
 //! by some levels, which a depth or segmentation network shows as differences of up to a per cent. This decoder
 //! takes libjpeg's choices: the slow integer DCT, triangle-filter upsampling, 16-bit colour constants. It does what
 //! cameras and phones write, 8 bits, Huffman, baseline or progressive, grey or three components, and four inks, which
-//! become RGB as Pillow makes it. For anything else, and for damaged data, it answers `None` and the general decoder
-//! has its turn.
+//! become RGB as Pillow makes it.
+//!
+//! It repairs nothing. Data that end early, last too long, or go where no encoder goes are damaged, and the answer is
+//! `None`: a photo with a guessed part would be measured like any other.
 
 mod entropy;
 mod idct;
@@ -65,8 +67,6 @@ const ZIGZAG: [usize; 64] = [
 
 #[derive(Default)]
 struct Decoder {
-    stated: (usize, usize),
-    max_alloc: u64,
     quantisation: [Option<[u16; 64]>; 4],
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
@@ -93,15 +93,15 @@ struct Scan {
 
 /// More scans than any encoder makes; each costs a pass over the picture.
 const MAX_SCANS: usize = 64;
+/// Bytes that a camera may leave between the last unit and the marker after it.
+const MAX_PADDING: usize = 3;
+/// Largest dequantised DC of 8-bit samples is 1024; some encoders go beyond it on purpose, none so far.
+const MAX_DC: i32 = 1280;
 
-/// Decodes a complete file whose header states `width` x `height`, or `None` if it is of another kind, is damaged,
-/// or needs more than `max_alloc` bytes.
-pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32), max_alloc: u64) -> Option<Picture> {
-    let mut decoder = Decoder {
-        stated: (width as usize, height as usize),
-        max_alloc,
-        ..Decoder::default()
-    };
+/// Decodes the segments of one picture, or `None` if its data are damaged. `open_ended`: other bytes may follow the
+/// last scan's.
+pub(super) fn decode(bytes: &[u8], open_ended: bool) -> Option<Picture> {
+    let mut decoder = Decoder::default();
     let mut scans = 0;
     let mut at = 2;
     if bytes.get(..2)? != [0xFF, 0xD8] {
@@ -109,7 +109,16 @@ pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32), max_alloc: u64) 
     }
     loop {
         if *bytes.get(at)? != 0xFF {
-            return None;
+            let rest = bytes.get(at..)?;
+            let left = rest.iter().position(|&b| b == 0xFF)?;
+            let padding = left <= MAX_PADDING && rest[..left].iter().all(|&b| b == 0);
+            // Only behind the last scan: the file goes on with something else than its end marker.
+            let trailer = open_ended && scans > 0 && rest_is_data(rest);
+            match (padding, trailer) {
+                (true, _) => at += left,
+                (_, true) => return decoder.finish(),
+                _ => return None,
+            }
         }
         while *bytes.get(at + 1)? == 0xFF {
             at += 1;
@@ -145,6 +154,20 @@ pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32), max_alloc: u64) 
             _ => {}
         }
     }
+}
+
+/// A brightness that samples of 8 bits can have. Damage shifts it for all blocks that follow.
+fn plausible_dc(coefficient: i16, table: &[u16; 64]) -> Option<()> {
+    let step = i32::from(table[0]);
+    ((i32::from(coefficient) * step).abs() <= MAX_DC + 2 * step).then_some(())
+}
+
+/// No marker but the end stands in it.
+fn rest_is_data(rest: &[u8]) -> bool {
+    let end = rest.len().saturating_sub(2);
+    rest[..end]
+        .windows(2)
+        .all(|pair| pair[0] != 0xFF || matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF))
 }
 
 impl Decoder {
@@ -192,7 +215,7 @@ impl Decoder {
         };
         let (precision, count) = (*body.first()?, usize::from(*body.get(5)?));
         (self.height, self.width, self.progressive) = (number(1)?, number(3)?, progressive);
-        let stated = self.width > 0 && self.height > 0 && (self.width, self.height) == self.stated;
+        let stated = self.width > 0 && self.height > 0;
         let usable = precision == 8 && matches!(count, 1 | 3 | 4) && stated;
         if !usable || !self.components.is_empty() {
             return None;
@@ -201,12 +224,6 @@ impl Decoder {
         let sampling = |spec: &[u8]| (usize::from(spec[1] >> 4), usize::from(spec[1] & 15));
         self.h_max = specs.chunks_exact(3).map(|s| sampling(s).0).max()?;
         self.v_max = specs.chunks_exact(3).map(|s| sampling(s).1).max()?;
-        let padded = |n: usize, unit: usize| n.div_ceil(8 * unit.max(1)) as u64 * 8 * unit as u64;
-        let samples = padded(self.width, self.h_max) * padded(self.height, self.v_max) * count as u64;
-        // The planes, the picture, and two bytes for each coefficient of a progressive one.
-        if samples * if progressive { 4 } else { 2 } > self.max_alloc {
-            return None;
-        }
         for spec in specs.chunks_exact(3) {
             let (h, v) = sampling(spec);
             let fits = (1..=4).contains(&h) && (1..=4).contains(&v);
@@ -223,7 +240,12 @@ impl Decoder {
                 width: (self.width * h).div_ceil(self.h_max),
                 height: (self.height * v).div_ceil(self.v_max),
                 columns,
-                plane: vec![0; columns * rows * 64],
+                // Of a progressive picture they come one by one, at its end.
+                plane: if progressive {
+                    Vec::new()
+                } else {
+                    vec![0; columns * rows * 64]
+                },
                 coefficients: if progressive {
                     vec![0; columns * rows * 64]
                 } else {
@@ -332,6 +354,7 @@ impl Decoder {
             let (dc, ac) = (self.dc.get(dc)?.as_ref()?, self.ac.get(ac)?.as_ref()?);
             let mut coefficients = [0; 64];
             bits.sequential(dc, ac, prediction, &mut coefficients)?;
+            plausible_dc(coefficients[0], table)?;
             let at = (row * component.stride() + column) * 8;
             let stride = component.stride();
             idct::inverse(&coefficients, table, component.plane.get_mut(at..)?, stride);
@@ -362,15 +385,18 @@ impl Decoder {
         }
         if self.progressive {
             for component in &mut self.components {
-                // libjpeg smooths blocks whose coefficients are not all known; leave those files to others.
+                // Its last scans are missing; libjpeg would smooth over what is not known.
                 if component.missing_bits.iter().any(|&b| b != 0) {
                     return None;
                 }
                 let table = self.quantisation.get(component.table)?.as_ref()?;
                 let stride = component.stride();
-                for (block, coefficients) in component.coefficients.chunks_exact(64).enumerate() {
+                let all = std::mem::take(&mut component.coefficients);
+                component.plane = vec![0; all.len()];
+                for (block, coefficients) in all.chunks_exact(64).enumerate() {
                     let at = (block / component.columns * stride + block % component.columns) * 8;
-                    let coefficients = coefficients.try_into().ok()?;
+                    let coefficients: &[i16; 64] = coefficients.try_into().ok()?;
+                    plausible_dc(coefficients[0], table)?;
                     idct::inverse(coefficients, table, component.plane.get_mut(at..)?, stride);
                 }
             }

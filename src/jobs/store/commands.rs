@@ -5,7 +5,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Store, StoreError};
-use crate::jobs::disk::Change;
+use crate::jobs::Status;
+use crate::jobs::disk::{Change, DiskError};
 use crate::jobs::record::Delivery;
 use crate::jobs::{Record, Status};
 use crate::runpod::Outcome;
@@ -15,7 +16,7 @@ impl Store {
     /// Queued: cancelled at once. Running: told to stop, and its result will not count. Ended: stays as it is.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`], [`StoreError::Disk`].
     pub async fn cancel(&self, id: &str) -> Result<Status, StoreError> {
         {
             let mut table = self.lock();
@@ -23,43 +24,54 @@ impl Store {
             if entry.record.status.is_terminal() {
                 return Ok(entry.record.status);
             }
+            if !self.is_well() {
+                return Err(DiskError::Unwell.into());
+            }
             table.unqueue(id);
         }
         self.end(id, Status::Cancelled, Outcome::default()).await;
         self.status(id).ok_or(StoreError::NotFound)
     }
 
+    /// On disk first: a retry that cannot be written leaves the job as it was, its error included.
+    ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::NotRetryable`], [`StoreError::Disk`].
     pub async fn retry(&self, id: &str) -> Result<Value, StoreError> {
-        let (record, view) = {
+        let record = {
             let mut table = self.lock();
             let entry = table.jobs.get_mut(id).ok_or(StoreError::NotFound)?;
             let status = entry.record.status;
-            if !matches!(status, Status::Failed | Status::TimedOut) || entry.record.input.is_none() {
+            let retryable = matches!(status, Status::Failed | Status::TimedOut);
+            if !retryable || entry.record.input.is_none() || entry.ending {
                 return Err(StoreError::NotRetryable(status));
             }
-            entry.record.requeue();
-            entry.record.retries += 1;
-            entry.record.attempts = 0;
-            if entry.record.webhook.is_some() {
-                entry.record.delivery = Delivery::Due;
+            // Nobody else retries it meanwhile.
+            entry.ending = true;
+            let mut record = entry.record.clone();
+            record.requeue();
+            record.retries += 1;
+            record.crashes = 0;
+            if record.webhook.is_some() {
+                record.delivery = Delivery::Due;
             }
-            entry.taken = false;
-            entry.ending = false;
-            entry.token = CancellationToken::new();
-            entry.bump();
-            let both = (entry.record.clone(), entry.record.view(&self.0.worker_id));
-            table.ended.retain(|other| other != id);
-            table.totals.retried += 1;
-            both
+            record
         };
         let (this, id) = (self.clone(), id.to_owned());
         self.undisturbed(async move {
-            if let Some(disk) = &this.0.disk {
-                disk.write(Change::Put(Box::new(record), None)).await?;
-            }
-            this.lock().enqueue(&id);
+            let written = this.write(Change::Put(Box::new(record.clone()), None)).await;
+            let mut table = this.lock();
+            let entry = table.jobs.get_mut(&id).ok_or(StoreError::NotFound)?;
+            entry.ending = false;
+            written?;
+            let view = record.view(&this.0.worker_id);
+            entry.record = record;
+            entry.token = CancellationToken::new();
+            entry.bump();
+            table.ended.retain(|other| other != &id);
+            table.totals.retried += 1;
+            table.reweigh(&id);
+            table.enqueue(&id);
             this.0.arrived.notify_one();
             Ok(view)
         })
@@ -67,15 +79,21 @@ impl Store {
     }
 
     /// Cancels every job that waits, those handed out ahead of the device included; the number of them.
-    pub async fn purge(&self) -> usize {
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`].
+    pub async fn purge(&self) -> Result<usize, StoreError> {
+        if !self.is_well() {
+            return Err(DiskError::Unwell.into());
+        }
         let now = self.0.clock.now_ms();
         let ends: Vec<Record> = {
             let mut table = self.lock();
             let mut ids: Vec<String> = table.queue.drain(..).collect();
             ids.extend(table.low.drain(..));
-            let ahead = table.jobs.values();
-            let ahead = ahead.filter(|e| e.taken && e.record.status == Status::InQueue);
-            ids.extend(ahead.map(|e| e.record.id.clone()));
+            let ahead = table.in_hand().filter(|r| r.status == Status::InQueue);
+            let ahead: Vec<String> = ahead.map(|r| r.id.clone()).collect();
+            ids.extend(ahead);
             let end = |id: String| table.begin_end(&id, Status::Cancelled, Outcome::default(), now);
             ids.into_iter().filter_map(end).collect()
         };
@@ -84,10 +102,7 @@ impl Store {
         let settle = async move {
             futures::future::join_all(ends.into_iter().map(|record| this.settle(record))).await;
         };
-        match self.undisturbed(settle).await {
-            Ok(()) => n,
-            Err(_) => 0,
-        }
+        self.undisturbed(settle).await.map(|()| n)
     }
 
     /// Removes what has outlived its ttl or retention; call every second or so.
@@ -98,7 +113,7 @@ impl Store {
         let over: Vec<String> = table
             .jobs
             .values()
-            .filter(|e| !e.ending || e.record.status.is_terminal())
+            .filter(|e| !e.ending)
             .filter(|e| e.record.is_over(now, limits))
             .map(|e| e.record.id.clone())
             .collect();

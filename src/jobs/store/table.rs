@@ -16,8 +16,6 @@ pub(super) struct Entry {
     pub(super) changed: watch::Sender<u64>,
     /// Cancels the running engine.
     pub(super) token: CancellationToken,
-    /// Handed to the dispatcher.
-    pub(super) taken: bool,
     /// Its end is being written: no second end.
     pub(super) ending: bool,
     pub(super) weight: usize,
@@ -50,6 +48,9 @@ impl Entry {
 
 impl Record {
     pub(super) fn is_over(&self, now_ms: u64, limits: &Limits) -> bool {
+        if self.is_owed() {
+            return false;
+        }
         if now_ms >= self.created_ms.saturating_add(self.policy.ttl) {
             return true;
         }
@@ -70,7 +71,6 @@ impl Table {
         let entry = Entry {
             changed: watch::channel(0).0,
             token: CancellationToken::new(),
-            taken: false,
             ending: false,
             weight,
             record,
@@ -136,6 +136,7 @@ impl Table {
         // Stream elements may have come, or been read, while the end was being written.
         ended.chunks = std::mem::take(&mut entry.record.chunks);
         entry.record = ended;
+        entry.ending = false;
         entry.bump();
         match entry.record.status {
             Status::Completed => self.totals.completed += 1,
@@ -163,23 +164,73 @@ impl Table {
 
     pub(super) fn make_room(&mut self, bytes: usize, limits: &Limits, mut log: impl FnMut(Change)) -> bool {
         while self.bytes + bytes > limits.bytes {
-            match self.ended.pop_front() {
-                Some(oldest) => {
-                    self.drop_entry(&oldest);
-                    log(Change::Remove(oldest));
-                }
-                None => return false,
+            if !self.drop_oldest(&mut log) {
+                return false;
             }
         }
         true
     }
 
     pub(super) fn trim(&mut self, limits: &Limits, mut log: impl FnMut(Change)) {
-        while self.ended.len() > limits.kept {
-            if let Some(oldest) = self.ended.pop_front() {
-                self.drop_entry(&oldest);
-                log(Change::Remove(oldest));
+        while self.ended.len() > limits.kept && self.drop_oldest(&mut log) {}
+    }
+
+    /// Forgets the job that ended first; one whose webhook is still due is not forgotten. False if there is none.
+    fn drop_oldest(&mut self, log: &mut impl FnMut(Change)) -> bool {
+        let jobs = &self.jobs;
+        let owed = |id: &String| jobs.get(id).is_some_and(|e| e.record.is_owed());
+        let oldest = self.ended.iter().position(|id| !owed(id));
+        let Some(id) = oldest.and_then(|at| self.ended.remove(at)) else {
+            return false;
+        };
+        self.drop_entry(&id);
+        log(Change::Remove(id));
+        true
+    }
+
+    /// Jobs handed out and not yet ended.
+    pub(super) fn in_hand(&self) -> impl Iterator<Item = &Record> {
+        let records = self.jobs.values().map(|e| &e.record);
+        records.filter(|r| r.in_hand && !r.status.is_terminal())
+    }
+
+    /// The id to hand out next. A suspect runs alone; while one runs, nothing else does.
+    pub(super) fn pick(&mut self) -> Option<String> {
+        loop {
+            let next = self.queue.front().or_else(|| self.low.front())?;
+            let Some(entry) = self.jobs.get(next) else {
+                self.drop_front();
+                continue;
+            };
+            if entry.record.input.is_none() {
+                self.drop_front();
+                continue;
             }
+            let mut others = self.in_hand();
+            let wait = if entry.record.suspect {
+                others.next().is_some()
+            } else {
+                others.any(|r| r.suspect)
+            };
+            drop(others);
+            return if wait { None } else { self.drop_front() };
+        }
+    }
+
+    fn drop_front(&mut self) -> Option<String> {
+        self.queue.pop_front().or_else(|| self.low.pop_front())
+    }
+
+    /// To the front of its queue: it was picked, but could not be handed out.
+    pub(super) fn put_back(&mut self, id: &str) {
+        if let Some(entry) = self.jobs.get_mut(id)
+            && !entry.record.status.is_terminal()
+            && !entry.ending
+        {
+            entry.record.in_hand = false;
+            let low = entry.record.policy.low_priority;
+            let queue = if low { &mut self.low } else { &mut self.queue };
+            queue.push_front(id.to_owned());
         }
     }
 }

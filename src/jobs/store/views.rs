@@ -63,7 +63,7 @@ impl Store {
                 "failed": table.totals.failed,
                 "inProgress": running,
                 "inQueue": table.queue.len() + table.low.len()
-                    + table.jobs.values().filter(|e| e.taken && e.record.status == Status::InQueue).count(),
+                    + table.in_hand().filter(|r| r.status == Status::InQueue).count(),
                 "retried": table.totals.retried,
             },
         })

@@ -38,7 +38,7 @@ impl Finder<'_> {
         masks.sort_by(|a, b| b.1.total_cmp(&a.1));
         masks.truncate(MAX_NAMED_MASKS);
         if self.search.redraw_from_boxes {
-            masks = self.redrawn_from_boxes(embedding, masks)?;
+            masks = self.redrawn_from_boxes(embedding, masks, control)?;
             control.check()?;
         }
         Ok(masks)
@@ -49,6 +49,7 @@ impl Finder<'_> {
         &self,
         embedding: &Embedding,
         masks: Vec<Scored>,
+        control: &dyn Control,
     ) -> Result<Vec<Scored>, ScanError> {
         let prompts: Vec<Prompt> = masks
             .iter()
@@ -58,7 +59,7 @@ impl Finder<'_> {
         if prompts.is_empty() {
             return Ok(masks);
         }
-        let mut redrawn = best_masks(self.sam, embedding, &prompts)?;
+        let mut redrawn = best_masks(self.sam, embedding, &prompts, control)?;
         redrawn.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut kept: Vec<Scored> = Vec::new();
         for (mask, quality) in redrawn {

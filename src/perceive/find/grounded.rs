@@ -56,7 +56,7 @@ impl Finder<'_> {
             return Ok(Vec::new());
         }
         let prompts: Vec<Prompt> = boxed.iter().map(|(_, p)| p.clone()).collect();
-        let masks = best_masks(self.sam, embedding, &prompts)?;
+        let masks = best_masks(self.sam, embedding, &prompts, control)?;
         Ok(boxed
             .into_iter()
             .zip(masks)

@@ -25,8 +25,7 @@ pub(super) fn masks(
         return Ok((Vec::new(), Vec::new()));
     }
     let prompts: Vec<Prompt> = placed.iter().map(|(_, p)| p.clone()).collect();
-    let masks = best_masks(sam, embedding, &prompts)?;
-    control.check()?;
+    let masks = best_masks(sam, embedding, &prompts, control)?;
     let (mut named, mut unnamed) = (Vec::new(), Vec::new());
     for ((hint, _), (mask, _)) in placed.into_iter().zip(masks) {
         match &hint.label {

@@ -105,7 +105,12 @@ impl Finder<'_> {
             return Ok(None);
         };
         let crop = self.encode_crop(image, window, control)?;
-        let drawn = best_masks(self.sam, &crop.embedding, &[Prompt::rect(encoder_box(of_crop))])?;
+        let drawn = best_masks(
+            self.sam,
+            &crop.embedding,
+            &[Prompt::rect(encoder_box(of_crop))],
+            control,
+        )?;
         Ok(drawn.first().and_then(|(mask, _)| window.to_photo(mask)))
     }
 

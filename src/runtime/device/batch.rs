@@ -44,7 +44,7 @@ pub(super) fn encode(
         {
             places.push(place);
             scans.push(ScanJob {
-                photo: &ready.photo,
+                photo: &ready.loaded.photo,
                 request,
                 ctx: &item.ctx,
             });

@@ -118,7 +118,7 @@ fn photo() -> Photo {
 
 fn scan() -> Work {
     let ready = Ready {
-        photo: photo(),
+        loaded: photo().into(),
         fetched: Duration::ZERO,
         decoded: Duration::ZERO,
     };
