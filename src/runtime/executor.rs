@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
@@ -147,10 +148,24 @@ impl Executor {
             Begun::Mock(script) => Err(script),
             Begun::Photo(photo) if photo.source.is_remote() => {
                 drop(place);
-                let encoded = self.fetch(photo, ctx).await?;
-                turn.await;
-                place = self.place(admission).await?;
-                Ok(encoded)
+                // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
+                let _fetching = self.intake.fetch_place(&photo.source, ctx.bucket()).await?;
+                let (encoded, mut permit) = self.fetch(photo, ctx).await?;
+                let mut again = pin!(async {
+                    turn.await;
+                    self.place(admission).await
+                });
+                place = match futures::poll!(again.as_mut()) {
+                    Poll::Ready(place) => place?,
+                    // Others have turn and place and wait for the permit: it comes last.
+                    Poll::Pending => {
+                        drop(permit.take());
+                        let place = again.await?;
+                        permit = self.photos.clone().acquire_owned().await.ok();
+                        place
+                    }
+                };
+                Ok((encoded, permit))
             }
             Begun::Photo(photo) => Ok(self.fetch(photo, ctx).await?),
         };
@@ -223,7 +238,6 @@ impl Executor {
             request,
             model,
         } = wanted;
-        let _place = self.intake.fetch_place(&source, ctx.bucket()).await?;
         let mut permit = self.photos.clone().acquire_owned().await.ok();
         let begun = Instant::now();
         let mut fetching = pin!(self.intake.fetch(source, ctx.bucket()));
