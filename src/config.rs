@@ -223,7 +223,7 @@ impl ServeArgs {
                 api_keys,
                 direct_time: self.request_timeout,
                 cors_origins,
-                guard: match (api_keys_given, local) {
+                guard: match (api_keys_given || gate, local) {
                     (true, _) => Guard::Off,
                     (false, true) => Guard::OwnPagesByOwnName,
                     (false, false) => Guard::OwnPages,
