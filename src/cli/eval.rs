@@ -258,7 +258,9 @@ impl RunArgs {
 
     /// Fits the errors of the set's networks and writes its calibration.
     fn calibrate(&self, dataset: &Dataset, file: &Path) -> Result<(), ScanError> {
-        let mut scanner = self.choose.scanner(self.choose.foods.read()?)?;
+        // Usual portions would pull the heights that are judged towards what is usual.
+        let foods = self.choose.foods.read()?;
+        let mut scanner = self.choose.scanner_with(foods, |c| c.portions = false)?;
         let cache = self.cache(&scanner)?;
         let (bar, tick) = progress(dataset);
         let fitted = calibrate::fit(dataset, &mut scanner, cache.as_ref(), tick)?;

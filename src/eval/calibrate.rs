@@ -12,10 +12,10 @@ use dragunov_models::depth_anything::Depth;
 use super::cache::PredictionCache;
 use super::full_pipeline::{KnownSize, reference, regions};
 use super::load;
-use super::manifest::{Dataset, Sample};
+use super::manifest::{Dataset, Sample, Support};
 use super::truth::TrueMasks;
 use crate::contract::request::ImageSource;
-use crate::contract::{ErrorCode, ScaleSource, ScanError, ScanRequest, ScanResult, TiltSource};
+use crate::contract::{DishKind, ErrorCode, ScaleSource, ScanError, ScanRequest, ScanResult, TiltSource};
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::perceive::Regions;
 use crate::pipeline::{NetworkErrors, NetworkOutputs, OracleInputs, ScanInputs, Scanner};
@@ -160,7 +160,8 @@ impl<'a> Subject<'a> {
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// True masks, names and camera; the network's depth against the true one.
+    /// True masks, names and camera; the network's depth against the true one. What lies in bowls is left out: there the
+    /// height also rests on the bowl's inside, which no photo shows.
     fn relief(&self, scanner: &mut Scanner) -> Result<Vec<f64>, ScanError> {
         let by_network = self.scan(scanner, self.true_regions()?, None, |e| e.relief_sigma = 0.0)?;
         let by_truth = self.scan(scanner, self.true_regions()?, self.true_depth()?, |_| ())?;
@@ -169,10 +170,11 @@ impl<'a> Subject<'a> {
             let items = result.items.iter();
             items.map(|i| (i.bbox, i.mean_height_cm / camera_cm)).collect()
         };
+        let in_bowls = self.boxes_in_bowls()?;
         let truth = heights(&by_truth);
         let errors = heights(&by_network).into_iter().filter_map(|(bbox, height)| {
             let (_, true_height) = truth.iter().find(|(b, _)| *b == bbox)?;
-            Some(height - true_height)
+            (!in_bowls.contains(&bbox)).then_some(height - true_height)
         });
         Ok(errors.collect())
     }
@@ -224,6 +226,16 @@ impl<'a> Subject<'a> {
         Ok(by_depth
             .then_some(result.camera.tilt_deg - true_deg)
             .into_iter()
+            .collect())
+    }
+
+    fn boxes_in_bowls(&self) -> Result<Vec<[f64; 4]>, ScanError> {
+        let masks = TrueMasks::load(self.root, self.sample)?.items;
+        let in_bowl = |i: usize| self.sample.items[i].dish == Some(Support::Dish(DishKind::Bowl));
+        let boxes = masks.iter().enumerate().filter(|(i, _)| in_bowl(*i));
+        Ok(boxes
+            .filter_map(|(_, mask)| mask.bbox())
+            .map(|b| [b.x0, b.y0, b.x1, b.y1])
             .collect())
     }
 

@@ -90,9 +90,8 @@ const Y_FIRST_KEY: &str = "box_2d";
 /// If there is no list, or nothing in it can be used; in words, for the model to hear.
 pub(super) fn parse(text: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Groundings, String> {
     let mut answer = Answer::default();
-    for value in lenient::values(text) {
-        answer.collect(None, &value);
-    }
+    let (values, cut_off) = lenient::values(text);
+    values.iter().for_each(|value| answer.collect(None, value));
     let things = answer.things.len();
     let gemini = answer
         .things
@@ -100,7 +99,7 @@ pub(super) fn parse(text: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Gro
         .any(|fields| fields.contains_key(Y_FIRST_KEY));
     let stated = answer.frame.or(gemini.then_some(frame::THOUSANDTHS));
     if things == 0 {
-        return if answer.empty_list {
+        return if answer.empty_list && !cut_off {
             Ok(Groundings::default())
         } else {
             Err("it holds no list of items as JSON".into())
@@ -123,6 +122,9 @@ pub(super) fn parse(text: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Gro
             Some(_) => dropped.push(Err(format!("{:?} is one of over {MAX_BOXES}", identity.label))),
             None => dropped.push(Err(format!("the box of {:?} holds nothing", identity.label))),
         }
+    }
+    if cut_off {
+        dropped.push(Err("the answer is cut off".into()));
     }
     let reasons = dropped.into_iter().filter_map(Result::err);
     let dropped: Vec<String> = reasons

@@ -98,9 +98,9 @@ pub(super) fn identity(fields: &Fields, kind_by_label: bool) -> Result<Identifie
         kind,
         label,
         alternatives,
-        grams: fields
-            .get("grams")
-            .and_then(grams)
+        grams: ["grams", "weight_g", "mass_g", "weight"]
+            .iter()
+            .find_map(|key| grams(fields.get(*key)?))
             .filter(|g| ITEM_GRAMS.contains(g)),
     })
 }

@@ -12,14 +12,15 @@ const MAX_DEPTH: usize = 24;
 /// A bare word ends here at the latest.
 const MAX_WORD_CHARS: usize = 200;
 
-/// Every object and list in a text that does not stand in another one, in order.
-pub(super) fn values(text: &str) -> Vec<Value> {
+/// Every object and list in a text that does not stand in another one, in order, and whether the text ends within one.
+pub(super) fn values(text: &str) -> (Vec<Value>, bool) {
     let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let mut reader = Reader {
         rest: text[..end].chars().peekable(),
+        cut_off: false,
     };
     let mut found = Vec::new();
     while let Some(c) = reader.rest.next() {
@@ -29,11 +30,13 @@ pub(super) fn values(text: &str) -> Vec<Value> {
             _ => {}
         }
     }
-    found
+    (found, reader.cut_off)
 }
 
 struct Reader<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
+    /// The text ended before a bracket was closed.
+    cut_off: bool,
 }
 
 impl Reader<'_> {
@@ -86,7 +89,10 @@ impl Reader<'_> {
         let mut out = Map::new();
         loop {
             match self.next_entry() {
-                None => return out,
+                None => {
+                    self.cut_off = true;
+                    return out;
+                }
                 Some('}') => {
                     self.rest.next();
                     return out;
@@ -100,17 +106,13 @@ impl Reader<'_> {
                 Some('{' | '[') => return out,
                 Some(_) => {}
             }
-            let Some(key) = self.word() else { return out };
+            let Some(key) = self.word() else { continue };
             if self.skip_space() != Some(':') {
                 continue;
             }
             self.rest.next();
-            match self.value(depth) {
-                Some(value) => {
-                    out.insert(key, value);
-                }
-                None if self.peek().is_none() => return out,
-                None => {}
+            if let Some(value) = self.value(depth) {
+                out.insert(key, value);
             }
         }
     }
@@ -121,7 +123,11 @@ impl Reader<'_> {
         loop {
             match self.next_entry() {
                 // A brace here closes what the list stands in: the bracket is missing.
-                None | Some('}') => return out,
+                Some('}') => return out,
+                None => {
+                    self.cut_off = true;
+                    return out;
+                }
                 Some(']') => {
                     self.rest.next();
                     return out;
@@ -129,11 +135,7 @@ impl Reader<'_> {
                 Some(':') => {
                     self.rest.next();
                 }
-                Some(_) => match self.value(depth) {
-                    Some(value) => out.push(value),
-                    None if self.peek().is_none() => return out,
-                    None => {}
-                },
+                Some(_) => out.extend(self.value(depth)),
             }
         }
     }
@@ -256,7 +258,7 @@ mod tests {
     #[test]
     fn json_is_read_as_json() {
         let value = json!({"a": [1, -2.5e3, "x \"y\", z", null, true, {}], "b": {"c": "ü\n"}, "": []});
-        let found = values(&value.to_string());
+        let (found, _) = values(&value.to_string());
         assert_eq!(found.len(), 1);
         assert_eq!(found[0]["a"][1].as_f64(), Some(-2500.0));
         assert_eq!(found[0]["a"][2], "x \"y\", z");
@@ -279,7 +281,7 @@ mod tests {
             "[{\"a\": 1 \"b\": \"rice\", {\"a\": 2",
             "[{“a”: 1, “b”: “rice”}, {“a”: 2}, {",
         ] {
-            let found = values(text);
+            let (found, _) = values(text);
             let list = found.iter().find(|v| v.as_array().is_some_and(|l| l.len() > 1));
             let list = list.cloned().unwrap_or_default();
             let got: Vec<&Value> = list
@@ -295,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_quote_in_a_name_and_words_without_quotes_are_kept() {
-        let found = values(r#"{"label": "13" pan pizza", "grams": 120 g, "x": None, "y": .5}"#);
+        let (found, _) = values(r#"{"label": "13" pan pizza", "grams": 120 g, "x": None, "y": .5}"#);
         assert_eq!(
             found,
             [json!({"label": "13\" pan pizza", "grams": "120 g", "x": null, "y": 0.5})]

@@ -166,7 +166,7 @@ pub(super) fn content(body: &str) -> Result<String, String> {
 /// # Errors
 /// Why it cannot be used, in words, for the model to hear.
 pub(super) fn parse(text: &str) -> Result<Identified, String> {
-    let values = lenient::values(text);
+    let (values, _) = lenient::values(text);
     // Some answer with a list of one.
     let first = values
         .iter()
