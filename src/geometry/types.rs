@@ -25,7 +25,7 @@ pub struct Scene<'a> {
     pub relief_sigma: f64,
     /// How far the widths of masks are off by the network's own error, relative sd; 0 for true masks.
     pub outline_sigma: f64,
-    /// How far the tilt of the table in the raster is off, its shift taken for nought, sd in degrees.
+    /// How far the tilt of the table in the raster is off, its shift taken for 0, sd in degrees.
     pub table_tilt_sigma_deg: f64,
     pub seed: u64,
 }

@@ -23,7 +23,7 @@ const PLATE_RIM_SIGMA: f64 = 0.015;
 const COIN_OFF_DEG: f64 = 10.0;
 /// And whose ellipse is rounder than the table's would be by more than a mask is wrong.
 const COIN_OFF_ASPECT: f64 = 0.045;
-/// A plate vouches for the coin unless the table, too, is this many sigmas from both.
+/// A plate confirms the coin unless the table, too, is this many sigmas from both.
 const PLATE_TABLE_SIGMAS: f64 = 3.0;
 
 /// Gravity by sight, and by what: circles and the table together, else the table alone, else straight down.
