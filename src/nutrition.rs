@@ -20,7 +20,8 @@ mod text;
 
 pub use amount::{Amount, ToldMass, Unit};
 pub use food::{
-    Basis, Details, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES, Tier,
+    Basis, Details, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
+    Tier,
 };
 pub use lookup::{FoodMatch, MatchKind};
 pub use meal::{ItemInput, Meal, Nourished, NutritionError, VlmGrams, Volume, nourish};

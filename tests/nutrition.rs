@@ -527,7 +527,10 @@ fn the_head_of_a_name_decides() {
         ("butter beans", In(&["legume"])),
         ("grilled pork", In(&["meat"])),
         ("garlic", In(&["vegetable"])),
-        ("lettuce", Id(&["lettuce_salad_undressed", "lettuce_iceberg_shredded"])),
+        (
+            "lettuce",
+            Id(&["lettuce_salad_undressed", "lettuce_iceberg_shredded"]),
+        ),
         ("bowl of rice", Id(&["white_rice_cooked"])),
         ("1 cup rice", Id(&["white_rice_cooked"])),
         ("large fries", Id(&["french_fries"])),
@@ -574,7 +577,10 @@ fn the_head_of_a_name_decides() {
     ] {
         let m = table.lookup(label);
         let id = m.food.id.as_ref().map(|id| id.as_str());
-        let got = format!("{label}: {:?} {} {:?} {:.2}", id, m.food.category, m.kind, m.score);
+        let got = format!(
+            "{label}: {:?} {} {:?} {:.2}",
+            id, m.food.category, m.kind, m.score
+        );
         let sure = matches!(m.kind, MatchKind::Exact | MatchKind::SameWords);
         match right {
             Id(ids) => assert!(id.is_some_and(|id| ids.contains(&id)), "{got}"),
@@ -600,9 +606,23 @@ fn amounts_in_a_name_are_kept() {
     ] {
         let m = table.lookup(label);
         let told = m.amount.and_then(|a| a.mass(m.food));
-        near(told.unwrap_or_else(|| panic!("{label}: nothing told")).grams, grams, 0.03);
+        near(
+            told.unwrap_or_else(|| panic!("{label}: nothing told")).grams,
+            grams,
+            0.03,
+        );
     }
     for label in ["rice", "bowl of rice", "a plate of spaghetti"] {
         assert!(table.lookup(label).amount.is_none(), "{label}");
     }
+    // 150 cm3 of rice weigh 100 g; a cup of it 158 g. Both count by what they are worth.
+    let weighed = |label: &str| nourish(&table, &[item(label, 150.0)]).unwrap().items.remove(0);
+    let (plain, told) = (weighed("rice"), weighed("1 cup rice"));
+    assert!(told.flags.contains(&ItemFlag::LabelAmount) && !plain.flags.contains(&ItemFlag::LabelAmount));
+    assert!(plain.mass_g.p50 < told.mass_g.p50 && told.mass_g.p50 < 158.0);
+    assert!(told.mass_g.sigma_ln() < plain.mass_g.sigma_ln());
+    let absurd = weighed("3 kg rice");
+    assert_eq!(absurd.mass_g, plain.mass_g);
+    assert!(absurd.flags.contains(&ItemFlag::LabelAmountDisagrees));
+    assert!(plain.details.fibre_g.is_some() && plain.details.sodium_mg.is_some());
 }

@@ -143,13 +143,15 @@ impl Args {
 
 /// A line of JSON for each line of standard input.
 fn lookup_lines(table: &FoodTable) -> Result<(), ScanError> {
-    let failed = |e: std::io::Error| ScanError::new(ErrorCode::BadRequest, format!("standard input: {e}")).source(e);
+    let failed =
+        |e: std::io::Error| ScanError::new(ErrorCode::BadRequest, format!("standard input: {e}")).source(e);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
         let name = line.map_err(failed)?;
         let found = Found::new(&table.lookup(name.trim()));
-        let json = serde_json::to_string(&found)
-            .map_err(|e| ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e))?;
+        let json = serde_json::to_string(&found).map_err(|e| {
+            ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e)
+        })?;
         if writeln!(out, "{json}").is_err() {
             // Who read has gone.
             return Ok(());

@@ -78,11 +78,27 @@ pub struct Item {
     pub protein_g: Estimated,
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
+    /// What the food table knows beyond the macros.
+    #[serde(default)]
+    pub details: NutrientDetails,
     /// Pieces that were seen and measured together.
     pub pieces: usize,
     /// Each at most once.
     pub flags: Vec<ItemFlag>,
     pub questions: Vec<Question>,
+}
+
+/// Parts of the macros, and salt; a key is missing where the food table does not know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NutrientDetails {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fibre_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sugars_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturated_fat_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sodium_mg: Option<Estimated>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -135,8 +135,8 @@ impl PostgresFoods {
     async fn read(&self) -> Result<Arc<FoodTable>, SourceError> {
         let query = format!("SELECT {} FROM foods ORDER BY id", COLUMNS.join(", "));
         let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
-        .fetch_all(&self.pool)
-        .await?;
+            .fetch_all(&self.pool)
+            .await?;
         let rows = rows.into_iter().map(FoodRow::from).collect();
         Ok(Arc::new(FoodTable::from_rows(rows)?))
     }

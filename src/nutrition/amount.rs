@@ -126,9 +126,9 @@ fn size(word: &str) -> Option<&'static str> {
 
 /// Vessels and shares that say nothing of how much: "bowl of rice".
 const UNMEASURED: &[&str] = &[
-    "bowl", "bowls", "plate", "plates", "dish", "dishes", "handful", "handfuls", "bit", "bits", "side", "order", "basket",
-    "pot", "tray", "box", "bag", "packet", "pack", "pile", "heap", "bunch", "mound", "lot", "lots", "couple", "pair",
-    "few", "some", "half", "quarter", "jar", "carton", "bite", "bites",
+    "bowl", "bowls", "plate", "plates", "dish", "dishes", "handful", "handfuls", "bit", "bits", "side",
+    "order", "basket", "pot", "tray", "box", "bag", "packet", "pack", "pile", "heap", "bunch", "mound",
+    "lot", "lots", "couple", "pair", "few", "some", "half", "quarter", "jar", "carton", "bite", "bites",
 ];
 
 /// Words that may stand between a unit and its food.
@@ -170,7 +170,11 @@ fn number(word: &str) -> Option<f64> {
         a.parse::<f64>().ok()? / b.parse::<f64>().ok()?
     } else if let Some(part) = word.chars().last().and_then(fraction) {
         let whole: String = word.chars().take(word.chars().count() - 1).collect();
-        part + if whole.is_empty() { 0.0 } else { whole.parse::<f64>().ok()? }
+        part + if whole.is_empty() {
+            0.0
+        } else {
+            whole.parse::<f64>().ok()?
+        }
     } else if word.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         word.parse::<f64>().ok()?
     } else {
@@ -297,10 +301,33 @@ mod tests {
 
     #[test]
     fn amounts_and_vessels_are_split_off() {
-        let grams = |n| Some(Amount { count: n, unit: Unit::Grams(1.0) });
-        let pieces = |n| Some(Amount { count: n, unit: Unit::Pieces });
-        let named = |n, name| Some(Amount { count: n, unit: Unit::Named(name) });
-        let cup = |n| Some(Amount { count: n, unit: Unit::Volume { name: "cup", cm3: 236.588 } });
+        let grams = |n| {
+            Some(Amount {
+                count: n,
+                unit: Unit::Grams(1.0),
+            })
+        };
+        let pieces = |n| {
+            Some(Amount {
+                count: n,
+                unit: Unit::Pieces,
+            })
+        };
+        let named = |n, name| {
+            Some(Amount {
+                count: n,
+                unit: Unit::Named(name),
+            })
+        };
+        let cup = |n| {
+            Some(Amount {
+                count: n,
+                unit: Unit::Volume {
+                    name: "cup",
+                    cm3: 236.588,
+                },
+            })
+        };
         for (label, amount, rest) in [
             ("200 g chicken breast", grams(200.0), "chicken breast"),
             ("200g of chicken breast", grams(200.0), "chicken breast"),
@@ -312,7 +339,14 @@ mod tests {
             ("1 cup rice", cup(1.0), "rice"),
             ("1 1/2 cups of rice", cup(1.5), "rice"),
             ("½ cup rice", cup(0.5), "rice"),
-            ("glass of milk", Some(Amount { count: 1.0, unit: Unit::Vessel(240.0) }), "milk"),
+            (
+                "glass of milk",
+                Some(Amount {
+                    count: 1.0,
+                    unit: Unit::Vessel(240.0),
+                }),
+                "milk",
+            ),
             ("two slices of toast", named(2.0, "slice"), "toast"),
             ("large fries", named(1.0, "large"), "fries"),
             ("bowl of rice", None, "rice"),
@@ -322,7 +356,16 @@ mod tests {
         ] {
             assert_eq!(split(label), Some((amount, rest.to_owned())), "{label}");
         }
-        for label in ["rice", "cup noodles", "bottle gourd", "chicken breast", "", "2", "cup", "rice bowl"] {
+        for label in [
+            "rice",
+            "cup noodles",
+            "bottle gourd",
+            "chicken breast",
+            "",
+            "2",
+            "cup",
+            "rice bowl",
+        ] {
             assert_eq!(split(label), None, "{label}");
         }
         // No amount anybody eats, but the name is still there.

@@ -48,13 +48,18 @@ const GROUPS: &[&str] = &[
 
 /// The category of a stem that names a whole group.
 pub(super) fn of_word(stem: &str) -> Option<&'static str> {
-    static STEMS: LazyLock<HashSet<String>> = LazyLock::new(|| GROUPS.iter().map(|g| text::stem(g)).collect());
+    static STEMS: LazyLock<HashSet<String>> =
+        LazyLock::new(|| GROUPS.iter().map(|g| text::stem(g)).collect());
     of_stem(stem).filter(|_| STEMS.contains(stem))
 }
 
 fn of_stem(stem: &str) -> Option<&'static str> {
-    static BY_STEM: LazyLock<HashMap<String, &'static str>> =
-        LazyLock::new(|| CATEGORY_WORDS.iter().map(|(word, category)| (text::stem(word), *category)).collect());
+    static BY_STEM: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+        CATEGORY_WORDS
+            .iter()
+            .map(|(word, category)| (text::stem(word), *category))
+            .collect()
+    });
     BY_STEM.get(stem).copied()
 }
 
@@ -62,9 +67,12 @@ fn of_stem(stem: &str) -> Option<&'static str> {
 pub(super) fn of_phrase(phrase: &Phrase) -> Option<&'static str> {
     // A word that is not the head vouches for a dish or a main food, not for what is only used with one.
     let vouches = |category: &&str| !matches!(*category, "fat" | "sauce" | "dairy" | "sweet" | "drink");
-    phrase
-        .heads
-        .iter()
-        .find_map(|word| of_stem(word))
-        .or_else(|| phrase.words.iter().rev().filter_map(|word| of_stem(word)).find(vouches))
+    phrase.heads.iter().find_map(|word| of_stem(word)).or_else(|| {
+        phrase
+            .words
+            .iter()
+            .rev()
+            .filter_map(|word| of_stem(word))
+            .find(vouches)
+    })
 }

@@ -188,14 +188,19 @@ impl Food {
 
     /// Grams of one of a named unit.
     pub fn unit(&self, name: &str) -> Option<f64> {
-        self.units.iter().find(|(unit, _)| unit == name).map(|(_, grams)| *grams)
+        self.units
+            .iter()
+            .find(|(unit, _)| unit == name)
+            .map(|(_, grams)| *grams)
     }
 
     /// Grams of one piece as it is usually had.
     pub fn piece_g(&self) -> Option<f64> {
-        ["piece", "medium", "large", "slice", "patty", "link", "cookie", "fillet", "small"]
-            .iter()
-            .find_map(|name| self.unit(name))
+        [
+            "piece", "medium", "large", "slice", "patty", "link", "cookie", "fillet", "small",
+        ]
+        .iter()
+        .find_map(|name| self.unit(name))
     }
 
     /// What this food's shape class measures: a heap's outline, or the pieces themselves.
@@ -365,7 +370,12 @@ impl TryFrom<FoodRow> for Food {
                 Some((name.trim().to_owned(), grams))
             })
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| fail("units", "is not name=grams, up to 5000 g each, separated by |".into()))?;
+            .ok_or_else(|| {
+                fail(
+                    "units",
+                    "is not name=grams, up to 5000 g each, separated by |".into(),
+                )
+            })?;
         let tier = match row.tier.as_deref() {
             None | Some("") => Tier::default(),
             Some(text) => named(text).ok_or_else(|| fail("tier", format!("{text:?} is unknown")))?,

@@ -1,8 +1,9 @@
 //! Volumes and labels of one photo to a meal.
 
-use crate::contract::result::{Alternative, Question, Totals};
+use crate::contract::result::{Alternative, NutrientDetails, Question, Totals};
 use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 
+use super::amount::ToldMass;
 use super::food::{Basis, EnergyNote, Food, FoodId, Form};
 use super::lookup::MatchKind;
 use super::questions;
@@ -84,6 +85,7 @@ pub struct Nourished {
     pub protein_g: Estimated,
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
+    pub details: NutrientDetails,
     pub alternatives: Vec<Alternative>,
     pub flags: Vec<ItemFlag>,
     /// What was taken for granted, in words.
@@ -108,8 +110,10 @@ pub const MEAL_KCAL: f64 = 4000.0;
 pub const MAX_QUESTIONS: usize = 2;
 /// The rows that alternatives are shown for.
 const MAX_ALTERNATIVES: usize = 5;
-/// A vision model this far from the measured mass (factor) is contradicted rather than averaged.
-const VLM_DISAGREES: f64 = 3.0;
+/// Standard deviation of ln(fibre, sugars, saturated fat, sodium per gram) between recipes of one food; a judgement.
+const DETAIL_SIGMA_LN: f64 = 0.25;
+/// A guess or told amount this far from the measured mass (factor) contradicts it and is not averaged with it.
+const MASSES_DISAGREE: f64 = 3.0;
 
 /// A log-normal quantity whose error is part shared by the photo, with an additive part no photo shows.
 #[derive(Debug, Clone, Copy)]
@@ -275,8 +279,33 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             })),
         hidden: 0.0,
     };
+    if let Some(told) = found.amount.and_then(|amount| amount.mass(food)) {
+        mass = match fused(mass, told) {
+            Some(mass) => {
+                flags.push(ItemFlag::LabelAmount);
+                mass
+            }
+            None => {
+                flags.push(ItemFlag::LabelAmountDisagrees);
+                mass
+            }
+        };
+    }
     if let Some(vlm) = item.vlm.filter(|v| v.grams.is_finite() && v.grams > 0.0) {
-        mass = fuse(mass, vlm, &mut flags);
+        let guess = ToldMass {
+            grams: vlm.grams,
+            sigma_ln: vlm.sigma_ln(),
+        };
+        mass = match fused(mass, guess) {
+            Some(mass) => {
+                flags.push(ItemFlag::MassFused);
+                mass
+            }
+            None => {
+                flags.push(ItemFlag::VlmGramsDisagree);
+                mass
+            }
+        };
     }
     if !ITEM_MASS_G.contains(&mass.p50) {
         flags.push(ItemFlag::MassImplausible);
@@ -303,6 +332,9 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         } else {
             Estimated::exact(0.0)
         }
+    };
+    let detail = |per_100g: Option<f64>| {
+        per_100g.map(|amount| estimate(&mass.scaled(amount / 100.0, composition.hypot(DETAIL_SIGMA_LN))))
     };
     let alternatives = others
         .iter()
@@ -333,6 +365,12 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         protein_g: estimate(&macros[0]),
         carbs_g: estimate(&macros[1]),
         fat_g: estimate(&macros[2]),
+        details: NutrientDetails {
+            fibre_g: detail(food.details.fibre_g),
+            sugars_g: detail(food.details.sugars_g),
+            saturated_fat_g: detail(food.details.saturated_fat_g),
+            sodium_mg: detail(food.details.sodium_mg),
+        },
         alternatives,
         flags,
         assumptions,
@@ -383,21 +421,19 @@ fn identity_sigma(item: &ItemInput, others: &[(String, &Food, f64)], ratio: impl
     variance.sqrt().min(0.8)
 }
 
-/// Inverse-variance mean of the measured and the guessed mass in log space.
-fn fuse(mass: Quantity, vlm: VlmGrams, flags: &mut Vec<ItemFlag>) -> Quantity {
-    let ratio = vlm.grams / mass.p50;
-    if ratio.ln().abs() > VLM_DISAGREES.ln() {
-        flags.push(ItemFlag::VlmGramsDisagree);
-        return mass;
+/// Inverse-variance mean of the measured and a told mass in log space; none where they contradict each other.
+fn fused(mass: Quantity, told: ToldMass) -> Option<Quantity> {
+    let ratio = told.grams / mass.p50;
+    if ratio.ln().abs() > MASSES_DISAGREE.ln() {
+        return None;
     }
-    flags.push(ItemFlag::MassFused);
     let ours = mass.shared * mass.shared + mass.own * mass.own;
-    let theirs = vlm.sigma_ln().powi(2);
-    let w = theirs / (ours + theirs);
-    Quantity {
+    let theirs = told.sigma_ln.powi(2);
+    let w = theirs / (ours + theirs).max(f64::MIN_POSITIVE);
+    Some(Quantity {
         p50: mass.p50 * ratio.powf(1.0 - w),
         shared: w * mass.shared,
-        own: (w * mass.own).hypot((1.0 - w) * vlm.sigma_ln()),
+        own: (w * mass.own).hypot((1.0 - w) * told.sigma_ln),
         hidden: mass.hidden,
-    }
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::food::{Food, Tier};
 use super::categories;
+use super::food::{Food, Tier};
 use super::phrase::Phrase;
 use super::synonyms::SYNONYMS;
 use super::text;
@@ -17,10 +17,33 @@ const MADE_OF: &[&str] = &[
 ];
 
 /// Foods of these heads may be made of a vegetable in their stead: cauliflower rice, zucchini noodles.
-const OFTEN_REPLACED: &[&str] = &["rice", "noodles", "fries", "steak", "wing", "mash", "pasta", "spaghetti", "bacon", "mince"];
+const OFTEN_REPLACED: &[&str] = &[
+    "rice",
+    "noodles",
+    "fries",
+    "steak",
+    "wing",
+    "mash",
+    "pasta",
+    "spaghetti",
+    "bacon",
+    "mince",
+];
 
 /// Heads that only say a shape: of what, the word before says.
-const SHAPED: &[&str] = &["cake", "stick", "finger", "ball", "roll", "bite", "fritter", "loaf", "patty", "croquette", "skewer"];
+const SHAPED: &[&str] = &[
+    "cake",
+    "stick",
+    "finger",
+    "ball",
+    "roll",
+    "bite",
+    "fritter",
+    "loaf",
+    "patty",
+    "croquette",
+    "skewer",
+];
 
 /// Words of an entry that say nothing against it where a label leaves them out.
 #[rustfmt::skip]
@@ -97,7 +120,10 @@ impl Names {
             exact,
             category: foods.iter().map(|f| f.category.clone()).collect(),
             core: foods.iter().map(|f| f.tier == Tier::Core).collect(),
-            synonyms: SYNONYMS.iter().map(|(said, is)| (stems(said).join(" "), *is)).collect(),
+            synonyms: SYNONYMS
+                .iter()
+                .map(|(said, is)| (stems(said).join(" "), *is))
+                .collect(),
             made_of: MADE_OF.iter().map(|m| text::stem(m)).collect(),
             often_replaced: OFTEN_REPLACED.iter().map(|m| text::stem(m)).collect(),
             ..Self::default()
@@ -118,7 +144,11 @@ impl Names {
     fn add(&mut self, food: usize, name: &str, vocabulary: &mut BTreeSet<String>) {
         let tokens = text::tokens(name);
         self.joined.entry(joined(&tokens)).or_insert(food);
-        vocabulary.extend(tokens.into_iter().filter(|t| t.len() > 2 && t.bytes().all(|b| b.is_ascii_lowercase())));
+        vocabulary.extend(
+            tokens
+                .into_iter()
+                .filter(|t| t.len() > 2 && t.bytes().all(|b| b.is_ascii_lowercase())),
+        );
         let phrase = Phrase::new(name);
         let at = self.entries.len();
         let mut sorted = phrase.words.clone();
@@ -160,7 +190,11 @@ impl Names {
         entries
             .iter()
             .map(|&at| &self.entries[at])
-            .find(|e| e.head == phrase.head() || phrase.heads.get(1) == Some(&e.head) || e.form.as_deref() == Some(phrase.head()))
+            .find(|e| {
+                e.head == phrase.head()
+                    || phrase.heads.get(1) == Some(&e.head)
+                    || e.form.as_deref() == Some(phrase.head())
+            })
             .map(|e| e.food)
     }
 
@@ -188,7 +222,10 @@ impl Names {
                 out.push(one.join(" "));
             }
         }
-        let mended: Vec<String> = meant.iter().map(|t| self.mended(t).unwrap_or_else(|| t.clone())).collect();
+        let mended: Vec<String> = meant
+            .iter()
+            .map(|t| self.mended(t).unwrap_or_else(|| t.clone()))
+            .collect();
         if mended != meant {
             let again = self.with_synonyms(&mended);
             out.push(again.join(" "));
@@ -202,7 +239,8 @@ impl Names {
         let mut at = 0;
         while at < tokens.len() {
             let length = (1..=3usize.min(tokens.len() - at)).rev().find(|n| {
-                self.synonyms.contains_key(&stems(&tokens[at..at + n].join(" ")).join(" "))
+                self.synonyms
+                    .contains_key(&stems(&tokens[at..at + n].join(" ")).join(" "))
             });
             match length {
                 Some(n) => {
@@ -241,7 +279,13 @@ impl Names {
             .filter_map(|length| self.vocabulary.get(&length))
             .flatten()
             .filter(|word| word.len() > 3)
-            .map(|word| (strsim::osa_distance(word, token), word.as_bytes()[0] != token.as_bytes()[0], word))
+            .map(|word| {
+                (
+                    strsim::osa_distance(word, token),
+                    word.as_bytes()[0] != token.as_bytes()[0],
+                    word,
+                )
+            })
             .filter(|(distance, _, _)| *distance <= allowed)
             .min()
             .map(|(_, _, word)| word.clone())
@@ -285,7 +329,11 @@ impl Names {
         };
         let kind = |at: usize| &self.category[self.entries[at].food];
         let one = entries.iter().all(|&at| kind(at) == kind(entries[0]));
-        if one && !text::STATES.contains(&word) { entries.clone() } else { Vec::new() }
+        if one && !text::STATES.contains(&word) {
+            entries.clone()
+        } else {
+            Vec::new()
+        }
     }
 
     /// None where the entry is another food than the label, however many words they share.
@@ -296,11 +344,19 @@ impl Names {
         }
         let unsaid = |w: &&String| !entry.words.contains(*w) && phrase.heads.get(1) != Some(*w);
         let food_word = |w: &String| self.by_head.contains_key(w);
-        let unsaid_foods = || label.iter().filter(unsaid).filter(|w| food_word(w) || !self.known.contains(*w));
+        let unsaid_foods = || {
+            label
+                .iter()
+                .filter(unsaid)
+                .filter(|w| food_word(w) || !self.known.contains(*w))
+        };
         if self.made_of.contains(phrase.head()) || categories::of_word(phrase.head()).is_some() {
             let other_kind = phrase.words.len() > 1
                 && !entry.qualifiers.is_empty()
-                && entry.qualifiers.iter().all(|q| !label.contains(q) && food_word(q));
+                && entry
+                    .qualifiers
+                    .iter()
+                    .all(|q| !label.contains(q) && food_word(q));
             if other_kind || unsaid_foods().next().is_some() {
                 return None;
             }
@@ -311,7 +367,12 @@ impl Names {
         }
         // The head of the label only qualifies the entry: "egg" and egg noodles.
         let same_head = entry.head == phrase.head() || phrase.heads.iter().any(|h| *h == entry.head);
-        if !same_head && self.by_head.get(phrase.head()).is_some_and(|e| e.iter().any(|&at| self.entries[at].head == phrase.head())) {
+        if !same_head
+            && self
+                .by_head
+                .get(phrase.head())
+                .is_some_and(|e| e.iter().any(|&at| self.entries[at].head == phrase.head()))
+        {
             return None;
         }
         let weight = |w: &String| match w.as_str() {
@@ -331,12 +392,19 @@ impl Names {
         let named: f64 = both + entry.words.difference(label).map(light).sum::<f64>();
         let score = COVERAGE_SHARE * both / said.max(1e-9) + (1.0 - COVERAGE_SHARE) * both / named.max(1e-9);
         let core = if self.core[entry.food] { CORE_BONUS } else { 0.0 };
-        Some((score + state_bonus(label, &entry.words) + core - self.raw_penalty(label, entry)).clamp(0.0, 0.96))
+        Some(
+            (score + state_bonus(label, &entry.words) + core - self.raw_penalty(label, entry))
+                .clamp(0.0, 0.96),
+        )
     }
 
     /// Against names in a state that a plate seldom shows and the label does not say.
     fn raw_penalty(&self, label: &BTreeSet<String>, entry: &Entry) -> f64 {
-        let unsaid = |words: &[&str]| words.iter().any(|w| entry.words.contains(*w) && !label.contains(*w));
+        let unsaid = |words: &[&str]| {
+            words
+                .iter()
+                .any(|w| entry.words.contains(*w) && !label.contains(*w))
+        };
         let eaten_raw = !UNEATEN_RAW.contains(&self.category[entry.food].as_str());
         match () {
             () if unsaid(&["dri", "dry", "uncook"]) => 0.15,
@@ -375,7 +443,12 @@ impl Names {
     /// The category that nearly all foods of a head are of.
     fn category_of_word(&self, head: &str) -> Option<&str> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for &at in self.by_head.get(head)?.iter().filter(|&&at| self.entries[at].head == head) {
+        for &at in self
+            .by_head
+            .get(head)?
+            .iter()
+            .filter(|&&at| self.entries[at].head == head)
+        {
             *counts.entry(&self.category[self.entries[at].food]).or_default() += 1;
         }
         let all: usize = counts.values().sum();
@@ -386,7 +459,10 @@ impl Names {
 
 /// Best first; equal scores in the order of the table.
 fn ranked(best: HashMap<usize, f64>) -> Vec<Nearest> {
-    let mut ranked: Vec<Nearest> = best.into_iter().map(|(food, score)| Nearest { food, score }).collect();
+    let mut ranked: Vec<Nearest> = best
+        .into_iter()
+        .map(|(food, score)| Nearest { food, score })
+        .collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.food.cmp(&b.food)));
     ranked
 }
@@ -406,7 +482,10 @@ fn stems(phrase: &str) -> Vec<String> {
 /// Agreement of the preparations: fried rice is not boiled rice, however alike the words.
 fn state_bonus(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
     let states = |s: &BTreeSet<String>| -> BTreeSet<String> {
-        s.iter().filter(|w| text::STATES.contains(&w.as_str())).cloned().collect()
+        s.iter()
+            .filter(|w| text::STATES.contains(&w.as_str()))
+            .cloned()
+            .collect()
     };
     let (a, b) = (states(a), states(b));
     if a.is_empty() || b.is_empty() {

@@ -14,7 +14,8 @@ pub(super) struct Phrase {
 
 /// What follows one of these says more of the food before it.
 const CONNECTORS: &[&str] = &[
-    "with", "w", "in", "on", "from", "and", "or", "without", "no", "plus", "topped", "served", "n", "for", "style",
+    "with", "w", "in", "on", "from", "and", "or", "without", "no", "plus", "topped", "served", "n", "for",
+    "style",
 ];
 
 /// Parts, cuts and forms: the food is the word before.
@@ -28,8 +29,31 @@ const FORMS: &[&str] = &[
 
 /// Dishes that what is joined by "and" before them only qualifies: a peanut butter and jelly sandwich.
 const DISHES: &[&str] = &[
-    "sandwich", "burger", "salad", "soup", "pie", "pizza", "wrap", "stew", "curry", "casserole", "smoothie", "juice", "cookie",
-    "cake", "muffin", "quiche", "omelette", "omelet", "pasta", "bake", "roll", "taco", "burrito", "crisps", "quesadilla",
+    "sandwich",
+    "burger",
+    "salad",
+    "soup",
+    "pie",
+    "pizza",
+    "wrap",
+    "stew",
+    "curry",
+    "casserole",
+    "smoothie",
+    "juice",
+    "cookie",
+    "cake",
+    "muffin",
+    "quiche",
+    "omelette",
+    "omelet",
+    "pasta",
+    "bake",
+    "roll",
+    "taco",
+    "burrito",
+    "crisps",
+    "quesadilla",
 ];
 
 impl Phrase {
@@ -47,7 +71,10 @@ impl Phrase {
     /// Stems that stand beside the head and say what kind of it: "potato salad with egg" is of potato; "soup, chicken
     /// noodle" of chicken and noodle.
     pub(super) fn qualifiers(&self, name: &str) -> Vec<String> {
-        let mut parts = name.split([',', ';', '(', ')', ':']).map(text::tokens).filter(|t| !t.is_empty());
+        let mut parts = name
+            .split([',', ';', '(', ')', ':'])
+            .map(text::tokens)
+            .filter(|t| !t.is_empty());
         let own = |tokens: Vec<String>| -> Vec<String> {
             let cut = tokens.iter().position(|t| CONNECTORS.contains(&t.as_str()));
             tokens[..cut.unwrap_or(tokens.len())]
@@ -58,7 +85,11 @@ impl Phrase {
                 .collect()
         };
         let beside = parts.next().map(own).unwrap_or_default();
-        if beside.is_empty() { parts.next().map(own).unwrap_or_default() } else { beside }
+        if beside.is_empty() {
+            parts.next().map(own).unwrap_or_default()
+        } else {
+            beside
+        }
     }
 
     /// The food itself.

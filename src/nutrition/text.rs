@@ -17,13 +17,36 @@ const NOISE: &[&str] = &[
 
 /// States as they follow or precede a noun; unlike a stem of [`STATES`] these are never the food ("ice cream", "stew").
 const STATE_WORDS: &[&str] = &[
-    "raw", "fresh", "plain", "frozen", "uncooked", "unsalted", "unsweetened", "hot", "cold", "warm", "lean", "homemade",
-    "crispy", "creamy", "spicy", "organic", "medium", "large", "small", "mixed", "shaven", "ripe", "dry", "cut",
+    "raw",
+    "fresh",
+    "plain",
+    "frozen",
+    "uncooked",
+    "unsalted",
+    "unsweetened",
+    "hot",
+    "cold",
+    "warm",
+    "lean",
+    "homemade",
+    "crispy",
+    "creamy",
+    "spicy",
+    "organic",
+    "medium",
+    "large",
+    "small",
+    "mixed",
+    "shaven",
+    "ripe",
+    "dry",
+    "cut",
 ];
 
 /// Whether a word says how a food was prepared rather than which it is.
 pub(super) fn is_state(token: &str) -> bool {
-    STATE_WORDS.contains(&token) || (token.len() > 4 && token.ends_with("ed") && !matches!(token, "seed" | "weed" | "seaweed"))
+    STATE_WORDS.contains(&token)
+        || (token.len() > 4 && token.ends_with("ed") && !matches!(token, "seed" | "weed" | "seaweed"))
 }
 
 /// Lower-case ASCII-folded words: accents stripped, punctuation to spaces.

@@ -105,6 +105,7 @@ fn item(
         protein_g: weighed.protein_g,
         carbs_g: weighed.carbs_g,
         fat_g: weighed.fat_g,
+        details: weighed.details,
         pieces: food.pieces,
         flags: flag::distinct(measured.flags.iter().chain(&weighed.flags).copied()),
         questions: weighed.questions.clone(),

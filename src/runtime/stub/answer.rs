@@ -187,6 +187,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
         protein_g: of(mass * food.per_100g[1] / 100.0),
         carbs_g: of(mass * food.per_100g[2] / 100.0),
         fat_g: of(mass * food.per_100g[3] / 100.0),
+        details: NutrientDetails::default(),
         pieces: 1,
         flags: Vec::new(),
         questions: vec![Question {
