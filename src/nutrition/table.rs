@@ -194,6 +194,21 @@ impl FoodTable {
         &self.foods
     }
 
+    /// Names of the foods that are common on plates: what an identifier may answer with. A label that a person or a free
+    /// text gives is looked up among all rows.
+    pub fn common_names(&self) -> Vec<String> {
+        let core: Vec<String> = self
+            .foods
+            .iter()
+            .filter(|f| f.tier == Tier::Core)
+            .map(|f| f.name.clone())
+            .collect();
+        if core.is_empty() {
+            return self.foods.iter().map(|f| f.name.clone()).collect();
+        }
+        core
+    }
+
     pub fn by_id(&self, id: &str) -> Option<&Food> {
         let id = FoodId::new(id)?;
         self.by_id.get(&id).map(|&i| &self.foods[i])
