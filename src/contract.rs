@@ -6,6 +6,7 @@ pub mod error;
 pub mod estimate;
 pub mod flag;
 pub mod kinds;
+pub mod recompute;
 pub mod request;
 pub mod result;
 pub mod source;

@@ -24,5 +24,5 @@ pub use food::{
     Tier,
 };
 pub use lookup::{FoodMatch, MatchKind};
-pub use meal::{ItemInput, Meal, Nourished, NutritionError, VlmGrams, Volume, nourish};
+pub use meal::{ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish};
 pub use table::{FoodTable, TableError, to_csv};

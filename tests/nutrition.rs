@@ -26,6 +26,9 @@ fn item(label: &str, cm3: f64) -> ItemInput {
         },
         form: None,
         vlm: None,
+        told_g: None,
+        portion: 1.0,
+        answers: Vec::new(),
     }
 }
 
@@ -454,7 +457,7 @@ fn rows_that_cannot_be_are_refused_by_name() {
         again
             .foods()
             .iter()
-            .filter(|f: &&Food| f.basis == Basis::Leaf)
+            .filter(|f: &&Food| f.basis == Basis::Leaf && f.tier == Tier::Core)
             .count(),
         4
     );

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::recompute::{Edit, Origins};
 use super::vocabulary::vocabulary;
 use super::{
     Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning,
@@ -34,6 +35,13 @@ pub struct ScanResult {
     pub overlay: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<String>,
+    /// What a person corrected, where this result was recomputed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
+    /// The scan's own answer, where this result was recomputed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub original: Option<Box<ScanResult>>,
 }
 
 vocabulary! {
@@ -81,6 +89,12 @@ pub struct Item {
     /// What the food table knows beyond the macros.
     #[serde(default)]
     pub details: NutrientDetails,
+    /// What each number rests on.
+    #[serde(default)]
+    pub origins: Origins,
+    /// What a person wrote about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Pieces that were seen and measured together.
     pub pieces: usize,
     /// Each at most once.

@@ -61,15 +61,29 @@ pub struct ItemInput {
     /// What the volume is the volume of; none for what the food's shape implies.
     pub form: Option<Form>,
     pub vlm: Option<VlmGrams>,
+    /// Grams that a person told: they win over everything measured or guessed.
+    pub told_g: Option<f64>,
+    /// Share of the item that counts, above 0.
+    pub portion: f64,
+    /// Answers to questions about what no photo shows: the question's id and the chosen option.
+    pub answers: Vec<(String, String)>,
 }
 
 /// Why an item cannot be weighed.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NutritionError {
     #[error("a volume of {0} cm3 cannot be weighed")]
     Volume(f64),
     #[error("a volume error of {0} (sd of ln) cannot be used")]
     Sigma(f64),
+    #[error("a portion of {0} cannot be eaten")]
+    Portion(f64),
+    #[error("{food} has no question {question:?} with the answer {option:?}")]
+    Answer {
+        food: String,
+        question: String,
+        option: String,
+    },
 }
 
 /// One item's answer.
@@ -106,6 +120,8 @@ pub struct Meal {
 /// Lightest and heaviest item, grams, and the most energetic meal, kcal, that pass without a flag.
 pub const ITEM_MASS_G: std::ops::RangeInclusive<f64> = 1.0..=2500.0;
 pub const MEAL_KCAL: f64 = 4000.0;
+/// Standard deviation of ln(grams told by a person): a kitchen scale, and what clings to the dish.
+pub const TOLD_SIGMA_LN: f64 = 0.02;
 /// Questions over the whole meal.
 pub const MAX_QUESTIONS: usize = 2;
 /// The rows that alternatives are shown for.
@@ -196,6 +212,7 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
                 &a.alternatives,
             )
             .into_iter()
+            .filter(move |c| !items[i].answers.iter().any(|(question, _)| *question == c.question.id))
             .map(move |c| (i, c))
         })
         .collect();
@@ -238,6 +255,9 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             return Err(NutritionError::Sigma(sigma));
         }
     }
+    if !item.portion.is_finite() || item.portion <= 0.0 {
+        return Err(NutritionError::Portion(item.portion));
+    }
     let found = table.lookup(&item.label);
     let food = found.food;
     let form = item.form.unwrap_or_else(|| food.usual_form());
@@ -279,7 +299,14 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             })),
         hidden: 0.0,
     };
-    if let Some(told) = found.amount.and_then(|amount| amount.mass(food)) {
+    if let Some(grams) = item.told_g {
+        mass = Quantity {
+            p50: grams,
+            shared: 0.0,
+            own: TOLD_SIGMA_LN,
+            hidden: 0.0,
+        };
+    } else if let Some(told) = found.amount.and_then(|amount| amount.mass(food)) {
         mass = match fused(mass, told) {
             Some(mass) => {
                 flags.push(ItemFlag::LabelAmount);
@@ -291,7 +318,7 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             }
         };
     }
-    if let Some(vlm) = item.vlm.filter(|v| v.grams.is_finite() && v.grams > 0.0) {
+    if let Some(vlm) = item.vlm.filter(|v| item.told_g.is_none() && v.grams.is_finite() && v.grams > 0.0) {
         let guess = ToldMass {
             grams: vlm.grams,
             sigma_ln: vlm.sigma_ln(),
@@ -307,9 +334,12 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             }
         };
     }
+    mass.p50 *= item.portion;
     if !ITEM_MASS_G.contains(&mass.p50) {
         flags.push(ItemFlag::MassImplausible);
-        mass.own = mass.own.max(0.7);
+        if item.told_g.is_none() {
+            mass.own = mass.own.max(0.7);
+        }
     }
 
     let n = &food.per_100g;
@@ -321,8 +351,15 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     // `mass.own` holds the density's part of the identity error already; the larger of the two is the whole.
     let composition = food.kcal_sigma_ln.hypot(identity);
     let mut kcal = mass.scaled(per_gram, composition);
-    kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50);
-    let macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    let mut macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    match hidden_answer(food, item, mass.p50, kcal.p50)? {
+        Some(added) => {
+            kcal.p50 += added.kcal;
+            macros[1].p50 = (macros[1].p50 + added.carbs_g).max(0.0);
+            macros[2].p50 = (macros[2].p50 + added.fat_g).max(0.0);
+        }
+        None => kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50),
+    }
     if food.energy_note != Some(EnergyNote::Alcohol) && food.energy_note.is_none() && n.energy_gap() > 0.2 {
         flags.push(ItemFlag::EnergyCheck);
     }
@@ -419,6 +456,26 @@ fn identity_sigma(item: &ItemInput, others: &[(String, &Food, f64)], ratio: impl
         .map(|(_, food, p)| p / sum * ratio(food).max(1e-3).ln().powi(2))
         .sum();
     variance.sqrt().min(0.8)
+}
+
+/// What the answer to the question about a food's hidden part adds; none if nobody answered.
+fn hidden_answer(
+    food: &Food,
+    item: &ItemInput,
+    mass_g: f64,
+    kcal: f64,
+) -> Result<Option<questions::Added>, NutritionError> {
+    let Some((question, option)) = item.answers.first() else {
+        return Ok(None);
+    };
+    questions::added_by(food, question, option, mass_g, kcal)
+        .map(Some)
+        .filter(|_| item.answers.len() == 1)
+        .ok_or_else(|| NutritionError::Answer {
+            food: food.name.clone(),
+            question: question.chars().take(40).collect(),
+            option: option.chars().take(40).collect(),
+        })
 }
 
 /// Inverse-variance mean of the measured and a told mass in log space; none where they contradict each other.

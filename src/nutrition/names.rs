@@ -431,11 +431,12 @@ impl Names {
     /// The category of a phrase that no row fits: of its head; of a cake or stick of fish, fish.
     pub(super) fn category_of(&self, phrase: &Phrase) -> Option<&str> {
         let shaped = SHAPED.iter().any(|s| text::stem(s) == phrase.head());
+        let sweet_too = phrase.head() == "cak";
         let of_what = shaped.then(|| {
             let before = phrase.words.iter().rev().filter(|w| *w != phrase.head());
             before
                 .filter_map(|w| self.category_of_word(w))
-                .find(|c| matches!(*c, "fish" | "meat" | "vegetable" | "legume" | "egg"))
+                .find(|c| matches!(*c, "fish" | "meat") || !sweet_too && matches!(*c, "vegetable" | "legume" | "egg"))
         });
         of_what.flatten().or_else(|| self.category_of_word(phrase.head()))
     }

@@ -2,6 +2,7 @@
 
 use dragunov_models::{Mask, RgbImage};
 
+use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
 use crate::contract::{
@@ -188,6 +189,8 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
         carbs_g: of(mass * food.per_100g[2] / 100.0),
         fat_g: of(mass * food.per_100g[3] / 100.0),
         details: NutrientDetails::default(),
+        origins: Origins::default(),
+        note: None,
         pieces: 1,
         flags: Vec::new(),
         questions: vec![Question {
