@@ -33,7 +33,10 @@ pub fn recompute(request: RecomputeRequest, foods: &FoodTable) -> Result<ScanRes
         .items
         .iter()
         .filter_map(|item| {
-            let edit = edits.iter().find(|e| e.item.as_deref() == Some(item.id.as_str()));
+            let edit = edits
+                .iter()
+                .copied()
+                .find(|e| e.item.as_deref() == Some(item.id.as_str()));
             (!edit.is_some_and(|e| e.remove)).then(|| Planned::of_item(item, edit))
         })
         .collect();
@@ -53,7 +56,9 @@ pub fn recompute(request: RecomputeRequest, foods: &FoodTable) -> Result<ScanRes
         .map(|(planned, weighed)| planned.item(weighed, &mut ids))
         .collect();
     result.totals = meal.totals;
-    result.warnings.retain(|w| w.code != crate::contract::WarningCode::MealImplausible);
+    result
+        .warnings
+        .retain(|w| w.code != crate::contract::WarningCode::MealImplausible);
     result.warnings.extend(meal.warnings);
     result.edits = request.edits;
     result.original = Some(Box::new(original));
@@ -78,8 +83,11 @@ fn check_original(original: &ScanResult) -> Result<(), ScanError> {
             || !sigma(item.volume_sigma_ln.own)
             || !item.confidence.is_finite()
         {
-            return Err(invalid(format!("original.items[{}]: its volume cannot be", begin(&item.id)))
-                .next_step("send the result of a scan unchanged"));
+            return Err(invalid(format!(
+                "original.items[{}]: its volume cannot be",
+                begin(&item.id)
+            ))
+            .next_step("send the result of a scan unchanged"));
         }
     }
     Ok(())
@@ -88,7 +96,10 @@ fn check_original(original: &ScanResult) -> Result<(), ScanError> {
 /// The edits, each found to be one that can be applied.
 fn check<'a>(original: &ScanResult, edits: &'a [Edit]) -> Result<Vec<&'a Edit>, ScanError> {
     if edits.len() > MAX_EDITS {
-        return Err(invalid(format!("edits: {} of them; {MAX_EDITS} at most", edits.len())));
+        return Err(invalid(format!(
+            "edits: {} of them; {MAX_EDITS} at most",
+            edits.len()
+        )));
     }
     let mut seen: Vec<&str> = Vec::new();
     for (i, edit) in edits.iter().enumerate() {
@@ -108,8 +119,10 @@ fn check<'a>(original: &ScanResult, edits: &'a [Edit]) -> Result<Vec<&'a Edit>, 
             }
             (None, true) => {
                 if edit.label.is_none() || edit.grams.is_none() {
-                    return Err(wrong("add: a food that was not measured needs a label and grams".into())
-                        .next_step("tell both, or scan the photo again with a hint at its place"));
+                    return Err(
+                        wrong("add: a food that was not measured needs a label and grams".into())
+                            .next_step("tell both, or scan the photo again with a hint at its place"),
+                    );
                 }
             }
             _ => {
@@ -142,7 +155,11 @@ fn check_values(edit: &Edit, wrong: &dyn Fn(String) -> ScanError) -> Result<(), 
             PORTION.end()
         )));
     }
-    if edit.note.as_ref().is_some_and(|n| n.chars().count() > MAX_NOTE_CHARS) {
+    if edit
+        .note
+        .as_ref()
+        .is_some_and(|n| n.chars().count() > MAX_NOTE_CHARS)
+    {
         return Err(wrong(format!("note: {MAX_NOTE_CHARS} characters at most")));
     }
     if edit.answers.len() > 8 {
@@ -154,7 +171,9 @@ fn check_values(edit: &Edit, wrong: &dyn Fn(String) -> ScanError) -> Result<(), 
         || edit.note.is_some()
         || !edit.answers.is_empty();
     match (edit.remove, says) {
-        (true, true) => Err(wrong("remove: an item that is removed is not corrected as well".into())),
+        (true, true) => Err(wrong(
+            "remove: an item that is removed is not corrected as well".into(),
+        )),
         (false, false) => Err(wrong("item: this edit changes nothing".into())),
         _ => Ok(()),
     }
@@ -212,7 +231,9 @@ impl<'a> Planned<'a> {
     /// Told, or chosen as an answer.
     fn label_told(&self) -> bool {
         self.measured.is_none_or(|item| item.label != self.label)
-            || self.edit.is_some_and(|e| e.label.is_some() || e.answers.iter().any(|a| a.question == IDENTITY_QUESTION))
+            || self.edit.is_some_and(|e| {
+                e.label.is_some() || e.answers.iter().any(|a| a.question == IDENTITY_QUESTION)
+            })
     }
 
     fn correct(&mut self, shared: SharedError) {
@@ -265,8 +286,16 @@ impl<'a> Planned<'a> {
             confidence: if self.label_told() { 1.0 } else { base.confidence },
             volume_cm3,
             volume_sigma_ln: VolumeSigma {
-                shared: if told_mass.is_some() { 0.0 } else { self.volume.sigma_shared_ln },
-                own: if told_mass.is_some() { volume_cm3.sigma_ln() } else { self.volume.sigma_own_ln },
+                shared: if told_mass.is_some() {
+                    0.0
+                } else {
+                    self.volume.sigma_shared_ln
+                },
+                own: if told_mass.is_some() {
+                    volume_cm3.sigma_ln()
+                } else {
+                    self.volume.sigma_own_ln
+                },
             },
             origins: self.origins(&weighed),
             note: self.edit.and_then(|e| e.note.clone()),
@@ -291,7 +320,11 @@ impl<'a> Planned<'a> {
         Origins {
             label: told(self.label_told(), Origin::Measured),
             // Of an item that was weighed the volume follows from mass and density.
-            volume: if self.grams().is_some() { looked_up } else { Origin::Measured },
+            volume: if self.grams().is_some() {
+                looked_up
+            } else {
+                Origin::Measured
+            },
             density: looked_up,
             mass: told(self.grams().is_some(), Origin::Measured),
             nutrients: looked_up,
@@ -325,7 +358,10 @@ fn unseen(id: String) -> Item {
         bbox: [0.0; 4],
         mask: None,
         volume_cm3: nothing,
-        volume_sigma_ln: VolumeSigma { shared: 0.0, own: 0.0 },
+        volume_sigma_ln: VolumeSigma {
+            shared: 0.0,
+            own: 0.0,
+        },
         volume_bounds: VolumeBounds {
             visible_columns_cm3: 0.0,
             frustum_cm3: 0.0,

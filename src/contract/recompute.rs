@@ -96,7 +96,11 @@ pub struct Origins {
 impl Origins {
     /// Of an item as a scan answers it.
     pub fn of_scan(unknown_food: bool) -> Self {
-        let row = if unknown_food { Origin::Assumed } else { Origin::LookedUp };
+        let row = if unknown_food {
+            Origin::Assumed
+        } else {
+            Origin::LookedUp
+        };
         Self {
             label: Origin::Measured,
             volume: Origin::Measured,

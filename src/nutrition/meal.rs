@@ -212,7 +212,12 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
                 &a.alternatives,
             )
             .into_iter()
-            .filter(move |c| !items[i].answers.iter().any(|(question, _)| *question == c.question.id))
+            .filter(move |c| {
+                !items[i]
+                    .answers
+                    .iter()
+                    .any(|(question, _)| *question == c.question.id)
+            })
             .map(move |c| (i, c))
         })
         .collect();
@@ -318,7 +323,10 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             }
         };
     }
-    if let Some(vlm) = item.vlm.filter(|v| item.told_g.is_none() && v.grams.is_finite() && v.grams > 0.0) {
+    if let Some(vlm) = item
+        .vlm
+        .filter(|v| item.told_g.is_none() && v.grams.is_finite() && v.grams > 0.0)
+    {
         let guess = ToldMass {
             grams: vlm.grams,
             sigma_ln: vlm.sigma_ln(),
@@ -351,7 +359,8 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     // `mass.own` holds the density's part of the identity error already; the larger of the two is the whole.
     let composition = food.kcal_sigma_ln.hypot(identity);
     let mut kcal = mass.scaled(per_gram, composition);
-    let mut macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    let mut macros =
+        [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
     match hidden_answer(food, item, mass.p50, kcal.p50)? {
         Some(added) => {
             kcal.p50 += added.kcal;

@@ -434,9 +434,9 @@ impl Names {
         let sweet_too = phrase.head() == "cak";
         let of_what = shaped.then(|| {
             let before = phrase.words.iter().rev().filter(|w| *w != phrase.head());
-            before
-                .filter_map(|w| self.category_of_word(w))
-                .find(|c| matches!(*c, "fish" | "meat") || !sweet_too && matches!(*c, "vegetable" | "legume" | "egg"))
+            before.filter_map(|w| self.category_of_word(w)).find(|c| {
+                matches!(*c, "fish" | "meat") || !sweet_too && matches!(*c, "vegetable" | "legume" | "egg")
+            })
         });
         of_what.flatten().or_else(|| self.category_of_word(phrase.head()))
     }

@@ -58,8 +58,14 @@ impl FoodTable {
     pub fn builtin() -> Arc<Self> {
         static TABLE: OnceLock<Arc<FoodTable>> = OnceLock::new();
         Arc::clone(TABLE.get_or_init(|| {
-            let mut rows = Self::rows_of(include_str!("foods.csv")).expect("the compiled-in core rows").0;
-            rows.extend(Self::rows_of(include_str!("foods_usda.csv")).expect("the compiled-in USDA rows").0);
+            let mut rows = Self::rows_of(include_str!("foods.csv"))
+                .expect("the compiled-in core rows")
+                .0;
+            rows.extend(
+                Self::rows_of(include_str!("foods_usda.csv"))
+                    .expect("the compiled-in USDA rows")
+                    .0,
+            );
             Arc::new(Self::from_rows(rows).expect("the compiled-in food table"))
         }))
     }

@@ -91,6 +91,8 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
         reshoot_hint: None,
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
+        edits: Vec::new(),
+        original: None,
     })
 }
 
