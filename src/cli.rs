@@ -17,6 +17,7 @@ mod foods;
 mod man;
 mod models;
 mod photo;
+mod recompute;
 mod scan;
 mod segment;
 mod serve;
@@ -46,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Scan(Box<scan::Args>),
+    Recompute(recompute::Args),
     Eval(Box<eval::Args>),
     Segment(segment::Args),
     Depth(depth::Args),
