@@ -73,6 +73,7 @@ impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
             Self::Scan(args) => args.run(),
+            Self::Recompute(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Segment(args) => args.run(),
             Self::Depth(args) => args.run(),

@@ -63,7 +63,11 @@ fn told_grams_win_and_say_how_far_the_scale_was_off() {
     assert!(other.mass_g.sigma_ln() < second.mass_g.sigma_ln());
     assert!(other.volume_sigma_ln.shared < second.volume_sigma_ln.shared);
     near(other.volume_sigma_ln.own, second.volume_sigma_ln.own, 1e-12);
-    near(after.totals.mass_g.p50, after.items.iter().map(|i| i.mass_g.p50).sum(), 1e-9);
+    near(
+        after.totals.mass_g.p50,
+        after.items.iter().map(|i| i.mass_g.p50).sum(),
+        1e-9,
+    );
 }
 
 #[test]
@@ -129,7 +133,10 @@ fn items_come_and_go() {
     assert_eq!(after.items.len(), before.items.len());
     assert!(after.items.iter().all(|i| i.id != before.items[0].id));
     let apple = after.items.last().unwrap();
-    assert_eq!((apple.label.as_str(), apple.origins.mass), ("apple", Origin::Told));
+    assert_eq!(
+        (apple.label.as_str(), apple.origins.mass),
+        ("apple", Origin::Told)
+    );
     near(apple.mass_g.p50, 180.0, 1e-9);
     assert!(before.items.iter().all(|i| i.id != apple.id));
 }
@@ -140,23 +147,112 @@ fn what_cannot_be_is_refused_by_name() {
     let first = || of(&before.items[0]);
     let long = "x".repeat(10_000);
     let cases: Vec<(Vec<Edit>, &str)> = vec![
-        (vec![Edit { item: Some("nobody".into()), grams: Some(1.0), ..Edit::default() }], "edits[0].item"),
-        (vec![Edit { grams: Some(0.0), ..first() }], "edits[0].grams"),
-        (vec![Edit { grams: Some(50_000.0), ..first() }], "edits[0].grams"),
-        (vec![Edit { grams: Some(f64::NAN), ..first() }], "edits[0].grams"),
-        (vec![Edit { portion: Some(-1.0), ..first() }], "edits[0].portion"),
-        (vec![Edit { note: Some(long.clone()), ..first() }], "edits[0].note"),
-        (vec![Edit { label: Some(long), ..first() }], "edits[0].label"),
-        (vec![Edit { label: Some("  ".into()), ..first() }], "edits[0].label"),
-        (vec![first()], "changes nothing"),
-        (vec![Edit { remove: true, grams: Some(3.0), ..first() }], "edits[0].remove"),
-        (vec![Edit { portion: Some(0.5), ..first() }, Edit { grams: Some(3.0), ..first() }], "twice"),
-        (vec![Edit { add: true, label: Some("apple".into()), ..Edit::default() }], "edits[0].add"),
-        (vec![Edit::default()], "say which item"),
-        (vec![Edit { add: true, label: Some("apple".into()), grams: Some(9.0), ..Edit::default() }; 65], "64"),
         (
             vec![Edit {
-                answers: vec![Answer { question: "oil".into(), option: "a barrel".into() }],
+                item: Some("nobody".into()),
+                grams: Some(1.0),
+                ..Edit::default()
+            }],
+            "edits[0].item",
+        ),
+        (
+            vec![Edit {
+                grams: Some(0.0),
+                ..first()
+            }],
+            "edits[0].grams",
+        ),
+        (
+            vec![Edit {
+                grams: Some(50_000.0),
+                ..first()
+            }],
+            "edits[0].grams",
+        ),
+        (
+            vec![Edit {
+                grams: Some(f64::NAN),
+                ..first()
+            }],
+            "edits[0].grams",
+        ),
+        (
+            vec![Edit {
+                portion: Some(-1.0),
+                ..first()
+            }],
+            "edits[0].portion",
+        ),
+        (
+            vec![Edit {
+                note: Some(long.clone()),
+                ..first()
+            }],
+            "edits[0].note",
+        ),
+        (
+            vec![Edit {
+                label: Some(long),
+                ..first()
+            }],
+            "edits[0].label",
+        ),
+        (
+            vec![Edit {
+                label: Some("  ".into()),
+                ..first()
+            }],
+            "edits[0].label",
+        ),
+        (vec![first()], "changes nothing"),
+        (
+            vec![Edit {
+                remove: true,
+                grams: Some(3.0),
+                ..first()
+            }],
+            "edits[0].remove",
+        ),
+        (
+            vec![
+                Edit {
+                    portion: Some(0.5),
+                    ..first()
+                },
+                Edit {
+                    grams: Some(3.0),
+                    ..first()
+                },
+            ],
+            "twice",
+        ),
+        (
+            vec![Edit {
+                add: true,
+                label: Some("apple".into()),
+                ..Edit::default()
+            }],
+            "edits[0].add",
+        ),
+        (vec![Edit::default()], "say which item"),
+        (
+            vec![
+                Edit {
+                    add: true,
+                    label: Some("apple".into()),
+                    grams: Some(9.0),
+                    ..Edit::default()
+                };
+                65
+            ],
+            "64",
+        ),
+        (
+            vec![Edit {
+                answers: vec![Answer {
+                    question: "oil".into(),
+                    option: "a barrel".into(),
+                }],
                 ..first()
             }],
             "has no question",
@@ -165,10 +261,21 @@ fn what_cannot_be_is_refused_by_name() {
     for (edits, says) in cases {
         let error = with(edits).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidField);
-        assert!(error.message.contains(says) && error.message.len() < 300, "{}", error.message);
+        assert!(
+            error.message.contains(says) && error.message.len() < 300,
+            "{}",
+            error.message
+        );
     }
-    let again = with(vec![Edit { grams: Some(80.0), ..first() }]).unwrap();
-    let request = RecomputeRequest { original: Box::new(again), edits: Vec::new() };
+    let again = with(vec![Edit {
+        grams: Some(80.0),
+        ..first()
+    }])
+    .unwrap();
+    let request = RecomputeRequest {
+        original: Box::new(again),
+        edits: Vec::new(),
+    };
     let error = recompute(request, &FoodTable::builtin()).unwrap_err();
     assert!(error.message.contains("recomputed already"));
 }

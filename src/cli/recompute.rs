@@ -36,7 +36,9 @@ pub(super) struct Args {
 /// `ITEM=VALUE`
 fn pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
     let (item, value) = text.split_once('=').ok_or("write ITEM=VALUE")?;
-    let value = value.parse().map_err(|_| format!("{value:?} is no value for this"))?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is no value for this"))?;
     Ok((item.to_owned(), value))
 }
 
@@ -45,8 +47,9 @@ impl Args {
         let mut request = self.request()?;
         request.edits.extend(self.edits());
         let result = recompute(request, &self.foods.read()?.current().table)?;
-        let text = serde_json::to_string_pretty(&result)
-            .map_err(|e| ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e))?;
+        let text = serde_json::to_string_pretty(&result).map_err(|e| {
+            ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e)
+        })?;
         println!("{text}");
         Ok(())
     }
@@ -66,16 +69,23 @@ impl Args {
                 edits: Vec::new(),
             })
         };
-        read.map_err(|e| bad(e.to_string()).next_step("give the JSON that `dragunov scan PHOTO --json` writes"))
+        read.map_err(|e| {
+            bad(e.to_string()).next_step("give the JSON that `dragunov scan PHOTO --json` writes")
+        })
     }
 
     fn bytes(&self) -> std::io::Result<Vec<u8>> {
         use std::io::Read;
         let mut bytes = Vec::new();
         if self.file.as_os_str() == "-" {
-            std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+            std::io::stdin()
+                .lock()
+                .take(MAX_BYTES + 1)
+                .read_to_end(&mut bytes)?;
         } else {
-            std::fs::File::open(&self.file)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+            std::fs::File::open(&self.file)?
+                .take(MAX_BYTES + 1)
+                .read_to_end(&mut bytes)?;
         }
         Ok(bytes)
     }
