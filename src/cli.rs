@@ -17,6 +17,7 @@ mod foods;
 mod man;
 mod models;
 mod photo;
+mod recompute;
 mod scan;
 mod segment;
 mod serve;
@@ -46,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Scan(Box<scan::Args>),
+    Recompute(recompute::Args),
     Eval(Box<eval::Args>),
     Segment(segment::Args),
     Depth(depth::Args),
@@ -71,6 +73,7 @@ impl Command {
     fn run(self) -> Result<(), ScanError> {
         match self {
             Self::Scan(args) => args.run(),
+            Self::Recompute(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Segment(args) => args.run(),
             Self::Depth(args) => args.run(),

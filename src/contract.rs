@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod flag;
 pub mod kinds;
 pub mod quote;
+pub mod recompute;
 pub mod request;
 pub mod result;
 pub mod source;

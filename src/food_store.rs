@@ -93,9 +93,9 @@ impl Snapshot {
         }
     }
 
-    /// What the foods are called, one name a row.
+    /// What an identifier may call the foods.
     pub fn names(&self) -> Vec<String> {
-        self.table.foods().iter().map(|f| f.name.clone()).collect()
+        self.table.common_names()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod food_store;
 pub mod identify;
 pub mod nutrition;
 pub mod pipeline;
+pub mod recompute;
 
 #[doc(hidden)]
 pub mod cli;

@@ -4,18 +4,25 @@
 //! ln mass = ln volume + ln density, ln kcal = ln mass + ln energy density. The scale error is shared by all items of
 //! one photo and does not average out.
 
+mod amount;
+mod categories;
 mod csv;
 pub mod food;
 pub mod lookup;
 pub mod meal;
+mod names;
+mod phrase;
 pub mod portions;
 pub mod questions;
+mod synonyms;
 pub mod table;
 mod text;
 
+pub use amount::{Amount, ToldMass, Unit};
 pub use food::{
-    Basis, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
+    Basis, Details, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
+    Tier,
 };
 pub use lookup::{FoodMatch, MatchKind};
-pub use meal::{ItemInput, Meal, Nourished, NutritionError, VlmGrams, Volume, nourish};
+pub use meal::{ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish};
 pub use table::{FoodTable, TableError, to_csv};

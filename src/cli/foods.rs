@@ -1,5 +1,8 @@
 //! `dragunov foods lookup NAME`, `dragunov foods export`
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+
 use serde::Serialize;
 
 use super::food_args::FoodArgs;
@@ -19,7 +22,8 @@ pub(super) struct Args {
 enum Command {
     /// Show what the service takes a food's name for.
     Lookup {
-        /// As a person or a model would say it.
+        /// As a person or a model would say it; `-` reads names from standard input, one a line, and prints a line of
+        /// JSON for each.
         #[arg(required = true, num_args = 1..)]
         name: Vec<String>,
         /// Rows to show, the best first.
@@ -66,6 +70,14 @@ struct Found<'a> {
     protein_100g: f64,
     carbs_100g: f64,
     fat_100g: f64,
+    fibre_100g: Option<f64>,
+    sugars_100g: Option<f64>,
+    saturated_fat_100g: Option<f64>,
+    sodium_mg_100g: Option<f64>,
+    /// Grams of usual pieces and measures.
+    units: BTreeMap<&'a str, f64>,
+    /// Grams that the name itself tells ("2 eggs").
+    told_g: Option<f64>,
     density_source: &'a str,
     nutrient_source: &'a str,
     /// Plan area of a usual portion and its mean height.
@@ -90,6 +102,12 @@ impl<'a> Found<'a> {
             protein_100g: n.protein_g,
             carbs_100g: n.carbs_g,
             fat_100g: n.fat_g,
+            fibre_100g: food.details.fibre_g,
+            sugars_100g: food.details.sugars_g,
+            saturated_fat_100g: food.details.saturated_fat_g,
+            sodium_mg_100g: food.details.sodium_mg,
+            units: food.units.iter().map(|(name, g)| (name.as_str(), *g)).collect(),
+            told_g: m.amount.and_then(|a| a.mass(food)).map(|told| told.grams),
             density_source: &food.density_source,
             nutrient_source: &food.nutrient_source,
             helping_area_cm2: food.usual_portion.portion.area_cm2,
@@ -107,6 +125,7 @@ impl Args {
         }
         let table = foods.table;
         match self.command {
+            Command::Lookup { name, .. } if name == ["-"] => lookup_lines(&table),
             Command::Lookup { name, n, json } => lookup(&table, &name.join(" "), n.into(), json),
             Command::Export { format } => {
                 let rows = table.rows();
@@ -120,6 +139,25 @@ impl Args {
             }
         }
     }
+}
+
+/// A line of JSON for each line of standard input.
+fn lookup_lines(table: &FoodTable) -> Result<(), ScanError> {
+    let failed =
+        |e: std::io::Error| ScanError::new(ErrorCode::BadRequest, format!("standard input: {e}")).source(e);
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in std::io::stdin().lock().lines() {
+        let name = line.map_err(failed)?;
+        let found = Found::new(&table.lookup(name.trim()));
+        let json = serde_json::to_string(&found).map_err(|e| {
+            ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e)
+        })?;
+        if writeln!(out, "{json}").is_err() {
+            // Who read has gone.
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Letters of a name that are repeated to who asked.
@@ -142,6 +180,9 @@ fn lookup(table: &FoodTable, name: &str, n: usize, json: bool) -> Result<(), Sca
         Some((end, _)) => format!("{:?}...", &name[..end]),
         None => format!("{name:?}"),
     };
+    if let Some(told) = best.amount.and_then(|a| a.mass(best.food)) {
+        println!("{said} tells {:.0} g\n", told.grams);
+    }
     match best.kind {
         MatchKind::Unknown => println!("nothing is called {said}; the average food is used\n"),
         MatchKind::Category => println!("{said} is only known by its category\n"),

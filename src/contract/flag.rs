@@ -56,6 +56,12 @@ vocabulary! {
         VlmGramsDisagree = "vlm_grams_disagree":
             "The vision model's guess of the weight is off by more than a factor of three and was left out.",
             "Show the amount for confirmation first.";
+        LabelAmount = "label_amount":
+            "The amount that the label tells (\"2 eggs\", \"1 cup rice\") took part.",
+            "Nothing.";
+        LabelAmountDisagrees = "label_amount_disagrees":
+            "The amount that the label tells is off by more than a factor of three and was left out.",
+            "Show the amount for confirmation first.";
         MassImplausible = "mass_implausible":
             "It weighs under 1 or over 2500 g.",
             "Check the scale and the label.";

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::recompute::{Edit, Origins};
 use super::vocabulary::vocabulary;
 use super::{
     Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning,
@@ -34,6 +35,13 @@ pub struct ScanResult {
     pub overlay: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<String>,
+    /// What a person corrected, where this result was recomputed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
+    /// The scan's own answer, where this result was recomputed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub original: Option<Box<ScanResult>>,
 }
 
 vocabulary! {
@@ -78,11 +86,33 @@ pub struct Item {
     pub protein_g: Estimated,
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
+    /// What the food table knows beyond the macros.
+    #[serde(default)]
+    pub details: NutrientDetails,
+    /// What each number rests on.
+    #[serde(default)]
+    pub origins: Origins,
+    /// What a person wrote about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Pieces that were seen and measured together.
     pub pieces: usize,
     /// Each at most once.
     pub flags: Vec<ItemFlag>,
     pub questions: Vec<Question>,
+}
+
+/// Parts of the macros, and salt; a key is missing where the food table does not know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NutrientDetails {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fibre_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sugars_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturated_fat_g: Option<Estimated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sodium_mg: Option<Estimated>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

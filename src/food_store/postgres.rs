@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::{FoodSource, SourceError};
 use crate::contract::FoodSourceKind;
+use crate::nutrition::table::COLUMNS;
 use crate::nutrition::{FoodRow, FoodTable};
 
 /// `CREATE TABLE foods`, to be run once; repeating it changes nothing.
@@ -52,6 +53,12 @@ struct Row {
     hidden_kcal_100g: Option<f64>,
     density_source: String,
     nutrient_source: String,
+    fibre_100g: Option<f64>,
+    sugars_100g: Option<f64>,
+    saturated_fat_100g: Option<f64>,
+    sodium_mg_100g: Option<f64>,
+    units: Option<String>,
+    tier: Option<String>,
 }
 
 impl From<Row> for FoodRow {
@@ -77,6 +84,12 @@ impl From<Row> for FoodRow {
             hidden_kcal_100g: r.hidden_kcal_100g,
             density_source: r.density_source,
             nutrient_source: r.nutrient_source,
+            fibre_100g: r.fibre_100g,
+            sugars_100g: r.sugars_100g,
+            saturated_fat_100g: r.saturated_fat_100g,
+            sodium_mg_100g: r.sodium_mg_100g,
+            units: r.units,
+            tier: r.tier,
         }
     }
 }
@@ -120,13 +133,10 @@ impl PostgresFoods {
     }
 
     async fn read(&self) -> Result<Arc<FoodTable>, SourceError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, name, aliases, category, basis, shape, density_g_cm3, density_low, density_high, \
-             piece_density_g_cm3, kcal_100g, protein_100g, carbs_100g, fat_100g, kcal_sigma_ln, energy_note, \
-             hidden_kind, hidden_kcal_100g, density_source, nutrient_source FROM foods ORDER BY id",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let query = format!("SELECT {} FROM foods ORDER BY id", COLUMNS.join(", "));
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(&self.pool)
+            .await?;
         let rows = rows.into_iter().map(FoodRow::from).collect();
         Ok(Arc::new(FoodTable::from_rows(rows)?))
     }

@@ -23,3 +23,13 @@ CREATE TABLE IF NOT EXISTS foods (
     CHECK (protein_100g + carbs_100g + fat_100g <= 102),
     CHECK ((hidden_kind IS NULL) = (hidden_kcal_100g IS NULL))
 );
+-- Columns that older tables lack.
+ALTER TABLE foods
+    ADD COLUMN IF NOT EXISTS fibre_100g         double precision CHECK (fibre_100g BETWEEN 0 AND 100),
+    ADD COLUMN IF NOT EXISTS sugars_100g        double precision CHECK (sugars_100g BETWEEN 0 AND 100),
+    ADD COLUMN IF NOT EXISTS saturated_fat_100g double precision CHECK (saturated_fat_100g BETWEEN 0 AND 100),
+    ADD COLUMN IF NOT EXISTS sodium_mg_100g     double precision CHECK (sodium_mg_100g BETWEEN 0 AND 40000),
+    -- Grams of usual pieces and measures: medium=182|slice=25|cup=109
+    ADD COLUMN IF NOT EXISTS units              text,
+    -- core or long_tail
+    ADD COLUMN IF NOT EXISTS tier               text;

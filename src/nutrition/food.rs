@@ -115,6 +115,26 @@ impl Nutrients {
     }
 }
 
+/// Parts of the macros and salt per 100 g; none where the source does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Details {
+    pub fibre_g: Option<f64>,
+    pub sugars_g: Option<f64>,
+    pub saturated_fat_g: Option<f64>,
+    pub sodium_mg: Option<f64>,
+}
+
+/// How a row came into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Kept by hand: foods that are common on plates, with their names in everyday speech.
+    #[default]
+    Core,
+    /// Made from a nutrient database, for names that the core does not hold.
+    LongTail,
+}
+
 /// A food: density, nutrients and what they rest on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Food {
@@ -131,6 +151,10 @@ pub struct Food {
     /// Density of a single piece, where the row is a pile.
     pub piece_density_g_cm3: Option<f64>,
     pub per_100g: Nutrients,
+    pub details: Details,
+    /// Grams of one usual piece or measure, by its name (`medium`, `slice`, `cup`).
+    pub units: Vec<(String, f64)>,
+    pub tier: Tier,
     /// Spread of the composition behind one label, of ln kcal.
     pub kcal_sigma_ln: f64,
     pub energy_note: Option<EnergyNote>,
@@ -160,6 +184,23 @@ impl Food {
     /// The solid that the geometry should assume.
     pub fn shape_class(&self) -> ShapeClass {
         named(&self.shape).unwrap_or_default()
+    }
+
+    /// Grams of one of a named unit.
+    pub fn unit(&self, name: &str) -> Option<f64> {
+        self.units
+            .iter()
+            .find(|(unit, _)| unit == name)
+            .map(|(_, grams)| *grams)
+    }
+
+    /// Grams of one piece as it is usually had.
+    pub fn piece_g(&self) -> Option<f64> {
+        [
+            "piece", "medium", "large", "slice", "patty", "link", "cookie", "fillet", "small",
+        ]
+        .iter()
+        .find_map(|name| self.unit(name))
     }
 
     /// What this food's shape class measures: a heap's outline, or the pieces themselves.
@@ -207,6 +248,13 @@ pub struct FoodRow {
     pub hidden_kcal_100g: Option<f64>,
     pub density_source: String,
     pub nutrient_source: String,
+    pub fibre_100g: Option<f64>,
+    pub sugars_100g: Option<f64>,
+    pub saturated_fat_100g: Option<f64>,
+    pub sodium_mg_100g: Option<f64>,
+    /// `name=grams`, separated by `|`.
+    pub units: Option<String>,
+    pub tier: Option<String>,
 }
 
 /// A row that cannot be.
@@ -301,7 +349,41 @@ impl TryFrom<FoodRow> for Food {
             }),
             (Some(_), None) => return Err(fail("hidden_kcal_100g", "is missing".into())),
         };
+        let part = |column: &'static str, value: Option<f64>, most: f64| {
+            value.map(|v| bounded(column, v, 0.0, most)).transpose()
+        };
+        let details = Details {
+            fibre_g: part("fibre_100g", row.fibre_100g, 100.0)?,
+            sugars_g: part("sugars_100g", row.sugars_100g, 100.0)?,
+            saturated_fat_g: part("saturated_fat_100g", row.saturated_fat_100g, 100.0)?,
+            sodium_mg: part("sodium_mg_100g", row.sodium_mg_100g, 40_000.0)?,
+        };
+        let units = row
+            .units
+            .as_deref()
+            .unwrap_or_default()
+            .split('|')
+            .filter(|u| !u.is_empty())
+            .map(|unit| {
+                let (name, grams) = unit.split_once('=')?;
+                let grams = grams.parse::<f64>().ok().filter(|g| *g > 0.0 && *g <= 5000.0)?;
+                Some((name.trim().to_owned(), grams))
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
+                fail(
+                    "units",
+                    "is not name=grams, up to 5000 g each, separated by |".into(),
+                )
+            })?;
+        let tier = match row.tier.as_deref() {
+            None | Some("") => Tier::default(),
+            Some(text) => named(text).ok_or_else(|| fail("tier", format!("{text:?} is unknown")))?,
+        };
         Ok(Self {
+            details,
+            units,
+            tier,
             kcal_sigma_ln: bounded("kcal_sigma_ln", row.kcal_sigma_ln, 0.0, 2.0)?,
             id: Some(id),
             aliases: row
@@ -358,6 +440,15 @@ impl From<&Food> for FoodRow {
             hidden_kcal_100g: food.hidden.map(|h| h.kcal_per_100g),
             density_source: food.density_source.clone(),
             nutrient_source: food.nutrient_source.clone(),
+            fibre_100g: food.details.fibre_g,
+            sugars_100g: food.details.sugars_g,
+            saturated_fat_100g: food.details.saturated_fat_g,
+            sodium_mg_100g: food.details.sodium_mg,
+            units: (!food.units.is_empty()).then(|| {
+                let units: Vec<String> = food.units.iter().map(|(name, g)| format!("{name}={g}")).collect();
+                units.join("|")
+            }),
+            tier: Some(name_of(food.tier)),
         }
     }
 }

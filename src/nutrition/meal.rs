@@ -1,8 +1,9 @@
 //! Volumes and labels of one photo to a meal.
 
-use crate::contract::result::{Alternative, Question, Totals};
+use crate::contract::result::{Alternative, NutrientDetails, Question, Totals};
 use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 
+use super::amount::ToldMass;
 use super::food::{Basis, EnergyNote, Food, FoodId, Form};
 use super::lookup::MatchKind;
 use super::questions;
@@ -60,15 +61,29 @@ pub struct ItemInput {
     /// What the volume is the volume of; none for what the food's shape implies.
     pub form: Option<Form>,
     pub vlm: Option<VlmGrams>,
+    /// Grams that a person told: they win over everything measured or guessed.
+    pub told_g: Option<f64>,
+    /// Share of the item that counts, above 0.
+    pub portion: f64,
+    /// Answers to questions about what no photo shows: the question's id and the chosen option.
+    pub answers: Vec<(String, String)>,
 }
 
 /// Why an item cannot be weighed.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NutritionError {
     #[error("a volume of {0} cm3 cannot be weighed")]
     Volume(f64),
     #[error("a volume error of {0} (sd of ln) cannot be used")]
     Sigma(f64),
+    #[error("a portion of {0} cannot be eaten")]
+    Portion(f64),
+    #[error("{food} has no question {question:?} with the answer {option:?}")]
+    Answer {
+        food: String,
+        question: String,
+        option: String,
+    },
 }
 
 /// One item's answer.
@@ -84,6 +99,7 @@ pub struct Nourished {
     pub protein_g: Estimated,
     pub carbs_g: Estimated,
     pub fat_g: Estimated,
+    pub details: NutrientDetails,
     pub alternatives: Vec<Alternative>,
     pub flags: Vec<ItemFlag>,
     /// What was taken for granted, in words.
@@ -104,12 +120,16 @@ pub struct Meal {
 /// Lightest and heaviest item, grams, and the most energetic meal, kcal, that pass without a flag.
 pub const ITEM_MASS_G: std::ops::RangeInclusive<f64> = 1.0..=2500.0;
 pub const MEAL_KCAL: f64 = 4000.0;
+/// Standard deviation of ln(grams told by a person): a kitchen scale, and what clings to the dish.
+pub const TOLD_SIGMA_LN: f64 = 0.02;
 /// Questions over the whole meal.
 pub const MAX_QUESTIONS: usize = 2;
 /// The rows that alternatives are shown for.
 const MAX_ALTERNATIVES: usize = 5;
-/// A vision model this far from the measured mass (factor) is contradicted rather than averaged.
-const VLM_DISAGREES: f64 = 3.0;
+/// Standard deviation of ln(fibre, sugars, saturated fat, sodium per gram) between recipes of one food; a judgement.
+const DETAIL_SIGMA_LN: f64 = 0.25;
+/// A guess or told amount this far from the measured mass (factor) contradicts it and is not averaged with it.
+const MASSES_DISAGREE: f64 = 3.0;
 
 /// A log-normal quantity whose error is part shared by the photo, with an additive part no photo shows.
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +212,12 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
                 &a.alternatives,
             )
             .into_iter()
+            .filter(move |c| {
+                !items[i]
+                    .answers
+                    .iter()
+                    .any(|(question, _)| *question == c.question.id)
+            })
             .map(move |c| (i, c))
         })
         .collect();
@@ -234,6 +260,9 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             return Err(NutritionError::Sigma(sigma));
         }
     }
+    if !item.portion.is_finite() || item.portion <= 0.0 {
+        return Err(NutritionError::Portion(item.portion));
+    }
     let found = table.lookup(&item.label);
     let food = found.food;
     let form = item.form.unwrap_or_else(|| food.usual_form());
@@ -275,12 +304,50 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             })),
         hidden: 0.0,
     };
-    if let Some(vlm) = item.vlm.filter(|v| v.grams.is_finite() && v.grams > 0.0) {
-        mass = fuse(mass, vlm, &mut flags);
+    if let Some(grams) = item.told_g {
+        mass = Quantity {
+            p50: grams,
+            shared: 0.0,
+            own: TOLD_SIGMA_LN,
+            hidden: 0.0,
+        };
+    } else if let Some(told) = found.amount.and_then(|amount| amount.mass(food)) {
+        mass = match fused(mass, told) {
+            Some(mass) => {
+                flags.push(ItemFlag::LabelAmount);
+                mass
+            }
+            None => {
+                flags.push(ItemFlag::LabelAmountDisagrees);
+                mass
+            }
+        };
     }
+    if let Some(vlm) = item
+        .vlm
+        .filter(|v| item.told_g.is_none() && v.grams.is_finite() && v.grams > 0.0)
+    {
+        let guess = ToldMass {
+            grams: vlm.grams,
+            sigma_ln: vlm.sigma_ln(),
+        };
+        mass = match fused(mass, guess) {
+            Some(mass) => {
+                flags.push(ItemFlag::MassFused);
+                mass
+            }
+            None => {
+                flags.push(ItemFlag::VlmGramsDisagree);
+                mass
+            }
+        };
+    }
+    mass.p50 *= item.portion;
     if !ITEM_MASS_G.contains(&mass.p50) {
         flags.push(ItemFlag::MassImplausible);
-        mass.own = mass.own.max(0.7);
+        if item.told_g.is_none() {
+            mass.own = mass.own.max(0.7);
+        }
     }
 
     let n = &food.per_100g;
@@ -292,8 +359,16 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     // `mass.own` holds the density's part of the identity error already; the larger of the two is the whole.
     let composition = food.kcal_sigma_ln.hypot(identity);
     let mut kcal = mass.scaled(per_gram, composition);
-    kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50);
-    let macros = [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    let mut macros =
+        [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+    match hidden_answer(food, item, mass.p50, kcal.p50)? {
+        Some(added) => {
+            kcal.p50 += added.kcal;
+            macros[1].p50 = (macros[1].p50 + added.carbs_g).max(0.0);
+            macros[2].p50 = (macros[2].p50 + added.fat_g).max(0.0);
+        }
+        None => kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50),
+    }
     if food.energy_note != Some(EnergyNote::Alcohol) && food.energy_note.is_none() && n.energy_gap() > 0.2 {
         flags.push(ItemFlag::EnergyCheck);
     }
@@ -303,6 +378,9 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         } else {
             Estimated::exact(0.0)
         }
+    };
+    let detail = |per_100g: Option<f64>| {
+        per_100g.map(|amount| estimate(&mass.scaled(amount / 100.0, composition.hypot(DETAIL_SIGMA_LN))))
     };
     let alternatives = others
         .iter()
@@ -333,6 +411,12 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         protein_g: estimate(&macros[0]),
         carbs_g: estimate(&macros[1]),
         fat_g: estimate(&macros[2]),
+        details: NutrientDetails {
+            fibre_g: detail(food.details.fibre_g),
+            sugars_g: detail(food.details.sugars_g),
+            saturated_fat_g: detail(food.details.saturated_fat_g),
+            sodium_mg: detail(food.details.sodium_mg),
+        },
         alternatives,
         flags,
         assumptions,
@@ -383,21 +467,39 @@ fn identity_sigma(item: &ItemInput, others: &[(String, &Food, f64)], ratio: impl
     variance.sqrt().min(0.8)
 }
 
-/// Inverse-variance mean of the measured and the guessed mass in log space.
-fn fuse(mass: Quantity, vlm: VlmGrams, flags: &mut Vec<ItemFlag>) -> Quantity {
-    let ratio = vlm.grams / mass.p50;
-    if ratio.ln().abs() > VLM_DISAGREES.ln() {
-        flags.push(ItemFlag::VlmGramsDisagree);
-        return mass;
+/// What the answer to the question about a food's hidden part adds; none if nobody answered.
+fn hidden_answer(
+    food: &Food,
+    item: &ItemInput,
+    mass_g: f64,
+    kcal: f64,
+) -> Result<Option<questions::Added>, NutritionError> {
+    let Some((question, option)) = item.answers.first() else {
+        return Ok(None);
+    };
+    questions::added_by(food, question, option, mass_g, kcal)
+        .map(Some)
+        .filter(|_| item.answers.len() == 1)
+        .ok_or_else(|| NutritionError::Answer {
+            food: food.name.clone(),
+            question: question.chars().take(40).collect(),
+            option: option.chars().take(40).collect(),
+        })
+}
+
+/// Inverse-variance mean of the measured and a told mass in log space; none where they contradict each other.
+fn fused(mass: Quantity, told: ToldMass) -> Option<Quantity> {
+    let ratio = told.grams / mass.p50;
+    if ratio.ln().abs() > MASSES_DISAGREE.ln() {
+        return None;
     }
-    flags.push(ItemFlag::MassFused);
     let ours = mass.shared * mass.shared + mass.own * mass.own;
-    let theirs = vlm.sigma_ln().powi(2);
-    let w = theirs / (ours + theirs);
-    Quantity {
+    let theirs = told.sigma_ln.powi(2);
+    let w = theirs / (ours + theirs).max(f64::MIN_POSITIVE);
+    Some(Quantity {
         p50: mass.p50 * ratio.powf(1.0 - w),
         shared: w * mass.shared,
-        own: (w * mass.own).hypot((1.0 - w) * vlm.sigma_ln()),
+        own: (w * mass.own).hypot((1.0 - w) * told.sigma_ln),
         hidden: mass.hidden,
-    }
+    })
 }

@@ -64,6 +64,33 @@ fn added(food: &Food, steps: f64, mass_g: f64, kcal: f64) -> f64 {
     (steps * step).max(-kcal)
 }
 
+/// What a hidden part adds to an item.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Added {
+    pub(super) kcal: f64,
+    pub(super) carbs_g: f64,
+    pub(super) fat_g: f64,
+}
+
+/// What the chosen option of the food's question adds; none if the food is not asked that, or has no such option. Oil and
+/// dressing are counted as fat, sugar as carbohydrate, sauces as half of each by energy.
+pub(super) fn added_by(food: &Food, question: &str, option: &str, mass_g: f64, kcal: f64) -> Option<Added> {
+    let kind = food.hidden?.kind;
+    let (id, _, answers) = answers(kind);
+    let steps = answers.iter().find(|(label, _, _)| *label == option)?.1;
+    let kcal = (id == question).then(|| added(food, steps, mass_g, kcal))?;
+    let fat = match kind {
+        HiddenKind::OilIncluded | HiddenKind::OilAdded | HiddenKind::Dressing => 1.0,
+        HiddenKind::Sauce => 0.5,
+        HiddenKind::Sugar | HiddenKind::SugarFree => 0.0,
+    };
+    Some(Added {
+        kcal,
+        carbs_g: kcal * (1.0 - fat) / 4.0,
+        fat_g: kcal * fat / 9.0,
+    })
+}
+
 /// Variance in kcal^2 of what is hidden in `mass_g` of a food that shows `kcal`.
 pub(super) fn hidden_variance(food: &Food, mass_g: f64, kcal: f64) -> f64 {
     let Some(hidden) = food.hidden else { return 0.0 };

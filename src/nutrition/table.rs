@@ -7,8 +7,8 @@ use crate::contract::Estimated;
 use crate::geometry::Portion;
 
 use super::csv;
-use super::food::{Basis, Food, FoodId, FoodRow, Nutrients, RowError};
-use super::lookup::Index;
+use super::food::{Basis, Details, Food, FoodId, FoodRow, Nutrients, RowError, Tier};
+use super::names::Names;
 use super::portions::{self, UsualPortion};
 use super::text;
 
@@ -17,7 +17,7 @@ use super::text;
 pub struct FoodTable {
     foods: Vec<Food>,
     by_id: HashMap<FoodId, usize>,
-    pub(super) index: Index,
+    pub(super) names: Names,
     /// Averages by category.
     pub(super) categories: BTreeMap<String, Food>,
     /// Average over everything that is eaten from a plate.
@@ -58,7 +58,15 @@ impl FoodTable {
     pub fn builtin() -> Arc<Self> {
         static TABLE: OnceLock<Arc<FoodTable>> = OnceLock::new();
         Arc::clone(TABLE.get_or_init(|| {
-            Arc::new(Self::from_csv(include_str!("foods.csv")).expect("the compiled-in food table"))
+            let mut rows = Self::rows_of(include_str!("foods.csv"))
+                .expect("the compiled-in core rows")
+                .0;
+            rows.extend(
+                Self::rows_of(include_str!("foods_usda.csv"))
+                    .expect("the compiled-in USDA rows")
+                    .0,
+            );
+            Arc::new(Self::from_rows(rows).expect("the compiled-in food table"))
         }))
     }
 
@@ -67,6 +75,18 @@ impl FoodTable {
     /// # Errors
     /// [`TableError`] naming the first line and column at fault.
     pub fn from_csv(text: &str) -> Result<Self, TableError> {
+        let (rows, lines) = Self::rows_of(text)?;
+        Self::build(rows).map_err(|(row, error)| match row.and_then(|i| lines.get(i)) {
+            Some(&line) => TableError::Line {
+                line,
+                error: Box::new(error),
+            },
+            None => error,
+        })
+    }
+
+    /// Rows of CSV text and their lines; the columns behind the first twenty may be missing.
+    fn rows_of(text: &str) -> Result<(Vec<FoodRow>, Vec<usize>), TableError> {
         let at_line = |line: usize| {
             move |error: TableError| TableError::Line {
                 line,
@@ -84,7 +104,15 @@ impl FoodTable {
                 .position(|h| h == name)
                 .ok_or_else(|| at_line(header.line)(TableError::Csv(format!("column {name} is missing"))))
         };
-        let at: Vec<usize> = COLUMNS.iter().map(|c| column(c)).collect::<Result<_, _>>()?;
+        let at: Vec<Option<usize>> = COLUMNS
+            .iter()
+            .enumerate()
+            .map(|(i, c)| match column(c) {
+                Ok(at) => Ok(Some(at)),
+                Err(_) if i >= REQUIRED_COLUMNS => Ok(None),
+                Err(missing) => Err(missing),
+            })
+            .collect::<Result<_, _>>()?;
         let mut lines = Vec::new();
         let mut rows = Vec::new();
         for record in records {
@@ -93,14 +121,12 @@ impl FoodTable {
                 let message = format!("{found} fields instead of {expected}");
                 return Err(at_line(record.line)(TableError::Csv(message)));
             }
-            let fields: Vec<&str> = at.iter().map(|&i| record.fields[i].as_str()).collect();
+            let field = |at: &Option<usize>| at.map_or("", |i| record.fields[i].as_str());
+            let fields: Vec<&str> = at.iter().map(field).collect();
             rows.push(row(&fields).map_err(at_line(record.line))?);
             lines.push(record.line);
         }
-        Self::build(rows).map_err(|(row, error)| match row.and_then(|i| lines.get(i)) {
-            Some(&line) => at_line(line)(error),
-            None => error,
-        })
+        Ok((rows, lines))
     }
 
     /// Checks every row and builds the index. Names and aliases must be unique over the whole table.
@@ -141,25 +167,28 @@ impl FoodTable {
                 }
             }
         }
+        // Averages are of foods that are common on plates; a table without such is averaged whole.
+        let any_core = foods.iter().any(|f| f.tier == Tier::Core);
+        let common = || foods.iter().filter(|f| f.tier == Tier::Core || !any_core);
         let mut members: BTreeMap<String, Vec<&Food>> = BTreeMap::new();
-        for food in &foods {
+        for food in common() {
             members.entry(food.category.clone()).or_default().push(food);
         }
         let categories = members
             .iter()
             .map(|(name, of)| (name.clone(), average(name, of)))
             .collect();
-        let eaten: Vec<&Food> = foods.iter().filter(|f| f.basis != Basis::Liquid).collect();
+        let eaten: Vec<&Food> = common().filter(|f| f.basis != Basis::Liquid).collect();
         let unknown = average(
             "unknown",
             if eaten.is_empty() {
-                &members[&foods[0].category]
+                members.values().next().map_or(&eaten, |m| m)
             } else {
                 &eaten
             },
         );
         Ok(Self {
-            index: Index::new(&foods, names),
+            names: Names::new(&foods, names),
             foods,
             by_id,
             categories,
@@ -169,6 +198,21 @@ impl FoodTable {
 
     pub fn foods(&self) -> &[Food] {
         &self.foods
+    }
+
+    /// Names of the foods that are common on plates: what an identifier may answer with. A label that a person or a free
+    /// text gives is looked up among all rows.
+    pub fn common_names(&self) -> Vec<String> {
+        let core: Vec<String> = self
+            .foods
+            .iter()
+            .filter(|f| f.tier == Tier::Core)
+            .map(|f| f.name.clone())
+            .collect();
+        if core.is_empty() {
+            return self.foods.iter().map(|f| f.name.clone()).collect();
+        }
+        core
     }
 
     pub fn by_id(&self, id: &str) -> Option<&Food> {
@@ -247,6 +291,9 @@ fn average(name: &str, of: &[&Food]) -> Food {
         shape,
         density_g_cm3: Estimated::log_normal(density, density_sigma.max(0.15)),
         piece_density_g_cm3: None,
+        details: Details::default(),
+        units: Vec::new(),
+        tier: Tier::Core,
         per_100g,
         kcal_sigma_ln: kcal_sigma.max(0.25),
         energy_note: None,
@@ -257,7 +304,7 @@ fn average(name: &str, of: &[&Food]) -> Food {
 }
 
 /// Columns of the CSV file, in the order of [`FoodRow`].
-pub const COLUMNS: [&str; 20] = [
+pub const COLUMNS: [&str; 26] = [
     "id",
     "name",
     "aliases",
@@ -278,7 +325,15 @@ pub const COLUMNS: [&str; 20] = [
     "hidden_kcal_100g",
     "density_source",
     "nutrient_source",
+    "fibre_100g",
+    "sugars_100g",
+    "saturated_fat_100g",
+    "sodium_mg_100g",
+    "units",
+    "tier",
 ];
+/// The first columns, which every table must have.
+const REQUIRED_COLUMNS: usize = 20;
 
 /// One field of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -316,6 +371,12 @@ pub fn values(r: &FoodRow) -> [Value<'_>; COLUMNS.len()] {
         number(r.hidden_kcal_100g),
         Text(&r.density_source),
         Text(&r.nutrient_source),
+        number(r.fibre_100g),
+        number(r.sugars_100g),
+        number(r.saturated_fat_100g),
+        number(r.sodium_mg_100g),
+        text(r.units.as_ref()),
+        text(r.tier.as_ref()),
     ]
 }
 
@@ -368,5 +429,11 @@ fn row(f: &[&str]) -> Result<FoodRow, TableError> {
         hidden_kcal_100g: optional(17)?,
         density_source: f[18].into(),
         nutrient_source: f[19].into(),
+        fibre_100g: optional(20)?,
+        sugars_100g: optional(21)?,
+        saturated_fat_100g: optional(22)?,
+        sodium_mg_100g: optional(23)?,
+        units: text(24),
+        tier: text(25),
     })
 }

@@ -15,8 +15,42 @@ const NOISE: &[&str] = &[
     "a", "an", "the", "of", "with", "and", "in", "on", "som", "serving", "portion", "plat",
 ];
 
-/// Lower-case ASCII-folded words: accents stripped, punctuation to spaces, plurals and endings cut, noise dropped.
-pub(super) fn words(label: &str) -> Vec<String> {
+/// States as they follow or precede a noun; unlike a stem of [`STATES`] these are never the food ("ice cream", "stew").
+const STATE_WORDS: &[&str] = &[
+    "raw",
+    "fresh",
+    "plain",
+    "frozen",
+    "uncooked",
+    "unsalted",
+    "unsweetened",
+    "hot",
+    "cold",
+    "warm",
+    "lean",
+    "homemade",
+    "crispy",
+    "creamy",
+    "spicy",
+    "organic",
+    "medium",
+    "large",
+    "small",
+    "mixed",
+    "shaven",
+    "ripe",
+    "dry",
+    "cut",
+];
+
+/// Whether a word says how a food was prepared rather than which it is.
+pub(super) fn is_state(token: &str) -> bool {
+    STATE_WORDS.contains(&token)
+        || (token.len() > 4 && token.ends_with("ed") && !matches!(token, "seed" | "weed" | "seaweed"))
+}
+
+/// Lower-case ASCII-folded words: accents stripped, punctuation to spaces.
+pub(super) fn tokens(label: &str) -> Vec<String> {
     let folded: String = label
         .nfkd()
         .filter(|c| !is_combining_mark(*c))
@@ -33,7 +67,12 @@ pub(super) fn words(label: &str) -> Vec<String> {
         })
         .filter(|c| *c != '\u{0}')
         .collect();
-    let all: Vec<String> = folded.split_whitespace().map(stem).collect();
+    folded.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Stems of the words, plurals and endings cut, noise dropped.
+pub(super) fn words(label: &str) -> Vec<String> {
+    let all: Vec<String> = tokens(label).iter().map(|t| stem(t)).collect();
     let kept: Vec<String> = all
         .iter()
         .filter(|w| !NOISE.contains(&w.as_str()))
@@ -44,7 +83,7 @@ pub(super) fn words(label: &str) -> Vec<String> {
 
 /// Cuts plural and simple endings so that both numbers of a noun meet: berries/berry, cookies/cookie,
 /// tomatoes/tomato; and the forms of a preparation: roasted/roast, mashed/mash.
-fn stem(word: &str) -> String {
+pub(super) fn stem(word: &str) -> String {
     let n = word.len();
     if !word.is_ascii() || n < 4 {
         return word.into();
@@ -72,14 +111,6 @@ fn preparation(word: &str) -> Option<&str> {
         .find(|s| **s == root || root.strip_suffix('n') == Some(**s) || **s == word)
         .copied()
         .or_else(|| (word == "dried").then_some("dri"))
-}
-
-/// Character trigrams of the words, each padded with a space on both sides.
-pub(super) fn trigrams(words: &[String]) -> Vec<[char; 3]> {
-    let padded: Vec<char> = std::iter::once(' ')
-        .chain(words.iter().flat_map(|w| w.chars().chain([' '])))
-        .collect();
-    padded.windows(3).map(|w| [w[0], w[1], w[2]]).collect()
 }
 
 #[cfg(test)]

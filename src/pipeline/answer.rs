@@ -5,6 +5,7 @@ use dragunov_models::Mask;
 
 use super::measure::MeasuredScene;
 use super::working::Working;
+use crate::contract::recompute::Origins;
 use crate::contract::request::MaskFormat;
 use crate::contract::result::{
     CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals,
@@ -12,7 +13,7 @@ use crate::contract::result::{
 use crate::contract::{ErrorCode, ItemFlag, ScanError, ScanRequest, Warning, flag};
 use crate::food_store::Snapshot;
 use crate::geometry::View;
-use crate::nutrition::{ItemInput, Nourished, VlmGrams, Volume, nourish};
+use crate::nutrition::{ItemInput, MatchKind, Nourished, VlmGrams, Volume, nourish};
 use crate::overlay::{self, Labelled};
 
 /// Weighs the items and puts everything into the result.
@@ -40,6 +41,9 @@ pub(super) fn assemble(
             },
             form: None,
             vlm: food.identity.grams.map(|grams| VlmGrams { grams }),
+            told_g: None,
+            portion: 1.0,
+            answers: Vec::new(),
         })
         .collect();
     let meal = nourish(&foods.table, &inputs)
@@ -70,6 +74,8 @@ pub(super) fn assemble(
         warnings,
         overlay: None,
         depth: None,
+        edits: Vec::new(),
+        original: None,
     })
 }
 
@@ -105,6 +111,9 @@ fn item(
         protein_g: weighed.protein_g,
         carbs_g: weighed.carbs_g,
         fat_g: weighed.fat_g,
+        details: weighed.details,
+        origins: Origins::of_scan(weighed.match_kind == MatchKind::Unknown),
+        note: None,
         pieces: food.pieces,
         flags: flag::distinct(measured.flags.iter().chain(&weighed.flags).copied()),
         questions: weighed.questions.clone(),

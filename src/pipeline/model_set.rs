@@ -110,7 +110,7 @@ impl ModelSet {
                     .map(String::from)
                     .collect())
             }
-            _ => Ok(foods.foods().iter().map(|f| f.name.clone()).collect()),
+            _ => Ok(foods.common_names()),
         }
     }
 

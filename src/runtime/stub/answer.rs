@@ -2,6 +2,7 @@
 
 use dragunov_models::{Mask, RgbImage};
 
+use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
 use crate::contract::{
@@ -90,6 +91,8 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
         reshoot_hint: None,
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
+        edits: Vec::new(),
+        original: None,
     })
 }
 
@@ -187,6 +190,9 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
         protein_g: of(mass * food.per_100g[1] / 100.0),
         carbs_g: of(mass * food.per_100g[2] / 100.0),
         fat_g: of(mass * food.per_100g[3] / 100.0),
+        details: NutrientDetails::default(),
+        origins: Origins::default(),
+        note: None,
         pieces: 1,
         flags: Vec::new(),
         questions: vec![Question {
