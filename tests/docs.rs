@@ -127,11 +127,22 @@ fn every_command_of_the_docs_parses() {
                 // Files and Cargo targets that a command names exist.
                 for word in &command {
                     let file = word.trim_start_matches('@');
-                    if ["scripts/", "fixtures/", "benches/", "models/", "packaging/", "examples/"]
-                        .iter()
-                        .any(|folder| file.starts_with(folder))
+                    if [
+                        "scripts/",
+                        "fixtures/",
+                        "benches/",
+                        "models/",
+                        "packaging/",
+                        "examples/",
+                    ]
+                    .iter()
+                    .any(|folder| file.starts_with(folder))
                     {
-                        assert!(root().join(file).exists(), "{}: {said}: no {file}", path.display());
+                        assert!(
+                            root().join(file).exists(),
+                            "{}: {said}: no {file}",
+                            path.display()
+                        );
                     }
                 }
                 for (flag, folder) in [("--test", "tests"), ("--example", "examples")] {
@@ -145,7 +156,10 @@ fn every_command_of_the_docs_parses() {
             }
         }
     }
-    assert!(checked > 15, "{checked} commands: the check would pass on nothing");
+    assert!(
+        checked > 15,
+        "{checked} commands: the check would pass on nothing"
+    );
 }
 
 #[test]
@@ -229,7 +243,8 @@ fn the_readmes_request_gets_the_readmes_answer() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
     let all = blocks(&text);
     let request = all.iter().find(|b| b.mark == "run with serve").unwrap();
-    let shown: Value = serde_json::from_str(&all.iter().find(|b| b.language == "json").unwrap().text).unwrap();
+    let shown: Value =
+        serde_json::from_str(&all.iter().find(|b| b.language == "json").unwrap().text).unwrap();
     let mut service = Command::new(env!("CARGO_BIN_EXE_dragunov"))
         .args(["serve", "--port", "0", "--log", "error"])
         .stdin(Stdio::null())
@@ -242,7 +257,8 @@ fn the_readmes_request_gets_the_readmes_answer() {
         .unwrap();
     let answered = std::panic::catch_unwind(|| {
         let url = line.trim().strip_prefix("listening on ").unwrap();
-        let wait = format!("curl -s --retry 60 --retry-delay 1 --retry-all-errors -f -o /dev/null {url}/readyz\n");
+        let wait =
+            format!("curl -s --retry 60 --retry-delay 1 --retry-all-errors -f -o /dev/null {url}/readyz\n");
         Sandbox::new().run(&(wait + &request.text.replace("http://127.0.0.1:8000", url)))
     });
     service.kill().unwrap();
@@ -266,7 +282,10 @@ fn compare(at: &str, shown: &Value, real: &Value) {
         }
         (Value::Number(shown), Value::Number(real)) => {
             let (shown, real) = (shown.as_f64().unwrap(), real.as_f64().unwrap());
-            assert!((shown - real).abs() <= 0.1 * real.abs(), "{at}: {shown} is shown, {real} came");
+            assert!(
+                (shown - real).abs() <= 0.1 * real.abs(),
+                "{at}: {shown} is shown, {real} came"
+            );
         }
         _ => assert_eq!(shown, real, "{at}"),
     }
@@ -274,7 +293,9 @@ fn compare(at: &str, shown: &Value, real: &Value) {
 
 #[test]
 fn shell_text_is_read_as_a_shell_would() {
-    let got = commands("A=1 dragunov x 'two words' # no\n\n# comment\nfoo --at \\\n  b | dragunov y > z\nx=$(y) && w");
+    let got = commands(
+        "A=1 dragunov x 'two words' # no\n\n# comment\nfoo --at \\\n  b | dragunov y > z\nx=$(y) && w",
+    );
     let want: [&[&str]; 5] = [
         &["dragunov", "x", "two words"],
         &["foo", "--at", "b"],
@@ -282,7 +303,10 @@ fn shell_text_is_read_as_a_shell_would() {
         &["x=$(y)"],
         &["w"],
     ];
-    assert_eq!(got, want.map(|c| c.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()));
+    assert_eq!(
+        got,
+        want.map(|c| c.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+    );
     let found = blocks("a\n<!-- run -->\n```sh\nx\ny\n```\n```json\n{}\n```\n");
     assert_eq!(found.len(), 2);
     assert_eq!((found[0].mark.as_str(), found[0].text.as_str()), ("run", "x\ny"));
