@@ -1,6 +1,6 @@
 //! From masks, a depth raster and what is known of the camera to the volume of every item. Pure.
 //!
-//! One entry point, [`measure`]. Inside, lengths are in units of the camera's height above the table, so that
+//! One entry point, `measure`. Inside, lengths are in units of the camera's height above the table, so that
 //! everything but the scale is decided before a centimetre is named; the scale enters once, cubed, at the end.
 //! `docs/geometry.md` has the frames, every equation, and which room holds what.
 

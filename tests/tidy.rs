@@ -1,4 +1,4 @@
-//! The README's invariants, as checks over the sources.
+//! The rules of docs/architecture.md, as checks over the sources.
 #![allow(clippy::unwrap_used)]
 
 #[path = "tidy/dependencies.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -14,8 +15,6 @@ use crate::nutrition::{self, FoodMatch, FoodTable, Form, MatchKind};
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    foods: FoodArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,11 +31,15 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        foods: FoodArgs,
     },
     /// Print the whole table.
     Export {
         #[command(flatten)]
         format: Format,
+        #[command(flatten)]
+        foods: FoodArgs,
     },
 }
 
@@ -119,16 +122,13 @@ impl<'a> Found<'a> {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        let foods = self.foods.read()?.current();
-        if let Some(warning) = &foods.warning {
-            eprintln!("warning: {}", warning.message);
-        }
-        let table = foods.table;
         match self.command {
-            Command::Lookup { name, .. } if name == ["-"] => lookup_lines(&table),
-            Command::Lookup { name, n, json } => lookup(&table, &name.join(" "), n.into(), json),
-            Command::Export { format } => {
-                let rows = table.rows();
+            Command::Lookup { name, foods, .. } if name == ["-"] => lookup_lines(&table(&foods)?),
+            Command::Lookup { name, n, json, foods } => {
+                lookup(&table(&foods)?, &name.join(" "), n.into(), json)
+            }
+            Command::Export { format, foods } => {
+                let rows = table(&foods)?.rows();
                 let text = match format {
                     Format { json: true, .. } => to_json(&rows)?,
                     Format { csv: true, .. } => nutrition::to_csv(&rows),
@@ -158,6 +158,15 @@ fn lookup_lines(table: &FoodTable) -> Result<(), ScanError> {
         }
     }
     Ok(())
+}
+
+/// The table of now; what is wrong with it goes to standard error.
+fn table(foods: &FoodArgs) -> Result<Arc<FoodTable>, ScanError> {
+    let foods = foods.read()?.current();
+    if let Some(warning) = &foods.warning {
+        eprintln!("warning: {}", warning.message);
+    }
+    Ok(foods.table)
 }
 
 /// Letters of a name that are repeated to who asked.
