@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::Bucket;
-use crate::contract::{Control, ErrorCode, ScanError, Stage};
+use crate::contract::{Control, ErrorCode, ScanError, Stage, StageUpdate};
 
 /// What a job says while it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,11 +25,11 @@ impl Event {
     /// The JSON a client sees.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Stage { stage, elapsed_ms } => serde_json::json!({
-                "stage": stage,
-                "step": step(*stage),
-                "of": Stage::ALL.len(),
-                "elapsed_ms": (elapsed_ms * 10.0).round() / 10.0,
+            Self::Stage { stage, elapsed_ms } => serde_json::json!(StageUpdate {
+                stage: *stage,
+                step: step(*stage),
+                of: Stage::ALL.len(),
+                elapsed_ms: (elapsed_ms * 10.0).round() / 10.0,
             }),
             Self::Progress(value) | Self::Chunk(value) => value.clone(),
         }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::device::{Item, Work};
 use super::{Device, JobContext, JobInput, pictures};
 use crate::bucket::Buckets;
-use crate::contract::request::ImageSource;
+use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
 use crate::intake::{Intake, Photo, Shot, validate};
 use crate::telemetry::names;
@@ -156,7 +156,9 @@ impl Executor {
             JobInput::Mock(script) => return Ok((Work::Mock(script), None)),
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
-                let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
+                let ModelCall { image, bbox, point } = &mut model.call;
+                validate::place("", *point, *bbox)?;
+                let image = std::mem::replace(image, ImageSource::Bytes(Vec::new()));
                 (Box::new(ScanRequest::new(image)), Some(model))
             }
         };
