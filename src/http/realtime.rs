@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::SharedApp;
 use super::body::{self, Taken};
 use super::problem::Problem;
+use super::refusals::{OfBody, OfQueue};
 use crate::contract::ErrorCode;
 use crate::runpod::Outcome;
 use crate::runtime::context::Limit;
@@ -18,8 +19,8 @@ use crate::runtime::{Admission, JobContext};
 
 /// Run the job `{"id": ..., "input": {...}}` and hold the line; the answer is `{"output": ...}` or `{"error": ...}`.
 #[utoipa::path(post, path = "/{endpoint}/realtime", tag = "jobs", params(("endpoint" = String, Path, description = "any")),
-    request_body = super::openapi::JobRequest,
-    responses((status = 200, description = "how the job ended"), (status = 429, description = "the queue is full")))]
+    request_body = super::job_api::JobRequestDoc,
+    responses((status = 200, description = "how the job ended", body = Object), OfBody, OfQueue))]
 pub async fn realtime(
     State(app): State<SharedApp>,
     headers: HeaderMap,

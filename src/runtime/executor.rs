@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
 use super::{Device, JobContext, JobInput, ModelRequest};
-use crate::contract::request::ImageSource;
+use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
 use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
 use crate::s3::Buckets;
@@ -207,9 +207,16 @@ impl Executor {
             JobInput::Mock(script) => return Ok(Begun::Mock(script)),
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
-                let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
+                let ModelCall {
+                    image,
+                    bbox,
+                    point,
+                    options,
+                } = &mut model.call;
+                validate::place("", *point, *bbox)?;
+                let image = std::mem::replace(image, ImageSource::Bytes(Vec::new()));
                 let mut request = Box::new(ScanRequest::new(image));
-                request.options.stream = model.stream;
+                request.options.stream = options.stream;
                 (request, Some(model))
             }
         };

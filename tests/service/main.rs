@@ -89,6 +89,7 @@ mod commands;
 mod conformance;
 mod connections;
 mod crash;
+mod description;
 mod direct;
 mod echo;
 mod hardening;

@@ -1,13 +1,11 @@
 //! What clients and time do to jobs: cancel, retry, purge, expire.
 
 use metrics::gauge;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Store, StoreError};
-use crate::jobs::Status;
 use crate::jobs::disk::{Change, DiskError};
-use crate::jobs::record::Delivery;
+use crate::jobs::record::{Delivery, JobView};
 use crate::jobs::{Record, Status};
 use crate::runpod::Outcome;
 use crate::telemetry::names;
@@ -37,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::NotRetryable`], [`StoreError::Disk`].
-    pub async fn retry(&self, id: &str) -> Result<Value, StoreError> {
+    pub async fn retry(&self, id: &str) -> Result<JobView, StoreError> {
         let record = {
             let mut table = self.lock();
             let entry = table.jobs.get_mut(id).ok_or(StoreError::NotFound)?;
