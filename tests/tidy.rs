@@ -176,6 +176,12 @@ fn geometry_has_no_import_circle() {
 }
 
 #[test]
+fn top_level_modules_have_no_import_circle() {
+    let graph = Graph::of_crate(&root().join("src")).rooms();
+    assert_eq!(graph.circle(), None);
+}
+
+#[test]
 fn cited_sections_exist() {
     let document = fs::read_to_string(root().join("docs/geometry.md")).unwrap();
     let known = sections::headings(&document);
