@@ -91,6 +91,7 @@ fn keyed_routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::default()
         .routes(routes!(direct::scan))
         .routes(routes!(direct::invocations))
+        .routes(routes!(direct::recompute))
         .routes(routes!(direct::segment))
         .routes(routes!(direct::depth))
         .routes(routes!(direct::identify))

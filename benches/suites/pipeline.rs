@@ -30,6 +30,9 @@ fn pipeline(c: &mut Criterion) {
                     volume: Volume::from_estimate(&item.volume_cm3, 0.1),
                     form: None,
                     vlm: None,
+                    told_g: None,
+                    portion: 1.0,
+                    answers: Vec::new(),
                 })
                 .collect();
             nourish(&foods, &items).expect("weighed")

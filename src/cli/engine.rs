@@ -145,8 +145,8 @@ impl EngineArgs {
         let (own, buckets) = self.buckets()?;
         let foods = self.choose.foods.watch(self.foods_refresh).await?;
         // A set that cannot be opened is a failure of loading, told where such failures are told.
-        let args = self.clone();
-        let factory: EngineFactory = Arc::new(move || (args.factory(foods.clone())?)());
+        let (args, of_engine) = (self.clone(), foods.clone());
+        let factory: EngineFactory = Arc::new(move || (args.factory(of_engine.clone())?)());
         let device = Device::start(factory, self.queue.device())
             .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
         Ok(Executor::new(
@@ -155,6 +155,7 @@ impl EngineArgs {
             buckets,
             self.queue.photos_ahead(),
         )
+        .foods(foods)
         .takes_scripts(self.engine == EngineKind::Stub))
     }
 

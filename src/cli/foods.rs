@@ -123,9 +123,9 @@ impl<'a> Found<'a> {
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
         match self.command {
-            Command::Lookup { name, foods, .. } if name == ["-"] => lookup_lines(&table(&foods)?),
+            Command::Lookup { name, foods, .. } if name == ["-"] => lookup_lines(&*table(&foods)?),
             Command::Lookup { name, n, json, foods } => {
-                lookup(&table(&foods)?, &name.join(" "), n.into(), json)
+                lookup(&*table(&foods)?, &name.join(" "), n.into(), json)
             }
             Command::Export { format, foods } => {
                 let rows = table(&foods)?.rows();

@@ -23,6 +23,7 @@ use super::problem::Problem;
 use super::refusals::OfScan;
 use super::{SharedApp, fields};
 use crate::contract::model_answer::{DepthAnswer, IdentifyAnswer, SegmentAnswer};
+use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::runtime::context::Limit;
@@ -48,12 +49,17 @@ pub async fn scan(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let input = input(&app, &headers, body).await?;
-    if let JobInput::Model(request) = &input {
-        let text = format!("this path answers scans only; send it to /v1/{}", request.task);
+    let (input, held) = input(&app, &headers, body).await?;
+    let other = match &input {
+        JobInput::Model(request) => Some(request.task.as_str()),
+        JobInput::Recompute(_) => Some("recompute"),
+        JobInput::Scan(_) | JobInput::Mock(_) => None,
+    };
+    if let Some(task) = other {
+        let text = format!("this path answers scans only; send it to /v1/{task}");
         return Err(Problem::new(ErrorCode::BadRequest, text));
     }
-    respond(app, id.0.0, &headers, input).await
+    respond(app, id.0.0, &headers, input, held).await
 }
 
 /// Scan one photo, on SageMaker's path.
@@ -73,20 +79,44 @@ pub async fn invocations(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let input = input(&app, &headers, body).await?;
-    respond(app, id.0.0, &headers, input).await
+    let (input, held) = input(&app, &headers, body).await?;
+    respond(app, id.0.0, &headers, input, held).await
 }
 
-async fn input(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<JobInput, Problem> {
+async fn input(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<(JobInput, Held), Problem> {
     app.check_accepting()?;
     read_scan(app, headers, body).await
 }
 
-async fn respond(app: SharedApp, id: String, headers: &HeaderMap, input: JobInput) -> Answer {
+async fn respond(app: SharedApp, id: String, headers: &HeaderMap, input: JobInput, held: Held) -> Answer {
     if accepts_events(headers) {
-        return Ok(with_events(app, id, input).into_response());
+        return Ok(with_events(app, id, input, held).into_response());
     }
-    answer(&app, id, input).await
+    answer(&app, id, input, held).await
+}
+
+/// Correct the result of a scan.
+///
+/// Labels, grams, portions, answers; every other number moves as it should. Stateless, and needs no model: the original
+/// result and all edits since in, the new result out, the original kept inside.
+#[utoipa::path(post, path = "/v1/recompute", tag = "direct", request_body = RecomputeRequest,
+    responses((status = 200, description = "the corrected result", body = ScanResult), OfScan))]
+pub async fn recompute(
+    State(app): State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    app.check_accepting()?;
+    body::expect_json(&app, &headers)?;
+    let Taken { bytes, held } = read(&app, &headers, body).await?;
+    let Value::Object(mut fields) = body::json(&app, bytes).await? else {
+        let text = "the body must be a JSON object";
+        return Err(Problem::new(ErrorCode::BadRequest, text));
+    };
+    fields.insert("task".into(), "recompute".into());
+    let input = app.executor.parse(Value::Object(fields))?;
+    answer(&app, id.0.0, input, held).await
 }
 
 /// Masks of one photo: at `box` or `point`, or everything without either.

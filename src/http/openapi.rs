@@ -19,6 +19,7 @@ use super::SharedApp;
 use super::problem::ProblemBody;
 use super::refusals::refusal;
 use crate::contract::model_answer::{DepthAnswer, IdentifyAnswer, SegmentAnswer};
+use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::ModelCall;
 use crate::contract::{ScanRequest, ScanResult, StageUpdate};
 use crate::runtime::ModelTask;
@@ -34,6 +35,10 @@ pub struct ScanInputDoc;
 /// A call of one model, which `task` names.
 #[derive(Debug)]
 pub struct ModelInputDoc;
+
+/// Corrections of an earlier result.
+#[derive(Debug)]
+pub struct RecomputeInputDoc;
 
 /// A scan request without its image, which comes beside it.
 #[derive(Debug)]
@@ -103,8 +108,13 @@ documented!(PhotoBodyDoc as "PhotoBody" with: ObjectBuilder::new()
     .schema_type(Type::String)
     .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
     .into());
-documented!(JobInputDoc as "JobInput" with ScanInputDoc ModelInputDoc: OneOfBuilder::new()
+documented!(RecomputeInputDoc as "RecomputeInput" with RecomputeRequest: changed::<RecomputeRequest>(|object| {
+    object.properties.insert("task".into(), one_of(&["recompute"]));
+    object.required.push("task".into());
+}));
+documented!(JobInputDoc as "JobInput" with ScanInputDoc RecomputeInputDoc ModelInputDoc: OneOfBuilder::new()
     .item(Ref::from_schema_name(ScanInputDoc::name()))
+    .item(Ref::from_schema_name(RecomputeInputDoc::name()))
     .item(Ref::from_schema_name(ModelInputDoc::name()))
     .into());
 

@@ -13,8 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
 use super::{Device, JobContext, JobInput, ModelRequest};
+use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
+use crate::food_store::FoodStore;
 use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
 use crate::s3::Buckets;
 use crate::telemetry::names;
@@ -41,6 +43,7 @@ pub struct Executor {
     photos: Arc<Semaphore>,
     ahead: usize,
     takes_scripts: bool,
+    foods: FoodStore,
 }
 
 impl std::fmt::Debug for Executor {
@@ -59,7 +62,15 @@ impl Executor {
             photos: Arc::new(Semaphore::new(ahead.max(1))),
             ahead: ahead.max(1),
             takes_scripts: false,
+            foods: FoodStore::builtin(),
         }
+    }
+
+    /// Where corrections are looked up; the compiled-in table if not said.
+    #[must_use]
+    pub fn foods(mut self, foods: FoodStore) -> Self {
+        self.foods = foods;
+        self
     }
 
     /// Scripted jobs (`mock_return`, ...) are understood: only with a test engine.
@@ -142,6 +153,10 @@ impl Executor {
         admission: Admission,
         turn: impl Future<Output = ()> + Send,
     ) -> Result<Value, ScanError> {
+        let input = match input {
+            JobInput::Recompute(request) => return self.recompute(*request),
+            other => other,
+        };
         // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
         let mut place = self.place(admission).await?;
         let encoded = match self.begin(input, ctx)? {
@@ -194,6 +209,13 @@ impl Executor {
         Ok(result)
     }
 
+    /// A millisecond's work, so the device is not asked.
+    fn recompute(&self, request: RecomputeRequest) -> Result<Value, ScanError> {
+        let result = crate::recompute::recompute(request, &self.foods.current().table)?;
+        serde_json::to_value(result)
+            .map_err(|e| ScanError::new(ErrorCode::Internal, "the result does not serialise").source(e))
+    }
+
     async fn place(&self, admission: Admission) -> Result<OwnedPermit<Item>, ScanError> {
         match admission {
             Admission::Refuse => self.device.try_place(),
@@ -205,6 +227,9 @@ impl Executor {
     fn begin(&self, input: JobInput, ctx: &JobContext) -> Result<Begun, ScanError> {
         let (mut request, model) = match input {
             JobInput::Mock(script) => return Ok(Begun::Mock(script)),
+            JobInput::Recompute(_) => {
+                return Err(ScanError::new(ErrorCode::Internal, "a correction has no photo"));
+            }
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
                 let ModelCall {

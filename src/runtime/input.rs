@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::contract::quote::{parsed, said};
+use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::ModelCall;
 use crate::contract::vocabulary::vocabulary;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
@@ -28,6 +29,8 @@ pub struct ModelRequest {
 pub enum JobInput {
     Scan(Box<ScanRequest>),
     Model(Box<ModelRequest>),
+    /// Corrections of an earlier result; needs no photo and no model.
+    Recompute(Box<RecomputeRequest>),
     /// A script for a test engine: `{"mock_return": ..., "mock_delay": ...}`.
     Mock(Value),
 }
@@ -38,11 +41,11 @@ impl JobInput {
         match self {
             Self::Scan(request) => request.image.is_remote(),
             Self::Model(request) => request.call.image.is_remote(),
-            Self::Mock(_) => false,
+            Self::Recompute(_) | Self::Mock(_) => false,
         }
     }
 
-    /// Reads an `input`. Its optional key `task` picks `scan` (the default) or one model.
+    /// Reads an `input`. Its optional key `task` picks `scan` (the default), `recompute` or one model.
     ///
     /// # Errors
     /// `bad_request`, naming the field.
@@ -58,9 +61,12 @@ impl JobInput {
         let task = match fields.remove("task") {
             None => None,
             Some(Value::String(name)) if name == "scan" => None,
+            Some(Value::String(name)) if name == "recompute" => {
+                return Ok(Self::Recompute(Box::new(from_fields(Value::Object(fields))?)));
+            }
             Some(name) => Some(serde_json::from_value::<ModelTask>(name.clone()).map_err(|_| {
                 bad(format!("unknown task {}", said(&name.to_string())))
-                    .next_step("use scan, segment, depth or identify")
+                    .next_step("use scan, recompute, segment, depth or identify")
             })?),
         };
         match task {

@@ -2,8 +2,8 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use crate::contract::recompute::Origins;
 use crate::contract::model_answer::*;
+use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
 use crate::contract::{
