@@ -1,10 +1,12 @@
 //! The HTTP service: the job API of RunPod's cloud, direct calls, SageMaker's container contract, and the page.
 //!
-//! Every route is listed in [`router`]; a handler reads its request, calls one thing, answers.
+//! Every route is listed at the end of this file; a handler reads its request, calls one thing, answers.
 
 pub mod auth;
 pub mod body;
 pub mod direct;
+#[cfg(test)]
+mod docs;
 pub mod edge;
 pub mod extract;
 pub mod fields;
@@ -17,15 +19,17 @@ pub mod page;
 pub mod probes;
 pub mod problem;
 pub mod realtime;
+mod refusals;
 pub mod server;
 pub mod state;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use listen::ConnectionLimits;
 pub use server::{ServeOptions, serve};
@@ -34,25 +38,15 @@ pub use state::{App, AppOptions, SharedApp};
 /// The whole service.
 pub fn router(app: SharedApp) -> Router {
     // The same job API at three places: the cloud's, the cloud's without its version, and the dev server's.
-    let jobs = job_api_routes();
-    let api = Router::new()
-        .merge(jobs.clone())
+    let jobs = Router::from(job_routes());
+    let keyed = Router::from(keyed_routes())
         .nest("/v2/{endpoint}", jobs.clone())
         .nest("/{endpoint}", jobs)
-        .merge(direct_routes())
-        .route("/{endpoint}/realtime", post(realtime::realtime))
-        .route("/info", get(probes::info))
-        .route("/metrics", get(probes::metrics))
         .layer(from_fn_with_state(app.clone(), auth::require_key));
-    let open = Router::new()
-        .route("/", get(page::page))
-        .route("/livez", get(probes::livez))
-        .route("/readyz", get(probes::readyz))
-        .route("/ping", get(probes::ping))
-        .merge(openapi::routes());
     let mut service = Router::new()
-        .merge(api)
-        .merge(open)
+        .merge(keyed)
+        .merge(Router::from(open_routes()))
+        .merge(openapi::pages())
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(CompressionLayer::new());
@@ -70,27 +64,48 @@ pub fn router(app: SharedApp) -> Router {
         .with_state(app)
 }
 
-fn job_api_routes() -> Router<SharedApp> {
-    Router::new()
-        .route("/run", post(job_api::run))
-        .route("/runsync", post(job_api::runsync))
-        .route("/status/{id}", get(job_api::status).post(job_api::status))
-        .route(
-            "/status-sync/{id}",
-            get(job_api::status_sync).post(job_api::status_sync),
-        )
-        .route("/stream/{id}", get(job_api::stream).post(job_api::stream))
-        .route("/cancel/{id}", post(job_api::cancel))
-        .route("/retry/{id}", post(job_api::retry))
-        .route("/purge-queue", post(job_api::purge_queue))
-        .route("/health", get(job_api::health))
+/// The OpenAPI document of a service that has API keys or has none.
+pub fn description(has_keys: bool) -> utoipa::openapi::OpenApi {
+    openapi::describe(
+        open_routes().into_openapi(),
+        keyed_routes().into_openapi(),
+        has_keys,
+    )
 }
 
-fn direct_routes() -> Router<SharedApp> {
-    Router::new()
-        .route("/v1/scan", post(direct::scan))
-        .route("/v1/segment", post(direct::segment))
-        .route("/v1/depth", post(direct::depth))
-        .route("/v1/identify", post(direct::identify))
-        .route("/invocations", post(direct::scan))
+/// What anybody may ask.
+fn open_routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::default()
+        .routes(routes!(page::page))
+        .routes(routes!(openapi::document))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::ping))
+}
+
+/// What needs a key, if there are any.
+fn keyed_routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::default()
+        .routes(routes!(direct::scan))
+        .routes(routes!(direct::invocations))
+        .routes(routes!(direct::segment))
+        .routes(routes!(direct::depth))
+        .routes(routes!(direct::identify))
+        .merge(job_routes())
+        .routes(routes!(realtime::realtime))
+        .routes(routes!(probes::info))
+        .routes(routes!(probes::metrics))
+}
+
+fn job_routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::default()
+        .routes(routes!(job_api::run))
+        .routes(routes!(job_api::runsync))
+        .routes(routes!(job_api::status))
+        .routes(routes!(job_api::status_sync))
+        .routes(routes!(job_api::stream))
+        .routes(routes!(job_api::cancel))
+        .routes(routes!(job_api::retry))
+        .routes(routes!(job_api::purge_queue))
+        .routes(routes!(job_api::health))
 }

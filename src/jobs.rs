@@ -12,5 +12,5 @@ pub mod webhook;
 
 pub use clock::Clock;
 pub use dispatch::Dispatcher;
-pub use record::{Policy, Record, Status, Submission};
-pub use store::{Limits, Store, StoreError};
+pub use record::{JobStream, JobView, Policy, Record, Status, Submission};
+pub use store::{JobCounts, Limits, Store, StoreError};

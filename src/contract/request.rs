@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::quote;
@@ -17,8 +17,10 @@ pub struct ScanRequest {
     pub image: ImageSource,
     /// 0 = phone flat, lens straight down; 90 = upright. The tilt for a portrait shot without roll.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = -10, maximum = 90)]
     pub pitch_deg: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = -180, maximum = 180)]
     pub roll_deg: Option<f64>,
     /// Gravity (pointing down) in device axes, x right, y to the top, z out of the screen; wins over pitch and roll.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +59,28 @@ impl ScanRequest {
     }
 }
 
+/// A photo for one model alone; without a place the whole photo. Coordinates in pixels of the upright photo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCall {
+    pub image: ImageSource,
+    /// x0, y0, x1, y1
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[f64; 4]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<[f64; 2]>,
+    #[serde(default)]
+    pub options: ModelOptions,
+}
+
+/// What of a scan's options means something to one model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelOptions {
+    /// As of a scan.
+    pub stream: bool,
+}
+
 /// Where the photo's bytes are. In JSON an object with one key, or a bare string whose beginning tells which it is.
 #[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,7 +97,7 @@ pub enum ImageSource {
 }
 
 /// The form with a key.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Keyed {
     /// `s3://bucket/key`
@@ -138,15 +162,33 @@ impl<'de> Deserialize<'de> for ImageSource {
 
 impl PartialSchema for ImageSource {
     fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some("base64, a data: URL, https://... or s3://bucket/key"));
-        let either = OneOfBuilder::new()
-            .item(Keyed::schema())
-            .item(text)
-            .description(Some("Where the photo's bytes are."))
-            .build();
-        RefOr::T(Schema::OneOf(either))
+        let one = |key: &str, title: &str, pattern: Option<&str>, about: &str| {
+            let text = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .pattern(pattern)
+                .description(Some(about));
+            ObjectBuilder::new()
+                .title(Some(title))
+                .property(key, text)
+                .required(key)
+                .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        };
+        OneOfBuilder::new()
+            .item(one("s3", "ImageS3", Some("^s3://"), "`s3://bucket/key`"))
+            .item(one("url", "ImageUrl", Some("^https?://"), "`https://...`"))
+            .item(one(
+                "base64",
+                "ImageBase64",
+                None,
+                "the file's bytes in standard base64, optionally as a `data:` URL",
+            ))
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .description(Some("base64, a `data:` URL, `https://...` or `s3://bucket/key`")),
+            )
+            .description(Some("Where the photo's bytes are: JPEG, PNG or WebP."))
+            .into()
     }
 }
 
@@ -170,15 +212,19 @@ impl std::fmt::Debug for ImageSource {
 pub struct CameraHint {
     /// Field of view of the photo's long side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 10, maximum = 130)]
     pub fov_long_deg: Option<f64>,
     /// Focal length in pixels of the photo as sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 10, maximum = 1000000)]
     pub focal_px: Option<f64>,
     /// 35 mm equivalent focal length, by the diagonal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 5, maximum = 600)]
     pub f35_mm: Option<f64>,
     /// Height of the lens above the table (from AR or a rig).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 5, maximum = 300)]
     pub height_cm: Option<f64>,
 }
 
@@ -187,8 +233,9 @@ pub struct CameraHint {
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     pub kind: ReferenceKind,
-    /// Needed for plate and coin; a card is ID-1 (85.60 x 53.98 mm).
+    /// Needed for a plate (5 to 60 cm) and a coin (1 to 5 cm); a card is ID-1 (85.60 x 53.98 mm).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60)]
     pub diameter_cm: Option<f64>,
 }
 

@@ -99,7 +99,9 @@ pub struct Alternative {
 #[serde(tag = "format", rename_all = "snake_case")]
 pub enum MaskData {
     /// Compressed COCO run lengths; size is height, width.
+    #[schema(title = "MaskRle")]
     Rle { size: [usize; 2], counts: String },
+    #[schema(title = "MaskPng")]
     /// Grey 8-bit PNG of the photo's size, base64: 255 on the item, 0 elsewhere.
     Png { data: String },
 }

@@ -34,6 +34,18 @@ vocabulary! {
     }
 }
 
+/// What is told when a stage begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StageUpdate {
+    pub stage: Stage,
+    /// Place of the stage in their order, from 1.
+    pub step: usize,
+    /// How many stages there are.
+    pub of: usize,
+    /// Milliseconds since the job was taken up, the wait for the device included.
+    pub elapsed_ms: f64,
+}
+
 /// Milliseconds by stage, and of all together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timings {

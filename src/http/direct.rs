@@ -16,38 +16,81 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::edge::RequestId;
+use super::multipart::{self, ScanFormDoc};
+use super::openapi::{InvocationAnswerDoc, JobInputDoc, PhotoBodyDoc, ScanInputDoc};
 use super::problem::Problem;
-use super::{SharedApp, body, fields, multipart};
-use crate::contract::request::ImageSource;
-use crate::contract::{ErrorCode, ScanError, ScanRequest};
+use super::refusals::OfScan;
+use super::{SharedApp, body, fields};
+use crate::contract::model_answer::{DepthAnswer, IdentifyAnswer, SegmentAnswer};
+use crate::contract::request::{ImageSource, ModelCall};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
 use crate::runtime::context::Limit;
 use crate::runtime::{Admission, Event, JobContext, JobInput, ModelTask};
 
 type Answer = Result<Response, Problem>;
 
-/// Scan one photo. JSON, `multipart/form-data` or an image as the body; with `Accept: text/event-stream` the stages
-/// are told as they begin, then the result.
-#[utoipa::path(post, path = "/v1/scan", tag = "direct", request_body = crate::contract::ScanRequest,
-    responses((status = 200, body = crate::contract::ScanResult),
-              (status = "4XX", description = "application/problem+json", body = super::openapi::ProblemDoc),
-              (status = 429, description = "the queue is full; see Retry-After")))]
+/// Scan one photo.
+///
+/// JSON, `multipart/form-data` or an image as the body; with `Accept: text/event-stream` the stages are told as they
+/// begin, then the result.
+#[utoipa::path(post, path = "/v1/scan", tag = "direct",
+    request_body(content(
+        (ScanInputDoc = "application/json"), (ScanFormDoc = "multipart/form-data"), (inline(PhotoBodyDoc) = "image/jpeg"),
+        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "application/octet-stream"))),
+    params(("X-Amzn-SageMaker-Custom-Attributes" = Option<String>, Header,
+        description = "fields beside a bare image, as `pitch_deg=40,plate_cm=26`")),
+    responses((status = 200, description = "measured; as events `stage`, then one `result` or `problem`",
+        content((ScanResult = "application/json"), (String = "text/event-stream"))), OfScan))]
 pub async fn scan(
     State(app): State<SharedApp>,
     id: Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    app.check_accepting()?;
-    let input = read_scan(&app, &headers, body).await?;
-    if accepts_events(&headers) {
-        return Ok(with_events(app, id.0.0, input).into_response());
+    let input = input(&app, &headers, body).await?;
+    if let JobInput::Model(request) = &input {
+        let text = format!("this path answers scans only; send it to /v1/{}", request.task);
+        return Err(Problem::new(ErrorCode::BadRequest, text));
     }
-    answer(&app, id.0.0, input).await
+    respond(app, id.0.0, &headers, input).await
 }
 
-/// Masks of one photo. `params`: `box`, `point`, or neither for everything.
-#[utoipa::path(post, path = "/v1/segment", tag = "direct", request_body = super::openapi::ModelCall,
-    responses((status = 200, description = "masks")))]
+/// Scan one photo, on SageMaker's path.
+///
+/// As `/v1/scan`; because SageMaker has this path only, `task` in the JSON body picks one model alone.
+#[utoipa::path(post, path = "/invocations", tag = "direct",
+    request_body(content(
+        (JobInputDoc = "application/json"), (ScanFormDoc = "multipart/form-data"), (inline(PhotoBodyDoc) = "image/jpeg"),
+        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "application/octet-stream"))),
+    params(("X-Amzn-SageMaker-Custom-Attributes" = Option<String>, Header,
+        description = "fields beside a bare image, as `pitch_deg=40,plate_cm=26`")),
+    responses((status = 200, description = "measured, or one model's answer",
+        content((InvocationAnswerDoc = "application/json"), (String = "text/event-stream"))), OfScan))]
+pub async fn invocations(
+    State(app): State<SharedApp>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let input = input(&app, &headers, body).await?;
+    respond(app, id.0.0, &headers, input).await
+}
+
+async fn input(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<JobInput, Problem> {
+    app.check_accepting()?;
+    read_scan(app, headers, body).await
+}
+
+async fn respond(app: SharedApp, id: String, headers: &HeaderMap, input: JobInput) -> Answer {
+    if accepts_events(headers) {
+        return Ok(with_events(app, id, input).into_response());
+    }
+    answer(&app, id, input).await
+}
+
+/// Masks of one photo: at `box` or `point`, or everything without either.
+#[utoipa::path(post, path = "/v1/segment", tag = "direct", request_body = ModelCall,
+    responses((status = 200, description = "masks", body = SegmentAnswer), OfScan))]
 pub async fn segment(
     app: State<SharedApp>,
     id: Extension<RequestId>,
@@ -57,9 +100,9 @@ pub async fn segment(
     one_model(app.0, id.0.0, headers, body, ModelTask::Segment).await
 }
 
-/// Relative disparity of one photo.
-#[utoipa::path(post, path = "/v1/depth", tag = "direct", request_body = super::openapi::ModelCall,
-    responses((status = 200, description = "depth")))]
+/// Depth of one photo.
+#[utoipa::path(post, path = "/v1/depth", tag = "direct", request_body = ModelCall,
+    responses((status = 200, description = "depth", body = DepthAnswer), OfScan))]
 pub async fn depth(
     app: State<SharedApp>,
     id: Extension<RequestId>,
@@ -69,9 +112,9 @@ pub async fn depth(
     one_model(app.0, id.0.0, headers, body, ModelTask::Depth).await
 }
 
-/// Ask the language model of one photo.
-#[utoipa::path(post, path = "/v1/identify", tag = "direct", request_body = super::openapi::ModelCall,
-    responses((status = 200, description = "text or items")))]
+/// What the vision-language model takes one photo for, or what lies at `box` or `point`.
+#[utoipa::path(post, path = "/v1/identify", tag = "direct", request_body = ModelCall,
+    responses((status = 200, description = "kind and label", body = IdentifyAnswer), OfScan))]
 pub async fn identify(
     app: State<SharedApp>,
     id: Extension<RequestId>,

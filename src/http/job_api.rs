@@ -9,21 +9,38 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::SharedApp;
 use super::body;
 use super::extract::{JobId, Wait};
+use super::openapi::JobInputDoc;
 use super::problem::Problem;
+use super::refusals::{OfBody, OfJob, OfQueue, OfReadiness};
 use crate::contract::ErrorCode;
 use crate::contract::quote::{parsed, said};
-use crate::jobs::{Policy, StoreError, Submission};
+use crate::jobs::{JobCounts, JobStream, JobView, Policy, Status, StoreError, Submission};
 use crate::runtime::EngineState;
 use crate::s3::S3Keys;
 
-type Answer = Result<Json<Value>, Problem>;
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// Body of `/run` and `/runsync`.
+#[derive(Debug, ToSchema)]
+#[schema(as = JobRequest)]
+pub struct JobRequestDoc {
+    pub input: JobInputDoc,
+    /// `https` address that is called when the job has ended.
+    pub webhook: Option<String>,
+    #[schema(nullable = false)]
+    pub policy: Option<Policy>,
+    /// Where the job's own bucket is: `accessId`, `accessSecret`, `bucketName`, `endpointUrl`.
+    #[schema(rename = "s3Config", value_type = Option<Object>)]
+    pub s3_config: Option<Value>,
+}
 
 #[derive(Deserialize)]
 struct JobBody {
@@ -34,101 +51,140 @@ struct JobBody {
     s3_config: Option<Value>,
 }
 
+/// A job's id and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobState {
+    pub id: String,
+    pub status: Status,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Purged {
+    /// Jobs that were cancelled.
+    pub removed: usize,
+    /// Always `completed`.
+    pub status: &'static str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    pub jobs: JobCounts,
+    pub workers: WorkerCounts,
+}
+
+/// The one worker of this service, by how it stands: each 0 or 1.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkerCounts {
+    pub idle: u8,
+    pub running: u8,
+    pub ready: u8,
+    pub initializing: u8,
+    /// Always 0.
+    pub throttled: u8,
+    pub unhealthy: u8,
+}
+
 /// Queue a job and answer at once.
-#[utoipa::path(post, path = "/run", tag = "jobs", request_body = super::openapi::JobRequest,
-    responses((status = 200, description = "accepted", body = super::openapi::JobView),
-              (status = 429, description = "the queue is full; see Retry-After")))]
-pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -> Answer {
+#[utoipa::path(post, path = "/run", tag = "jobs", request_body = JobRequestDoc,
+    responses((status = 200, description = "accepted", body = JobView), OfBody, OfQueue))]
+pub async fn run(State(app): State<SharedApp>, headers: HeaderMap, body: Body) -> Answer<JobView> {
     let bytes = body::read(&headers, body, app.options.run_body, app.options.body_time).await?;
     submit(&app, &bytes, false).await.map(Json)
 }
 
-/// Queue a job and wait for it, up to `wait` milliseconds; then answer with its state.
-#[utoipa::path(post, path = "/runsync", tag = "jobs", request_body = super::openapi::JobRequest,
-    params(("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 300000; 90000 if left out")),
-    responses((status = 200, description = "ended, or still under way", body = super::openapi::JobView),
-              (status = 429, description = "the queue is full; see Retry-After")))]
-pub async fn runsync(State(app): State<SharedApp>, wait: Wait, headers: HeaderMap, body: Body) -> Answer {
+/// Queue a job and wait for it, up to `wait` milliseconds; then answer with how it stands.
+#[utoipa::path(post, path = "/runsync", tag = "jobs", request_body = JobRequestDoc,
+    params(("wait" = Option<u64>, Query, description = "milliseconds, 90000 if left out; taken as 1000 to 300000")),
+    responses((status = 200, description = "ended, or still under way", body = JobView), OfBody, OfQueue))]
+pub async fn runsync(
+    State(app): State<SharedApp>,
+    wait: Wait,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<JobView> {
     let bytes = body::read(&headers, body, app.options.runsync_body, app.options.body_time).await?;
     let accepted = submit(&app, &bytes, true).await?;
-    let id = accepted["id"].as_str().unwrap_or_default().to_owned();
-    Ok(Json(
-        wait_for(&app, &id, wait.within(300_000))
-            .await
-            .unwrap_or(accepted),
-    ))
+    let now = wait_for(&app, &accepted.id, wait.within(300_000)).await;
+    Ok(Json(now.unwrap_or(accepted)))
 }
 
 /// How a job stands; `output` is the latest progress while it runs.
-#[utoipa::path(get, path = "/status/{id}", tag = "jobs", params(("id" = String, Path,)),
-    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn status(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+#[utoipa::path(method(get, post), path = "/status/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
+    responses((status = 200, description = "how it stands", body = JobView), OfJob))]
+pub async fn status(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobView> {
     app.store.view(&id).map(Json).ok_or_else(|| not_found(&id))
 }
 
 /// As `/status`, held until the job has ended or `wait` is over.
-#[utoipa::path(get, path = "/status-sync/{id}", tag = "jobs", params(("id" = String, Path,),
-    ("wait" = Option<u64>, Query, description = "milliseconds, 1000 to 90000")),
-    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn status_sync(State(app): State<SharedApp>, JobId(id): JobId, wait: Wait) -> Answer {
+#[utoipa::path(method(get, post), path = "/status-sync/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job"),
+    ("wait" = Option<u64>, Query, description = "milliseconds, 90000 if left out; taken as 1000 to 90000")),
+    responses((status = 200, description = "how it stands", body = JobView), OfJob))]
+pub async fn status_sync(State(app): State<SharedApp>, JobId(id): JobId, wait: Wait) -> Answer<JobView> {
     wait_for(&app, &id, wait.within(90_000))
         .await
         .map(Json)
         .ok_or_else(|| not_found(&id))
 }
 
-/// What a streaming job said since the last call; stages as they begin where `input.options.stream` asked for them. Empty
-/// for other jobs, as in the cloud.
-#[utoipa::path(get, path = "/stream/{id}", tag = "jobs", params(("id" = String, Path,)),
-    responses((status = 200, description = "new elements only", body = super::openapi::JobStream),
-              (status = 404, description = "unknown or expired")))]
-pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+/// What a streaming job said since the last call.
+///
+/// Stages as they begin where `input.options.stream` asked for them; empty for other jobs, as in the cloud.
+#[utoipa::path(method(get, post), path = "/stream/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
+    responses((status = 200, description = "new elements only", body = JobStream), OfJob))]
+pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobStream> {
     app.store.stream(&id).map(Json).ok_or_else(|| not_found(&id))
 }
 
 /// Stop a job; one that has ended stays as it is.
-#[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path,)),
-    responses((status = 200, body = super::openapi::JobView), (status = 404, description = "unknown or expired")))]
-pub async fn cancel(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+#[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
+    responses((status = 200, description = "how it stands now", body = JobState), OfJob))]
+pub async fn cancel(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobState> {
     let status = app.store.cancel(&id).await.map_err(|e| refused(&app, &id, e))?;
-    Ok(Json(json!({"id": id, "status": status})))
+    Ok(Json(JobState { id, status }))
 }
 
-/// Run a FAILED or TIMED_OUT job again under the same id.
-#[utoipa::path(post, path = "/retry/{id}", tag = "jobs", params(("id" = String, Path,)),
-    responses((status = 200, body = super::openapi::JobView), (status = 400, description = "not FAILED or TIMED_OUT")))]
-pub async fn retry(State(app): State<SharedApp>, JobId(id): JobId) -> Answer {
+/// Run a FAILED or TIMED_OUT job again under the same id; any other is refused with 400.
+#[utoipa::path(post, path = "/retry/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
+    responses((status = 200, description = "queued again", body = JobState), OfJob, OfReadiness))]
+pub async fn retry(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobState> {
     app.check_accepting()?;
     let view = app.store.retry(&id).await.map_err(|e| refused(&app, &id, e))?;
-    Ok(Json(json!({"id": id, "status": view["status"]})))
+    let status = view.status;
+    Ok(Json(JobState { id, status }))
 }
 
 /// Cancel every job that waits.
-#[utoipa::path(post, path = "/purge-queue", tag = "jobs", responses((status = 200, description = "how many")))]
-pub async fn purge_queue(State(app): State<SharedApp>) -> Json<Value> {
-    Json(json!({"removed": app.store.purge().await, "status": "completed"}))
+#[utoipa::path(post, path = "/purge-queue", tag = "jobs",
+    responses((status = 200, description = "how many there were", body = Purged)))]
+pub async fn purge_queue(State(app): State<SharedApp>) -> Json<Purged> {
+    Json(Purged {
+        removed: app.store.purge().await,
+        status: "completed",
+    })
 }
 
 /// Counts of jobs and the state of the worker.
-#[utoipa::path(get, path = "/health", tag = "jobs", responses((status = 200, description = "counts")))]
-pub async fn health(State(app): State<SharedApp>) -> Json<Value> {
-    let mut health = app.store.health();
-    let running = u8::from(health["jobs"]["inProgress"].as_u64() > Some(0));
+#[utoipa::path(get, path = "/health", tag = "jobs",
+    responses((status = 200, description = "counts", body = Health)))]
+pub async fn health(State(app): State<SharedApp>) -> Json<Health> {
+    let jobs = app.store.counts();
+    let running = jobs.in_progress > 0;
     let state = app.executor.device().state();
-    let is = |yes: bool| u8::from(yes);
     let ready = matches!(state, EngineState::Ready(_));
-    health["workers"] = json!({
-        "idle": is(ready && running == 0),
-        "running": running,
-        "ready": is(ready),
-        "initializing": is(matches!(state, EngineState::Loading | EngineState::WarmingUp)),
-        "throttled": 0,
-        "unhealthy": is(matches!(state, EngineState::Failed(_) | EngineState::Stopped)),
-    });
-    Json(health)
+    Json(Health {
+        workers: WorkerCounts {
+            idle: (ready && !running).into(),
+            running: running.into(),
+            ready: ready.into(),
+            initializing: matches!(state, EngineState::Loading | EngineState::WarmingUp).into(),
+            throttled: 0,
+            unhealthy: matches!(state, EngineState::Failed(_) | EngineState::Stopped).into(),
+        },
+        jobs,
+    })
 }
 
-async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<Value, Problem> {
+async fn submit(app: &SharedApp, bytes: &[u8], sync: bool) -> Result<JobView, Problem> {
     app.check_accepting()?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
     // A list would be read as the fields in their order.
@@ -186,7 +242,7 @@ fn check_webhook(text: String, private: bool) -> Result<String, String> {
     Ok(text)
 }
 
-async fn wait_for(app: &SharedApp, id: &str, limit: Duration) -> Option<Value> {
+async fn wait_for(app: &SharedApp, id: &str, limit: Duration) -> Option<JobView> {
     tokio::select! {
         view = app.store.wait(id, limit) => view,
         () = app.closing.cancelled() => app.store.view(id),

@@ -4,13 +4,47 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 
+use utoipa::ToSchema;
+
+use super::openapi::ScanFieldsDoc;
 use super::problem::Problem;
 use super::{SharedApp, fields};
 use crate::contract::quote::{parsed, said};
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanRequest};
 
-/// Parts: the photo (`image`, `photo`, `file`, or any other that is a file), and either `request` (a scan request as JSON, its image left out) or the plain fields
+/// The parts of a form, for the API's description.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ScanForm)]
+pub struct ScanFormDoc {
+    /// The photo's file: JPEG, PNG or WebP.
+    #[schema(value_type = String, format = Binary)]
+    pub image: Vec<u8>,
+    /// A scan request as JSON, its image left out.
+    #[schema(nullable = false)]
+    pub request: Option<ScanFieldsDoc>,
+    #[schema(nullable = false)]
+    pub pitch_deg: Option<f64>,
+    #[schema(nullable = false)]
+    pub roll_deg: Option<f64>,
+    /// Diameter of the largest plate.
+    #[schema(nullable = false)]
+    pub plate_cm: Option<f64>,
+    /// Height of the lens above the table.
+    #[schema(nullable = false)]
+    pub height_cm: Option<f64>,
+    /// Field of view of the photo's long side.
+    #[schema(nullable = false)]
+    pub fov_long_deg: Option<f64>,
+    #[schema(nullable = false)]
+    pub scan_id: Option<String>,
+    #[schema(nullable = false)]
+    pub user_id: Option<String>,
+}
+
+/// Parts: the photo (`image`, `photo`, `file`, or any other that is a file), and either `request` (a scan request as
+/// JSON, its image left out) or the plain fields
 /// `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`.
 ///
 /// # Errors

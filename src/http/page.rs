@@ -19,6 +19,9 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The page that scans a photo in the browser.
+#[utoipa::path(get, path = "/", tag = "pages",
+    responses((status = 200, description = "the page", body = String, content_type = "text/html")))]
 pub async fn page() -> Response {
     let mut response = Html(PAGE).into_response();
     let headers = response.headers_mut();
@@ -37,4 +40,23 @@ fn hash_of(element: &str) -> String {
         .and_then(|(_, rest)| rest.split_once(&format!("</{element}>")))
         .map_or("", |(text, _)| text);
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PAGE;
+    use crate::contract::Stage;
+
+    #[test]
+    fn the_page_shows_every_stage_by_its_name() {
+        let quoted: Vec<String> = Stage::texts().iter().map(|s| format!("\"{s}\"")).collect();
+        assert!(PAGE.contains(&format!("const STAGES = [{}];", quoted.join(", "))));
+        let words = PAGE
+            .lines()
+            .find(|l| l.starts_with("const WORDS = "))
+            .unwrap_or_default();
+        for stage in Stage::ALL {
+            assert!(words.contains(&format!("{stage}: ")), "{stage}");
+        }
+    }
 }

@@ -4,23 +4,26 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::SharedApp;
 use super::problem::Problem;
+use super::refusals::{OfReadiness, OfSwitch};
 use crate::contract::ErrorCode;
-use crate::runtime::{EngineState, memory};
+use crate::runtime::{EngineInfo, EngineState, memory};
 use crate::telemetry::names;
 
 /// The process answers.
-#[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, description = "alive")))]
+#[utoipa::path(get, path = "/livez", tag = "probes",
+    responses((status = 200, description = "alive", body = String, content_type = "text/plain")))]
 pub async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// Loaded, warmed up and not draining.
 #[utoipa::path(get, path = "/readyz", tag = "probes",
-    responses((status = 200, description = "send work"), (status = 503, description = "do not")))]
+    responses((status = 200, description = "send work", body = String, content_type = "text/plain"), OfReadiness))]
 pub async fn readyz(State(app): State<SharedApp>) -> Response {
     match not_ready(&app) {
         None => "ok\n".into_response(),
@@ -30,7 +33,8 @@ pub async fn readyz(State(app): State<SharedApp>) -> Response {
 
 /// 200 ready, 204 still loading, 503 never or no more: RunPod's load balancer and SageMaker ask this.
 #[utoipa::path(get, path = "/ping", tag = "probes",
-    responses((status = 200, description = "ready"), (status = 204, description = "loading")))]
+    responses((status = 200, description = "ready"), (status = 204, description = "loading"),
+              (status = 503, description = "failed, or shutting down; no body")))]
 pub async fn ping(State(app): State<SharedApp>) -> StatusCode {
     match app.executor.device().state() {
         _ if app.is_draining() => StatusCode::SERVICE_UNAVAILABLE,
@@ -41,28 +45,64 @@ pub async fn ping(State(app): State<SharedApp>) -> StatusCode {
 }
 
 /// What runs here.
-#[utoipa::path(get, path = "/info", tag = "probes", responses((status = 200, description = "models, device, limits")))]
-pub async fn info(State(app): State<SharedApp>) -> Json<Value> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Info {
+    pub version: &'static str,
+    /// Null while the models are being loaded.
+    pub engine: Option<EngineInfo>,
+    /// Whether accepted jobs outlive the process.
+    pub durable_jobs: bool,
+    pub memory: InfoMemory,
+    pub limits: InfoLimits,
+}
+
+/// Bytes of main memory; null where the system does not tell.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InfoMemory {
+    pub resident_bytes: Option<u64>,
+    pub peak_resident_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+    /// Pixels of the photos on the device and ahead of it, if all are as large as allowed.
+    pub photos_at_most_bytes: u64,
+    /// Inputs and outputs of jobs.
+    pub jobs_at_most_bytes: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InfoLimits {
+    /// Direct calls that may wait for the device.
+    pub queue: usize,
+    pub run_body_bytes: usize,
+    pub runsync_body_bytes: usize,
+    pub direct_body_bytes: usize,
+    /// A direct call, waiting included.
+    pub direct_time_s: u64,
+}
+
+/// Models, device, limits.
+#[utoipa::path(get, path = "/info", tag = "probes",
+    responses((status = 200, description = "models, device, limits", body = Info)))]
+pub async fn info(State(app): State<SharedApp>) -> Json<Info> {
     let device = app.executor.device();
-    Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "engine": device.info().as_deref(),
-        "durable_jobs": app.store.is_durable(),
-        "memory": {
-            "resident_bytes": memory::resident(),
-            "peak_resident_bytes": memory::peak_resident(),
-            "total_bytes": memory::total(),
-            "photos_at_most_bytes": photos_at_most(&app),
-            "jobs_at_most_bytes": app.store.limits().bytes,
+    Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        engine: device.info().as_deref().cloned(),
+        durable_jobs: app.store.is_durable(),
+        memory: InfoMemory {
+            resident_bytes: memory::resident(),
+            peak_resident_bytes: memory::peak_resident(),
+            total_bytes: memory::total(),
+            photos_at_most_bytes: photos_at_most(&app),
+            jobs_at_most_bytes: app.store.limits().bytes,
         },
-        "limits": {
-            "queue": device.queue_limit(),
-            "run_body_bytes": app.options.run_body,
-            "runsync_body_bytes": app.options.runsync_body,
-            "direct_body_bytes": app.options.direct_body,
-            "direct_time_s": app.options.direct_time.as_secs(),
+        limits: InfoLimits {
+            queue: device.queue_limit(),
+            run_body_bytes: app.options.run_body,
+            runsync_body_bytes: app.options.runsync_body,
+            direct_body_bytes: app.options.direct_body,
+            direct_time_s: app.options.direct_time.as_secs(),
         },
-    }))
+    })
 }
 
 /// Pixels of the photos on the device and ahead of it, if all are as large as allowed.
@@ -72,7 +112,8 @@ fn photos_at_most(app: &SharedApp) -> u64 {
 }
 
 /// Prometheus text.
-#[utoipa::path(get, path = "/metrics", tag = "probes", responses((status = 200, description = "Prometheus text")))]
+#[utoipa::path(get, path = "/metrics", tag = "probes",
+    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain"), OfSwitch))]
 pub async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
     let handle = app
         .metrics

@@ -20,19 +20,22 @@ pub struct Problem {
     pub retry_after_s: Option<u64>,
 }
 
-/// The body.
+/// Every error, by RFC 9457, with the service's own code.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
 pub struct ProblemBody<'a> {
-    /// Stable; part of the API.
-    #[schema(value_type = String)]
     pub code: ErrorCode,
+    /// The status in words.
     pub title: &'a str,
     pub status: u16,
+    /// What is wrong, with the offending value.
     pub detail: &'a str,
+    /// What the sender can do next.
     pub next_step: Option<&'a str>,
-    #[schema(value_type = String)]
     pub fault: Fault,
+    /// The same request may succeed later.
     pub retryable: bool,
+    /// Also in the header `x-request-id`; the log has it.
     pub request_id: &'a str,
     /// The same as `detail`.
     pub error: &'a str,

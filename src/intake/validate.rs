@@ -129,28 +129,34 @@ fn camera(camera: &CameraHint) -> Result<(), ScanError> {
 }
 
 fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
-    if let Some(p) = item.point
-        && p.iter().any(|c| !c.is_finite() || *c < 0.0)
-    {
-        return Err(invalid(
-            &format!("hints.items[{i}].point"),
-            format_args!("{p:?} is not a pixel"),
-        ));
-    }
-    if let Some(b) = item.bbox {
-        let ok = b.iter().all(|c| c.is_finite() && *c >= 0.0) && b[0] < b[2] && b[1] < b[3];
-        if !ok {
-            return Err(invalid(
-                &format!("hints.items[{i}].box"),
-                format_args!("{b:?} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"),
-            ));
-        }
-    }
+    place(&format!("hints.items[{i}]."), item.point, item.bbox)?;
     if item.label.as_ref().is_some_and(|l| l.len() > bounds::LABEL_BYTES) {
         return Err(invalid(
             &format!("hints.items[{i}].label"),
             format_args!("is over {} bytes", bounds::LABEL_BYTES),
         ));
+    }
+    Ok(())
+}
+
+/// A point and a box that can be of some photo; `of` is what their fields' names begin with.
+pub(crate) fn place(of: &str, point: Option<[f64; 2]>, bbox: Option<[f64; 4]>) -> Result<(), ScanError> {
+    if let Some(p) = point
+        && p.iter().any(|c| !c.is_finite() || *c < 0.0)
+    {
+        return Err(invalid(
+            &format!("{of}point"),
+            format_args!("{p:?} is not a pixel"),
+        ));
+    }
+    if let Some(b) = bbox {
+        let ok = b.iter().all(|c| c.is_finite() && *c >= 0.0) && b[0] < b[2] && b[1] < b[3];
+        if !ok {
+            return Err(invalid(
+                &format!("{of}box"),
+                format_args!("{b:?} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"),
+            ));
+        }
     }
     Ok(())
 }

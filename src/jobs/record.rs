@@ -5,39 +5,112 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaType};
+use utoipa::openapi::{Ref, RefOr};
 
+use crate::contract::vocabulary::vocabulary;
+use crate::contract::{ScanResult, StageUpdate};
 use crate::runpod::Outcome;
 use crate::runtime::Event;
 use crate::s3::S3Keys;
 
-/// Spelled as the platform's API does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
-    InQueue,
-    InProgress,
-    Completed,
-    Failed,
-    Cancelled,
-    TimedOut,
+vocabulary! {
+    /// How a job stands, spelled as the platform's API does.
+    Status as "JobStatus" {
+        InQueue = "IN_QUEUE":
+            "It waits for the device.",
+            "Ask again, or let `/status-sync` wait.";
+        InProgress = "IN_PROGRESS":
+            "It runs; `output` is the latest progress.",
+            "Ask again, or let `/status-sync` wait.";
+        Completed = "COMPLETED":
+            "It ended; `output` is the result.",
+            "Read `output`; it is forgotten after a while.";
+        Failed = "FAILED":
+            "It ended with an error; `error` is a JSON object as text.",
+            "Read `error_type` and `retryable` in it; `/retry` runs the job again.";
+        Cancelled = "CANCELLED":
+            "It was cancelled before it ended.",
+            "Nothing.";
+        TimedOut = "TIMED_OUT":
+            "It ran or waited longer than its `policy` allows.",
+            "Allow more time, or `/retry` it.";
+    }
 }
 
 impl Status {
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::InQueue | Self::InProgress)
     }
+}
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InQueue => "IN_QUEUE",
-            Self::InProgress => "IN_PROGRESS",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-            Self::TimedOut => "TIMED_OUT",
-        }
-    }
+/// What the API shows of a job. Keys without a value are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    pub id: String,
+    pub status: Status,
+    /// Of an ended job its result; of a running one its latest progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = output_schema)]
+    pub output: Option<Value>,
+    /// A JSON object as text, with the keys `error_type` (an `ErrorCode`), `error_message`, `next_step`, `fault`,
+    /// `retryable`, `error_traceback`, `hostname`, `worker_id` and `runpod_version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub error: Option<String>,
+    /// Milliseconds in the queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub delay_time: Option<u64>,
+    /// Milliseconds on the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub execution_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub worker_id: Option<String>,
+    /// Times it was run again by `/retry`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub retries: Option<u32>,
+}
+
+fn output_schema() -> RefOr<Schema> {
+    let free = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    AnyOfBuilder::new()
+        .item(Ref::from_schema_name(ScanResult::name()))
+        .item(Ref::from_schema_name(StageUpdate::name()))
+        .item(free)
+        .description(Some(
+            "Of a scan that COMPLETED a `ScanResult`; of one model alone its answer; of a job IN_PROGRESS its latest update, \
+             mostly a `StageUpdate`.",
+        ))
+        .into()
+}
+
+/// New elements of a job's stream.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct JobStream {
+    pub id: String,
+    pub status: Status,
+    pub stream: Vec<StreamElement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct StreamElement {
+    /// A stage that began, or a part of a streaming job's answer.
+    #[schema(schema_with = element_schema)]
+    pub output: Value,
+}
+
+fn element_schema() -> RefOr<Schema> {
+    AnyOfBuilder::new()
+        .item(Ref::from_schema_name(StageUpdate::name()))
+        .item(ObjectBuilder::new().schema_type(SchemaType::AnyValue))
+        .into()
 }
 
 /// Milliseconds, as the platform's `policy` object.
@@ -45,8 +118,10 @@ impl Status {
 #[serde(rename_all = "camelCase", default)]
 pub struct Policy {
     /// Counts while the job runs. 5 s to 7 days.
+    #[schema(minimum = 5000, maximum = 604800000)]
     pub execution_timeout: u64,
     /// Counts from submission; the record goes when it is over. 10 s to 7 days.
+    #[schema(minimum = 10000, maximum = 604800000)]
     pub ttl: u64,
     pub low_priority: bool,
 }
@@ -217,38 +292,31 @@ impl Record {
         self.collected.clear();
     }
 
-    /// The body of `/status`; keys without a value are left out.
-    pub fn view(&self, worker_id: &str) -> Value {
-        let mut view = Map::new();
-        view.insert("id".into(), json!(self.id));
-        view.insert("status".into(), json!(self.status));
+    /// The body of `/status`.
+    pub fn view(&self, worker_id: &str) -> JobView {
         let output = if self.status.is_terminal() {
             &self.output
         } else {
             &self.progress
         };
-        if let Some(output) = output.as_ref().filter(|o| !o.is_null()) {
-            view.insert("output".into(), output.clone());
+        let started = self.started_ms;
+        JobView {
+            id: self.id.clone(),
+            status: self.status,
+            output: output.clone().filter(|o| !o.is_null()),
+            error: self.error.clone(),
+            delay_time: started.map(|at| at.saturating_sub(self.created_ms)),
+            execution_time: started
+                .zip(self.ended_ms)
+                .map(|(at, ended)| ended.saturating_sub(at)),
+            worker_id: started.map(|_| worker_id.to_owned()),
+            retries: (self.retries > 0).then_some(self.retries),
         }
-        if let Some(error) = &self.error {
-            view.insert("error".into(), json!(error));
-        }
-        if let Some(started) = self.started_ms {
-            view.insert("delayTime".into(), json!(started.saturating_sub(self.created_ms)));
-            view.insert("workerId".into(), json!(worker_id));
-            if let Some(ended) = self.ended_ms {
-                view.insert("executionTime".into(), json!(ended.saturating_sub(started)));
-            }
-        }
-        if self.retries > 0 {
-            view.insert("retries".into(), json!(self.retries));
-        }
-        Value::Object(view)
     }
 
     /// What a webhook receives: the view, the input and the address.
     pub fn webhook_body(&self, worker_id: &str) -> Value {
-        let mut body = self.view(worker_id);
+        let mut body = json!(self.view(worker_id));
         let input = self
             .input
             .as_ref()

@@ -10,20 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::disk::{Change, Disk, DiskError};
-use super::record::Delivery;
+use super::record::{Delivery, JobView};
 use super::{Clock, Policy, Record, Status, Submission};
 use crate::runpod::Outcome;
 use crate::runtime::Event;
 use crate::s3::S3Keys;
 use crate::telemetry::names;
 use table::Table;
+pub use views::JobCounts;
 
 /// Bounds of the store.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,7 @@ pub struct Store(Arc<Shared>);
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("health", &self.health()).finish()
+        f.debug_struct("Store").field("counts", &self.counts()).finish()
     }
 }
 
@@ -192,7 +192,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Disk`].
-    pub async fn submit(&self, submission: Submission) -> Result<Value, StoreError> {
+    pub async fn submit(&self, submission: Submission) -> Result<JobView, StoreError> {
         let prefix = if submission.sync { "sync-" } else { "" };
         let id = format!("{prefix}{}-u1", Uuid::new_v4());
         let (record, view) = {

@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use dragunov_models::RgbImage;
-use serde_json::Value;
 
 use super::{PhotoEncoding, Pictures, ScanInputs, Scanner};
-use crate::contract::{ScanError, ScanRequest, ScanResult};
+use crate::contract::{ModelAnswer, ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 use crate::overlay;
 use crate::runtime::engine::{self as runtime, ScanJob};
@@ -73,7 +72,7 @@ impl Engine for Scanner {
         photo: &Photo,
         request: &ModelRequest,
         ctx: &JobContext,
-    ) -> Result<Value, ScanError> {
-        self.one_model(request.task, &photo.image, &request.params, ctx)
+    ) -> Result<ModelAnswer, ScanError> {
+        self.one_model(request.task, &photo.image, &request.call, ctx)
     }
 }

@@ -4,52 +4,40 @@ use base64::Engine as _;
 use dragunov_models::depth_anything::{Depth, Policy};
 use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::Prompt;
-use dragunov_models::{Rect, RgbImage};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use dragunov_models::{Mask, Rect, RgbImage};
 
 use super::Scanner;
 use super::scan::depth_picture;
-use crate::contract::quote::parsed;
+use crate::contract::model_answer::{
+    DepthAnswer, DepthUnit, IdentifyAnswer, LabelGuess, ModelAnswer, RunLengths, SegmentAnswer, SegmentMask,
+};
+use crate::contract::request::ModelCall;
 use crate::contract::{ErrorCode, ScanError, Stage};
 use crate::identify::Identifier;
 use crate::overlay;
 use crate::perceive::crop;
 use crate::runtime::{JobContext, ModelTask};
 
-/// Place to look; pixels of the upright photo.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Place {
-    #[serde(rename = "box")]
-    bbox: Option<[f64; 4]>,
-    point: Option<[f64; 2]>,
-}
-
 impl Scanner {
-    /// Runs one model. `segment` and `identify` take `box` and `point`; without either they use the whole photo.
+    /// Runs one model. `segment` and `identify` look at the call's place; without one they use the whole photo.
     ///
     /// # Errors
-    /// `bad_request` for unknown parameters, otherwise the model's own.
+    /// The model's own.
     pub(super) fn one_model(
         &mut self,
         task: ModelTask,
         image: &RgbImage,
-        params: &Map<String, Value>,
+        call: &ModelCall,
         ctx: &JobContext,
-    ) -> Result<Value, ScanError> {
-        let at: Place = serde_json::from_value(Value::Object(params.clone())).map_err(|e| {
-            ScanError::new(ErrorCode::BadRequest, parsed(e))
-                .next_step("send box: [x0, y0, x1, y1] or point: [x, y] beside image")
-        })?;
-        match task {
-            ModelTask::Depth => self.depth_alone(image, ctx),
-            ModelTask::Segment => self.segment_alone(image, &at, ctx),
-            ModelTask::Identify => self.identify_alone(image, &at, ctx),
-        }
+    ) -> Result<ModelAnswer, ScanError> {
+        Ok(match task {
+            ModelTask::Depth => ModelAnswer::Depth(self.depth_alone(image, ctx)?),
+            ModelTask::Segment => ModelAnswer::Segment(self.segment_alone(image, call, ctx)?),
+            ModelTask::Identify => ModelAnswer::Identify(self.identify_alone(image, call, ctx)?),
+        })
     }
 
-    fn depth_alone(&self, image: &RgbImage, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn depth_alone(&self, image: &RgbImage, ctx: &JobContext) -> Result<DepthAnswer, ScanError> {
         ctx.stage(Stage::Depth)?;
         let depth = self.depth.infer(image, Policy::Hf, &mut Unobserved)?;
         let (width, height) = depth.size();
@@ -57,45 +45,60 @@ impl Scanner {
         let picture = depth_picture(&depth)
             .ok_or_else(|| ScanError::new(ErrorCode::DepthInvalid, "the depth model gave no finite value"))?;
         let kind = match depth {
-            Depth::Relative(_) => "relative_disparity",
-            Depth::Metric(_) => "metres",
+            Depth::Relative(_) => DepthUnit::RelativeDisparity,
+            Depth::Metric(_) => DepthUnit::Metres,
         };
-        Ok(json!({
-            "kind": kind, "width": width, "height": height,
-            "min": finite().fold(f32::INFINITY, f32::min),
-            "max": finite().fold(f32::NEG_INFINITY, f32::max),
-            "picture": base64::engine::general_purpose::STANDARD.encode(overlay::png(&picture)?),
-        }))
+        Ok(DepthAnswer {
+            kind,
+            width,
+            height,
+            min: finite().fold(f32::INFINITY, f32::min),
+            max: finite().fold(f32::NEG_INFINITY, f32::max),
+            picture: base64::engine::general_purpose::STANDARD.encode(overlay::png(&picture)?),
+        })
     }
 
-    fn segment_alone(&self, image: &RgbImage, at: &Place, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn segment_alone(
+        &self,
+        image: &RgbImage,
+        call: &ModelCall,
+        ctx: &JobContext,
+    ) -> Result<SegmentAnswer, ScanError> {
         ctx.stage(Stage::Segment)?;
-        let rle = |mask: &dragunov_models::Mask| json!({"size": [mask.height(), mask.width()], "counts": mask.to_coco_string()});
-        let masks: Vec<Value> = match at.prompt() {
+        let scored = |mask: &Mask, iou, stability| SegmentMask {
+            mask: RunLengths {
+                size: [mask.height(), mask.width()],
+                counts: mask.to_coco_string(),
+            },
+            iou,
+            stability,
+        };
+        let masks = match prompt(call) {
             None => {
                 let found = self.sam.generate(image, &self.config.amg, &mut Unobserved)?;
-                found
-                    .iter()
-                    .map(|m| json!({"mask": rle(&m.mask), "iou": m.iou, "stability": m.stability}))
-                    .collect()
+                let masks = found.iter().map(|m| scored(&m.mask, m.iou, Some(m.stability)));
+                masks.collect()
             }
             Some(prompt) => {
                 let embedding = self.sam.embed(image, &mut Unobserved)?;
                 ctx.check()?;
                 let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
                 let candidates = predictions.iter().flat_map(|p| &p.candidates);
-                candidates
-                    .map(|c| json!({"mask": rle(&c.mask), "iou": c.iou}))
-                    .collect()
+                candidates.map(|c| scored(&c.mask, c.iou, None)).collect()
             }
         };
-        Ok(json!({ "masks": masks }))
+        Ok(SegmentAnswer { masks })
     }
 
-    fn identify_alone(&mut self, image: &RgbImage, at: &Place, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn identify_alone(
+        &mut self,
+        image: &RgbImage,
+        call: &ModelCall,
+        ctx: &JobContext,
+    ) -> Result<IdentifyAnswer, ScanError> {
         ctx.stage(Stage::Segment)?;
-        let mask = match at.prompt() {
-            None => dragunov_models::Mask::from_fn(image.width(), image.height(), |_, _| true),
+        let mask = match prompt(call) {
+            None => Mask::from_fn(image.width(), image.height(), |_, _| true),
             Some(prompt) => {
                 let embedding = self.sam.embed(image, &mut Unobserved)?;
                 let predictions = self.sam.predict(&embedding, &[prompt], true, &mut Unobserved)?;
@@ -114,10 +117,13 @@ impl Scanner {
         let answer = answers
             .pop()
             .unwrap_or_else(|| Err(ScanError::new(ErrorCode::Internal, "the identifier said nothing")))?;
-        Ok(json!({
-            "kind": answer.kind, "label": answer.label, "confidence": answer.confidence,
-            "alternatives": answer.alternatives.iter().map(|(l, p)| json!({"label": l, "confidence": p})).collect::<Vec<_>>(),
-        }))
+        let guess = |(label, confidence)| LabelGuess { label, confidence };
+        Ok(IdentifyAnswer {
+            kind: answer.kind,
+            label: answer.label,
+            confidence: answer.confidence,
+            alternatives: answer.alternatives.into_iter().map(guess).collect(),
+        })
     }
 
     /// Runs every model once on a small grey picture.
@@ -138,15 +144,14 @@ impl Scanner {
     }
 }
 
-impl Place {
-    fn prompt(&self) -> Option<Prompt> {
-        let mut prompt = match self.bbox {
-            Some([x0, y0, x1, y1]) => Prompt::rect(Rect::new(x0, y0, x1, y1)),
-            None => Prompt::default(),
-        };
-        if let Some([x, y]) = self.point {
-            prompt.points = Prompt::point(x, y).points;
-        }
-        (self.bbox.is_some() || self.point.is_some()).then_some(prompt)
+/// What a call asks of Segment Anything; none for the whole photo.
+fn prompt(call: &ModelCall) -> Option<Prompt> {
+    let mut prompt = match call.bbox {
+        Some([x0, y0, x1, y1]) => Prompt::rect(Rect::new(x0, y0, x1, y1)),
+        None => Prompt::default(),
+    };
+    if let Some([x, y]) = call.point {
+        prompt.points = Prompt::point(x, y).points;
     }
+    (call.bbox.is_some() || call.point.is_some()).then_some(prompt)
 }

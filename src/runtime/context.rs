@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::{Control, ErrorCode, ScanError, Stage};
+use crate::contract::{Control, ErrorCode, ScanError, Stage, StageUpdate};
 use crate::s3::Bucket;
 
 /// What a job says while it runs.
@@ -31,11 +31,11 @@ impl Event {
         match self {
             Self::Stage {
                 stage, elapsed_ms, ..
-            } => serde_json::json!({
-                "stage": stage,
-                "step": step(*stage),
-                "of": Stage::ALL.len(),
-                "elapsed_ms": (elapsed_ms * 10.0).round() / 10.0,
+            } => serde_json::json!(StageUpdate {
+                stage: *stage,
+                step: step(*stage),
+                of: Stage::ALL.len(),
+                elapsed_ms: (elapsed_ms * 10.0).round() / 10.0,
             }),
             Self::Progress(value) | Self::Chunk(value) => value.clone(),
         }

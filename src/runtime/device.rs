@@ -311,12 +311,16 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
                 None => engine.scan(job.photo, job.request, job.ctx)?,
             };
             add_times(&mut result, ready);
-            serde_json::to_value(&result)
-                .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
+            to_value(&result)
         }
-        Work::Model(request, ready) => engine.run_model(&ready.photo, request, &item.ctx),
+        Work::Model(request, ready) => to_value(&engine.run_model(&ready.photo, request, &item.ctx)?),
         Work::Mock(script) => engine.mock(script, &item.ctx),
     }
+}
+
+fn to_value(answer: &impl serde::Serialize) -> Result<Value, ScanError> {
+    serde_json::to_value(answer)
+        .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
 }
 
 /// What was done before the device belongs to the scan's times as well.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{JobContext, ModelRequest};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 
 /// A scan that waits for the device.
@@ -68,7 +68,7 @@ pub trait Engine {
         photo: &Photo,
         request: &ModelRequest,
         ctx: &JobContext,
-    ) -> Result<Value, ScanError>;
+    ) -> Result<ModelAnswer, ScanError>;
 
     /// A scripted job, of engines made for tests.
     ///

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
 use super::{Device, JobContext, JobInput};
-use crate::contract::request::ImageSource;
+use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
 use crate::intake::{Intake, Photo, Shot, validate};
 use crate::s3::Buckets;
@@ -156,9 +156,16 @@ impl Executor {
             JobInput::Mock(script) => return Ok((Work::Mock(script), None)),
             JobInput::Scan(request) => (request, None),
             JobInput::Model(mut model) => {
-                let image = std::mem::replace(&mut model.image, ImageSource::Bytes(Vec::new()));
+                let ModelCall {
+                    image,
+                    bbox,
+                    point,
+                    options,
+                } = &mut model.call;
+                validate::place("", *point, *bbox)?;
+                let image = std::mem::replace(image, ImageSource::Bytes(Vec::new()));
                 let mut request = Box::new(ScanRequest::new(image));
-                request.options.stream = model.stream;
+                request.options.stream = options.stream;
                 (request, Some(model))
             }
         };

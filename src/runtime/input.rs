@@ -1,46 +1,26 @@
 //! What a job asks for, parsed once at the edge.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::contract::quote::{parsed, said};
-use crate::contract::request::ImageSource;
+use crate::contract::request::ModelCall;
+use crate::contract::vocabulary::vocabulary;
 use crate::contract::{ErrorCode, ScanError, ScanRequest};
 
-/// One model alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelTask {
-    Segment,
-    Depth,
-    Identify,
-}
-
-impl ModelTask {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Segment => "segment",
-            Self::Depth => "depth",
-            Self::Identify => "identify",
-        }
+vocabulary! {
+    /// One model alone.
+    ModelTask {
+        Segment = "segment": "Masks of Segment Anything.", "Read a `SegmentAnswer`.";
+        Depth = "depth": "Depth of the whole photo.", "Read a `DepthAnswer`.";
+        Identify = "identify": "What the vision-language model takes it for.", "Read an `IdentifyAnswer`.";
     }
 }
 
-/// A photo and what to ask one model of it; `params` are that model's own (`box`, `point`, `prompt`, ...).
+/// A photo and which model to ask of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelRequest {
     pub task: ModelTask,
-    pub image: ImageSource,
-    /// `options.stream`, as of a scan.
-    pub stream: bool,
-    pub params: Map<String, Value>,
-}
-
-/// What of a scan's options means something to one model.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ModelOptions {
-    stream: bool,
+    pub call: ModelCall,
 }
 
 /// The `input` of a job.
@@ -83,20 +63,10 @@ impl JobInput {
     /// The body of a one-model call.
     ///
     /// # Errors
-    /// `bad_request` if there is no readable `image`.
-    pub fn model(task: ModelTask, mut fields: Map<String, Value>) -> Result<Self, ScanError> {
-        let image = fields
-            .remove("image")
-            .ok_or_else(|| bad("image is required").next_step("send {\"image\": {\"base64\": ...}}"))?;
-        let options: ModelOptions = fields
-            .remove("options")
-            .map_or(Ok(ModelOptions::default()), from_fields)?;
-        Ok(Self::Model(Box::new(ModelRequest {
-            task,
-            image: from_fields(image)?,
-            stream: options.stream,
-            params: fields,
-        })))
+    /// `bad_request`, naming the field.
+    pub fn model(task: ModelTask, fields: Map<String, Value>) -> Result<Self, ScanError> {
+        let call = from_fields(Value::Object(fields))?;
+        Ok(Self::Model(Box::new(ModelRequest { task, call })))
     }
 }
 
@@ -120,9 +90,10 @@ mod tests {
         let image = json!({"base64": "AA=="});
         let scan = JobInput::parse(json!({"image": image, "pitch_deg": 30}), false).unwrap();
         assert!(matches!(&scan, JobInput::Scan(r) if r.pitch_deg == Some(30.0)));
-        let depth = JobInput::parse(json!({"task": "depth", "image": image, "policy": "hf"}), false).unwrap();
+        let depth =
+            JobInput::parse(json!({"task": "depth", "image": image, "point": [3, 4]}), false).unwrap();
         assert!(
-            matches!(&depth, JobInput::Model(r) if r.task == ModelTask::Depth && r.params["policy"] == "hf")
+            matches!(&depth, JobInput::Model(r) if r.task == ModelTask::Depth && r.call.point == Some([3.0, 4.0]))
         );
     }
 
@@ -160,6 +131,10 @@ mod tests {
         says(json!("text"), "object");
         says(json!({"task": "dream"}), "dream");
         says(json!({"task": "depth"}), "image");
+        says(
+            json!({"task": "depth", "image": {"base64": "AA=="}, "policy": "hf"}),
+            "policy",
+        );
         says(json!({"image": {"base64": "AA=="}, "pich_deg": 3}), "pich_deg");
         says(json!({"image": {"ftp": "x"}}), "ftp");
         // A script is only a script where the engine takes them.

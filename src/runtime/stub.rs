@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Engine, EngineInfo, Event, JobContext, ModelRequest};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
+use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult, Stage};
 use crate::intake::Photo;
 
 mod answer;
@@ -68,10 +68,9 @@ impl Engine for StubEngine {
         photo: &Photo,
         request: &ModelRequest,
         ctx: &JobContext,
-    ) -> Result<Value, ScanError> {
+    ) -> Result<ModelAnswer, ScanError> {
         ctx.check()?;
-        let (width, height) = (photo.image.width(), photo.image.height());
-        Ok(json!({"task": request.task, "width": width, "height": height, "params": request.params}))
+        answer::of_one_model(request.task, photo)
     }
 
     fn mock(&mut self, script: &Value, ctx: &JobContext) -> Result<Value, ScanError> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::get;
-use dragunov::contract::{ScanError, ScanRequest, ScanResult};
+use dragunov::contract::{ModelAnswer, ScanError, ScanRequest, ScanResult};
 use dragunov::intake::Photo;
 use dragunov::runtime::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest, StubEngine};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::app::{TestApp, png, png_base64};
 
@@ -44,7 +44,7 @@ impl Engine for Gated {
         photo: &Photo,
         request: &ModelRequest,
         ctx: &JobContext,
-    ) -> Result<Value, ScanError> {
+    ) -> Result<ModelAnswer, ScanError> {
         self.stub.run_model(photo, request, ctx)
     }
 }

@@ -237,7 +237,7 @@ async fn a_jobs_keys_survive_a_restart_and_not_its_end() {
         sync: false,
     };
     let accepted = store.submit(submission).await.unwrap();
-    let id = accepted["id"].as_str().unwrap();
+    let id = accepted.id.as_str();
     let mode = std::fs::metadata(dir.path().join("jobs.redb"))
         .unwrap()
         .permissions()

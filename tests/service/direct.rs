@@ -70,12 +70,36 @@ fn untimed(mut answer: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_model_alone() {
     let app = TestApp::spawn().await;
-    for task in ["segment", "depth", "identify"] {
-        let call = json!({"image": {"base64": png_base64()}, "prompt": "?"});
-        let (status, body) = app.post(&format!("/v1/{task}"), &call).await;
-        assert_eq!(status, 200, "{body}");
-        assert_eq!(body["task"], task);
-        assert_eq!(body["params"], json!({"prompt": "?"}));
+    for (task, key) in [("segment", "masks"), ("depth", "picture"), ("identify", "label")] {
+        let mut call = json!({"image": {"base64": png_base64()}, "point": [3, 4]});
+        let path = format!("/v1/{task}");
+        let (status, body) = app.post(&path, &call).await;
+        assert!(status == 200 && !body[key].is_null(), "{body}");
+        // SageMaker has one path for all of them.
+        call["task"] = json!(task);
+        let (status, same) = app.post("/invocations", &call).await;
+        assert_eq!((status, same), (200, body));
+        // A scan's path answers scans.
+        let (status, problem) = app.post("/v1/scan", &call).await;
+        assert!(
+            status == 400 && problem["detail"].to_string().contains(&path),
+            "{problem}"
+        );
+        for (key, wrong, expected) in [
+            ("prompt", json!("?"), 400),
+            ("point", json!([-1, 4]), 422),
+            ("box", json!([9, 9, 3, 3]), 422),
+            ("box", json!([9, 9, 3]), 400),
+        ] {
+            let mut call = json!({"image": {"base64": png_base64()}});
+            call[key] = wrong;
+            let (status, problem) = app.post(&path, &call).await;
+            assert_eq!(status, expected, "{problem}");
+            assert!(
+                problem["detail"].to_string().contains(key) || status == 400,
+                "{problem}"
+            );
+        }
     }
     assert_eq!(app.post("/v1/depth", &json!({})).await.0, 400);
 }

@@ -88,6 +88,7 @@ mod commands;
 mod conformance;
 mod connections;
 mod crash;
+mod description;
 mod direct;
 mod echo;
 mod hardening;

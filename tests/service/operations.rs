@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dragunov::contract::{ErrorCode, ScanError};
+use dragunov::jobs::Status;
 use dragunov::runtime::EngineFactory;
 use serde_json::{Value, json};
 
@@ -95,7 +96,7 @@ async fn draining_finishes_what_was_accepted() {
     let store = app.app.store.clone();
     app.stop().await.unwrap();
     for id in [first, second] {
-        assert_eq!(store.view(&id).unwrap()["status"], "COMPLETED");
+        assert_eq!(store.view(&id).unwrap().status, Status::Completed);
     }
 }
 

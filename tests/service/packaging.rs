@@ -51,7 +51,7 @@ async fn the_hubs_tests_are_jobs_with_readable_photos() {
         assert!(test["name"].is_string() && test["timeout"].as_u64().unwrap() >= 30_000);
         let image = match JobInput::parse(test["input"].clone(), false).unwrap() {
             JobInput::Scan(request) => request.image,
-            JobInput::Model(request) => request.image,
+            JobInput::Model(request) => request.call.image,
             JobInput::Mock(_) => panic!("a script is no test"),
         };
         assert!(

@@ -1,12 +1,11 @@
 //! What clients and time do to jobs: cancel, retry, purge, expire.
 
 use metrics::gauge;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Store, StoreError};
 use crate::jobs::disk::Change;
-use crate::jobs::record::Delivery;
+use crate::jobs::record::{Delivery, JobView};
 use crate::jobs::{Record, Status};
 use crate::runpod::Outcome;
 use crate::telemetry::names;
@@ -31,7 +30,7 @@ impl Store {
 
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::NotRetryable`], [`StoreError::Disk`].
-    pub async fn retry(&self, id: &str) -> Result<Value, StoreError> {
+    pub async fn retry(&self, id: &str) -> Result<JobView, StoreError> {
         let (record, view) = {
             let mut table = self.lock();
             let entry = table.jobs.get_mut(id).ok_or(StoreError::NotFound)?;

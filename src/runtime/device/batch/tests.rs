@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::{DeviceOptions, EngineState, Item, Load, Work, run};
+use crate::contract::model_answer::SegmentAnswer;
 use crate::contract::request::ImageSource;
-use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
+use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult};
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::runtime::context::Limit;
 use crate::runtime::engine::{Encoded, ScanJob};
@@ -89,9 +90,9 @@ impl Engine for Scripted {
         self.answer(job)
     }
 
-    fn run_model(&mut self, _: &Photo, _: &ModelRequest, ctx: &JobContext) -> Result<Value, ScanError> {
+    fn run_model(&mut self, _: &Photo, _: &ModelRequest, ctx: &JobContext) -> Result<ModelAnswer, ScanError> {
         self.note(format!("model {}", ctx.id()));
-        Ok(Value::Null)
+        Ok(ModelAnswer::Segment(SegmentAnswer::default()))
     }
 
     fn mock(&mut self, _: &Value, ctx: &JobContext) -> Result<Value, ScanError> {
