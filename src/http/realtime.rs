@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::SharedApp;
 use super::body::{self, Taken};
