@@ -11,7 +11,7 @@ import runpod
 
 
 def orders(job):
-    given = job.get("input")
+    given = job["input"]
     return given if isinstance(given, dict) else {"mock_return": given}
 
 

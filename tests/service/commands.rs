@@ -117,7 +117,9 @@ async fn doctor_tells_what_is_there_and_what_is_wrong() {
     let names: Vec<&str> = findings.iter().map(|f| f["what"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["version", "memory", "disk", "state", "device", "models", "budget"]
+        [
+            "version", "memory", "disk", "state", "foods", "device", "models", "budget"
+        ]
     );
     assert!(
         findings.iter().all(|f| f["ok"] == true || f["what"] == "disk"),
