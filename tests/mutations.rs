@@ -51,7 +51,7 @@ fn mutated(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
             5 => bytes.iter_mut().skip(at).take(1 + at % 64).for_each(|b| *b = 0),
             6 => {
                 let lie = [0_u32, 1, 0xFFFF, 0x7FFF_FFFF, u32::MAX][random.below(5)];
-                let lie = if at % 2 == 0 {
+                let lie = if at.is_multiple_of(2) {
                     lie.to_be_bytes()
                 } else {
                     lie.to_le_bytes()

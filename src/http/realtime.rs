@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::SharedApp;
 use super::body::{self, Taken};
+use super::openapi::JobInputDoc;
 use super::problem::Problem;
 use super::refusals::{OfBody, OfQueue};
 use crate::contract::ErrorCode;
@@ -18,10 +19,31 @@ use crate::runpod::Outcome;
 use crate::runtime::context::Limit;
 use crate::runtime::{Admission, JobContext};
 
-/// Run the job `{"id": ..., "input": {...}}` and hold the line; the answer is `{"output": ...}` or `{"error": ...}`.
-#[utoipa::path(post, path = "/{endpoint}/realtime", tag = "jobs", params(("endpoint" = String, Path, description = "any")),
-    request_body = super::job_api::JobRequestDoc,
-    responses((status = 200, description = "how the job ended", body = Object), OfBody, OfQueue))]
+/// A job with the id that the caller gave it.
+#[derive(Debug, ToSchema)]
+#[schema(as = RealtimeJob)]
+pub struct RealtimeJobDoc {
+    pub id: String,
+    pub input: JobInputDoc,
+}
+
+/// How the job ended, as a worker posts it: an output, an error, or both.
+#[derive(Debug, ToSchema)]
+#[schema(as = RealtimeAnswer)]
+pub struct RealtimeAnswerDoc {
+    pub output: Option<Value>,
+    /// As `error` of a `JobView`.
+    #[schema(nullable = false)]
+    pub error: Option<String>,
+    /// The worker wants to be replaced.
+    #[schema(rename = "stopPod", nullable = false)]
+    pub stop_pod: Option<bool>,
+}
+
+/// Run one job and hold the line.
+#[utoipa::path(post, path = "/{endpoint}/realtime", tag = "jobs",
+    params(("endpoint" = String, Path, description = "any word")), request_body = RealtimeJobDoc,
+    responses((status = 200, description = "how the job ended", body = RealtimeAnswerDoc), OfBody, OfQueue))]
 pub async fn realtime(
     State(app): State<SharedApp>,
     headers: HeaderMap,

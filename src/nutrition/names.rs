@@ -271,7 +271,7 @@ impl Names {
     /// The known word that an unknown one is a misspelling of: one letter off, or two in a long word.
     fn mended(&self, token: &str) -> Option<String> {
         let n = token.len();
-        if n < 5 || n > 24 || self.is_known(token) || !token.bytes().all(|b| b.is_ascii_lowercase()) {
+        if !(5..=24).contains(&n) || self.is_known(token) || !token.bytes().all(|b| b.is_ascii_lowercase()) {
             return None;
         }
         let allowed = if n >= LONG_WORD { 2 } else { 1 };
@@ -366,7 +366,7 @@ impl Names {
             return None;
         }
         // The head of the label only qualifies the entry: "egg" and egg noodles.
-        let same_head = entry.head == phrase.head() || phrase.heads.iter().any(|h| *h == entry.head);
+        let same_head = entry.head == phrase.head() || phrase.heads.contains(&entry.head);
         if !same_head
             && self
                 .by_head

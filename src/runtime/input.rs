@@ -98,6 +98,7 @@ fn bad(message: impl Into<String>) -> ScanError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::contract::request::ImageSource;
     use serde_json::json;
 
     #[test]
@@ -133,7 +134,7 @@ mod tests {
             assert!(e.message.contains("s3://bucket/key"), "{bad}: {e}");
         }
         let depth = JobInput::parse(json!({"task": "depth", "image": "/9j/"}), false).unwrap();
-        assert!(matches!(depth, JobInput::Model(r) if r.image == ImageSource::Base64("/9j/".into())));
+        assert!(matches!(depth, JobInput::Model(r) if r.call.image == ImageSource::Base64("/9j/".into())));
     }
 
     #[test]

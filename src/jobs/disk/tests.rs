@@ -77,10 +77,7 @@ fn job(n: u32) -> Submission {
 }
 
 async fn submit(store: &Store, n: u32) -> String {
-    store.submit(job(n)).await.unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    store.submit(job(n)).await.unwrap().id
 }
 
 async fn well(store: &Store) {
@@ -114,8 +111,8 @@ async fn a_full_disk_refuses_and_loses_nothing_and_recovers() {
     assert!(matches!(store.retry(&failed).await, Err(StoreError::Disk(_))));
     let view = store.view(&failed).unwrap();
     assert_eq!(
-        (&view["status"], &view["error"]),
-        (&"FAILED".into(), &"why".into())
+        (view.status, view.error.as_deref()),
+        (Status::Failed, Some("why"))
     );
     assert!(matches!(store.cancel(&waiting).await, Err(StoreError::Disk(_))));
     // A result waits for the disk instead of being told and then taken back.
@@ -131,7 +128,7 @@ async fn a_full_disk_refuses_and_loses_nothing_and_recovers() {
     disk.full.store(false, Ordering::SeqCst);
     well(&store).await;
     assert!(end.await.unwrap());
-    assert_eq!(store.view(&running).unwrap()["output"], 7);
+    assert_eq!(store.view(&running).unwrap().output, Some(7.into()));
     let after = submit(&store, 5).await;
     store.retry(&failed).await.unwrap();
     drop(store);

@@ -132,40 +132,6 @@ pub(super) fn of_one_model(task: ModelTask, photo: &Photo) -> Result<ModelAnswer
     })
 }
 
-/// One mask, a ramp, an apple.
-pub(super) fn of_one_model(task: ModelTask, photo: &Photo) -> Result<ModelAnswer, ScanError> {
-    let (width, height) = (photo.image.width(), photo.image.height());
-    Ok(match task {
-        ModelTask::Segment => ModelAnswer::Segment(SegmentAnswer {
-            masks: vec![SegmentMask {
-                mask: RunLengths {
-                    size: [height, width],
-                    counts: coco_counts(ellipse(width, height, [0.36, 0.52, 0.17]).counts()),
-                },
-                iou: 0.9,
-                stability: None,
-            }],
-        }),
-        ModelTask::Depth => ModelAnswer::Depth(DepthAnswer {
-            kind: DepthUnit::RelativeDisparity,
-            width,
-            height,
-            min: 0.0,
-            max: 1.0,
-            picture: picture(true, &ramp(width, height)?)?.unwrap_or_default(),
-        }),
-        ModelTask::Identify => ModelAnswer::Identify(IdentifyAnswer {
-            kind: Kind::Food,
-            label: "apple".into(),
-            confidence: 0.8,
-            alternatives: vec![LabelGuess {
-                label: "peach".into(),
-                confidence: 0.1,
-            }],
-        }),
-    })
-}
-
 fn picture(wanted: bool, image: &RgbImage) -> Result<Option<String>, ScanError> {
     use base64::Engine as _;
     wanted
