@@ -38,6 +38,8 @@ pub trait Cache: Send + Sync + std::fmt::Debug {
     /// After this has returned, no look in any process returns what was computed before. While the cache cannot be
     /// reached this process bypasses it for the user, and tells it as soon as it is back.
     fn invalidate(&self, user: UserId) -> BoxFuture<'_, ()>;
+    /// Removes the entry of a user who is gone.
+    fn forget(&self, user: UserId) -> BoxFuture<'_, ()>;
     /// Whether it answers.
     fn healthy(&self) -> BoxFuture<'_, bool>;
 }
@@ -54,6 +56,9 @@ impl Cache for NoCache {
         Box::pin(async {})
     }
     fn invalidate(&self, _: UserId) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+    fn forget(&self, _: UserId) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
     fn healthy(&self) -> BoxFuture<'_, bool> {

@@ -1,8 +1,11 @@
 //! The command line. Exit codes: 0 done, 1 the work failed, 2 wrong usage or set-up.
 
 mod check;
+#[cfg(feature = "dev")]
+mod dev;
 mod migrate;
 mod serve;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -25,8 +28,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "dev")]
+    Dev(Box<dev::Args>),
     /// Answer requests.
     Serve(Box<serve::Args>),
+    /// Relay events and handle them.
+    Worker(Box<worker::Args>),
+    /// Look after the queue.
+    #[command(subcommand)]
+    Queue(worker::QueueCommand),
     /// Bring the database's schema up to date, as its owner.
     Migrate(migrate::Args),
     /// Print the description of the API.
@@ -38,6 +48,10 @@ enum Command {
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => run(dev::run(*args)),
+        Command::Worker(args) => run(worker::run(*args)),
+        Command::Queue(command) => run(worker::queue(command)),
         Command::Serve(args) => run(serve::run(*args)),
         Command::Migrate(args) => run(migrate::run(args)),
         Command::Config(args) => run(check::run(*args)),

@@ -9,7 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::{Provider, ProviderKind};
 use crate::cache::{Cache, NoCache, RedisCache};
+use crate::queue::{PostgresQueue, Queue, SqsQueue};
 use crate::routes::Limits;
+use crate::store::Db;
 
 /// What is wrong with the configuration, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,32 @@ impl CacheArgs {
             )
         })?;
         Ok(Arc::new(cache))
+    }
+}
+
+/// Where events go.
+#[derive(Debug, Clone, Args)]
+pub struct QueueArgs {
+    /// URL of an SQS queue; without it the queue is in the database.
+    #[arg(long, env = "BFF_QUEUE_URL")]
+    pub queue_url: Option<String>,
+    /// Tries of a message before it is dead; SQS has its own redrive policy.
+    #[arg(long, env = "BFF_QUEUE_ATTEMPTS", default_value_t = 5)]
+    pub queue_attempts: i32,
+    /// Energy score below which the day's plan changes.
+    #[arg(long, env = "BFF_ENERGY_THRESHOLD", default_value_t = crate::domain::energy::THRESHOLD)]
+    pub energy_threshold: f64,
+}
+
+impl QueueArgs {
+    pub async fn open(&self, db: &Db) -> Arc<dyn Queue> {
+        match &self.queue_url {
+            None => Arc::new(PostgresQueue::new(db.clone(), "events", self.queue_attempts)),
+            Some(url) => {
+                let shared = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+                Arc::new(SqsQueue::new(aws_sdk_sqs::Client::new(&shared), url))
+            }
+        }
     }
 }
 

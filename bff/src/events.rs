@@ -1,7 +1,8 @@
 //! What happens after a request: handlers of queue messages. Each recomputes from the tables, so that a message that
 //! comes twice, late or out of order does no harm.
 
-pub mod energy;
+mod energy;
+mod erase;
 pub mod handle;
 pub mod relay;
 pub mod worker;
@@ -14,6 +15,4 @@ pub mod kinds {
     pub const UPDATE_DAILY_PLAN: &str = "UpdateDailyPlan";
     /// The user asked to be forgotten.
     pub const ERASE_USER: &str = "EraseUser";
-    /// The user asked for a copy.
-    pub const EXPORT_USER: &str = "ExportUser";
 }

@@ -9,9 +9,12 @@ pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod domain;
 pub mod edge;
 pub mod events;
+pub mod objects;
 pub mod problem;
 pub mod queue;
 pub mod routes;

@@ -8,6 +8,7 @@ mod dashboard;
 mod diary;
 mod energy;
 mod etag;
+mod export;
 mod food_logs;
 mod idempotent;
 mod leftovers;
@@ -30,7 +31,7 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -47,7 +48,9 @@ const BODY_BYTES: usize = 64 << 10;
 /// Paths that need a token, all but sync.
 fn user_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
-        .routes(routes!(me::account))
+        .routes(routes!(me::account, me::erase))
+        .routes(routes!(me::erasure))
+        .routes(routes!(export::export))
         .routes(routes!(profile::read, profile::change))
         .routes(routes!(consents::list, consents::add))
         .routes(routes!(pantry::list, pantry::add))
@@ -112,7 +115,10 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(edge::no_such_path)
         .method_not_allowed_fallback(edge::wrong_method)
         // Answers are small; under a kilobyte packing costs more than it saves.
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
+        .layer(
+            CompressionLayer::new()
+                .compress_when(SizeAbove::new(1024).and(NotForContentType::new("application/zip"))),
+        )
         .layer(TimeoutLayer::with_status_code(
             axum::http::StatusCode::SERVICE_UNAVAILABLE,
             app.limits.request_time,

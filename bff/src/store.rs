@@ -7,6 +7,8 @@
 pub mod bio_profile;
 pub mod consents;
 pub mod daily_plan;
+pub mod erasure;
+mod export;
 pub mod food_logs;
 pub mod health_metrics;
 pub mod idempotency;
@@ -18,6 +20,7 @@ pub mod pantry;
 pub mod row;
 pub mod sync_cursors;
 mod tx;
+mod upkeep;
 mod user_id;
 pub mod users;
 

@@ -68,6 +68,11 @@ impl Cache for MemoryCache {
         Box::pin(async {})
     }
 
+    fn forget(&self, user: UserId) -> BoxFuture<'_, ()> {
+        self.entries.invalidate(&user);
+        Box::pin(async {})
+    }
+
     fn healthy(&self) -> BoxFuture<'_, bool> {
         Box::pin(async { true })
     }

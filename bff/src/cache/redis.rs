@@ -271,6 +271,22 @@ impl Cache for RedisCache {
         })
     }
 
+    fn forget(&self, user: UserId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // Should the server be away now, the new version makes what it has unbelievable until it expires.
+            self.invalidate(user).await;
+            if let Some(mut live) = self.live().await {
+                let gone: Result<(), _> = redis::cmd("DEL")
+                    .arg(key(user))
+                    .query_async(&mut live.connection)
+                    .await;
+                if let Err(error) = gone {
+                    self.lost(&error);
+                }
+            }
+        })
+    }
+
     fn healthy(&self) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let Some(mut live) = self.live().await else {

@@ -45,6 +45,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     app.metrics = Some(metrics);
     let app = Arc::new(app);
     check_roles(&app.db).await?;
+    #[cfg(feature = "lambda")]
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        app.auth.warm_up().await;
+        let router = crate::routes::router(app);
+        return lambda_http::run(router)
+            .await
+            .map_err(|e| anyhow::anyhow!("the Lambda runtime: {e}"));
+    }
     let listener = TcpListener::bind(args.http.listen)
         .await
         .map_err(|e| ConfigError {

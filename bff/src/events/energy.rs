@@ -19,7 +19,7 @@ pub(super) async fn calculate(hands: &Hands, user: UserId) -> Result<(), Failed>
     // Two computations at once would both see the crossing.
     tx.lock_plan(date).await?;
     let before = tx.plan(date).await?.and_then(|p| p.energy_score);
-    let samples = tx.samples(energy::reach(&calendar, now), now).await?;
+    let samples = tx.samples_until(energy::reach(&calendar, now), now).await?;
     let score = energy::score(energy::gather(&calendar, now, &samples)).score;
     if score == before {
         tx.commit().await?;

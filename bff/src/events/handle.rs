@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::energy;
-use super::kinds::{CALCULATE_ENERGY_SCORE, UPDATE_DAILY_PLAN};
+use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, UPDATE_DAILY_PLAN};
+use super::{energy, erase};
 use crate::cache::Cache;
+use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::queue::Event;
 use crate::routes::Clock;
@@ -22,6 +23,8 @@ pub struct Hands {
     pub clock: Clock,
     /// Below this the day's plan changes.
     pub threshold: f64,
+    /// What may hold objects of users.
+    pub objects: Option<Objects>,
 }
 
 /// Why a message was not done.
@@ -63,6 +66,7 @@ impl Hands {
                 self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
                     .await
             }
+            ERASE_USER => erase::erase(self, event.user_id).await,
             _ => Err(Failed::Poisoned),
         };
         let outcome = if done.is_ok() { "done" } else { "failed" };

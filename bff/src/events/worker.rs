@@ -14,11 +14,13 @@ use crate::queue::{Queue, Received};
 const VISIBILITY: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
 const AT_ONCE: u32 = 10;
+const UPKEEP: Duration = Duration::from_secs(30);
 /// After the database or the queue was away.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until `stop`; what is in hand is finished.
 pub async fn run(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
+    let upkeep = tokio::spawn(upkeep(hands.clone(), queue.clone()));
     let relay = tokio::spawn(relay(hands.clone(), queue.clone(), stop.clone()));
     while !stop.is_cancelled() {
         let received = tokio::select! {
@@ -36,6 +38,29 @@ pub async fn run(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
         }
     }
     let _ = relay.await;
+    upkeep.abort();
+}
+
+/// Clears what has served its time, and measures the queue.
+async fn upkeep(hands: Hands, queue: Arc<dyn Queue>) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    for round in 0u64.. {
+        tick.tick().await;
+        if let Ok(depth) = queue.depth().await {
+            for (state, n) in [
+                ("waiting", depth.waiting),
+                ("hidden", depth.hidden),
+                ("dead", depth.dead),
+            ] {
+                metrics::gauge!("bff_queue_messages", "state" => state).set(n as f64);
+            }
+        }
+        if round.is_multiple_of(20)
+            && let Err(error) = hands.db.upkeep().await
+        {
+            tracing::warn!("upkeep waits: {}", crate::problem::Problem::from(error).detail);
+        }
+    }
 }
 
 async fn relay(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {

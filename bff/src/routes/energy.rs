@@ -26,7 +26,7 @@ pub(super) async fn read(
     let mut tx = app.db.user(user.id).await?;
     let calendar = tx.profile().await?.value.calendar();
     let now = app.clock.now();
-    let samples = tx.samples(energy::reach(&calendar, now), now).await?;
+    let samples = tx.samples_until(energy::reach(&calendar, now), now).await?;
     Ok(Answer(energy::score(energy::gather(&calendar, now, &samples))))
 }
 

@@ -72,7 +72,7 @@ pub(crate) async fn of_today(
 
 async fn targets_at(tx: &mut UserTx, profile: &BioProfile, now: Timestamp) -> Result<Targets, Problem> {
     let calendar = profile.calendar();
-    let samples = tx.samples(energy::reach(&calendar, now), now).await?;
+    let samples = tx.samples_until(energy::reach(&calendar, now), now).await?;
     let usual = energy::usual_active_kcal(&calendar, now, &samples);
     Ok(targets(&profile.body(usual), calendar.diary_date(now)))
 }

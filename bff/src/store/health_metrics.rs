@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgRow;
 
 use super::UserTx;
@@ -76,6 +76,15 @@ impl UserTx {
         .fetch_all(self.conn())
         .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Rows of `[from, now]`: what was measured at this very moment counts.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn samples_until(&mut self, from: Timestamp, now: Timestamp) -> Result<Vec<Sample>> {
+        let after = now.saturating_add(SignedDuration::from_micros(1)).unwrap_or(now);
+        self.samples(from, after).await
     }
 
     /// What is stored under the keys of these rows.

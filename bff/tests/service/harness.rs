@@ -1,14 +1,12 @@
 //! Servers, a service in this process, and a client that speaks for a user.
 
-use std::net::TcpListener as StdListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bio_bff::auth::{Auth, JwksOptions, Provider};
 use bio_bff::cache::{Cache, NoCache, RedisCache};
+pub use bio_bff::dev::servers::{After, Postgres, Redis, free_port};
 use bio_bff::routes::{App, Clock, Limits};
 use bio_bff::store::{self, Db};
 use reqwest::{Method, StatusCode};
@@ -16,203 +14,6 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use super::auth::idp::Idp;
-
-/// A child that ends when this process does, however that ends: its shell waits for our end of a pipe to close.
-pub struct Guarded {
-    child: Child,
-}
-
-impl Guarded {
-    /// `script` starts the server in the background and leaves its id in `$pid`; `$1` is its folder, removed at the end.
-    fn start(script: &str, folder: &Path) -> Self {
-        let script =
-            format!("{script}\npid=$!\ncat >/dev/null\nkill -INT $pid 2>/dev/null\nwait $pid\nrm -rf \"$1\"");
-        let child = Command::new("setsid")
-            .args(["sh", "-c", &script, "sh"])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-pub fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn is_root() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:\t0\t")))
-}
-
-/// PostgreSQL refuses to run as root.
-fn unprivileged() -> &'static str {
-    if is_root() {
-        "setpriv --reuid=nobody --regid=nogroup --clear-groups"
-    } else {
-        ""
-    }
-}
-
-fn postgres_binaries() -> Option<PathBuf> {
-    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .ok()?
-        .flatten()
-        .map(|v| v.path().join("bin"))
-        .filter(|b| b.join("initdb").is_file())
-        .collect();
-    versions.sort();
-    versions.pop()
-}
-
-fn shell(script: &str) {
-    let out = Command::new("sh")
-        .args(["-ec", script])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success(),
-        "{script}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-}
-
-/// A private PostgreSQL.
-pub struct Postgres {
-    pub port: u16,
-    bin: PathBuf,
-    _guard: Guarded,
-}
-
-impl Postgres {
-    pub fn start() -> Option<Self> {
-        let bin = postgres_binaries()?;
-        let folder = tempfile::tempdir().unwrap().keep();
-        let (port, data) = (free_port(), folder.join("data"));
-        let (run, b, d, f) = (unprivileged(), bin.display(), data.display(), folder.display());
-        if is_root() {
-            shell(&format!("chown nobody:nogroup {f}"));
-        }
-        shell(&format!(
-            "{run} {b}/initdb -A trust --no-sync --locale=C.UTF-8 -U postgres -D {d} >/dev/null"
-        ));
-        let guard = Guarded::start(
-            &format!(
-                "{run} {b}/postgres -D {d} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
-                 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
-                 >{d}/server.log 2>&1 &"
-            ),
-            &folder,
-        );
-        let server = Self {
-            port,
-            bin,
-            _guard: guard,
-        };
-        server.wait();
-        Some(server)
-    }
-
-    fn wait(&self) {
-        let begun = Instant::now();
-        let ready = || {
-            let mut c = Command::new(self.bin.join("pg_isready"));
-            c.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
-                .status()
-                .unwrap()
-                .success()
-        };
-        while !ready() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "PostgreSQL did not start"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    pub fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
-    }
-
-    /// SQL as the superuser, each line of the answer.
-    pub fn sql(&self, database: &str, sql: &str) -> Vec<String> {
-        let out = Command::new(self.bin.join("psql"))
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                &self.url("postgres", database),
-                "-c",
-                sql,
-            ])
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "{sql}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        String::from_utf8(out.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
-/// A private Redis.
-pub struct Redis {
-    pub port: u16,
-    _guard: Guarded,
-}
-
-impl Redis {
-    pub fn start() -> Option<Self> {
-        let port = free_port();
-        Self::start_at(port)
-    }
-
-    pub fn start_at(port: u16) -> Option<Self> {
-        Command::new("redis-server").arg("--version").output().ok()?;
-        let folder = tempfile::tempdir().unwrap().keep();
-        let guard = Guarded::start(
-            &format!(
-                "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {} >/dev/null 2>&1 &",
-                folder.display()
-            ),
-            &folder,
-        );
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "Redis did not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Some(Self { port, _guard: guard })
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
 
 /// Both, shared by the tests of this binary.
 pub struct Servers {
@@ -228,9 +29,10 @@ const TEMPLATE: &str = "bff_template";
 /// The servers, or `None` with a line that says so; in CI a failure.
 pub fn servers() -> Option<&'static Servers> {
     let started = SERVERS.get_or_init(|| {
-        let (postgres, redis) = (Postgres::start()?, Redis::start()?);
-        postgres.sql("postgres", "CREATE ROLE bio_owner LOGIN CREATEROLE");
-        postgres.sql("postgres", &format!("CREATE DATABASE {TEMPLATE} OWNER bio_owner"));
+        let folder = tempfile::tempdir().unwrap().keep();
+        let postgres = Postgres::start(&folder, After::Remove).unwrap()?;
+        let redis = Redis::start(free_port().unwrap()).unwrap()?;
+        postgres.prepare(TEMPLATE).unwrap();
         let owner = store::options(&postgres.url("bio_owner", TEMPLATE)).unwrap();
         // A thread of its own: this may be called inside a runtime.
         std::thread::scope(|s| {
@@ -242,8 +44,6 @@ pub fn servers() -> Option<&'static Servers> {
                 runtime.block_on(store::migrate::migrate(&owner)).unwrap();
             });
         });
-        postgres.sql("postgres", "CREATE ROLE api_login LOGIN IN ROLE bio_api");
-        postgres.sql("postgres", "CREATE ROLE worker_login LOGIN IN ROLE bio_worker");
         Some(Servers { postgres, redis })
     });
     if started.is_none() {
@@ -393,7 +193,7 @@ impl Service {
     }
 
     pub fn sql(&self, sql: &str) -> Vec<String> {
-        self.servers.postgres.sql(&self.database, sql)
+        self.servers.postgres.sql(&self.database, sql).unwrap()
     }
 }
 

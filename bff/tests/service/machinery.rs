@@ -106,12 +106,8 @@ async fn readiness_follows_database_and_drain() {
 
 #[tokio::test]
 async fn a_database_that_is_away_is_503_and_comes_back() {
-    let Some(private) = crate::harness::Postgres::start() else {
-        return;
-    };
-    // Connections that are refused, by a port that nobody listens on any more.
-    let port = private.port;
-    drop(private);
+    // A port that nobody listens on.
+    let port = crate::harness::free_port().unwrap();
     let options = store::options(&format!("postgres://api_login@127.0.0.1:{port}/x")).unwrap();
     let db = store::Db::lazy(options, 2, Duration::from_millis(300));
     let error = db.existing(uuid::Uuid::new_v4()).await.unwrap_err();

@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod auth;
+mod canary;
 mod consume;
 mod crud;
+mod dashboard;
+mod erasure;
+mod events;
 mod harness;
 mod isolation;
 mod machinery;

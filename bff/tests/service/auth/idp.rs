@@ -92,7 +92,7 @@ impl Idp {
     /// Claims of a good access token, issued at `now`.
     pub fn access_claims(&self, subject: &str, now: i64) -> Value {
         json!({"iss": self.issuer, "sub": subject, "token_use": "access", "client_id": "app", "username": "u",
-               "scope": "openid", "auth_time": now, "iat": now, "exp": now + 3600, "jti": "j", "version": 2})
+               "scope": "openid", "auth_time": now, "iat": now, "exp": now + 3 * 86_400, "jti": "j", "version": 2})
     }
 
     pub fn id_claims(&self, subject: &str, now: i64) -> Value {

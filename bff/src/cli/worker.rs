@@ -1,0 +1,117 @@
+//! `bio-bff worker`
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs};
+use crate::events::handle::Hands;
+use crate::events::worker;
+use crate::objects::Objects;
+use crate::queue::Queue;
+use crate::routes::Clock;
+use crate::serve::stop_signal;
+use crate::store::Db;
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
+    queue: QueueArgs,
+    /// Bucket that may hold objects of users; they are removed when a user is erased.
+    #[arg(long, env = "BFF_BUCKET")]
+    bucket: Option<String>,
+    /// Address buckets by path, as servers other than AWS want it.
+    #[arg(long, env = "BFF_S3_PATH_STYLE", default_value_t = false)]
+    s3_path_style: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    telemetry::logs(&args.log.log, args.log.log_json)?;
+    let db = Db::lazy(
+        args.database.options()?,
+        args.database.database_connections,
+        args.database.database_wait,
+    );
+    super::serve::check_roles(&db).await?;
+    let objects = match args.bucket {
+        Some(bucket) => Some(Objects::new(bucket, args.s3_path_style).await),
+        None => None,
+    };
+    let queue = args.queue.open(&db).await;
+    let hands = Hands {
+        db,
+        cache: args.cache.open()?,
+        clock: Clock::default(),
+        threshold: args.queue.energy_threshold,
+        objects,
+    };
+    super::out("working");
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    stop_signal().await;
+    stop.cancel();
+    work.await?;
+    Ok(())
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum QueueCommand {
+    /// Say how many messages wait, are in hand, and are dead.
+    Depth(QueueOnly),
+    /// Give dead letters another chance.
+    Redrive(Redrive),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct QueueOnly {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    queue: QueueArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Redrive {
+    #[command(flatten)]
+    on: QueueOnly,
+    /// At most so many; with SQS so many a second, until all are moved.
+    #[arg(long, default_value_t = 100)]
+    most: u32,
+}
+
+pub(super) async fn queue(command: QueueCommand) -> anyhow::Result<()> {
+    let open = async |on: &QueueOnly| -> anyhow::Result<Arc<dyn Queue>> {
+        // SQS needs no database, and is named by its URL.
+        let options = match (&on.queue.queue_url, &on.database.database_url) {
+            (Some(_), None) => sqlx::postgres::PgConnectOptions::new(),
+            (_, Some(url)) => crate::store::options(url.expose_secret())?,
+            (None, None) => on.database.options()?,
+        };
+        Ok(on
+            .queue
+            .open(&Db::lazy(options, 1, on.database.database_wait))
+            .await)
+    };
+    match command {
+        QueueCommand::Depth(on) => {
+            let d = open(&on).await?.depth().await?;
+            super::out(&format!(
+                "waiting {}, in hand {}, dead {}",
+                d.waiting, d.hidden, d.dead
+            ));
+        }
+        QueueCommand::Redrive(r) => {
+            let moved = open(&r.on).await?.redrive(r.most).await?;
+            super::out(&format!("moved {moved}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
+
+pub mod idp;
+pub mod sample;
+pub mod servers;
