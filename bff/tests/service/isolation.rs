@@ -88,6 +88,18 @@ async fn every_path_with_an_id_is_404_for_others() {
         .post_once("/pantry/leftovers/consume", "k", wish)
         .await
         .refused(404, "not_found");
+    let now = s.clock.now().to_string();
+    let measured = json!({"kind": "resting_hr", "start": now, "value": 61, "source": "watch"});
+    alice
+        .post("/sync/batch", json!({"records": [measured]}))
+        .await
+        .expect(200);
+    assert_eq!(mallory.get("/sync/sources").await.expect(200), json!([]));
+    mallory
+        .call(Method::DELETE, "/sync/sources/watch", &[], None)
+        .await
+        .refused(404, "not_found");
+    assert_eq!(alice.get("/sync/sources").await.expect(200)[0]["rows"], 1);
     for list in ["/pantry", "/pantry/leftovers?all=true", "/food_logs"] {
         assert_eq!(mallory.get(list).await.expect(200)["items"], json!([]));
     }

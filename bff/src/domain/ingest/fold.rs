@@ -302,3 +302,66 @@ fn covered(records: &[Result<Record, Refusal>]) -> Vec<Covered> {
     joined.retain(|s| s.to - s.from > 60_000_000);
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        now: i64::MAX / 2,
+        oldest: 0,
+    };
+
+    fn entry(kind: Kind, start: i64, end: i64, value: f64) -> Entry {
+        let record = Record {
+            kind,
+            start,
+            end,
+            value,
+            source: "watch".into(),
+            device: None,
+            cumulative: false,
+        };
+        Entry {
+            id: None,
+            record: Ok(record),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_sum_is_kept_and_no_key_comes_twice(
+            records in proptest::collection::vec((0i64..200_000, 1i64..3600, 0i32..1000, 0.0..100.0f64), 1..40)
+        ) {
+            let second = 1_000_000;
+            let entries: Vec<Entry> = records
+                .iter()
+                .flat_map(|(from, length, steps, kcal)| {
+                    let (a, b) = (from * second, (from + length) * second);
+                    [entry(Kind::Steps, a, b, f64::from(*steps)), entry(Kind::ActiveEnergy, a, b, *kcal)]
+                })
+                .collect();
+            let folded = fold(&entries, &BOUNDS, &TimeZone::UTC);
+            let (mut steps, mut units) = (0i64, 0i64);
+            for (e, o) in entries.iter().zip(&folded.outcomes) {
+                let (Ok(r), Outcome::Rows(column, rows)) = (&e.record, o) else { continue };
+                match column {
+                    Column::Steps => steps += r.value as i64,
+                    _ => units += (r.value * 1000.0).round() as i64,
+                }
+                // No piece begins outside its record, and none reaches over a slot's end.
+                for row in rows {
+                    let at = folded.rows[*row].time;
+                    proptest::prop_assert!(r.start <= at && at < r.end);
+                    proptest::prop_assert!(at == r.start || at % SLOT_US == 0);
+                }
+            }
+            let stored: i64 = folded.rows.iter().filter_map(|r| r.steps).map(i64::from).sum();
+            let stored_units: f64 = folded.rows.iter().filter_map(|r| r.energy).sum::<f64>() * 1000.0;
+            proptest::prop_assert_eq!(stored, steps);
+            proptest::prop_assert!((stored_units - units as f64).abs() < 1e-3);
+            let keys: std::collections::HashSet<_> = folded.rows.iter().map(|r| (r.time, &r.source)).collect();
+            proptest::prop_assert_eq!(keys.len(), folded.rows.len());
+        }
+    }
+}
