@@ -61,10 +61,12 @@ pub fn database(postgres: &Postgres) -> String {
     static ONE_COPY: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::SeqCst));
     let _one = ONE_COPY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    postgres.sql(
-        "postgres",
-        &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER bio_owner"),
-    );
+    postgres
+        .sql(
+            "postgres",
+            &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER bio_owner"),
+        )
+        .unwrap();
     name
 }
 
