@@ -27,7 +27,8 @@ const README: &str = "Everything that is kept of you, one file a table, one JSON
 
 /// A ZIP of all that is kept of the user. Needs a sign-in of the last ten minutes.
 #[utoipa::path(get, path = "/me/export", tag = "me", responses(
-    (status = 200, description = "ZIP with manifest.json and one NDJSON a table", content_type = "application/zip"),
+    (status = 200, description = "ZIP with manifest.json and one NDJSON a table", body = Vec<u8>,
+        content_type = "application/zip"),
     (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn export(State(app): State<Arc<App>>, user: CurrentUser) -> Result<Response, Problem> {
     let now = app.clock.now();
