@@ -229,7 +229,7 @@ async fn bombs_stay_within_memory_and_honest_jobs_end() {
             assert!(status < 500, "{name}: {status} {body}");
         }
         let peak = service.peak_bytes();
-        println!(
+        eprintln!(
             "{name}: peak {} MB, {} more",
             peak / 1_000_000,
             (peak - before) / 1_000_000
@@ -259,7 +259,7 @@ async fn hung_up_photos_are_not_decoded_all_at_once() {
     let (status, body) = post(&http, &service, "image/png", file).await;
     assert_eq!((status, &body["code"]), (422, &json!("image_blank")), "{body}");
     let peak = service.peak_bytes();
-    println!("peak {} MB", peak / 1_000_000);
+    eprintln!("peak {} MB", peak / 1_000_000);
     assert!(peak < 800_000_000, "{peak} bytes");
 }
 
@@ -285,6 +285,6 @@ async fn slow_bodies_have_a_bound() {
     let (status, body) = post(&http, &service, "image/png", png(64, 48)).await;
     assert_eq!(status, 200, "{body}");
     let peak = service.peak_bytes();
-    println!("peak {} MB", peak / 1_000_000);
+    eprintln!("peak {} MB", peak / 1_000_000);
     assert!(peak < 500_000_000, "{peak} bytes");
 }

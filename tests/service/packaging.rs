@@ -52,7 +52,7 @@ async fn the_hubs_tests_are_jobs_with_readable_photos() {
         let image = match JobInput::parse(test["input"].clone(), false).unwrap() {
             JobInput::Scan(request) => request.image,
             JobInput::Model(request) => request.call.image,
-            JobInput::Mock(_) => panic!("a script is no test"),
+            JobInput::Mock(_) | JobInput::Recompute(_) => panic!("a script is no test"),
         };
         assert!(
             matches!(image, ImageSource::Base64(_)),

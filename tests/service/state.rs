@@ -35,16 +35,14 @@ async fn open(dir: &Path, set_aside: bool, clock: &Clock) -> Result<Store, DiskE
     panic!("in use for ever");
 }
 
+/// What a broken disk does to a file.
+type Damage = fn(&mut Vec<u8>);
+
 async fn with_jobs(dir: &Path, n: usize) -> Vec<String> {
     let store = open(dir, false, &Clock::default()).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..n {
-        ids.push(
-            store.submit(job()).await.unwrap()["id"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        );
+        ids.push(store.submit(job()).await.unwrap().id);
     }
     ids
 }
@@ -63,7 +61,7 @@ async fn the_directory_is_for_its_owner_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_says_what_to_do_and_can_be_set_aside() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let damages: [(&str, Damage); 5] = [
         ("its head zeroed", |b| b[..4096].fill(0)),
         ("cut in half", |b| b.truncate(b.len() / 2)),
         ("cut to some bytes", |b| b.truncate(100)),
