@@ -107,7 +107,8 @@ fn serve<'a>(flags: &[&'a str]) -> Vec<&'a str> {
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(120))
+        // A photo of 49 megapixels takes a build without optimisation its time, and five of them wait for two turns.
+        .timeout(Duration::from_secs(600))
         .build()
         .unwrap()
 }
