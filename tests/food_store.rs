@@ -406,7 +406,7 @@ fn csv_file(folder: &Path, change: impl FnOnce(String) -> String) -> String {
 #[test]
 fn an_exported_file_is_a_source_of_scans() {
     let folder = tempfile::tempdir().unwrap();
-    let file = csv_file(folder.path(), |text| text.replace("spaghetti", "zpaghettix"));
+    let file = csv_file(folder.path(), |text| text.replace("spaghetti", "brumoquat"));
     let out = dragunov(&["scan", PHOTO, "--pitch", "23.4", "--plate", "29.2", "--json", "-"])
         .args(["--foods", &file])
         .output()

@@ -557,7 +557,7 @@ fn the_head_of_a_name_decides() {
         ("ginger ale", In(&["drink"])),
         ("scrambled egg", Id(&["scrambled_eggs"])),
         ("grapefruit juice", In(&["drink"])),
-        ("lemon chicken", Flagged(&["meat"])),
+        ("lemon chicken", In(&["meat", "mixed_dish"])),
         ("aubergine", Id(&["eggplant_cooked"])),
         ("courgette", In(&["vegetable"])),
         ("king prawns", In(&["fish"])),

@@ -280,6 +280,30 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(error.message.contains("recomputed already"));
 }
 
+/// Equal but for the last digits, in which builds of different optimisation may differ.
+fn same(a: &serde_json::Value, b: &serde_json::Value, at: &str) {
+    use serde_json::Value::{Array, Number, Object};
+    match (a, b) {
+        (Number(x), Number(y)) => {
+            let (x, y) = (x.as_f64().unwrap(), y.as_f64().unwrap());
+            assert!((x - y).abs() <= 1e-9 * y.abs(), "{at}: {x} and {y}");
+        }
+        (Array(x), Array(y)) => {
+            assert_eq!(x.len(), y.len(), "{at}");
+            x.iter()
+                .zip(y)
+                .enumerate()
+                .for_each(|(i, (x, y))| same(x, y, &format!("{at}[{i}]")));
+        }
+        (Object(x), Object(y)) => {
+            assert!(x.keys().eq(y.keys()), "{at}");
+            x.iter()
+                .for_each(|(key, x)| same(x, &y[key], &format!("{at}.{key}")));
+        }
+        _ => assert_eq!(a, b, "{at}"),
+    }
+}
+
 #[test]
 fn the_fixtures_are_what_the_code_answers() {
     let request: RecomputeRequest =
@@ -288,8 +312,8 @@ fn the_fixtures_are_what_the_code_answers() {
         serde_json::from_str(include_str!("../fixtures/contract/recompute_result.json")).unwrap();
     let answer = serde_json::to_value(recompute(request, &FoodTable::builtin()).unwrap()).unwrap();
     // Written by `dragunov recompute fixtures/contract/recompute_request.json`.
-    assert_eq!(answer["totals"], expected["totals"]);
-    assert_eq!(answer["items"], expected["items"]);
+    same(&answer["totals"], &expected["totals"], "totals");
+    same(&answer["items"], &expected["items"], "items");
 }
 
 proptest! {

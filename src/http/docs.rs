@@ -40,6 +40,7 @@ fn tables() -> Vec<(&'static str, String)> {
         "ModelTask" ModelTask;
         "DepthUnit" DepthUnit;
         "Kind" Kind;
+        "Origin" recompute::Origin;
     };
     let mut codes =
         String::from("| Code | HTTP | Fault | Retry | Meaning | What to do |\n|---|---|---|---|---|---|\n");

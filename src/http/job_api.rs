@@ -129,8 +129,9 @@ pub async fn status_sync(State(app): State<SharedApp>, JobId(id): JobId, wait: W
         .ok_or_else(|| not_found(&id))
 }
 
-/// What a streaming job said since the last call; stages as they begin where `input.options.stream` asked for them. Empty
-/// for other jobs, as in the cloud.
+/// What a streaming job said since the last call.
+///
+/// Stages as they begin, where `input.options.stream` asked for them. Empty for other jobs, as in the cloud.
 #[utoipa::path(method(get, post), path = "/stream/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
     responses((status = 200, description = "new elements only", body = JobStream), OfJob))]
 pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobStream> {

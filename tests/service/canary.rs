@@ -64,6 +64,7 @@ async fn serve_keeps_secrets() {
         ("DRAGUNOV_API_KEY", "CANARY-api-key-0123456789"),
         ("DRAGUNOV_WEBHOOK_SECRET", "CANARY-webhook-secret"),
         ("DRAGUNOV_ALLOW_PRIVATE_URLS", "true"),
+        ("DRAGUNOV_PRIVATE_WEBHOOKS", "true"),
         ("DRAGUNOV_S3_PATH_STYLE", "true"),
         ("DRAGUNOV_VLM_KEY", "CANARY-vlm"),
         ("AWS_ENDPOINT_URL", s3.url.as_str()),

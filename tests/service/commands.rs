@@ -125,7 +125,7 @@ async fn doctor_tells_what_is_there_and_what_is_wrong() {
         findings.iter().all(|f| f["ok"] == true || f["what"] == "disk"),
         "{out}"
     );
-    let budget = findings[6]["detail"].as_str().unwrap();
+    let budget = findings[7]["detail"].as_str().unwrap();
     let mib = |word: &str| {
         let (_, rest) = budget.split_once(word).unwrap_or_else(|| panic!("{budget}"));
         rest.split_whitespace().next().unwrap().parse::<u64>().unwrap()

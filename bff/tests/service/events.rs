@@ -68,6 +68,8 @@ async fn start() -> Option<(Service, Client, Worker)> {
     c.patch("/profile", json!({"timezone": "Europe/Berlin"}))
         .await
         .expect(200);
+    // The account is older than the told clock's records.
+    s.sql("UPDATE users SET created_at = '2026-01-01'");
     let w = Worker::of(&s);
     Some((s, c, w))
 }

@@ -95,6 +95,7 @@ async fn a_full_disk_refuses_and_loses_nothing_and_recovers() {
     let disk = Filling::default();
     let (store, _due) = disk.store();
     let failed = submit(&store, 1).await;
+    assert_eq!(store.next().await.id, failed);
     assert!(
         store
             .end(&failed, Status::Failed, Outcome::plain_error("why"))
