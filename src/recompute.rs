@@ -4,8 +4,8 @@
 //! Every measured volume is log-normal, ln V = ln V_measured + a z + b e, with the shared error z of the photo and an own
 //! error e, both standard normal (`volume_sigma_ln`: a shared, b own). A told mass m of an item of density rho observes
 //! y = ln m - ln(V rho) = a z + noise of variance b^2 + sd(ln rho)^2 + sd(ln m)^2. Several such observations give z a normal
-//! posterior of precision 1 + sum a^2 / n and mean sum(a y / n) over it; the others' volumes move by a E[z], and their
-//! shared error shrinks by sd[z].
+//! posterior of precision 1 + sum a^2 / n and mean sum(a y / n) over it; the others' volumes move by a times the mean of z, and their
+//! shared error shrinks by its standard deviation.
 
 use crate::contract::recompute::{
     Answer, Edit, MAX_EDITS, MAX_NOTE_CHARS, Origin, Origins, PORTION, RecomputeRequest, TOLD_GRAMS,

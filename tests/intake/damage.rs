@@ -32,9 +32,9 @@ fn pixels_from(name: &str, bytes: &[u8]) -> usize {
     }
 }
 
-/// Of 48 damages of one kind of file, those that may pass: a baseline JPEG has no checksum, and zeros are code words too,
-/// so that a few wiped bytes can decode into as many blocks as were there.
-const MAX_UNSEEN: usize = 6;
+/// Of 48 damages of a sequential JPEG, those that may pass: it has no checksum, and zeros are code words too, so that a few
+/// wiped bytes can decode into as many blocks as were there; restart markers mend what follows.
+const MAX_UNSEEN: usize = 12;
 
 /// Bytes wiped or overwritten in the middle of the pixels: what a decoder makes of the rest is no photo.
 #[test]
@@ -69,7 +69,11 @@ fn damaged_pixels_are_refused() {
             }
         }
         assert_eq!(tried, 48);
-        let unseen = if name == "baseline.jpg" { MAX_UNSEEN } else { 0 };
+        let unseen = if matches!(name, "baseline.jpg" | "restarts.jpg") {
+            MAX_UNSEEN
+        } else {
+            0
+        };
         assert!(taken.len() <= unseen, "{name}: {taken:?} of {tried}");
     }
 }

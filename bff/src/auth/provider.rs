@@ -39,7 +39,7 @@ impl Provider {
     /// A Cognito user pool; its keys are at `<issuer>/.well-known/jwks.json` unless told.
     ///
     /// # Errors
-    /// [`ProviderError`].
+    /// `ProviderError`.
     pub fn cognito(issuer: &str, client_ids: Vec<String>, jwks: Option<&str>) -> Result<Self, ProviderError> {
         let issuer = issuer.trim_end_matches('/').to_owned();
         Url::parse(&issuer).map_err(|_| ProviderError::Issuer)?;
@@ -55,7 +55,7 @@ impl Provider {
     /// A Firebase project.
     ///
     /// # Errors
-    /// [`ProviderError`].
+    /// `ProviderError`.
     pub fn firebase(project: &str, jwks: Option<&str>) -> Result<Self, ProviderError> {
         let issuer = format!("https://securetoken.google.com/{project}");
         let audience = vec![project.to_owned()];

@@ -49,7 +49,7 @@ impl Refused {
     }
 }
 
-/// Whom a verified token stands for. Only [`verify`] makes one.
+/// Whom a verified token stands for. Only `verify` makes one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
     key: String,

@@ -112,6 +112,8 @@ async fn nothing_is_left_and_nobody_else_is_touched() {
     let now = s.clock.now().as_second();
     let mut claims = s.idp.access_claims("alice", now);
     claims["iat"] = json!(now + 5);
+    // Signed in before the erasure, whatever second it is now.
+    claims["auth_time"] = json!(now - 3600);
     s.with_token(sign(&claims))
         .get("/me")
         .await
