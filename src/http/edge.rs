@@ -10,6 +10,7 @@ use metrics::{counter, histogram};
 use tracing::Instrument;
 
 use super::problem::Problem;
+use crate::contract::quote::said;
 use crate::telemetry::names;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,7 +23,8 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = given_id(&request).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let method = request.method().clone();
+    // A method may be any word, of any length.
+    let method = said(request.method().as_str());
     // Never the raw path: it would make a label of every job id and every probe of a scanner.
     let route = request
         .extensions()

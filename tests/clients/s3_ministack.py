@@ -18,7 +18,9 @@ with open(photo, "rb") as file:
 
 def run(uri, **more):
     body = json.dumps({"input": {"image": {"s3": uri}, "options": {"overlay": True, "depth": True}}, **more}).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{service}/runsync", data=body)) as answer:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{service}/runsync", data=body, headers=headers)
+    with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
 
