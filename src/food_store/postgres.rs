@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::types::Json;
 
 use super::{FoodSource, SourceError};
 use crate::contract::FoodSourceKind;
@@ -29,69 +30,6 @@ pub struct PostgresConfig {
 pub struct PostgresFoods {
     pool: PgPool,
     timeout: Duration,
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: String,
-    name: String,
-    aliases: String,
-    category: String,
-    basis: String,
-    shape: String,
-    density_g_cm3: f64,
-    density_low: f64,
-    density_high: f64,
-    piece_density_g_cm3: Option<f64>,
-    kcal_100g: f64,
-    protein_100g: f64,
-    carbs_100g: f64,
-    fat_100g: f64,
-    kcal_sigma_ln: f64,
-    energy_note: Option<String>,
-    hidden_kind: Option<String>,
-    hidden_kcal_100g: Option<f64>,
-    density_source: String,
-    nutrient_source: String,
-    fibre_100g: Option<f64>,
-    sugars_100g: Option<f64>,
-    saturated_fat_100g: Option<f64>,
-    sodium_mg_100g: Option<f64>,
-    units: Option<String>,
-    tier: Option<String>,
-}
-
-impl From<Row> for FoodRow {
-    fn from(r: Row) -> Self {
-        Self {
-            id: r.id,
-            name: r.name,
-            aliases: r.aliases,
-            category: r.category,
-            basis: r.basis,
-            shape: r.shape,
-            density_g_cm3: r.density_g_cm3,
-            density_low: r.density_low,
-            density_high: r.density_high,
-            piece_density_g_cm3: r.piece_density_g_cm3,
-            kcal_100g: r.kcal_100g,
-            protein_100g: r.protein_100g,
-            carbs_100g: r.carbs_100g,
-            fat_100g: r.fat_100g,
-            kcal_sigma_ln: r.kcal_sigma_ln,
-            energy_note: r.energy_note,
-            hidden_kind: r.hidden_kind,
-            hidden_kcal_100g: r.hidden_kcal_100g,
-            density_source: r.density_source,
-            nutrient_source: r.nutrient_source,
-            fibre_100g: r.fibre_100g,
-            sugars_100g: r.sugars_100g,
-            saturated_fat_100g: r.saturated_fat_100g,
-            sodium_mg_100g: r.sodium_mg_100g,
-            units: r.units,
-            tier: r.tier,
-        }
-    }
 }
 
 impl PostgresFoods {
@@ -133,11 +71,12 @@ impl PostgresFoods {
     }
 
     async fn read(&self) -> Result<Arc<FoodTable>, SourceError> {
-        let query = format!("SELECT {} FROM foods ORDER BY id", COLUMNS.join(", "));
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let columns = COLUMNS.join(", ");
+        let query = format!("SELECT to_jsonb(f) FROM (SELECT {columns} FROM foods ORDER BY id) f");
+        let rows: Vec<(Json<FoodRow>,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
             .fetch_all(&self.pool)
             .await?;
-        let rows = rows.into_iter().map(FoodRow::from).collect();
+        let rows = rows.into_iter().map(|(Json(row),)| row).collect();
         Ok(Arc::new(FoodTable::from_rows(rows)?))
     }
 

@@ -1,9 +1,32 @@
 //! Numbered migrations, then the step that upgrades to TimescaleDB where the server has it. Both by the owner role.
 
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, SqlStr};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// Version, name, text. A file under `migrations/` that is not listed here fails a test.
+const MIGRATIONS: [(i64, &str, &str); 4] = [
+    (1, "roles", include_str!("../../migrations/0001_roles.sql")),
+    (2, "tables", include_str!("../../migrations/0002_tables.sql")),
+    (
+        3,
+        "machinery",
+        include_str!("../../migrations/0003_machinery.sql"),
+    ),
+    (
+        4,
+        "row security",
+        include_str!("../../migrations/0004_row_security.sql"),
+    ),
+];
+
+fn migrator() -> Migrator {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        let sql = SqlStr::from_static(sql);
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+}
 
 /// The repeatable step; changes nothing on its second run.
 const CAPABILITY: &str = include_str!("../../migrations/capability/timescale.sql");
@@ -41,7 +64,7 @@ pub async fn migrate(owner: &PgConnectOptions) -> Result<Tier, MigrateError> {
     let mut connection = PgConnection::connect_with(&owner)
         .await
         .map_err(MigrateError::Connect)?;
-    MIGRATIONS.run(&mut connection).await?;
+    migrator().run(&mut connection).await?;
     let tier = capability(&mut connection)
         .await
         .map_err(MigrateError::Capability)?;
@@ -79,4 +102,31 @@ pub async fn tier(connection: &mut PgConnection) -> Result<Tier, sqlx::Error> {
         (true, false) => Tier::Hypertable,
         (true, true) => Tier::Compressed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_file_is_listed_once_and_in_order() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .expect("the folder")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("a name")
+            })
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let listed: Vec<String> = MIGRATIONS
+            .iter()
+            .map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")))
+            .collect();
+        assert_eq!(listed, files);
+    }
 }
