@@ -1,5 +1,6 @@
 //! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
 
 pub mod idp;
+pub mod s3;
 pub mod sample;
 pub mod servers;

@@ -93,7 +93,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         cache,
         clock: Clock::default(),
         threshold: THRESHOLD,
-        objects: None,
+        objects: Vec::new(),
+        scans: None,
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
