@@ -12,6 +12,7 @@ CREATE TABLE scans (
   camera_height_cm decimal(5,1) CHECK (camera_height_cm BETWEEN 5 AND 300),
   taken_at timestamptz NOT NULL,
   meal_type varchar(20),
+  note varchar(500),
   consent_training bool NOT NULL DEFAULT false,
   original_result jsonb,
   edits jsonb NOT NULL DEFAULT '[]',

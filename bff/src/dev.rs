@@ -3,4 +3,6 @@
 pub mod idp;
 pub mod s3;
 pub mod sample;
+pub mod scans;
 pub mod servers;
+pub mod vision;

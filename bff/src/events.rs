@@ -21,6 +21,8 @@ pub mod kinds {
     pub const SUBMIT_SCAN: &str = "SubmitScan";
     /// The photos of a measured meal leave the bucket for uploads.
     pub const KEEP_PHOTOS: &str = "KeepPhotos";
+    /// A meal was thrown away, or nobody confirmed it.
+    pub const FORGET_PHOTOS: &str = "ForgetPhotos";
     /// A confirmed meal whose user allows it.
     pub const COPY_FOR_TRAINING: &str = "CopyForTraining";
     /// A user allows it no more.

@@ -34,7 +34,10 @@ pub struct Job {
     /// 1 to 6.
     pub photos: Vec<JobPhoto>,
     pub plate_diameter_cm: Option<f64>,
+    /// Of the first photo.
     pub camera_height_cm: Option<f64>,
+    /// In the person's words.
+    pub note: Option<String>,
     /// Called when the job has ended.
     pub webhook: String,
     /// From submission to oblivion.
@@ -51,21 +54,28 @@ impl Job {
                 if let Some(pitch) = one.pitch_deg {
                     input.insert("pitch_deg".into(), json!(pitch));
                 }
+                if let Some(height) = self.camera_height_cm {
+                    input.insert("camera".into(), json!({"height_cm": height}));
+                }
             }
             several => {
-                let images = several.iter().map(|photo| {
+                // What is said of a photo stands beside it; the height was told for the first.
+                let images = several.iter().enumerate().map(|(n, photo)| {
                     let mut image = Map::new();
                     image.insert("image".into(), json!({"url": photo.url}));
                     if let Some(pitch) = photo.pitch_deg {
                         image.insert("pitch_deg".into(), json!(pitch));
+                    }
+                    if let Some(height) = self.camera_height_cm.filter(|_| n == 0) {
+                        image.insert("camera".into(), json!({"height_cm": height}));
                     }
                     Value::Object(image)
                 });
                 input.insert("images".into(), images.collect());
             }
         }
-        if let Some(height) = self.camera_height_cm {
-            input.insert("camera".into(), json!({"height_cm": height}));
+        if let Some(note) = &self.note {
+            input.insert("note".into(), json!(note));
         }
         if let Some(diameter) = self.plate_diameter_cm {
             input.insert(
@@ -136,6 +146,7 @@ mod tests {
             photos: vec![photo(1, Some(35.0))],
             plate_diameter_cm: Some(26.0),
             camera_height_cm: None,
+            note: None,
             webhook: "https://bff/hook".into(),
             life: Duration::from_secs(3600),
         };
@@ -149,10 +160,12 @@ mod tests {
         job.photos.push(photo(2, None));
         job.plate_diameter_cm = None;
         job.camera_height_cm = Some(40.0);
+        job.note = Some("half of it".into());
         assert_eq!(
             job.input(),
-            json!({"images": [{"image": {"url": "https://s3/1"}, "pitch_deg": 35.0}, {"image": {"url": "https://s3/2"}}],
-                   "camera": {"height_cm": 40.0}, "scan_id": id, "options": options})
+            json!({"images": [{"image": {"url": "https://s3/1"}, "pitch_deg": 35.0, "camera": {"height_cm": 40.0}},
+                              {"image": {"url": "https://s3/2"}}],
+                   "note": "half of it", "scan_id": id, "options": options})
         );
         assert!(!job.input().to_string().contains(&job.user.to_string()));
     }

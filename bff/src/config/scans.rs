@@ -202,6 +202,38 @@ impl ScanArgs {
         Ok(Arc::new(service.map_err(no_client)?))
     }
 
+    /// The effective configuration as text, with secrets as `***`.
+    pub fn shown(&self) -> String {
+        let url = |u: &Option<Url>| u.as_ref().map_or("(not set)", Url::as_str).to_owned();
+        let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "(not set)".into());
+        let hidden = |s: &Option<SecretString>| if s.is_some() { "***" } else { "(not set)" };
+        let sets: Vec<String> = (self.vision_sets.iter())
+            .map(|(n, u)| format!("{n}={u}"))
+            .collect();
+        [
+            format!("vision = {:?} at {}", self.vision, url(&self.vision_url)).to_lowercase(),
+            format!("vision-key = {}", hidden(&self.vision_key)),
+            format!("vision-sets = {}", sets.join(",")),
+            format!("recompute-url = {}", url(&self.recompute_url)),
+            format!("sagemaker-endpoint = {}", text(&self.sagemaker_endpoint)),
+            format!("webhook-secret = {}", hidden(&self.webhook_secret)),
+            format!("public-url = {}", url(&self.public_url)),
+            format!(
+                "buckets = uploads {}, kept {}, training {}",
+                text(&self.upload_bucket),
+                text(&self.bucket),
+                text(&self.training_bucket)
+            ),
+            format!("storage-events-token = {}", hidden(&self.storage_events_token)),
+            format!("upload-queue-url = {}", text(&self.upload_queue_url)),
+            format!(
+                "scans = {} bytes a photo, {} under way",
+                self.photo_bytes, self.scans_under_way
+            ),
+        ]
+        .join("\n")
+    }
+
     /// Buckets that may hold something of users, with scans or without.
     pub async fn holding_users(&self) -> Vec<Objects> {
         let mut found = Vec::new();
@@ -211,6 +243,8 @@ impl ScanArgs {
         found
     }
 
+    /// # Errors
+    /// A token that could be guessed.
     pub fn hooks(&self) -> Result<Hooks, ConfigError> {
         match &self.storage_events_token {
             Some(token) if token.expose_secret().len() < 32 => Err(wrong(

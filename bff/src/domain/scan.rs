@@ -130,8 +130,11 @@ pub fn pause(failures: u32) -> SignedDuration {
 /// A job is submitted at most so often for one scan.
 pub const SUBMISSIONS: i32 = 3;
 
-/// How long a job that waits or runs is left alone between two looks: webhooks are faster, this is the net.
-pub const LOOK: SignedDuration = SignedDuration::from_secs(2);
+/// How long a job is left alone between two looks, by how long it has waited or run so far: 2 s to half a minute. Webhooks
+/// are faster; this is the net, and a thousand jobs in a queue must not be asked after all the time.
+pub fn look(so_far: SignedDuration) -> SignedDuration {
+    (so_far / 8).clamp(SignedDuration::from_secs(2), SignedDuration::from_secs(30))
+}
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +203,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_minute() {
+        assert_eq!(look(SignedDuration::ZERO), SignedDuration::from_secs(2));
+        assert_eq!(
+            look(SignedDuration::from_mins(1)),
+            SignedDuration::from_millis(7500)
+        );
+        assert_eq!(look(SignedDuration::from_hours(1)), SignedDuration::from_secs(30));
         assert_eq!(pause(0), SignedDuration::from_secs(1));
         assert_eq!(pause(3), SignedDuration::from_secs(8));
         assert_eq!(pause(99), SignedDuration::from_secs(60));

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::handle::{Failed, Hands};
-use super::kinds::{COPY_FOR_TRAINING, FORGET_TRAINING, KEEP_PHOTOS, SUBMIT_SCAN};
+use super::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS, FORGET_TRAINING, KEEP_PHOTOS, SUBMIT_SCAN};
 use crate::queue::Event;
 use crate::scans::{Scans, Stuck};
 use crate::store::UserId;
@@ -22,7 +22,7 @@ impl From<Stuck> for Failed {
 pub(super) fn is_ours(kind: &str) -> bool {
     matches!(
         kind,
-        SUBMIT_SCAN | KEEP_PHOTOS | COPY_FOR_TRAINING | FORGET_TRAINING
+        SUBMIT_SCAN | KEEP_PHOTOS | FORGET_PHOTOS | COPY_FOR_TRAINING | FORGET_TRAINING
     )
 }
 
@@ -48,6 +48,7 @@ pub(super) async fn handle(hands: &Hands, user: UserId, event: &Event) -> Result
             Err(other) => Err(other.into()),
         },
         KEEP_PHOTOS => Ok(scans.keep_photos(user, scan).await?),
+        FORGET_PHOTOS => Ok(scans.forget_photos(user, scan).await?),
         COPY_FOR_TRAINING => Ok(scans.copy_for_training(user, scan).await?),
         _ => Err(Failed::Poisoned),
     }

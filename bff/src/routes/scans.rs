@@ -12,8 +12,7 @@ pub(super) use create::{
     __path_add, __path_reanalyse, __path_sign, __path_uploaded, add, reanalyse, sign, uploaded,
 };
 pub(super) use evidence::{__path_picture, picture};
-pub use watch::Watch;
-pub(super) use watch::{__path_follow, follow};
+pub(super) use watch::{__path_follow, Watch, follow};
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Outcome, Picture, Scans};
 use crate::domain::result::{Scanned, scanned};
-use crate::domain::scan::{Event, LOOK, SUBMISSIONS, State, pause};
+use crate::domain::scan::{Event, SUBMISSIONS, State, look, pause};
 use crate::events::kinds::KEEP_PHOTOS;
 use crate::notify::Kind;
 use crate::store::UserId;
@@ -82,8 +82,9 @@ impl Scans {
         let now = self.clock.now();
         let mut tx = self.db.user(user).await?;
         let scan = tx.lock_scan(scan.id).await?;
+        let next_at = now + look(now.duration_since(scan.entered_at));
         let step = Step {
-            next_at: Some(now + LOOK),
+            next_at: Some(next_at),
             ..Step::default()
         };
         let moved = if runs {
@@ -92,7 +93,7 @@ impl Scans {
             None
         };
         if moved.is_none() && matches!(scan.state, State::Queued | State::Running) {
-            tx.look_again(scan.id, now + LOOK, false).await?;
+            tx.look_again(scan.id, next_at, false).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -126,7 +127,8 @@ impl Scans {
                 return self.fail(user, scan, "result_invalid").await;
             }
         };
-        self.store_pictures(user, scan, &scanned).await?;
+        let pictures = self.store_pictures(user, scan, &scanned);
+        let ((), kept) = tokio::try_join!(pictures, self.copy_photos(user, scan))?;
         let now = self.clock.now();
         let mut tx = self.db.user(user).await?;
         let locked = tx.lock_scan(scan.id).await?;
@@ -141,6 +143,9 @@ impl Scans {
             return Ok(());
         };
         let (overlay, depth) = (scanned.overlay.is_some(), scanned.depth.is_some());
+        for position in kept {
+            tx.photo_kept(scan.meal_group, position, now).await?;
+        }
         tx.put_original(scan.id, &scanned.result, overlay, depth).await?;
         let ready = Scan {
             original_result: Some(scanned.result),

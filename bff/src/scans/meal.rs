@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Outcome, Picture, Scans};
 use crate::domain::result::{Meal, meal};
 use crate::domain::scan::{Event, State};
-use crate::events::kinds::COPY_FOR_TRAINING;
+use crate::events::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS};
 use crate::notify::Kind;
 use crate::store::row::{Changed, Version};
 use crate::store::scan_meals::{MealOf, meta_of};
@@ -147,6 +147,7 @@ impl Scans {
             return Ok(Wished::Impossible(scan));
         };
         tx.withdraw_meal(scan.meal_group, id).await?;
+        tx.ask(FORGET_PHOTOS, id).await?;
         tx.tell(Kind::ScanChanged, id).await?;
         tx.commit().await?;
         self.cache.invalidate(user).await;

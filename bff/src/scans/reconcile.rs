@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Outcome, Scans};
 use crate::domain::scan::{Event, State};
+use crate::events::kinds::FORGET_PHOTOS;
 use crate::notify::Kind;
 use crate::store::UserId;
 use crate::store::scan_machine::Due;
@@ -95,6 +96,7 @@ impl Scans {
         };
         if ended.is_some() {
             tx.withdraw_meal(scan.meal_group, scan.id).await?;
+            tx.ask(FORGET_PHOTOS, scan.id).await?;
             let kind = match scan.state {
                 State::Ready => Kind::ScanChanged,
                 _ => Kind::ScanFailed,

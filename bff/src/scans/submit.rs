@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Outcome, Scans, Stuck};
-use crate::domain::scan::{Event, LOOK, SUBMISSIONS, pause};
+use crate::domain::scan::{Event, SUBMISSIONS, look, pause};
 use crate::notify::Kind;
 use crate::store::UserId;
 use crate::store::scans::{Scan, Step};
@@ -75,6 +75,7 @@ impl Scans {
             photos: sources,
             plate_diameter_cm: scan.plate_diameter_cm,
             camera_height_cm: scan.camera_height_cm,
+            note: scan.note.clone(),
             webhook: webhook.map(String::from).unwrap_or_default(),
             life: self.rules.job_life,
         };
@@ -82,7 +83,9 @@ impl Scans {
             Ok(job) => {
                 let now = self.clock.now();
                 let mut tx = self.db.user(user).await?;
-                let taken = tx.job_taken(id, &token.hash(), &job, now, now + LOOK).await?;
+                let taken = tx
+                    .job_taken(id, &token.hash(), &job, now, now + look(SignedDuration::ZERO))
+                    .await?;
                 tx.commit().await?;
                 match taken {
                     // The webhook was faster than this line.

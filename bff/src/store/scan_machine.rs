@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::row::{Columns, Result, instant};
 use super::scans::{Scan, state};
 use super::{Db, UserTx};
-use crate::domain::scan::State;
+use crate::domain::scan::{Event, State};
 
 /// A scan as the machinery names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,16 +138,21 @@ impl UserTx {
         now: Timestamp,
         next_at: Timestamp,
     ) -> Result<Option<bool>> {
+        let Some(next) = State::Uploaded.after(Event::JobTaken) else {
+            return Ok(None);
+        };
         sqlx::query_scalar(
-            "UPDATE scans SET state = 'queued', job_id = $3, claimed_until = NULL, failures = 0, version = version + 1, \
+            "UPDATE scans SET state = $7, job_id = $3, claimed_until = NULL, failures = 0, version = version + 1, \
              updated_at = $4, entered_at = $4, next_at = $5 WHERE user_id = ops.current_user_id() AND id = $1 \
-             AND state = 'uploaded' AND webhook_hash = $2 RETURNING hinted",
+             AND state = $6 AND webhook_hash = $2 RETURNING hinted",
         )
         .bind(id)
         .bind(token_hash)
         .bind(job)
         .bind(instant(now))
         .bind(instant(next_at))
+        .bind(State::Uploaded.as_str())
+        .bind(next.as_str())
         .fetch_optional(self.conn())
         .await
     }

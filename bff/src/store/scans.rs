@@ -22,6 +22,8 @@ pub struct Scan {
     pub camera_height_cm: Option<f64>,
     pub taken_at: Timestamp,
     pub meal_type: Option<String>,
+    /// In the person's words.
+    pub note: Option<String>,
     pub consent_training: bool,
     pub original_result: Option<Value>,
     pub edits: Value,
@@ -78,6 +80,8 @@ pub struct NewScan {
     pub camera_height_cm: Option<f64>,
     pub taken_at: Timestamp,
     pub meal_type: Option<String>,
+    /// In the person's words.
+    pub note: Option<String>,
     pub consent_training: bool,
 }
 
@@ -90,7 +94,7 @@ pub struct Step<'a> {
 }
 
 const COLUMNS: &str = "id, meal_group, state, model_set, job_id, plate_diameter_cm::float8 AS plate_diameter_cm, \
-    camera_height_cm::float8 AS camera_height_cm, taken_at, meal_type, consent_training, original_result, edits, \
+    camera_height_cm::float8 AS camera_height_cm, taken_at, meal_type, note, consent_training, original_result, edits, \
     corrected_result, has_overlay, has_depth, error, version, created_at, updated_at, entered_at, submissions, failures";
 
 fn sql(before: &'static str, after: &'static str) -> sqlx::AssertSqlSafe<String> {
@@ -113,6 +117,7 @@ pub(super) fn read(row: &PgRow) -> Result<Scan> {
         camera_height_cm: row.get_as("camera_height_cm")?,
         taken_at: row.instant("taken_at")?,
         meal_type: row.get_as("meal_type")?,
+        note: row.get_as("note")?,
         consent_training: row.get_as("consent_training")?,
         original_result: row.get_as("original_result")?,
         edits: row.get_as("edits")?,
@@ -154,8 +159,8 @@ impl UserTx {
         let user = self.user().uuid();
         let row = sqlx::query(sql(
             "INSERT INTO scans (id, user_id, meal_group, state, model_set, plate_diameter_cm, camera_height_cm, \
-             taken_at, meal_type, consent_training, created_at, updated_at, entered_at, next_at) VALUES ($1, $2, $3, $4, \
-             $5, $6::float8::numeric, $7::float8::numeric, $8, $9, $10, $11, $11, $11, $12) RETURNING ",
+             taken_at, meal_type, consent_training, created_at, updated_at, entered_at, next_at, note) VALUES ($1, $2, $3, $4, \
+             $5, $6::float8::numeric, $7::float8::numeric, $8, $9, $10, $11, $11, $11, $12, $13) RETURNING ",
             "",
         ))
         .bind(scan.id)
@@ -170,6 +175,7 @@ impl UserTx {
         .bind(scan.consent_training)
         .bind(instant(now))
         .bind(instant(next_at))
+        .bind(&scan.note)
         .fetch_one(self.conn())
         .await?;
         read(&row)
@@ -339,6 +345,28 @@ impl UserTx {
         .bind(meal_group)
         .bind(position)
         .bind(instant(now))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Neither photos nor pictures of a meal are there any more.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn photos_gone(&mut self, meal_group: Uuid) -> Result<()> {
+        sqlx::query(
+            "UPDATE scan_photos SET uploaded_at = NULL, kept_at = NULL \
+             WHERE user_id = ops.current_user_id() AND meal_group = $1",
+        )
+        .bind(meal_group)
+        .execute(self.conn())
+        .await?;
+        sqlx::query(
+            "UPDATE scans SET has_overlay = false, has_depth = false \
+             WHERE user_id = ops.current_user_id() AND meal_group = $1",
+        )
+        .bind(meal_group)
         .execute(self.conn())
         .await?;
         Ok(())

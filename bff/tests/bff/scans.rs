@@ -5,6 +5,9 @@ mod correct;
 mod double;
 mod faults;
 mod happy;
+mod kills;
+mod load;
+mod sagemaker;
 mod training;
 
 use std::sync::Arc;

@@ -31,7 +31,8 @@ use crate::vision::VisionError;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::routes) struct ScanChange {
-    #[schema(min_items = 1, max_items = 64)]
+    #[serde(default)]
+    #[schema(required, min_items = 1, max_items = 64)]
     edits: Vec<EditChange>,
 }
 

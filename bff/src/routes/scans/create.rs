@@ -67,6 +67,9 @@ pub(in crate::routes) struct ScanToCome {
     plate_diameter_cm: Option<f64>,
     #[schema(inline)]
     meal_type: Option<MealType>,
+    /// "half of it", "with olive oil": the vision model reads it.
+    #[schema(min_length = 1, max_length = 500)]
+    note: Option<String>,
 }
 
 /// The instant of a meal: the phone's word, put right by how far its clock is off, and never in the future.
@@ -127,6 +130,7 @@ impl ScanToCome {
             now
         });
         let taken_at = check.instant("/taken_at", taken_at);
+        let note = check.maybe_text("/note", self.note.as_deref(), 500);
         check.done()?;
         let scan = NewScan {
             id: Uuid::now_v7(),
@@ -137,6 +141,7 @@ impl ScanToCome {
             camera_height_cm,
             taken_at,
             meal_type: self.meal_type.map(|m| m.as_str().to_owned()),
+            note,
             consent_training: false,
         };
         Ok((scan, photos))
@@ -269,7 +274,7 @@ pub(in crate::routes) async fn reanalyse(
     let scans = app.scans()?;
     let now = app.clock.now();
     let mut tx = app.db.user(user.id).await?;
-    let old = tx.scan(id).await?;
+    let old = tx.lock_scan(id).await?;
     if scans.vision.named(wish.model_set.as_deref()).is_none() {
         return Err(Problem::field("/model_set", "unknown_model_set"));
     }
@@ -288,6 +293,7 @@ pub(in crate::routes) async fn reanalyse(
         camera_height_cm: old.camera_height_cm,
         taken_at: old.taken_at,
         meal_type: old.meal_type,
+        note: old.note,
         consent_training: old.consent_training,
     };
     tx.add_scan(&new, now, now).await?;

@@ -8,7 +8,7 @@ use crate::problem::FieldError;
 use crate::routes::body::{Check, given};
 
 /// Edits of one scan.
-pub const EDITS: usize = 64;
+const EDITS: usize = 64;
 const LABEL: usize = 200;
 const NOTE: usize = 500;
 const ANSWERS: usize = 16;
@@ -16,16 +16,16 @@ const ANSWERS: usize = 16;
 /// The option chosen of one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
+pub(super) struct Answer {
     #[schema(max_length = 100)]
-    pub question: String,
+    pub(super) question: String,
     #[schema(max_length = 200)]
     pub option: String,
 }
 
 /// All that was said of one item; the contract's shape.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Edit {
+pub(super) struct Edit {
     /// Of the original; absent for an item that was added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
@@ -50,7 +50,7 @@ pub struct Edit {
 /// What is said now of one item. Null takes a statement back; what is absent stays as it was said before.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EditChange {
+pub(super) struct EditChange {
     /// `id` of an item of the result; `added-1` is the first that was added.
     #[schema(max_length = 64)]
     pub item: Option<String>,
@@ -122,7 +122,7 @@ impl Edit {
 ///
 /// # Errors
 /// The fields that cannot be taken; then nothing is.
-pub fn merge(said: &[Edit], now: &[EditChange], items: &[&str]) -> Result<Vec<Edit>, Vec<FieldError>> {
+pub(super) fn merge(said: &[Edit], now: &[EditChange], items: &[&str]) -> Result<Vec<Edit>, Vec<FieldError>> {
     let mut check = Check::default();
     let mut edits = said.to_vec();
     // Places of added items before this change: their names hold for all of it.

@@ -103,6 +103,8 @@ pub(in crate::routes) struct ScanBody {
     taken_at: Timestamp,
     #[schema(required)]
     meal_type: Option<String>,
+    #[schema(required)]
+    note: Option<String>,
     photos: Vec<PhotoBody>,
     evidence: EvidenceBody,
     /// What was measured, with all corrections applied: the vision service's `ScanResult`. Null until it is there.
@@ -179,6 +181,7 @@ impl ScanBody {
             model_set: scan.model_set,
             taken_at: scan.taken_at,
             meal_type: scan.meal_type,
+            note: scan.note,
             photos,
             evidence,
             result,

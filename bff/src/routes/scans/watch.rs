@@ -32,7 +32,7 @@ const STREAMS: usize = 2000;
 
 /// Changes of scans, heard once for the process, on a connection of its own from the first stream on.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(in crate::routes) struct Watch {
     changes: std::sync::OnceLock<broadcast::Sender<Uuid>>,
 }
 

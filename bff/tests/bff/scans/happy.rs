@@ -156,6 +156,7 @@ async fn what_a_scan_may_be_is_checked() {
         (with("bytes", json!(0)), "/photos/0/bytes"),
         (with("bytes", json!(40 << 20)), "/photos/0/bytes"),
         (with("pitch_deg", json!(400)), "/photos/0/pitch_deg"),
+        (json!({"photos": [good], "note": "x".repeat(501)}), "/note"),
         (
             json!({"photos": [good], "plate_diameter_cm": 1}),
             "/plate_diameter_cm",
@@ -338,6 +339,13 @@ async fn a_rejected_scan_leaves_no_meal() {
     lab.tell(&waiting).await.expect(200);
     c.act(&waiting, "reject", json!({})).await.expect(200);
     assert_eq!(lab.vision.jobs()[1].1.status, "CANCELLED");
+    // What nobody wants is not kept.
+    assert_eq!((lab.objects("uploads").len(), lab.objects("media").len()), (2, 3));
+    lab.w.drain().await;
+    assert_eq!((lab.objects("uploads").len(), lab.objects("media").len()), (0, 0));
+    c.post(&format!("/scans/{ready}/reanalyse"), json!({}))
+        .await
+        .refused(409, "scan_state");
     c.call(Method::POST, &format!("/scans/{waiting}/reject"), &[], None)
         .await
         .refused(428, "version_required");
