@@ -13,8 +13,8 @@ use crate::store::UserId;
 use crate::store::scans::{Scan, Step};
 use crate::vision::{Job, JobPhoto, VisionError};
 
-/// Nobody else submits a scan while one may still be at it.
-const CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// Nobody else submits a scan while one may still be at it; longer than a call to the vision service may take.
+const CLAIM: SignedDuration = SignedDuration::from_secs(20);
 
 /// The secret part of a webhook's address; only its hash is kept.
 struct Token(String);

@@ -162,7 +162,7 @@ async fn who_is_erased_leaves_nothing_in_any_bucket_or_table() {
     let request = c.http.get(format!("{}/me/export", c.base)).bearer_auth(&c.token);
     let bytes = request.send().await.unwrap().bytes().await.unwrap();
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
-    let names: Vec<String> = zip.file_names().map(str::to_owned).collect();
+    let names: Vec<String> = zip.file_names().map(|n| n.unwrap().into_owned()).collect();
     let photos: Vec<_> = names.iter().filter(|n| n.starts_with("photos/")).collect();
     assert_eq!(photos.len(), 1, "{names:?}");
     let mut photo = Vec::new();
