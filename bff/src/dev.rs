@@ -1,5 +1,7 @@
 //! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
 
 pub mod idp;
+pub mod menus;
+pub mod page;
 pub mod sample;
 pub mod servers;

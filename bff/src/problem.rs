@@ -36,6 +36,10 @@ pub enum Code {
     IdempotencyInFlight,
     NotEnoughLeft,
     NoSuggestion,
+    MenuNotFound,
+    MenuUnusable,
+    MenusUnavailable,
+    MenuBudgetSpent,
     RateLimited,
     Overloaded,
     DatabaseUnavailable,
@@ -50,7 +54,8 @@ impl Code {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => StatusCode::UNAUTHORIZED,
             Self::SignInAgain => StatusCode::FORBIDDEN,
-            Self::AccountErased | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AccountErased | Self::NotFound | Self::MenuNotFound => StatusCode::NOT_FOUND,
+            Self::MenuUnusable => StatusCode::BAD_GATEWAY,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest
             | Self::CursorInvalid
@@ -62,11 +67,12 @@ impl Code {
             Self::VersionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::VersionStale => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyInFlight | Self::NotEnoughLeft | Self::NoSuggestion => StatusCode::CONFLICT,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::MenuBudgetSpent => StatusCode::TOO_MANY_REQUESTS,
             Self::IdentityProviderUnavailable
             | Self::Overloaded
             | Self::DatabaseUnavailable
             | Self::StorageUnavailable
+            | Self::MenusUnavailable
             | Self::Draining
             | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -98,6 +104,10 @@ impl Code {
             Self::IdempotencyInFlight => "idempotency_in_flight",
             Self::NotEnoughLeft => "not_enough_left",
             Self::NoSuggestion => "no_suggestion",
+            Self::MenuNotFound => "menu_not_found",
+            Self::MenuUnusable => "menu_unusable",
+            Self::MenusUnavailable => "menus_unavailable",
+            Self::MenuBudgetSpent => "menu_budget_spent",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::DatabaseUnavailable => "database_unavailable",
@@ -125,6 +135,9 @@ impl Code {
             | Self::StorageUnavailable
             | Self::Draining
             | Self::Timeout
+            | Self::MenuUnusable
+            | Self::MenusUnavailable
+            | Self::MenuBudgetSpent
             | Self::RateLimited => "retry after a while",
             Self::CursorInvalid => "start again without a cursor",
             Self::TooManyRecords | Self::BodyTooLarge => "send it in smaller parts",

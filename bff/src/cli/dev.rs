@@ -14,13 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
-use crate::config::{ConfigError, LogArgs};
+use crate::config::{ConfigError, LogArgs, MenuArgs};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
+use crate::dev::page::Page;
 use crate::dev::sample::{SUBJECT, Sample};
 use crate::dev::servers::{After, Postgres};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::worker;
+use crate::notify::push::Senders;
 use crate::queue::PostgresQueue;
 use crate::routes::{App, Clock, Limits};
 use crate::serve::{Drain, serve, stop_signal};
@@ -43,6 +46,8 @@ pub(super) struct Args {
     /// Program of the vision service; found beside this one or on the path unless told.
     #[arg(long, env = "DRAGUNOV_BIN")]
     vision: Option<PathBuf>,
+    #[command(flatten)]
+    menus: MenuArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -83,17 +88,31 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         limits,
     );
     app.metrics = Some(metrics);
+    let page = Page {
+        idp: idp.base.clone(),
+        subject: SUBJECT,
+        storage: None,
+    };
+    app.beside = Some(page.router()?);
     let listener = TcpListener::bind(args.listen).await.map_err(|e| ConfigError {
         what: format!("cannot listen on {}: {e}", args.listen),
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
+    let menus = match args.menus.open()? {
+        Some(menus) => menus,
+        None => crate::dev::menus::sample().await?,
+    };
+    let menus = Fetching::Beside(menus);
     let hands = Hands {
         db: databases.worker.clone(),
         cache,
         clock: Clock::default(),
         threshold: THRESHOLD,
         objects: None,
+        menus,
+        gateway: None,
+        push: Senders::default(),
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
@@ -195,7 +214,7 @@ fn walk_through(base: &str, idp: &str, vision: bool) -> String {
     };
     format!(
         r#"
-bio-bff is at {base} (description: {base}/docs). The vision service is {vision}.
+bio-bff is at {base} (description: {base}/docs). A demo client is at {base}/app. The vision service is {vision}.
 Stop it with Ctrl-C. Paste this in another terminal:
 
 TOKEN=$(curl -s {idp}/token -H 'content-type: application/json' -d '{{"sub":"{SUBJECT}"}}')

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs};
+use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, PushArgs, QueueArgs};
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::worker;
 use crate::objects::Objects;
 use crate::queue::Queue;
@@ -30,6 +31,12 @@ pub(super) struct Args {
     #[arg(long, env = "BFF_S3_PATH_STYLE", default_value_t = false)]
     s3_path_style: bool,
     #[command(flatten)]
+    menus: MenuArgs,
+    #[command(flatten)]
+    push: PushArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -47,11 +54,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let queue = args.queue.open(&db).await;
     let hands = Hands {
+        push: args.push.open(&db)?,
+        gateway: args.gateway.open().await,
         db,
         cache: args.cache.open()?,
         clock: Clock::default(),
         threshold: args.queue.energy_threshold,
         objects,
+        menus: args.menus.open()?.map_or(Fetching::Off, Fetching::Beside),
     };
     super::out("working");
     let stop = CancellationToken::new();

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bio_bff::cache::{Cache, RedisCache};
 use bio_bff::events::handle::Hands;
+use bio_bff::events::menu::Fetching;
 use bio_bff::events::relay::relay_once;
 use bio_bff::events::worker;
+use bio_bff::notify::push::Senders;
 use bio_bff::queue::{Outgoing, PostgresQueue, Queue};
 use bio_bff::store::{self, Db};
 use serde_json::{Value, json};
@@ -32,6 +34,9 @@ impl Worker {
             clock: s.clock.clone(),
             threshold: 40.0,
             objects: None,
+            menus: Fetching::Off,
+            gateway: None,
+            push: Senders::default(),
         };
         Self {
             hands,

@@ -13,5 +13,7 @@ mod events;
 mod harness;
 mod isolation;
 mod machinery;
+mod notify;
 mod openapi;
+mod restaurant;
 mod sync;
