@@ -1,9 +1,11 @@
 //! What happens after a request: handlers of queue messages. Each recomputes from the tables, so that a message that
 //! comes twice, late or out of order does no harm.
 
+mod deliver;
 mod energy;
 mod erase;
 pub mod handle;
+pub mod menu;
 pub mod relay;
 mod scan;
 pub mod uploads;
@@ -15,6 +17,10 @@ pub mod kinds {
     pub const CALCULATE_ENERGY_SCORE: &str = "CalculateEnergyScore";
     /// The score of today has fallen below the threshold.
     pub const UPDATE_DAILY_PLAN: &str = "UpdateDailyPlan";
+    pub use crate::domain::notice::DELIVER;
+
+    /// Somebody waits for the menu of a restaurant.
+    pub const FETCH_MENU: &str = "FetchMenu";
     /// The user asked to be forgotten.
     pub const ERASE_USER: &str = "EraseUser";
     /// All photos of a scan are there.

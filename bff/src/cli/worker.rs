@@ -5,8 +5,9 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs, ScanArgs};
+use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, PushArgs, QueueArgs, ScanArgs};
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::{uploads, worker};
 use crate::queue::Queue;
 use crate::routes::Clock;
@@ -25,6 +26,12 @@ pub(super) struct Args {
     #[command(flatten)]
     scans: ScanArgs,
     #[command(flatten)]
+    menus: MenuArgs,
+    #[command(flatten)]
+    push: PushArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -41,12 +48,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let scans = args.scans.open(&db, &cache, &clock).await?;
     let uploads = args.scans.upload_queue().await;
     let hands = Hands {
+        push: args.push.open(&db)?,
+        gateway: args.gateway.open().await,
         db,
         cache,
         clock,
         threshold: args.queue.energy_threshold,
         objects: args.scans.holding_users().await,
         scans: scans.clone(),
+        menus: args.menus.open()?.map_or(Fetching::Off, Fetching::Beside),
     };
     super::out("working");
     let stop = CancellationToken::new();

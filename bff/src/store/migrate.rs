@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, SqlStr};
 
 /// Version, name, text. A file under `migrations/` that is not listed here fails a test.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "roles", include_str!("../../migrations/0001_roles.sql")),
     (2, "tables", include_str!("../../migrations/0002_tables.sql")),
     (
@@ -20,6 +20,12 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
     ),
     (10, "scans", include_str!("../../migrations/0010_scans.sql")),
     (11, "training", include_str!("../../migrations/0011_training.sql")),
+    (
+        20,
+        "restaurants",
+        include_str!("../../migrations/0020_restaurants.sql"),
+    ),
+    (21, "notices", include_str!("../../migrations/0021_notices.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -13,6 +13,8 @@ mod events;
 mod harness;
 mod isolation;
 mod machinery;
+mod notify;
 mod openapi;
+mod restaurant;
 mod scans;
 mod sync;
