@@ -30,10 +30,7 @@ impl VisionService {
     /// # Errors
     /// It does not start.
     pub fn start(program: Option<PathBuf>, more: &[&str]) -> anyhow::Result<Option<Self>> {
-        let beside = std::env::current_exe()
-            .ok()
-            .map(|me| me.with_file_name("dragunov"));
-        let Some(program) = program.or_else(|| beside.filter(|p| p.is_file())) else {
+        let Some(program) = program.or_else(beside) else {
             return Ok(None);
         };
         let mut child = Command::new(&program)
@@ -66,4 +63,11 @@ impl VisionService {
             }
         }
     }
+}
+
+/// Beside this program, or above it where it is a test's.
+fn beside() -> Option<PathBuf> {
+    let me = std::env::current_exe().ok()?;
+    let folders = me.ancestors().skip(1).take(2);
+    folders.map(|f| f.join("dragunov")).find(|p| p.is_file())
 }
