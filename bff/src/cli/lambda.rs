@@ -22,9 +22,9 @@ use crate::store::Db;
 use crate::{store, telemetry};
 use settings::Settings;
 
-/// Whether Lambda has started this process.
+/// Whether Lambda has started this process, and it is told which part to be. Without that it is what its command line says.
 pub(super) fn is_here() -> bool {
-    std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
+    std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() && std::env::var_os("BFF_LAMBDA").is_some()
 }
 
 pub(super) async fn run() -> anyhow::Result<()> {
