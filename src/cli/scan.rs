@@ -18,7 +18,7 @@ use crate::runtime::JobContext;
 /// Measure the food on one or more photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JPEG, PNG or WebP files.
+    /// JPEG, PNG, WebP or HEIC files.
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     photos: Vec<PathBuf>,
     /// Degrees between the lens and straight down: 0 = phone flat over the table, 90 = upright.

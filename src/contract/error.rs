@@ -69,8 +69,8 @@ codes! {
         "The photo has too many pixels.",
         "Send at most 4000 pixels on the long side.";
     ImageFormat = "image_format", Client, retry false, http 415:
-        "The photo is not JPEG, PNG or WebP.",
-        "Convert it; on iPhones choose JPEG instead of HEIC.";
+        "The photo is not JPEG, PNG, WebP or HEIC.",
+        "Convert it to an ordinary JPEG.";
     InvalidField = "invalid_field", Client, retry false, http 422:
         "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",
         "`detail` names the field and its range.";

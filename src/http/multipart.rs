@@ -21,7 +21,7 @@ const MAX_FIELDS: usize = 32;
 #[serde(deny_unknown_fields)]
 #[schema(as = ScanForm)]
 pub struct ScanFormDoc {
-    /// The photo's file: JPEG, PNG or WebP.
+    /// The photo's file: JPEG, PNG, WebP or HEIC.
     #[schema(value_type = String, format = Binary)]
     pub image: Vec<u8>,
     /// A scan request as JSON, its image left out.
