@@ -2,11 +2,13 @@
 
 pub mod bounds;
 pub mod control;
+pub mod depth_map;
 pub mod error;
 pub mod estimate;
 pub mod flag;
 pub mod kinds;
 pub mod model_answer;
+pub mod photos;
 pub mod quote;
 pub mod recompute;
 pub mod request;
@@ -17,6 +19,7 @@ pub(crate) mod vocabulary;
 pub mod warning;
 
 pub use control::Control;
+pub use depth_map::{DepthFormat, DepthMapUnit, DepthSource};
 pub use error::{ErrorCode, Fault, ScanError};
 pub use estimate::Estimated;
 pub use flag::ItemFlag;

@@ -357,6 +357,7 @@ fn unseen(id: String) -> Item {
         alternatives: Vec::new(),
         bbox: [0.0; 4],
         mask: None,
+        photo: 0,
         volume_cm3: nothing,
         volume_sigma_ln: VolumeSigma {
             shared: 0.0,

@@ -174,6 +174,7 @@ impl Args {
             focal_px: None,
             f35_mm: self.f35,
             height_cm: self.height,
+            pose: None,
         };
         request.reference = match (self.plate, self.coin, self.card) {
             (Some(cm), _, _) => known(ReferenceKind::Plate, Some(cm)),

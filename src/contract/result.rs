@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::photos::PhotoInfo;
 use super::recompute::{Edit, Origins};
+use super::request::is_first;
 use super::vocabulary::vocabulary;
 use super::{
-    Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning,
+    DepthSource, Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource,
+    Timings, Warning,
 };
 
 /// Everything measured on one photo. Nothing is final until the user confirms it.
@@ -20,9 +23,15 @@ pub struct ScanResult {
     pub image: ImageInfo,
     pub items: Vec<Item>,
     pub totals: Totals,
+    /// Of a scan of several photos: what each contributed. `image`, `camera`, `scale` and `plane_fit` are then those of the photo that
+    /// counts most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub photos: Vec<PhotoInfo>,
     pub camera: CameraInfo,
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
+    #[serde(default, skip_serializing_if = "DepthSource::is_network")]
+    pub depth_source: DepthSource,
     pub models: Models,
     pub foods: FoodsInfo,
     pub timings_ms: Timings,
@@ -75,6 +84,9 @@ pub struct Item {
     pub bbox: [f64; 4],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskData>,
+    /// Which of several photos box and mask are on, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub photo: usize,
     pub volume_cm3: Estimated,
     pub volume_sigma_ln: VolumeSigma,
     pub volume_bounds: VolumeBounds,

@@ -41,6 +41,9 @@ fn tables() -> Vec<(&'static str, String)> {
         "DepthUnit" DepthUnit;
         "Kind" Kind;
         "Origin" recompute::Origin;
+        "DepthFormat" DepthFormat;
+        "DepthMapUnit" DepthMapUnit;
+        "DepthSource" DepthSource;
     };
     let mut codes =
         String::from("| Code | HTTP | Fault | Retry | Meaning | What to do |\n|---|---|---|---|---|---|\n");

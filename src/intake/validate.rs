@@ -77,6 +77,7 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         }
     }
     shot(&Shot::from_request(request))?;
+    not_yet(request)?;
     if let Some(reference) = &request.reference {
         let (range, needed) = match reference.kind {
             ReferenceKind::Plate => (bounds::PLATE_CM, true),
@@ -107,6 +108,17 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         .iter()
         .enumerate()
         .try_for_each(|(i, item)| hint(i, item))
+}
+
+/// What the contract has and nothing measures on yet.
+fn not_yet(request: &ScanRequest) -> Result<(), ScanError> {
+    let field = match () {
+        () if !request.more.is_empty() => "images",
+        () if request.depth.is_some() => "depth",
+        () if request.camera.pose.is_some() => "camera.pose",
+        () => return Ok(()),
+    };
+    Err(invalid(field, "this version does not measure on it").next_step("send one photo without it"))
 }
 
 /// The fields that say how the photo was taken.

@@ -7,7 +7,8 @@ use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
 use crate::contract::{
-    Estimated, FovSource, Kind, ScaleSource, ScanError, TiltSource, Timings, Warning, WarningCode,
+    DepthSource, Estimated, FovSource, Kind, ScaleSource, ScanError, TiltSource, Timings, Warning,
+    WarningCode,
 };
 use crate::food_store::FoodStore;
 use crate::intake::Photo;
@@ -51,6 +52,8 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             fat_g: sum(|i| i.fat_g),
         },
         items,
+        photos: Vec::new(),
+        depth_source: DepthSource::Network,
         camera: CameraInfo {
             focal_px: 0.75 * width.max(height) as f64,
             fov_long_deg: 67.4,
@@ -215,6 +218,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
             size: [h, w],
             counts: coco_counts(mask.counts()),
         }),
+        photo: 0,
         volume_cm3: Estimated::log_normal(food.cm3, 0.2),
         volume_sigma_ln: VolumeSigma {
             shared: 0.15,
