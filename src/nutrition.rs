@@ -8,6 +8,7 @@ mod amount;
 mod categories;
 mod csv;
 pub mod food;
+mod found;
 pub mod lookup;
 pub mod meal;
 mod names;
@@ -23,6 +24,7 @@ pub use food::{
     Basis, Details, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
     Tier,
 };
+pub use found::FoundFood;
 pub use lookup::{FoodMatch, MatchKind};
 pub use meal::{ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish};
 pub use table::{FoodTable, TableError, to_csv};

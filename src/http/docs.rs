@@ -44,6 +44,7 @@ fn tables() -> Vec<(&'static str, String)> {
         "DepthFormat" DepthFormat;
         "DepthMapUnit" DepthMapUnit;
         "DepthSource" DepthSource;
+        "MatchKind" crate::nutrition::MatchKind;
     };
     let mut codes =
         String::from("| Code | HTTP | Fault | Retry | Meaning | What to do |\n|---|---|---|---|---|---|\n");
