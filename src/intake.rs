@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use dragunov_models::RgbImage;
+use dragunov_models::resample::{self, Filter};
 use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 pub use camera::CameraGuess;
@@ -28,10 +29,14 @@ pub use fetch_pool::FetchPlace;
 pub use gravity::{Gravity, SourceMeta};
 pub use validate::RequestLimits;
 
+use crate::contract::photos::MealPhoto;
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
 use crate::egress::check_url;
 use crate::s3::{Bucket, ObjectReader, S3Config, S3Uri};
+
+/// A meal's further photos are kept at this many pixels on the long side: no more is measured.
+const MEAL_SIDE_PX: usize = 1536;
 
 /// A decoded photo, ready for the models and the geometry.
 #[derive(Debug, Clone)]
@@ -45,6 +50,27 @@ pub struct Photo {
     pub gravity: Option<Gravity>,
     /// Every fallback that was taken.
     pub warnings: Vec<Warning>,
+    /// Width and height before [`Self::reduced`]; none where the picture is as it was sent.
+    pub full_size: Option<(usize, usize)>,
+}
+
+impl Photo {
+    /// With at most `max_side_px` pixels on the long side, as the pipeline would make it.
+    ///
+    /// # Errors
+    /// If the picture cannot be resampled.
+    pub fn reduced(mut self, max_side_px: usize) -> Result<Self, ScanError> {
+        let (width, height) = (self.image.width(), self.image.height());
+        let long = width.max(height);
+        if long > max_side_px {
+            let k = max_side_px as f64 / long as f64;
+            let size = |v: usize| ((v as f64 * k).round() as usize).max(1);
+            self.image = resample::pil(&self.image, size(width), size(height), Filter::Bilinear)?;
+            self.camera.focal_px *= k;
+            self.full_size = self.full_size.or(Some((width, height)));
+        }
+        Ok(self)
+    }
 }
 
 /// What the sender says of how the photo was taken.
@@ -58,6 +84,16 @@ pub struct Shot {
 }
 
 impl Shot {
+    /// Of one of a meal's photos.
+    pub fn from_photo(photo: &MealPhoto) -> Self {
+        Self {
+            pitch_deg: photo.pitch_deg,
+            roll_deg: photo.roll_deg,
+            gravity: photo.gravity,
+            camera: photo.camera.clone(),
+        }
+    }
+
     pub fn from_request(request: &ScanRequest) -> Self {
         Self {
             pitch_deg: request.pitch_deg,
@@ -112,6 +148,8 @@ pub struct Intake {
     turns: Arc<Semaphore>,
     /// In MiB.
     memory: Arc<Semaphore>,
+    /// Of the photos of meals that are decoded already, in MiB. A meal that holds some waits for no more of it.
+    meals: Arc<Semaphore>,
 }
 
 /// A photo and the memory set aside for it, free for others when it is dropped.
@@ -119,6 +157,13 @@ pub struct Intake {
 pub struct Loaded {
     pub photo: Photo,
     _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Loaded {
+    /// The photo, and what holds its memory while it is in use.
+    pub fn into_parts(self) -> (Photo, Option<OwnedSemaphorePermit>) {
+        (self.photo, self._memory)
+    }
 }
 
 impl From<Photo> for Loaded {
@@ -134,6 +179,7 @@ impl Intake {
             pool: fetch_pool::FetchPool::new(),
             turns: Arc::new(Semaphore::new(config.concurrent_decodes.max(1))),
             memory: Arc::new(Semaphore::new(mib(config.memory_bytes) as usize)),
+            meals: Arc::new(Semaphore::new(mib(config.memory_bytes / 4) as usize)),
             config,
             fetcher: OnceCell::new(),
             objects: OnceCell::new(),
@@ -163,6 +209,43 @@ impl Intake {
     /// # Errors
     /// As [`read_photo`].
     pub async fn decode(&self, bytes: Vec<u8>, shot: Shot, meta: SourceMeta) -> Result<Loaded, ScanError> {
+        self.decode_to(bytes, shot, meta, None).await
+    }
+
+    /// [`Self::decode`] of one of a meal's further photos, reduced to what is measured. Its memory is that of [`Self::meal_place`].
+    ///
+    /// # Errors
+    /// As [`read_photo`].
+    pub async fn decode_further(
+        &self,
+        bytes: Vec<u8>,
+        shot: Shot,
+        meta: SourceMeta,
+    ) -> Result<Loaded, ScanError> {
+        self.decode_to(bytes, shot, meta, Some(MEAL_SIDE_PX)).await
+    }
+
+    /// Memory for a meal's further photos, all at once, so that no two meals wait for each other.
+    ///
+    /// # Errors
+    /// `draining`.
+    pub async fn meal_place(&self, photos: usize) -> Result<OwnedSemaphorePermit, ScanError> {
+        let needed = mib((photos * MEAL_SIDE_PX * MEAL_SIDE_PX * 3) as u64);
+        let needed = needed.min(mib(self.config.memory_bytes / 4));
+        self.meals
+            .clone()
+            .acquire_many_owned(needed)
+            .await
+            .map_err(stopping)
+    }
+
+    async fn decode_to(
+        &self,
+        bytes: Vec<u8>,
+        shot: Shot,
+        meta: SourceMeta,
+        max_side_px: Option<usize>,
+    ) -> Result<Loaded, ScanError> {
         let limits = self.config.decode;
         let turn = self.turns.clone().acquire_owned().await.map_err(stopping)?;
         let (bytes, needed, turn) = off_thread(move || {
@@ -182,6 +265,9 @@ impl Intake {
             let _turn = turn;
             let mut memory = memory;
             let photo = read_photo(&bytes, &shot, &meta, &limits)?;
+            if let Some(side) = max_side_px {
+                return Ok(Loaded::from(photo.reduced(side)?));
+            }
             let kept = mib(photo.image.as_bytes().len() as u64) as usize;
             drop(memory.split(memory.num_permits().saturating_sub(kept)));
             Ok(Loaded {
@@ -314,6 +400,7 @@ pub fn read_photo(
         camera,
         gravity,
         warnings,
+        full_size: None,
     })
 }
 

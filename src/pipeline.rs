@@ -8,6 +8,8 @@ mod config;
 mod engine;
 mod inputs;
 mod library;
+mod meal;
+mod meal_scan;
 mod measure;
 mod model_set;
 mod networks;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::depth_map::{DepthMap, DepthSource};
 use super::request::{CameraHint, ImageSource};
 use super::result::{CameraInfo, ImageInfo, MaskData, PlaneFit, ScaleInfo, VolumeSigma};
-use super::{ErrorCode, Estimated, Warning};
+use super::{ErrorCode, Estimated, ScanError, Warning};
 
 /// One of the photos of a meal, and how it was taken: the fields have the same names and meaning as those of a scan of one photo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +25,20 @@ pub struct MealPhoto {
     pub camera: CameraHint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<DepthMap>,
+}
+
+impl MealPhoto {
+    /// With nothing known but the photo.
+    pub fn new(image: ImageSource) -> Self {
+        Self {
+            image,
+            pitch_deg: None,
+            roll_deg: None,
+            gravity: None,
+            camera: CameraHint::default(),
+            depth: None,
+        }
+    }
 }
 
 /// What one of several photos contributed.
@@ -50,6 +64,19 @@ pub struct PhotoError {
     pub code: ErrorCode,
     pub message: String,
     pub next_step: String,
+}
+
+impl From<&ScanError> for PhotoError {
+    fn from(error: &ScanError) -> Self {
+        Self {
+            code: error.code,
+            message: error.message.clone(),
+            next_step: error
+                .next_step
+                .clone()
+                .unwrap_or_else(|| error.code.action().to_owned()),
+        }
+    }
 }
 
 /// How one of several photos was measured by itself.

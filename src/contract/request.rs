@@ -50,6 +50,43 @@ impl ScanRequest {
     }
 }
 
+impl ScanRequest {
+    /// How many photos the meal has.
+    pub fn photos(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    /// What is said of one photo (from 0) and of the meal, without the image itself.
+    #[must_use]
+    pub fn of_photo(&self, photo: usize) -> Self {
+        let mut alone = Self {
+            pitch_deg: self.pitch_deg,
+            roll_deg: self.roll_deg,
+            gravity: self.gravity,
+            camera: self.camera.clone(),
+            reference: self.reference.clone(),
+            options: self.options.clone(),
+            scan_id: self.scan_id.clone(),
+            user_id: self.user_id.clone(),
+            ..Self::new(ImageSource::Bytes(Vec::new()))
+        };
+        if let Some(other) = photo.checked_sub(1).and_then(|k| self.more.get(k)) {
+            alone.pitch_deg = other.pitch_deg;
+            alone.roll_deg = other.roll_deg;
+            alone.gravity = other.gravity;
+            alone.camera.clone_from(&other.camera);
+        }
+        let hints = self.hints.items.iter().filter(|hint| hint.photo == photo);
+        alone.hints.items = hints
+            .map(|hint| ItemHint {
+                photo: 0,
+                ..hint.clone()
+            })
+            .collect();
+        alone
+    }
+}
+
 /// A meal on one photo (`image`) or on several (`images`). What is said of a photo stands beside it: at the top for `image`,
 /// inside each of `images`.
 #[derive(Serialize, Deserialize, ToSchema)]

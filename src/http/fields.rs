@@ -72,10 +72,13 @@ pub fn fill(scan: &mut ScanRequest, headers: &HeaderMap) -> Result<(), Problem> 
             set(&mut told, &name, value)?;
         }
     }
-    scan.pitch_deg = scan.pitch_deg.or(told.pitch_deg);
-    scan.roll_deg = scan.roll_deg.or(told.roll_deg);
-    scan.camera.height_cm = scan.camera.height_cm.or(told.camera.height_cm);
-    scan.camera.fov_long_deg = scan.camera.fov_long_deg.or(told.camera.fov_long_deg);
+    // Of several photos it says nothing: which one would it be of?
+    if scan.more.is_empty() {
+        scan.pitch_deg = scan.pitch_deg.or(told.pitch_deg);
+        scan.roll_deg = scan.roll_deg.or(told.roll_deg);
+        scan.camera.height_cm = scan.camera.height_cm.or(told.camera.height_cm);
+        scan.camera.fov_long_deg = scan.camera.fov_long_deg.or(told.camera.fov_long_deg);
+    }
     scan.reference = scan.reference.take().or(told.reference);
     scan.scan_id = scan.scan_id.take().or(told.scan_id);
     scan.user_id = scan.user_id.take().or(told.user_id);

@@ -77,6 +77,10 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         }
     }
     shot(&Shot::from_request(request))?;
+    for (i, photo) in request.more.iter().enumerate() {
+        let checked = source(&photo.image).and_then(|()| shot(&Shot::from_photo(photo)));
+        checked.map_err(|e| e.of(&format!("images[{}]", i + 1)))?;
+    }
     not_yet(request)?;
     if let Some(reference) = &request.reference {
         let (range, needed) = match reference.kind {
@@ -107,14 +111,13 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         .items
         .iter()
         .enumerate()
-        .try_for_each(|(i, item)| hint(i, item))
+        .try_for_each(|(i, item)| hint(i, item, request.photos()))
 }
 
 /// What the contract has and nothing measures on yet.
 fn not_yet(request: &ScanRequest) -> Result<(), ScanError> {
     let field = match () {
-        () if !request.more.is_empty() => "images",
-        () if request.depth.is_some() => "depth",
+        () if request.depth.is_some() || request.more.iter().any(|p| p.depth.is_some()) => "depth",
         () if request.camera.pose.is_some() => "camera.pose",
         () => return Ok(()),
     };
@@ -211,7 +214,13 @@ pub(crate) fn place(field: &str, point: Option<[f64; 2]>, bbox: Option<[f64; 4]>
     Ok(())
 }
 
-fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
+fn hint(i: usize, item: &ItemHint, photos: usize) -> Result<(), ScanError> {
+    if item.photo >= photos {
+        return Err(invalid(
+            &format!("hints.items[{i}].photo"),
+            format_args!("there is no photo {} among {photos}", item.photo),
+        ));
+    }
     place(&format!("hints.items[{i}]."), item.point, item.bbox)?;
     match &item.label {
         Some(label) => short(&format!("hints.items[{i}].label"), label, bounds::LABEL_BYTES),

@@ -1,15 +1,18 @@
 //! One scan, stage by stage.
 
-use dragunov_models::RgbImage;
 use dragunov_models::depth_anything::Depth;
+use dragunov_models::{Mask, RgbImage};
 
 use super::calibration::NetworkErrors;
 use super::clock::Clock;
 use super::inputs::{OracleInputs, ScanInputs};
+use super::measure::MeasuredScene;
 use super::networks::Precomputed;
 use super::working::Working;
 use super::{Scanner, answer, measure};
+use crate::contract::result::Item;
 use crate::contract::{Control, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode};
+use crate::food_store::Snapshot;
 use crate::identify::Identified;
 use crate::intake::Photo;
 use crate::overlay;
@@ -21,6 +24,31 @@ use crate::runtime::JobContext;
 pub struct Pictures {
     pub overlay: Option<RgbImage>,
     pub depth: Option<RgbImage>,
+}
+
+/// One photo, measured by itself and not yet weighed.
+#[derive(Debug)]
+pub(super) struct SeenPhoto {
+    pub(super) work: Working,
+    pub(super) depth: Depth,
+    pub(super) scene: MeasuredScene,
+    pub(super) weights: measure::Weights,
+    /// Of the photo and of what was found; geometry's are in the scene.
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl SeenPhoto {
+    /// The pictures that were asked for; `items` are those of this photo.
+    pub(super) fn pictures(&self, request: &ScanRequest, items: &[(&Mask, &Item)]) -> Pictures {
+        Pictures {
+            overlay: request.options.overlay.then(|| answer::draw(self, items)),
+            depth: request
+                .options
+                .depth
+                .then(|| depth_picture(&self.depth))
+                .flatten(),
+        }
+    }
 }
 
 impl Scanner {
@@ -49,6 +77,35 @@ impl Scanner {
         inputs: ScanInputs,
     ) -> Result<(ScanResult, Pictures), ScanError> {
         let mut clock = Clock::start(ctx);
+        let foods = self.foods();
+        let seen = self.look(photo, request, ctx, inputs, &foods, &mut clock)?;
+
+        clock.stage(Stage::Nourish)?;
+        let mut warnings = seen.warnings.clone();
+        warnings.extend(self.set_warnings());
+        warnings.extend(foods.warning.clone());
+        let mut result = answer::of_photo(&seen, request, &foods, self.names.clone(), warnings)?;
+
+        let masks = seen.scene.regions.foods.iter().map(|food| &food.mask);
+        let shown: Vec<(&Mask, &Item)> = masks.zip(&result.items).collect();
+        let pictures = seen.pictures(request, &shown);
+        result.timings_ms = clock.finish();
+        Ok((result, pictures))
+    }
+
+    /// Finds and measures what one photo shows.
+    ///
+    /// # Errors
+    /// As [`Self::scan_with`].
+    pub(super) fn look(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+        inputs: ScanInputs,
+        foods: &Snapshot,
+        clock: &mut Clock<'_>,
+    ) -> Result<SeenPhoto, ScanError> {
         let ScanInputs {
             oracle,
             outputs,
@@ -69,7 +126,6 @@ impl Scanner {
             },
             ..errors
         };
-        let foods = self.foods();
         let mut known = Precomputed::default();
         let work = match encoding {
             Some(encoding) => {
@@ -87,37 +143,23 @@ impl Scanner {
         }
 
         clock.stage(Stage::Depth)?;
-        let (depth, regions, found) = self.see(&work, ctx, known, oracle, &clock)?;
+        let (depth, regions, found) = self.see(&work, ctx, known, oracle, clock)?;
 
         clock.stage(Stage::Measure)?;
         let mut warnings: Vec<Warning> = photo.warnings.clone();
         warnings.extend(found);
-        warnings.extend(self.set_warnings());
-        warnings.extend(foods.warning.clone());
-        let scene = measure::measure(
-            &work,
-            request,
-            &depth,
-            regions,
-            &foods.table,
-            measure::Weights {
-                errors,
-                portions: self.config.portions,
-            },
-        )?;
-
-        clock.stage(Stage::Nourish)?;
-        let mut result = answer::assemble(&work, request, &scene, &foods, self.names.clone(), warnings)?;
-
-        let pictures = Pictures {
-            overlay: request
-                .options
-                .overlay
-                .then(|| answer::draw(&work, &scene, &result)),
-            depth: request.options.depth.then(|| depth_picture(&depth)).flatten(),
+        let weights = measure::Weights {
+            errors,
+            portions: self.config.portions,
         };
-        result.timings_ms = clock.finish();
-        Ok((result, pictures))
+        let scene = measure::measure(&work, request, &depth, regions, &foods.table, weights)?;
+        Ok(SeenPhoto {
+            work,
+            depth,
+            scene,
+            weights,
+            warnings,
+        })
     }
 
     /// Depth and regions: the oracle's where it has them, the networks' otherwise; and what could not be named.
@@ -158,7 +200,7 @@ impl Scanner {
     }
 
     /// What a caller should know of the checkpoint set.
-    fn set_warnings(&self) -> Vec<Warning> {
+    pub(super) fn set_warnings(&self) -> Vec<Warning> {
         let (set, mut out) = (&self.names.set, Vec::new());
         if self.config.demonstration {
             out.push(Warning::new(

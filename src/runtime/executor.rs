@@ -12,10 +12,10 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
-use super::{Device, JobContext, JobInput, ModelRequest};
+use super::{Device, JobContext, JobInput, ModelRequest, NoModels};
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
+use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, Stage};
 use crate::food_store::FoodStore;
 use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
 use crate::s3::Buckets;
@@ -43,6 +43,7 @@ pub struct Executor {
     photos: Arc<Semaphore>,
     ahead: usize,
     takes_scripts: bool,
+    takes_photos: bool,
     foods: FoodStore,
 }
 
@@ -62,14 +63,22 @@ impl Executor {
             photos: Arc::new(Semaphore::new(ahead.max(1))),
             ahead: ahead.max(1),
             takes_scripts: false,
+            takes_photos: true,
             foods: FoodStore::builtin(),
         }
     }
 
     /// Where corrections are looked up; the compiled-in table if not said.
     #[must_use]
-    pub fn foods(mut self, foods: FoodStore) -> Self {
+    pub fn with_foods(mut self, foods: FoodStore) -> Self {
         self.foods = foods;
+        self
+    }
+
+    /// Photos are refused before they are fetched: the engine has no models.
+    #[must_use]
+    pub fn takes_photos(mut self, yes: bool) -> Self {
+        self.takes_photos = yes;
         self
     }
 
@@ -82,6 +91,11 @@ impl Executor {
 
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Where names of foods are looked up.
+    pub fn foods(&self) -> &FoodStore {
+        &self.foods
     }
 
     /// Where a job's pictures and large results go.
@@ -155,38 +169,58 @@ impl Executor {
     ) -> Result<Value, ScanError> {
         let input = match input {
             JobInput::Recompute(request) => return self.recompute(*request),
+            JobInput::Scan(_) | JobInput::Model(_) if !self.takes_photos => return Err(NoModels::refusal()),
             other => other,
         };
         // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
         let mut place = self.place(admission).await?;
-        let encoded = match self.begin(input, ctx)? {
-            Begun::Mock(script) => Err(script),
-            Begun::Photo(photo) if photo.source.is_remote() => {
-                drop(place);
-                // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
-                let _fetching = self.intake.fetch_place(&photo.source, ctx.bucket()).await?;
-                let (encoded, mut permit) = self.fetch(photo, ctx).await?;
-                let mut again = pin!(async {
-                    turn.await;
-                    self.place(admission).await
-                });
-                place = match futures::poll!(again.as_mut()) {
-                    Poll::Ready(place) => place?,
-                    // Others have turn and place and wait for the permit: it comes last.
-                    Poll::Pending => {
-                        drop(permit.take());
-                        let place = again.await?;
-                        permit = self.photos.clone().acquire_owned().await.ok();
-                        place
+        let (work, photo) = match self.begin(input, ctx)? {
+            Begun::Mock(script) => (Work::Mock(script), None),
+            Begun::Photo(mut wanted) => {
+                let mut further = None;
+                let more = std::mem::take(&mut wanted.more);
+                if more.iter().any(|(source, _)| source.is_remote()) {
+                    drop(place);
+                    further = Some(self.further(more, ctx).await?);
+                    place = self.place(admission).await?;
+                } else if !more.is_empty() {
+                    further = Some(self.further(more, ctx).await?);
+                }
+                let (fetched, permit) = if wanted.source.is_remote() {
+                    drop(place);
+                    // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
+                    let _fetching = self.intake.fetch_place(&wanted.source, ctx.bucket()).await?;
+                    let (fetched, mut permit) = self.fetch(wanted.source, ctx).await?;
+                    let mut again = pin!(async {
+                        turn.await;
+                        self.place(admission).await
+                    });
+                    place = match futures::poll!(again.as_mut()) {
+                        Poll::Ready(place) => place?,
+                        // Others have turn and place and wait for the permit: it comes last.
+                        Poll::Pending => {
+                            drop(permit.take());
+                            let place = again.await?;
+                            permit = self.photos.clone().acquire_owned().await.ok();
+                            place
+                        }
+                    };
+                    (fetched, permit)
+                } else {
+                    self.fetch(wanted.source, ctx).await?
+                };
+                ctx.stage(Stage::Decode)?;
+                let first = self.decode(fetched, Shot::from_request(&wanted.request)).await?;
+                let work = match (wanted.model, further) {
+                    (Some(model), _) => Work::Model(model, first),
+                    (None, None) => Work::Scan(wanted.request, first),
+                    (None, Some(mut photos)) => {
+                        photos.photos.insert(0, Ok(first));
+                        Work::Meal(wanted.request, photos)
                     }
                 };
-                Ok((encoded, permit))
+                (work, permit)
             }
-            Begun::Photo(photo) => Ok(self.fetch(photo, ctx).await?),
-        };
-        let (work, photo) = match encoded {
-            Err(script) => (Work::Mock(script), None),
-            Ok((encoded, permit)) => (self.decode(encoded, ctx).await?, permit),
         };
         let (reply, answer) = oneshot::channel();
         place.send(Item {
@@ -250,26 +284,28 @@ impl Executor {
             ctx.stream_stages();
         }
         ctx.stage(Stage::Intake)?;
-        let source = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
+        let taken = |image: &mut ImageSource| std::mem::replace(image, ImageSource::Bytes(Vec::new()));
+        let source = taken(&mut request.image);
+        let more = request
+            .more
+            .iter_mut()
+            .map(|photo| (taken(&mut photo.image), Shot::from_photo(photo)))
+            .collect();
         Ok(Begun::Photo(Wanted {
             source,
+            more,
             request,
             model,
         }))
     }
 
-    /// The photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
+    /// A photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
     /// permit to others meanwhile.
     async fn fetch(
         &self,
-        wanted: Wanted,
+        source: ImageSource,
         ctx: &JobContext,
-    ) -> Result<(Encoded, Option<OwnedSemaphorePermit>), ScanError> {
-        let Wanted {
-            source,
-            request,
-            model,
-        } = wanted;
+    ) -> Result<(Fetched, Option<OwnedSemaphorePermit>), ScanError> {
         let mut permit = self.photos.clone().acquire_owned().await.ok();
         let begun = Instant::now();
         let mut fetching = pin!(self.intake.fetch(source, ctx.bucket()));
@@ -282,50 +318,68 @@ impl Executor {
                 result
             }
         };
-        let fetched = begun.elapsed();
-        histogram!(names::FETCH_SECONDS).record(fetched.as_secs_f64());
-        let encoded = Encoded {
-            bytes,
-            meta,
-            fetched,
-            request,
-            model,
-        };
-        Ok((encoded, permit))
+        let took = begun.elapsed();
+        histogram!(names::FETCH_SECONDS).record(took.as_secs_f64());
+        Ok((Fetched { bytes, meta, took }, permit))
     }
 
-    /// Decodes the photo while the device is busy with other work.
-    async fn decode(&self, encoded: Encoded, ctx: &JobContext) -> Result<Work, ScanError> {
-        let Encoded {
-            bytes,
-            meta,
-            fetched,
-            request,
-            model,
-        } = encoded;
-        ctx.stage(Stage::Decode)?;
+    /// Decodes a photo while the device is busy with other work.
+    async fn decode(&self, fetched: Fetched, shot: Shot) -> Result<Ready, ScanError> {
+        let Fetched { bytes, meta, took } = fetched;
         let begun = Instant::now();
-        let loaded = self
-            .intake
-            .decode(bytes, Shot::from_request(&request), meta)
-            .await?;
+        let loaded = self.intake.decode(bytes, shot, meta).await?;
         let decoded = begun.elapsed();
         histogram!(names::DECODE_SECONDS).record(decoded.as_secs_f64());
-        let ready = Ready {
+        Ok(Ready {
             loaded,
-            fetched,
+            fetched: took,
             decoded,
-        };
-        Ok(match model {
-            None => Work::Scan(request, ready),
-            Some(model) => Work::Model(model, ready),
         })
+    }
+
+    /// A meal's second photo and those after it, one after the other, each reduced to what is measured. One that is no photo is left to
+    /// the engine, which goes on with the others.
+    async fn further(
+        &self,
+        photos: Vec<(ImageSource, Shot)>,
+        ctx: &JobContext,
+    ) -> Result<MealPhotos, ScanError> {
+        let memory = self.intake.meal_place(photos.len()).await?;
+        let mut out = MealPhotos {
+            photos: Vec::new(),
+            _memory: memory,
+        };
+        for (i, (source, shot)) in photos.into_iter().enumerate() {
+            ctx.check()?;
+            let name = format!("images[{}]", i + 1);
+            let _fetching = self
+                .intake
+                .fetch_place(&source, ctx.bucket())
+                .await
+                .map_err(|e| e.of(&name))?;
+            let (fetched, _permit) = self.fetch(source, ctx).await.map_err(|e| e.of(&name))?;
+            let Fetched { bytes, meta, took } = fetched;
+            let begun = Instant::now();
+            let ready = match self.intake.decode_further(bytes, shot, meta).await {
+                Ok(loaded) => Ok(Ready {
+                    loaded,
+                    fetched: took,
+                    decoded: begun.elapsed(),
+                }),
+                Err(error) if error.code.fault() == Fault::Client => Err(error),
+                Err(error) => return Err(error.of(&name)),
+            };
+            out.photos.push(ready);
+        }
+        Ok(out)
     }
 }
 
-/// A job whose photo is not here yet.
+/// A job whose photos are not here yet.
 struct Wanted {
     source: ImageSource,
+    /// The second photo of a meal and those after it.
+    more: Vec<(ImageSource, Shot)>,
     request: Box<ScanRequest>,
     model: Option<Box<ModelRequest>>,
 }
@@ -335,13 +389,11 @@ enum Begun {
     Photo(Wanted),
 }
 
-/// A job whose photo is here, not yet decoded.
-struct Encoded {
+/// A photo that is here, not yet decoded.
+struct Fetched {
     bytes: Vec<u8>,
     meta: SourceMeta,
-    fetched: Duration,
-    request: Box<ScanRequest>,
-    model: Option<Box<ModelRequest>>,
+    took: Duration,
 }
 
 /// A photo that needs the device next, and what it took to get there.
@@ -350,6 +402,13 @@ pub(super) struct Ready {
     pub(super) loaded: Loaded,
     pub(super) fetched: Duration,
     pub(super) decoded: Duration,
+}
+
+/// The photos of a meal, in order, or why one cannot be read.
+#[derive(Debug)]
+pub(super) struct MealPhotos {
+    pub(super) photos: Vec<Result<Ready, ScanError>>,
+    _memory: OwnedSemaphorePermit,
 }
 
 /// Resolves when the job's time is up.

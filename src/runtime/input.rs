@@ -39,7 +39,9 @@ impl JobInput {
     /// Its photo has to be fetched from somewhere.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Scan(request) => request.image.is_remote(),
+            Self::Scan(request) => {
+                request.image.is_remote() || request.more.iter().any(|photo| photo.image.is_remote())
+            }
             Self::Model(request) => request.call.image.is_remote(),
             Self::Recompute(_) | Self::Mock(_) => false,
         }

@@ -3,6 +3,7 @@
 use dragunov_models::{Mask, RgbImage};
 
 use crate::contract::model_answer::*;
+use crate::contract::photos::{PhotoError, PhotoInfo, PhotoItem, PhotoView};
 use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
@@ -99,6 +100,35 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
         edits: Vec::new(),
         original: None,
     })
+}
+
+/// What one of several photos is said to have contributed.
+pub(super) fn photo_info(photo: usize, outcome: Result<&ScanResult, &ScanError>) -> PhotoInfo {
+    let seen = |result: &ScanResult| PhotoView {
+        image: result.image.clone(),
+        camera: result.camera.clone(),
+        scale: result.scale.clone(),
+        plane_fit: result.plane_fit.clone(),
+        depth_source: result.depth_source,
+    };
+    let item = |item: &Item| PhotoItem {
+        item: Some(item.id.clone()),
+        label: item.label.clone(),
+        confidence: item.confidence,
+        bbox: item.bbox,
+        mask: item.mask.clone(),
+        volume_cm3: item.volume_cm3,
+        volume_sigma_ln: item.volume_sigma_ln,
+        weight: 0.5,
+    };
+    PhotoInfo {
+        photo,
+        used: outcome.is_ok(),
+        error: outcome.err().map(PhotoError::from),
+        view: outcome.ok().map(seen),
+        warnings: outcome.map_or_else(|_| Vec::new(), |result| result.warnings.clone()),
+        items: outcome.map_or_else(|_| Vec::new(), |result| result.items.iter().map(item).collect()),
+    }
 }
 
 /// One mask, a ramp, an apple.
