@@ -6,6 +6,7 @@
 pub mod camera;
 mod container;
 pub mod decode;
+pub mod depth_map;
 pub mod exif;
 pub mod fetch;
 mod fetch_pool;
@@ -25,10 +26,13 @@ use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 pub use camera::CameraGuess;
 pub use decode::DecodeLimits;
+pub use depth_map::{DepthInput, PhoneDepth};
 pub use fetch_pool::FetchPlace;
 pub use gravity::{Gravity, SourceMeta};
 pub use validate::RequestLimits;
 
+use crate::contract::bounds::DEPTH_MAP_BYTES;
+use crate::contract::depth_map::DepthMap;
 use crate::contract::photos::MealPhoto;
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
@@ -50,6 +54,8 @@ pub struct Photo {
     pub gravity: Option<Gravity>,
     /// Every fallback that was taken.
     pub warnings: Vec<Warning>,
+    /// What the phone measured.
+    pub depth: Option<PhoneDepth>,
     /// Width and height before [`Self::reduced`]; none where the picture is as it was sent.
     pub full_size: Option<(usize, usize)>,
 }
@@ -81,25 +87,30 @@ pub struct Shot {
     /// Down, in device axes.
     pub gravity: Option<[f64; 3]>,
     pub camera: CameraHint,
+    /// What the phone measured.
+    pub depth: Option<DepthInput>,
 }
 
 impl Shot {
-    /// Of one of a meal's photos.
+    /// Of one of a meal's photos; its depth map is to be fetched.
     pub fn from_photo(photo: &MealPhoto) -> Self {
         Self {
             pitch_deg: photo.pitch_deg,
             roll_deg: photo.roll_deg,
             gravity: photo.gravity,
             camera: photo.camera.clone(),
+            depth: None,
         }
     }
 
+    /// Of the photo, or the first of several; its depth map is to be fetched.
     pub fn from_request(request: &ScanRequest) -> Self {
         Self {
             pitch_deg: request.pitch_deg,
             roll_deg: request.roll_deg,
             gravity: request.gravity,
             camera: request.camera.clone(),
+            depth: None,
         }
     }
 }
@@ -312,7 +323,54 @@ impl Intake {
         source: ImageSource,
         bucket: Option<&Bucket>,
     ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
-        let cap = self.config.max_bytes;
+        self.fetch_up_to(self.config.max_bytes, source, bucket).await
+    }
+
+    /// A depth map's bytes, one source after the other.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn fetch_depth(
+        &self,
+        mut map: DepthMap,
+        bucket: Option<&Bucket>,
+    ) -> Result<DepthInput, ScanError> {
+        let data = self.fetch_part(&mut map.data, "depth.data", bucket).await?;
+        let confidence = match &mut map.confidence {
+            Some(confidence) => Some(
+                self.fetch_part(&mut confidence.data, "depth.confidence.data", bucket)
+                    .await?,
+            ),
+            None => None,
+        };
+        Ok(DepthInput {
+            map,
+            data,
+            confidence,
+        })
+    }
+
+    async fn fetch_part(
+        &self,
+        source: &mut ImageSource,
+        field: &str,
+        bucket: Option<&Bucket>,
+    ) -> Result<Vec<u8>, ScanError> {
+        let source = std::mem::replace(source, ImageSource::Bytes(Vec::new()));
+        let _place = self.fetch_place(&source, bucket).await.map_err(|e| e.of(field))?;
+        let (bytes, _) = self
+            .fetch_up_to(DEPTH_MAP_BYTES, source, bucket)
+            .await
+            .map_err(|e| e.of(field))?;
+        Ok(bytes)
+    }
+
+    async fn fetch_up_to(
+        &self,
+        cap: usize,
+        source: ImageSource,
+        bucket: Option<&Bucket>,
+    ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
         match source {
             ImageSource::Bytes(bytes) if bytes.len() > cap => {
                 Err(ScanError::photo_too_large(bytes.len() as u64, cap))
@@ -385,7 +443,20 @@ pub fn read_photo(
     let decoded = decode::decode(bytes, limits)?;
     let mut warnings = decoded.warnings;
     let (width, height) = (decoded.image.width(), decoded.image.height());
-    let camera = camera::guess(&shot.camera, &decoded.facts, width, height, &mut warnings)?;
+    let orientation = decoded.orientation;
+    let map = match &shot.depth {
+        Some(input) => depth_map::read(input, orientation, &mut warnings)?,
+        None => None,
+    };
+    let by_map = map.as_ref().and_then(|map| map.camera_of(width, height));
+    let camera = match by_map.filter(|_| !shot.camera.tells_focal()) {
+        Some(camera) => camera,
+        None => camera::guess(&shot.camera, &decoded.facts, width, height, &mut warnings)?,
+    };
+    let depth = match map {
+        Some(map) => map.over_photo(width, height, camera.focal_px, &mut warnings)?,
+        None => None,
+    };
     let gravity = gravity::resolve(
         shot,
         meta,
@@ -400,6 +471,7 @@ pub fn read_photo(
         camera,
         gravity,
         warnings,
+        depth,
         full_size: None,
     })
 }

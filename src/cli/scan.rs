@@ -1,5 +1,6 @@
 //! `dragunov scan PHOTO...`
 
+mod depth_map;
 mod table;
 
 use std::io::IsTerminal;
@@ -15,6 +16,7 @@ use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::overlay;
 use crate::pipeline::{Pictures, Scanner};
 use crate::runtime::JobContext;
+use depth_map::DepthMapArgs;
 
 /// Measure the food on one or more photos.
 #[derive(Debug, clap::Args)]
@@ -65,6 +67,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
     depth: Option<PathBuf>,
     #[command(flatten)]
+    depth_map: DepthMapArgs,
+    #[command(flatten)]
     choose: ModelArgs,
 }
 
@@ -78,6 +82,7 @@ impl Args {
             );
             return Err(ScanError::new(ErrorCode::BadRequest, message).next_step("give one, or one a photo"));
         }
+        self.depth_map.check(self.photos.len())?;
         let several = self.photos.len() > 1 && !self.meal;
         for dir in [&self.overlay, &self.depth]
             .into_iter()
@@ -166,7 +171,7 @@ impl Args {
         name: Option<&str>,
     ) -> Result<crate::ScanResult, ScanError> {
         let request = self.request(i);
-        let photo = read(&self.photos[i], &Shot::from_request(&request))?;
+        let photo = self.read(i, Shot::from_request(&request))?;
         let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
         self.draw(pictures, name)?;
         Ok(result)
@@ -196,13 +201,24 @@ impl Args {
         }
         let photos = (self.photos.iter().enumerate())
             .map(|(i, path)| {
-                let shot = Shot::from_request(&request.of_photo(i));
-                read(path, &shot).map_err(|e| e.in_file(path))
+                self.read(i, Shot::from_request(&request.of_photo(i)))
+                    .map_err(|e| e.in_file(path))
             })
             .collect();
         let (result, pictures) = scanner.scan_meal(photos, &request, &JobContext::detached())?;
         self.draw(pictures, None)?;
         Ok(result)
+    }
+
+    /// The photo at this place, with its depth map.
+    fn read(&self, i: usize, mut shot: Shot) -> Result<Photo, ScanError> {
+        shot.depth = self.depth_map.read(i)?;
+        let bytes = std::fs::read(&self.photos[i]).map_err(|e| {
+            ScanError::new(ErrorCode::NotFound, "cannot read the photo")
+                .source(e)
+                .next_step("check the path and its permissions")
+        })?;
+        read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())
     }
 
     /// Writes the pictures that were asked for: to the file named, or into the folder named under `name`.
@@ -244,15 +260,6 @@ impl Args {
         request.options.depth = self.depth.is_some();
         request
     }
-}
-
-fn read(path: &Path, shot: &Shot) -> Result<Photo, ScanError> {
-    let bytes = std::fs::read(path).map_err(|e| {
-        ScanError::new(ErrorCode::NotFound, "cannot read the photo")
-            .source(e)
-            .next_step("check the path and its permissions")
-    })?;
-    read_photo(&bytes, shot, &SourceMeta::default(), &DecodeLimits::default())
 }
 
 /// What became of one of several photos, as `--json` prints it.

@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Open no weights and no device: corrections (`/v1/recompute`) and food look-ups (`/v1/foods`) are answered, photos are
     /// refused.
     #[arg(long, env = "DRAGUNOV_NO_MODELS")]
-    no_models: bool,
+    pub(super) no_models: bool,
     #[command(flatten)]
     pub(super) serve: ServeArgs,
     #[command(flatten)]

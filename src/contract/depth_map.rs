@@ -37,6 +37,13 @@ pub struct DepthMap {
     pub sigma_rel: Option<f64>,
 }
 
+impl DepthMap {
+    /// A part of it has to be fetched from somewhere.
+    pub fn is_remote(&self) -> bool {
+        self.data.is_remote() || self.confidence.as_ref().is_some_and(|c| c.data.is_remote())
+    }
+}
+
 /// Pinhole camera of a raster, in pixels of the raster as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

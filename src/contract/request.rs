@@ -421,6 +421,30 @@ pub struct CameraPose {
     pub table_y_m: Option<f64>,
 }
 
+impl CameraHint {
+    /// A field tells the focal length.
+    pub fn tells_focal(&self) -> bool {
+        self.focal_px.is_some() || self.f35_mm.is_some() || self.fov_long_deg.is_some()
+    }
+
+    /// Height of the lens above the table, cm: as stated, or by the pose.
+    pub fn height(&self) -> Option<f64> {
+        self.height_cm.or_else(|| self.pose.as_ref()?.height_cm())
+    }
+}
+
+impl CameraPose {
+    /// Height of the lens above the table, cm, where the table's plane is known.
+    pub fn height_cm(&self) -> Option<f64> {
+        Some(100.0 * (self.transform[13] - self.table_y_m?))
+    }
+
+    /// The world's down in the camera's axes: x along the stored rows, y to the photo's top, z toward the photographer.
+    pub fn down(&self) -> [f64; 3] {
+        [1, 5, 9].map(|i| -self.transform[i])
+    }
+}
+
 /// A thing of known size on the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

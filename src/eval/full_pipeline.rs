@@ -10,7 +10,7 @@ use super::cache::PredictionCache;
 use super::label_oracle;
 use super::load;
 use super::manifest::{DataError, Sample, Support};
-use super::oracle::{Damage, Oracle, disparity};
+use super::oracle::{Damage, Oracle, disparity, phone};
 use super::predictor::{Predicted, PredictedItem, Predictor};
 use super::truth::TrueMasks;
 use crate::contract::photos::MealPhoto;
@@ -91,10 +91,7 @@ impl FullPipeline {
             .filter(|_| self.has(Oracle::Depth) || self.has(Oracle::Disparity))
         {
             let depth = load::depth(root, at)?;
-            let seed = sample
-                .id
-                .bytes()
-                .fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)));
+            let seed = seed_of(sample);
             let relative: Option<RelativeDisparity> = self
                 .has(Oracle::Disparity)
                 .then(|| disparity(&depth, seed, self.damage))
@@ -120,7 +117,10 @@ impl FullPipeline {
         })?;
         let request = self.request(sample);
         let shot = Shot::from_request(&request);
-        let photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
+        let mut photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
+        if let Some(at) = sample.depth.as_ref().filter(|_| self.has(Oracle::Phone)) {
+            photo.depth = phone(&load::depth(root, at)?, seed_of(sample))?;
+        }
         let mut inputs = ScanInputs {
             oracle: self.oracle_inputs(root, sample)?,
             ..ScanInputs::default()
@@ -205,6 +205,12 @@ impl Predictor for FullPipeline {
             warnings: result.warnings.into_iter().map(|w| w.code).collect(),
         })
     }
+}
+
+/// Of what is drawn at random for a photo.
+fn seed_of(sample: &Sample) -> u64 {
+    let bytes = sample.id.bytes();
+    bytes.fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)))
 }
 
 /// The reference that a user would state: the plate's size, else a coin's, else a card.

@@ -95,7 +95,7 @@ pub(super) fn assemble(
         items,
         totals: meal.totals,
         photos: Vec::new(),
-        depth_source: Default::default(),
+        depth_source: main.weights.depth_source,
         camera: camera(&main.work, scene),
         scale: scene.geometry.scale.clone(),
         plane_fit: scene.geometry.plane_fit.clone(),

@@ -3,9 +3,10 @@
 use dragunov_models::device::DeviceChoice;
 
 use super::{ModelSet, Scanner, ScannerConfig};
+use crate::contract::depth_map::DepthMap;
 use crate::contract::request::ImageSource;
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult};
-use crate::intake::{DecodeLimits, Photo, RequestLimits, Shot, SourceMeta, read_photo, validate};
+use crate::intake::{DecodeLimits, DepthInput, Photo, RequestLimits, Shot, SourceMeta, read_photo, validate};
 use crate::runtime::JobContext;
 
 impl Scanner {
@@ -28,7 +29,11 @@ impl Scanner {
     pub fn scan_request(&mut self, request: &ScanRequest) -> Result<ScanResult, ScanError> {
         validate::request(request, &RequestLimits::default())?;
         let ctx = JobContext::detached();
-        let first = read(&request.image, &Shot::from_request(request));
+        let first = read(
+            &request.image,
+            Shot::from_request(request),
+            request.depth.as_ref(),
+        );
         if request.more.is_empty() {
             return Ok(self.scan(&first?, request, &ctx)?.0);
         }
@@ -41,12 +46,33 @@ impl Scanner {
     }
 }
 
-fn read(image: &ImageSource, shot: &Shot) -> Result<Photo, ScanError> {
-    let ImageSource::Bytes(bytes) = image else {
-        return Err(
+fn read(image: &ImageSource, mut shot: Shot, depth: Option<&DepthMap>) -> Result<Photo, ScanError> {
+    shot.depth = match depth {
+        Some(map) => Some(DepthInput {
+            data: bytes(&map.data)?.to_vec(),
+            confidence: map
+                .confidence
+                .as_ref()
+                .map(|c| bytes(&c.data).map(<[u8]>::to_vec))
+                .transpose()?,
+            map: map.clone(),
+        }),
+        None => None,
+    };
+    read_photo(
+        bytes(image)?,
+        &shot,
+        &SourceMeta::default(),
+        &DecodeLimits::default(),
+    )
+}
+
+fn bytes(source: &ImageSource) -> Result<&[u8], ScanError> {
+    match source {
+        ImageSource::Bytes(bytes) => Ok(bytes),
+        _ => Err(
             ScanError::new(ErrorCode::BadRequest, "the library fetches no photos")
                 .next_step("read the photo and give its bytes as ImageSource::Bytes"),
-        );
-    };
-    read_photo(bytes, shot, &SourceMeta::default(), &DecodeLimits::default())
+        ),
+    }
 }

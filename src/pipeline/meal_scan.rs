@@ -237,7 +237,7 @@ fn photo_info(k: usize, seen: &Seen, meal: &Meal, request: &ScanRequest) -> Resu
             camera: answer::camera(work, scene),
             scale: scene.geometry.scale.clone(),
             plane_fit: scene.geometry.plane_fit.clone(),
-            depth_source: Default::default(),
+            depth_source: seen.seen.weights.depth_source,
         }),
         warnings: warnings.iter().chain(&scene.geometry.warnings).cloned().collect(),
         items,

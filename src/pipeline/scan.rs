@@ -11,13 +11,18 @@ use super::networks::Precomputed;
 use super::working::Working;
 use super::{Scanner, answer, measure};
 use crate::contract::result::Item;
-use crate::contract::{Control, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode};
+use crate::contract::{
+    Control, DepthSource, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode,
+};
 use crate::food_store::Snapshot;
 use crate::identify::Identified;
 use crate::intake::Photo;
 use crate::overlay;
 use crate::perceive::{Regions, crop, resolve};
 use crate::runtime::JobContext;
+
+/// Error of the mean height of a food in a phone's depth as a share of a single value's: some of the noise is common to neighbours.
+const PHONE_RELIEF_SHARE: f64 = 0.3;
 
 /// Pictures that were asked for.
 #[derive(Debug, Default)]
@@ -113,11 +118,12 @@ impl Scanner {
             errors,
         } = inputs;
         let errors = errors.unwrap_or(self.config.errors);
+        let phone = photo.depth.as_ref().filter(|_| oracle.depth.is_none());
         let errors = NetworkErrors {
-            relief_sigma: if oracle.depth.is_some() {
-                0.0
-            } else {
-                errors.relief_sigma
+            relief_sigma: match phone {
+                Some(phone) => PHONE_RELIEF_SHARE * phone.sigma_rel,
+                None if oracle.depth.is_some() => 0.0,
+                None => errors.relief_sigma,
             },
             outline_sigma: if oracle.regions.is_some() {
                 0.0
@@ -141,6 +147,9 @@ impl Scanner {
             known.depth = Some(outputs.depth);
             known.detections = Some(outputs.detections);
         }
+        if let Some(phone) = phone {
+            known.depth = Some(Depth::Metric(phone.metres.clone()));
+        }
 
         clock.stage(Stage::Depth)?;
         let (depth, regions, found) = self.see(&work, ctx, known, oracle, clock)?;
@@ -151,6 +160,11 @@ impl Scanner {
         let weights = measure::Weights {
             errors,
             portions: self.config.portions,
+            depth_source: if phone.is_some() {
+                DepthSource::Client
+            } else {
+                DepthSource::Network
+            },
         };
         let scene = measure::measure(&work, request, &depth, regions, &foods.table, weights)?;
         Ok(SeenPhoto {

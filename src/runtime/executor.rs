@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
 use super::{Device, JobContext, JobInput, ModelRequest, NoModels};
+use crate::contract::depth_map::DepthMap;
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
 use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, Stage};
 use crate::food_store::FoodStore;
-use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
+use crate::intake::{DepthInput, Intake, Loaded, Shot, SourceMeta, validate};
 use crate::s3::Buckets;
 use crate::telemetry::names;
 
@@ -177,20 +178,24 @@ impl Executor {
         let (work, photo) = match self.begin(input, ctx)? {
             Begun::Mock(script) => (Work::Mock(script), None),
             Begun::Photo(mut wanted) => {
-                let mut further = None;
                 let more = std::mem::take(&mut wanted.more);
-                if more.iter().any(|(source, _)| source.is_remote()) {
+                let (depth, further);
+                if wanted.first.depth_is_remote() || more.iter().any(Sent::is_remote) {
                     drop(place);
-                    further = Some(self.further(more, ctx).await?);
+                    depth = self.depth(&mut wanted.first, ctx).await?;
+                    further = self.further(more, ctx).await?;
                     place = self.place(admission).await?;
-                } else if !more.is_empty() {
-                    further = Some(self.further(more, ctx).await?);
+                } else {
+                    depth = self.depth(&mut wanted.first, ctx).await?;
+                    further = self.further(more, ctx).await?;
                 }
-                let (fetched, permit) = if wanted.source.is_remote() {
+                let Sent { image, mut shot, .. } = wanted.first;
+                shot.depth = depth;
+                let (fetched, permit) = if image.is_remote() {
                     drop(place);
                     // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
-                    let _fetching = self.intake.fetch_place(&wanted.source, ctx.bucket()).await?;
-                    let (fetched, mut permit) = self.fetch(wanted.source, ctx).await?;
+                    let _fetching = self.intake.fetch_place(&image, ctx.bucket()).await?;
+                    let (fetched, mut permit) = self.fetch(image, ctx).await?;
                     let mut again = pin!(async {
                         turn.await;
                         self.place(admission).await
@@ -207,10 +212,10 @@ impl Executor {
                     };
                     (fetched, permit)
                 } else {
-                    self.fetch(wanted.source, ctx).await?
+                    self.fetch(image, ctx).await?
                 };
                 ctx.stage(Stage::Decode)?;
-                let first = self.decode(fetched, Shot::from_request(&wanted.request)).await?;
+                let first = self.decode(fetched, shot).await?;
                 let work = match (wanted.model, further) {
                     (Some(model), _) => Work::Model(model, first),
                     (None, None) => Work::Scan(wanted.request, first),
@@ -285,14 +290,22 @@ impl Executor {
         }
         ctx.stage(Stage::Intake)?;
         let taken = |image: &mut ImageSource| std::mem::replace(image, ImageSource::Bytes(Vec::new()));
-        let source = taken(&mut request.image);
+        let first = Sent {
+            shot: Shot::from_request(&request),
+            image: taken(&mut request.image),
+            depth: request.depth.take(),
+        };
         let more = request
             .more
             .iter_mut()
-            .map(|photo| (taken(&mut photo.image), Shot::from_photo(photo)))
+            .map(|photo| Sent {
+                shot: Shot::from_photo(photo),
+                image: taken(&mut photo.image),
+                depth: photo.depth.take(),
+            })
             .collect();
         Ok(Begun::Photo(Wanted {
-            source,
+            first,
             more,
             request,
             model,
@@ -339,19 +352,22 @@ impl Executor {
 
     /// A meal's second photo and those after it, one after the other, each reduced to what is measured. One that is no photo is left to
     /// the engine, which goes on with the others.
-    async fn further(
-        &self,
-        photos: Vec<(ImageSource, Shot)>,
-        ctx: &JobContext,
-    ) -> Result<MealPhotos, ScanError> {
+    async fn further(&self, photos: Vec<Sent>, ctx: &JobContext) -> Result<Option<MealPhotos>, ScanError> {
+        if photos.is_empty() {
+            return Ok(None);
+        }
         let memory = self.intake.meal_place(photos.len()).await?;
         let mut out = MealPhotos {
             photos: Vec::new(),
             _memory: memory,
         };
-        for (i, (source, shot)) in photos.into_iter().enumerate() {
+        for (i, mut sent) in photos.into_iter().enumerate() {
             ctx.check()?;
             let name = format!("images[{}]", i + 1);
+            sent.shot.depth = self.depth(&mut sent, ctx).await.map_err(|e| e.of(&name))?;
+            let Sent {
+                image: source, shot, ..
+            } = sent;
             let _fetching = self
                 .intake
                 .fetch_place(&source, ctx.bucket())
@@ -371,17 +387,41 @@ impl Executor {
             };
             out.photos.push(ready);
         }
-        Ok(out)
+        Ok(Some(out))
+    }
+
+    async fn depth(&self, sent: &mut Sent, ctx: &JobContext) -> Result<Option<DepthInput>, ScanError> {
+        match sent.depth.take() {
+            Some(map) => Ok(Some(self.intake.fetch_depth(map, ctx.bucket()).await?)),
+            None => Ok(None),
+        }
     }
 }
 
 /// A job whose photos are not here yet.
 struct Wanted {
-    source: ImageSource,
+    first: Sent,
     /// The second photo of a meal and those after it.
-    more: Vec<(ImageSource, Shot)>,
+    more: Vec<Sent>,
     request: Box<ScanRequest>,
     model: Option<Box<ModelRequest>>,
+}
+
+/// One photo as it was sent, and what was said of it.
+struct Sent {
+    image: ImageSource,
+    shot: Shot,
+    depth: Option<DepthMap>,
+}
+
+impl Sent {
+    fn is_remote(&self) -> bool {
+        self.image.is_remote() || self.depth_is_remote()
+    }
+
+    fn depth_is_remote(&self) -> bool {
+        self.depth.as_ref().is_some_and(DepthMap::is_remote)
+    }
 }
 
 enum Begun {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::contract::depth_map::DepthMap;
 use crate::contract::quote::{parsed, said};
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::ModelCall;
@@ -40,7 +41,14 @@ impl JobInput {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Scan(request) => {
-                request.image.is_remote() || request.more.iter().any(|photo| photo.image.is_remote())
+                let depths = request
+                    .more
+                    .iter()
+                    .map(|photo| &photo.depth)
+                    .chain([&request.depth]);
+                request.image.is_remote()
+                    || request.more.iter().any(|photo| photo.image.is_remote())
+                    || depths.flatten().any(DepthMap::is_remote)
             }
             Self::Model(request) => request.call.image.is_remote(),
             Self::Recompute(_) | Self::Mock(_) => false,
