@@ -12,6 +12,7 @@ mod found;
 pub mod lookup;
 pub mod meal;
 mod names;
+mod note;
 mod phrase;
 pub mod portions;
 pub mod questions;
@@ -26,5 +27,8 @@ pub use food::{
 };
 pub use found::FoundFood;
 pub use lookup::{FoodMatch, MatchKind};
-pub use meal::{ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish};
+pub use meal::{
+    ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish, nourish_noted,
+};
+pub use note::Note;
 pub use table::{FoodTable, TableError, to_csv};

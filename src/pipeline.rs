@@ -13,6 +13,7 @@ mod meal_scan;
 mod measure;
 mod model_set;
 mod networks;
+mod reshoot;
 mod scan;
 mod scanner;
 mod single_model;

@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// A bank card lies on the table.
     #[arg(long, group = "reference")]
     card: bool,
+    /// What you say of the meal: "half of it", "with olive oil". The vision model hears it, and questions about it come first.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// Write the result as JSON to a file, or to standard output with `-`.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
@@ -251,6 +254,7 @@ impl Args {
             (_, _, true) => known(ReferenceKind::Card, None),
             _ => None,
         };
+        request.note.clone_from(&self.note);
         request.options.masks = if self.json.is_some() {
             MaskFormat::Rle
         } else {

@@ -115,13 +115,12 @@ vocabulary! {
 }
 
 impl DepthSource {
+    /// Where nothing is said.
+    pub(crate) fn usual() -> Self {
+        Self::Network
+    }
+
     pub(crate) fn is_network(&self) -> bool {
         *self == Self::Network
-    }
-}
-
-impl Default for DepthSource {
-    fn default() -> Self {
-        Self::Network
     }
 }

@@ -21,13 +21,18 @@ pub struct MealPhoto {
     pub roll_deg: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gravity: Option<[f64; 3]>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "CameraHint::says_nothing")]
     pub camera: CameraHint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<DepthMap>,
 }
 
 impl MealPhoto {
+    /// A part of it has to be fetched from somewhere.
+    pub fn is_remote(&self) -> bool {
+        self.image.is_remote() || self.depth.as_ref().is_some_and(DepthMap::is_remote)
+    }
+
     /// With nothing known but the photo.
     pub fn new(image: ImageSource) -> Self {
         Self {
@@ -86,7 +91,10 @@ pub struct PhotoView {
     pub camera: CameraInfo,
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
-    #[serde(default, skip_serializing_if = "DepthSource::is_network")]
+    #[serde(
+        default = "DepthSource::usual",
+        skip_serializing_if = "DepthSource::is_network"
+    )]
     pub depth_source: DepthSource,
 }
 

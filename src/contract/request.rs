@@ -25,6 +25,8 @@ pub struct ScanRequest {
     pub more: Vec<MealPhoto>,
     pub reference: Option<Reference>,
     pub hints: Hints,
+    /// What the person wrote of the meal: shown to the vision model, and read for what to ask first.
+    pub note: Option<String>,
     pub options: Options,
     pub scan_id: Option<String>,
     pub user_id: Option<String>,
@@ -43,6 +45,7 @@ impl ScanRequest {
             more: Vec::new(),
             reference: None,
             hints: Hints::default(),
+            note: None,
             options: Options::default(),
             scan_id: None,
             user_id: None,
@@ -65,6 +68,7 @@ impl ScanRequest {
             gravity: self.gravity,
             camera: self.camera.clone(),
             reference: self.reference.clone(),
+            note: self.note.clone(),
             options: self.options.clone(),
             scan_id: self.scan_id.clone(),
             user_id: self.user_id.clone(),
@@ -110,7 +114,7 @@ struct Fields {
     /// Gravity (pointing down) in device axes, x right, y to the top, z out of the screen; wins over pitch and roll.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gravity: Option<[f64; 3]>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "CameraHint::says_nothing")]
     camera: CameraHint,
     /// Distances that the phone measured, used instead of the depth network's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +123,10 @@ struct Fields {
     reference: Option<Reference>,
     #[serde(default)]
     hints: Hints,
+    /// What the person wrote of the meal, in English: "half of it", "with olive oil".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 500)]
+    note: Option<String>,
     #[serde(default)]
     options: Options,
     /// Opaque, echoed.
@@ -172,6 +180,7 @@ impl TryFrom<Fields> for ScanRequest {
             more,
             reference: fields.reference,
             hints: fields.hints,
+            note: fields.note,
             options: fields.options,
             scan_id: fields.scan_id,
             user_id: fields.user_id,
@@ -199,6 +208,7 @@ impl From<ScanRequest> for Fields {
             depth: None,
             reference: request.reference,
             hints: request.hints,
+            note: request.note,
             options: request.options,
             scan_id: request.scan_id,
             user_id: request.user_id,
@@ -422,6 +432,10 @@ pub struct CameraPose {
 }
 
 impl CameraHint {
+    pub(super) fn says_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// A field tells the focal length.
     pub fn tells_focal(&self) -> bool {
         self.focal_px.is_some() || self.f35_mm.is_some() || self.fov_long_deg.is_some()

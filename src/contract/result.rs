@@ -8,8 +8,8 @@ use super::recompute::{Edit, Origins};
 use super::request::is_first;
 use super::vocabulary::vocabulary;
 use super::{
-    DepthSource, Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource,
-    Timings, Warning,
+    DepthSource, Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, Reshoot, ScaleSource,
+    TiltSource, Timings, Warning,
 };
 
 /// Everything measured on one photo. Nothing is final until the user confirms it.
@@ -30,13 +30,22 @@ pub struct ScanResult {
     pub camera: CameraInfo,
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
-    #[serde(default, skip_serializing_if = "DepthSource::is_network")]
+    #[serde(
+        default = "DepthSource::usual",
+        skip_serializing_if = "DepthSource::is_network"
+    )]
     pub depth_source: DepthSource,
     pub models: Models,
     pub foods: FoodsInfo,
     pub timings_ms: Timings,
     pub warnings: Vec<Warning>,
-    /// How to take a better photo, where one would help.
+    /// The request's note, as far as it was understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<NoteInfo>,
+    /// How to take a better photo, what gains most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reshoot: Vec<Reshoot>,
+    /// The first of `reshoot` in words, where the interval is wide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reshoot_hint: Option<String>,
     /// PNG as base64, or an S3 address.
@@ -51,6 +60,15 @@ pub struct ScanResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     pub original: Option<Box<ScanResult>>,
+}
+
+/// What the person wrote of the meal. No number rests on it: it is for confirmation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NoteInfo {
+    pub text: String,
+    /// Share of the meal that it seems to speak of; nothing is scaled by it. Offer it as the `portion` of a correction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<f64>,
 }
 
 vocabulary! {
@@ -171,6 +189,9 @@ pub struct Question {
     pub id: String,
     pub text: String,
     pub options: Vec<QuestionOption>,
+    /// `label` of the option that the note speaks for; not chosen yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

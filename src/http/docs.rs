@@ -44,6 +44,7 @@ fn tables() -> Vec<(&'static str, String)> {
         "DepthFormat" DepthFormat;
         "DepthMapUnit" DepthMapUnit;
         "DepthSource" DepthSource;
+        "ReshootAction" ReshootAction;
         "MatchKind" crate::nutrition::MatchKind;
     };
     let mut codes =

@@ -47,10 +47,13 @@ pub struct ScanFormDoc {
     pub scan_id: Option<String>,
     #[schema(nullable = false)]
     pub user_id: Option<String>,
+    /// What the person wrote of the meal.
+    #[schema(nullable = false)]
+    pub note: Option<String>,
 }
 
 /// Parts: the photo (`image`, `photo`, `file`, or any other that is a file), several of them for several photos of one meal, and either `request` (a scan request as JSON, its image left out) or the plain fields
-/// `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`.
+/// `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`, `note`.
 ///
 /// # Errors
 /// 400 that names the part, 413.

@@ -1,6 +1,7 @@
 //! Values that parse but cannot be. Each refusal names its field.
 
 use crate::contract::depth_map::DepthMap;
+use crate::contract::recompute::MAX_NOTE_CHARS;
 use crate::contract::request::{CameraHint, CameraPose, ImageSource, ItemHint};
 use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest, bounds};
 
@@ -78,6 +79,14 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         }
     }
     shot(&Shot::from_request(request))?;
+    if let Some(note) = &request.note
+        && note.chars().count() > MAX_NOTE_CHARS
+    {
+        return Err(invalid(
+            "note",
+            format_args!("has over {MAX_NOTE_CHARS} characters"),
+        ));
+    }
     request.depth.as_ref().map_or(Ok(()), depth)?;
     for (i, photo) in request.more.iter().enumerate() {
         source(&photo.image)

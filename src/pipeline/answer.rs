@@ -4,19 +4,23 @@ use base64::Engine as _;
 use dragunov_models::Mask;
 
 use super::measure::MeasuredScene;
+use super::reshoot;
 use super::scan::SeenPhoto;
 use super::working::Working;
 use crate::contract::recompute::Origins;
 use crate::contract::request::MaskFormat;
 use crate::contract::result::{
-    CameraInfo, ImageInfo, Item, MaskData, Models, ScanResult, ScanStatus, Totals, VolumeSigma,
+    CameraInfo, ImageInfo, Item, MaskData, Models, NoteInfo, ScanResult, ScanStatus, Totals, VolumeSigma,
 };
-use crate::contract::{ErrorCode, Estimated, ItemFlag, ScanError, ScanRequest, Warning, flag};
+use crate::contract::{ErrorCode, Estimated, Reshoot, ReshootAction, ScanError, ScanRequest, Warning, flag};
 use crate::food_store::Snapshot;
 use crate::geometry::{ItemGeometry, View};
 use crate::identify::Identified;
-use crate::nutrition::{ItemInput, MatchKind, Nourished, VlmGrams, Volume, nourish};
+use crate::nutrition::{ItemInput, MatchKind, Note, Nourished, VlmGrams, Volume, nourish_noted};
 use crate::overlay::{self, Labelled};
+
+/// A p90 over a p10 from which an interval is wide.
+const WIDE: f64 = 2.2;
 
 /// Weighs the items of one photo and puts everything into the result.
 ///
@@ -76,7 +80,9 @@ pub(super) fn assemble(
 ) -> Result<ScanResult, ScanError> {
     let scene = &main.scene;
     let inputs: Vec<ItemInput> = items.iter().map(Weighable::input).collect();
-    let meal = nourish(&foods.table, &inputs)
+    let note = request.note.as_deref().map(|text| (text, Note::read(text)));
+    let said = note.as_ref().map(|(_, note)| note.clone()).unwrap_or_default();
+    let meal = nourish_noted(&foods.table, &inputs, &said)
         .map_err(|e| ScanError::new(ErrorCode::Internal, "an item could not be weighed").source(e))?;
     warnings.extend(scene.geometry.warnings.iter().cloned());
     warnings.extend(meal.warnings);
@@ -86,12 +92,14 @@ pub(super) fn assemble(
         .enumerate()
         .map(|(index, (item, weighed))| item.answer(index, request.options.masks, weighed))
         .collect::<Result<Vec<_>, _>>()?;
+    let reshoot = reshoot::rank(&scene.geometry, &items, request.photos());
     Ok(ScanResult {
         scan_id: request.scan_id.clone(),
         user_id: request.user_id.clone(),
         status: ScanStatus::PendingConfirmation,
         image: image_info(&main.work),
-        reshoot_hint: reshoot_hint(scene, &items, &meal.totals),
+        reshoot_hint: reshoot_hint(&reshoot, &meal.totals),
+        reshoot,
         items,
         totals: meal.totals,
         photos: Vec::new(),
@@ -103,6 +111,10 @@ pub(super) fn assemble(
         foods: foods.info.clone(),
         timings_ms: Default::default(),
         warnings,
+        note: note.map(|(text, note)| NoteInfo {
+            text: text.to_owned(),
+            portion: note.portion,
+        }),
         overlay: None,
         depth: None,
         edits: Vec::new(),
@@ -225,20 +237,18 @@ pub(super) fn camera(work: &Working, scene: &MeasuredScene) -> CameraInfo {
     }
 }
 
-/// The one thing about the photo that would narrow the answer most.
-fn reshoot_hint(scene: &MeasuredScene, items: &[Item], totals: &Totals) -> Option<String> {
-    let tilt = scene.geometry.camera.gravity.tilt_deg();
-    let cut = items.iter().any(|i| i.flags.contains(&ItemFlag::TouchesEdge));
-    let wide = totals.mass_g.p90 > 2.2 * totals.mass_g.p10;
-    match () {
-        () if cut => Some("include the whole plate: food is cut off by the photo's edge".into()),
-        () if tilt < 12.0 && wide => Some("tilt the phone to about 30 degrees: heights show better".into()),
-        () if tilt > 60.0 && wide => Some("hold the phone higher and flatter, about 30 to 45 degrees".into()),
-        () if wide && scene.geometry.scale.source.is_prior() => {
-            Some("tell the plate's diameter, or lay a bank card beside it: the scale is a guess".into())
-        }
-        () => None,
-    }
+/// The first of the changes in words: where food is cut off, or the interval is wide.
+fn reshoot_hint(reshoot: &[Reshoot], totals: &Totals) -> Option<String> {
+    let first = reshoot.first()?;
+    let wide = totals.mass_g.p90 > WIDE * totals.mass_g.p10;
+    (wide || first.action == ReshootAction::StepBack).then(|| {
+        format!(
+            "{} {} (the interval gets about {:.0} % narrower)",
+            first.action.meaning(),
+            first.action.action(),
+            100.0 * first.gain
+        )
+    })
 }
 
 /// The picture with masks, labels, rims and a scale bar, at the measured size. `items`: masks of this photo and what they are.

@@ -40,7 +40,7 @@ impl Scanner {
         let more = request
             .more
             .iter()
-            .map(|photo| read(&photo.image, &Shot::from_photo(photo)));
+            .map(|photo| read(&photo.image, Shot::from_photo(photo), photo.depth.as_ref()));
         let photos = std::iter::once(first).chain(more).collect();
         Ok(self.scan_meal(photos, request, &ctx)?.0)
     }

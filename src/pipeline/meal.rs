@@ -9,13 +9,14 @@ mod names;
 mod sighting;
 
 use crate::contract::result::VolumeSigma;
-use crate::contract::{Estimated, Warning, WarningCode};
+use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 use crate::identify::Identified;
 use crate::nutrition::FoodTable;
 
 use super::measure::MeasuredScene;
 use fusion::Observation;
-use matching::Group;
+pub(super) use fusion::{OWN, SAME_SCALE};
+use matching::{Group, Grouping};
 use sighting::Sighting;
 
 /// Two volumes further apart than this many of their standard deviations disagree.
@@ -43,62 +44,95 @@ pub(super) struct Meal {
     pub(super) warnings: Vec<Warning>,
 }
 
-/// What the scenes, one a photo, tell of the meal together.
-pub(super) fn bring_together(scenes: &[&MeasuredScene], foods: &FoodTable) -> Meal {
-    let seen: Vec<Vec<Sighting>> = scenes.iter().map(|scene| Sighting::all(scene, foods)).collect();
-    let grouping = matching::group(&seen);
-    let observations: Vec<Observation> = (grouping.groups.iter().enumerate())
-        .flat_map(|(item, group)| group.members.iter().map(move |m| (item, *m)))
-        .map(|(item, (photo, index))| {
-            let cut = seen[photo][index].cut_off
-                && grouping.groups[item]
+/// Which items of the photos are the same, and what they are called.
+#[derive(Debug)]
+pub(super) struct Matched {
+    grouping: Grouping,
+    identities: Vec<Identified>,
+}
+
+impl Matched {
+    /// Matches the items of the scenes, one a photo.
+    pub(super) fn of(scenes: &[&MeasuredScene], foods: &FoodTable) -> Self {
+        let seen: Vec<Vec<Sighting>> = scenes.iter().map(|scene| Sighting::all(scene, foods)).collect();
+        let grouping = matching::group(&seen);
+        let name = |group: &Group| names::together(&identities(group, scenes));
+        Self {
+            identities: grouping.groups.iter().map(name).collect(),
+            grouping,
+        }
+    }
+
+    /// What an item of a photo is called by all photos; none for the items of a stranger.
+    pub(super) fn identity(&self, photo: usize, index: usize) -> Option<&Identified> {
+        let groups = self.grouping.groups.iter().zip(&self.identities);
+        let found = groups
+            .into_iter()
+            .find(|(group, _)| group.members.contains(&(photo, index)));
+        found.map(|(_, identity)| identity)
+    }
+
+    /// Volumes by all photos. The scenes have the items that were matched, in the same order.
+    pub(super) fn fuse(self, scenes: &[&MeasuredScene]) -> Meal {
+        let Grouping {
+            groups,
+            main,
+            strangers,
+        } = self.grouping;
+        let observations = observations(&groups, scenes);
+        let volumes = fusion::fuse(&observations, groups.len());
+        let mut warnings = Vec::new();
+        let items = groups
+            .iter()
+            .zip(self.identities)
+            .zip(volumes)
+            .map(|((group, identity), volume)| {
+                if volume.apart > DISAGREE_SIGMAS {
+                    warnings.push(disagreement(&identity.label, group, scenes));
+                }
+                let mut seen: Vec<(usize, usize, f64)> = group
                     .members
                     .iter()
-                    .any(|(p, i)| !seen[*p][*i].cut_off);
-            Observation::new(item, photo, index, scenes[photo], cut)
-        })
-        .collect();
-    let volumes = fusion::fuse(&observations, grouping.groups.len());
-    let mut warnings = Vec::new();
-    let items = grouping
-        .groups
-        .iter()
-        .zip(volumes)
-        .map(|(group, volume)| {
-            let identity = names::together(&identities(group, scenes));
-            if volume.apart > DISAGREE_SIGMAS {
-                warnings.push(disagreement(&identity.label, group, scenes));
-            }
-            let mut seen: Vec<(usize, usize, f64)> = group
-                .members
-                .iter()
-                .zip(&volume.weights)
-                .map(|((photo, index), weight)| (*photo, *index, *weight))
-                .collect();
-            seen.sort_by(|a, b| {
-                (b.0 == grouping.main)
-                    .cmp(&(a.0 == grouping.main))
-                    .then(b.2.total_cmp(&a.2))
-            });
-            let pieces = |(photo, index): &(usize, usize)| scenes[*photo].regions.foods[*index].pieces;
-            MealItem {
-                identity,
-                pieces: group.members.iter().map(pieces).max().unwrap_or(1),
-                volume_cm3: Estimated::log_normal(
-                    volume.ln_cm3.exp(),
-                    volume.sigma.shared.hypot(volume.sigma.own),
-                ),
-                volume_sigma_ln: volume.sigma,
-                seen,
-            }
-        })
-        .collect();
-    Meal {
-        items,
-        strangers: grouping.strangers,
-        main: grouping.main,
-        warnings,
+                    .zip(&volume.weights)
+                    .map(|((photo, index), weight)| (*photo, *index, *weight))
+                    .collect();
+                seen.sort_by(|a, b| (b.0 == main).cmp(&(a.0 == main)).then(b.2.total_cmp(&a.2)));
+                let pieces = |(photo, index): &(usize, usize)| scenes[*photo].regions.foods[*index].pieces;
+                let sigma = volume.sigma.shared.hypot(volume.sigma.own);
+                MealItem {
+                    identity,
+                    pieces: group.members.iter().map(pieces).max().unwrap_or(1),
+                    volume_cm3: Estimated::log_normal(volume.ln_cm3.exp(), sigma),
+                    volume_sigma_ln: volume.sigma,
+                    seen,
+                }
+            })
+            .collect();
+        Meal {
+            items,
+            strangers,
+            main,
+            warnings,
+        }
     }
+}
+
+/// Every measurement of every item. One that the photo's edge cuts off counts little where another photo shows it whole.
+fn observations(groups: &[Group], scenes: &[&MeasuredScene]) -> Vec<Observation> {
+    let cut = |(photo, index): (usize, usize)| {
+        scenes[photo].geometry.items[index]
+            .flags
+            .contains(&ItemFlag::TouchesEdge)
+    };
+    let mut out = Vec::new();
+    for (item, group) in groups.iter().enumerate() {
+        let whole_somewhere = group.members.iter().any(|m| !cut(*m));
+        for &(photo, index) in &group.members {
+            let cut_off = cut((photo, index)) && whole_somewhere;
+            out.push(Observation::new(item, photo, index, scenes[photo], cut_off));
+        }
+    }
+    out
 }
 
 fn identities<'a>(group: &Group, scenes: &[&'a MeasuredScene]) -> Vec<&'a Identified> {

@@ -5,7 +5,7 @@ use dragunov_models::Mask;
 use super::answer::{self, Weighable};
 use super::clock::Clock;
 use super::inputs::ScanInputs;
-use super::meal::{Meal, bring_together};
+use super::meal::{Matched, Meal};
 use super::measure::{self, MeasuredScene};
 use super::scan::SeenPhoto;
 use super::{Pictures, Scanner};
@@ -89,20 +89,15 @@ impl Scanner {
         Ok((result, pictures))
     }
 
-    /// Items across the photos. Photos that called an item something else are measured again with what all of them together call it,
-    /// because the name tells its usual shape.
+    /// Items across the photos. Each photo is measured again with what all of them together call its items, because the name tells a
+    /// usual shape and size.
     fn together(&self, measured: &mut [Seen], request: &ScanRequest, foods: &FoodTable) -> Meal {
-        let meal = bring_together(&scenes(measured), foods);
-        let mut renamed = false;
+        let matched = Matched::of(&scenes(measured), foods);
         for (k, seen) in measured.iter_mut().enumerate() {
             let mut regions = seen.seen.scene.regions.clone();
-            for item in &meal.items {
-                for (_, index, _) in item.seen.iter().filter(|(photo, ..)| *photo == k) {
-                    let identity = &mut regions.foods[*index].identity;
-                    if identity.label != item.identity.label {
-                        renamed = true;
-                    }
-                    identity.clone_from(&item.identity);
+            for (index, food) in regions.foods.iter_mut().enumerate() {
+                if let Some(identity) = matched.identity(k, index) {
+                    food.identity.clone_from(identity);
                 }
             }
             let (part, count) = (request.of_photo(seen.photo), regions.foods.len());
@@ -117,11 +112,7 @@ impl Scanner {
                 seen.seen.scene = scene;
             }
         }
-        if renamed {
-            bring_together(&scenes(measured), foods)
-        } else {
-            meal
-        }
+        matched.fuse(&scenes(measured))
     }
 
     fn answer_meal(

@@ -132,6 +132,9 @@ impl Scanner {
             },
             ..errors
         };
+        if let Some(identifier) = &mut self.identifier {
+            identifier.set_note(request.note.as_deref());
+        }
         let mut known = Precomputed::default();
         let work = match encoding {
             Some(encoding) => {

@@ -16,9 +16,10 @@ use super::{Device, JobContext, JobInput, ModelRequest, NoModels};
 use crate::contract::depth_map::DepthMap;
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
-use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, Stage};
+use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, ScanResult, Stage};
 use crate::food_store::FoodStore;
 use crate::intake::{DepthInput, Intake, Loaded, Shot, SourceMeta, validate};
+use crate::recompute::{place, recompute_with};
 use crate::s3::Buckets;
 use crate::telemetry::names;
 
@@ -168,11 +169,23 @@ impl Executor {
         admission: Admission,
         turn: impl Future<Output = ()> + Send,
     ) -> Result<Value, ScanError> {
-        let input = match input {
-            JobInput::Recompute(request) => return self.recompute(*request),
-            JobInput::Scan(_) | JobInput::Model(_) if !self.takes_photos => return Err(NoModels::refusal()),
-            other => other,
-        };
+        if let JobInput::Recompute(request) = input {
+            return self.recompute(*request, ctx, admission, turn).await;
+        }
+        self.on_device(input, ctx, admission, turn).await
+    }
+
+    /// A job that needs a photo, from its place in the queue to its answer.
+    async fn on_device(
+        &self,
+        input: JobInput,
+        ctx: &JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<Value, ScanError> {
+        if !self.takes_photos && !matches!(input, JobInput::Mock(_)) {
+            return Err(NoModels::refusal());
+        }
         // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
         let mut place = self.place(admission).await?;
         let (work, photo) = match self.begin(input, ctx)? {
@@ -248,9 +261,28 @@ impl Executor {
         Ok(result)
     }
 
-    /// A millisecond's work, so the device is not asked.
-    fn recompute(&self, request: RecomputeRequest) -> Result<Value, ScanError> {
-        let result = crate::recompute::recompute(request, &self.foods.current().table)?;
+    /// A millisecond's work, so the device is not asked; unless the photo is needed to find what lies at a place.
+    async fn recompute(
+        &self,
+        mut request: RecomputeRequest,
+        ctx: &JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<Value, ScanError> {
+        let found =
+            match place::scan_of(&request)? {
+                None => None,
+                Some(scan) => {
+                    place::without_photo(&mut request);
+                    let scan = JobInput::Scan(Box::new(scan));
+                    let value = self.on_device(scan, ctx, admission, turn).await?;
+                    let found = serde_json::from_value::<ScanResult>(value);
+                    Some(found.map_err(|e| {
+                        ScanError::new(ErrorCode::Internal, "the scan cannot be read").source(e)
+                    })?)
+                }
+            };
+        let result = recompute_with(request, found.as_ref(), &self.foods.current().table)?;
         serde_json::to_value(result)
             .map_err(|e| ScanError::new(ErrorCode::Internal, "the result does not serialise").source(e))
     }

@@ -44,6 +44,14 @@ async fn corrections_and_foods_need_no_models() {
         (&json!("COMPLETED"), &corrected["totals"])
     );
 
+    let mut placed = recompute_request();
+    placed["edits"] = json!([{"add": true, "point": [300, 500]}]);
+    let refused = post("/v1/recompute", placed.clone()).await.unwrap();
+    assert_eq!(refused.status(), 422, "the photo is missing");
+    placed["photo"] = json!({"image": {"base64": png_base64()}});
+    let refused = post("/v1/recompute", placed).await.unwrap();
+    assert_eq!(refused.status(), 501);
+
     // Photos are refused before anything is fetched: nobody listens at that address.
     let far = json!({"image": {"url": "https://192.0.2.1/meal.jpg"}});
     for (path, body) in [

@@ -11,10 +11,10 @@ use crate::contract::result::VolumeSigma;
 use crate::pipeline::measure::MeasuredScene;
 
 /// Correlation of the shared errors of two photos whose scale comes from the same thing; of two whose scale comes from different ones.
-const SAME_SCALE: f64 = 0.7;
+pub(in crate::pipeline) const SAME_SCALE: f64 = 0.7;
 const OTHER_SCALE: f64 = 0.2;
 /// Correlation of an item's own errors on two photos: usual size and shape come from its name.
-const OWN: f64 = 0.4;
+pub(in crate::pipeline) const OWN: f64 = 0.4;
 /// Added to the own error of an item that the photo's edge cuts off, where another photo shows it whole, sd of ln(volume).
 const CUT_OFF_SIGMA_LN: f64 = 0.5;
 /// Added to it where depth and outline contradict each other.
@@ -90,8 +90,7 @@ pub(super) fn fuse(observations: &[Observation], items: usize) -> Vec<FusedVolum
         .unwrap_or_else(|| Square::of(n, |i, j| f64::from(u8::from(i == j))));
     let information = Square::of(items, |p, q| {
         let mut sum = 0.0;
-        for (i, a) in observations.iter().enumerate().filter(|(_, a)| a.item == p) {
-            let _ = a;
+        for (i, _) in observations.iter().enumerate().filter(|(_, a)| a.item == p) {
             for (j, _) in observations.iter().enumerate().filter(|(_, b)| b.item == q) {
                 sum += inverse.at(i, j);
             }

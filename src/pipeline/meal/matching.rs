@@ -19,8 +19,10 @@ const OTHER_CATEGORY: f64 = 0.02;
 const SAME_CATEGORY: f64 = 0.1;
 /// Photos show one meal if this share of the items of the poorer one is found on the other.
 const SAME_MEAL_SHARE: f64 = 0.5;
-/// What a name must say for a pair to anchor a turn, or to make two photos one meal.
+/// What names must say for a pair to anchor a turn.
 const LIKELY_NAME: f64 = 0.05;
+/// Chance that two names are of one food from which a pair makes two photos one meal.
+const SAME_NAME: f64 = 0.2;
 
 /// One thing, and where it is seen: photo and index there.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,7 +152,10 @@ fn align(first: &[Sighting], second: &[Sighting]) -> Alignment {
             }
         }
     }
-    best.by_name = best.pairs.iter().any(|&(i, j)| agree[i][j] >= LIKELY_NAME);
+    best.by_name = best
+        .pairs
+        .iter()
+        .any(|&(i, j)| overlap(&first[i], &second[j]) >= SAME_NAME);
     best
 }
 
@@ -186,17 +191,20 @@ fn pairs(first: &[Sighting], second: &[Sighting], agree: &[Vec<f64>], turn: Turn
 
 /// Chance that the names are of one thing, 0 to 1.
 fn same_name(a: &Sighting, b: &Sighting) -> f64 {
-    let both: f64 = a
-        .names
-        .iter()
-        .filter_map(|(name, p)| Some(p * b.names.get(name)?))
-        .sum();
     let least = if a.category == b.category {
         SAME_CATEGORY
     } else {
         OTHER_CATEGORY
     };
-    both.clamp(least, 1.0)
+    overlap(a, b).clamp(least, 1.0)
+}
+
+/// Chance that both photos mean the same food.
+fn overlap(a: &Sighting, b: &Sighting) -> f64 {
+    a.names
+        .iter()
+        .filter_map(|(name, p)| Some(p * b.names.get(name)?))
+        .sum()
 }
 
 #[cfg(test)]
@@ -211,7 +219,6 @@ mod tests {
             sigma_ln: 0.25,
             place,
             place_sigma_cm: 2.0,
-            cut_off: false,
         }
     }
 

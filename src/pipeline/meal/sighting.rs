@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use dragunov_models::Mask;
 
-use crate::contract::ItemFlag;
 use crate::geometry::View;
 use crate::identify::Identified;
 use crate::nutrition::FoodTable;
@@ -24,8 +23,6 @@ pub(super) struct Sighting {
     /// On the table, cm; the axes are the photo's own.
     pub(super) place: [f64; 2],
     pub(super) place_sigma_cm: f64,
-    /// The photo's edge cuts it off.
-    pub(super) cut_off: bool,
 }
 
 impl Sighting {
@@ -50,7 +47,6 @@ impl Sighting {
                     sigma_ln: item.volume_sigma_ln.own.hypot(item.volume_sigma_ln.shared),
                     place: view.on_level(u, v, level).map(|c| c * height_cm),
                     place_sigma_cm: PLACE_SIGMA_CM + PLACE_SIGMA_SHARE * width_cm,
-                    cut_off: item.flags.contains(&ItemFlag::TouchesEdge),
                 }
             })
             .collect()

@@ -96,7 +96,7 @@ fn two_sides_are_one_meal() {
 #[test]
 fn a_photo_of_other_food_is_left_out_and_the_rest_kept() {
     let mut scanner = Scanner::bundled().unwrap();
-    let mut asked = request(&[FIRST, ("plates/scene_005/photo.jpg", 25.4)]);
+    let mut asked = request(&[FIRST, ("plates/scene_030/photo.jpg", 2.2)]);
     asked.reference = Some(Reference {
         kind: ReferenceKind::Plate,
         diameter_cm: Some(27.0),

@@ -95,6 +95,11 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             "made up by the test engine: nothing on this photo was measured",
         )],
         reshoot_hint: None,
+        reshoot: Vec::new(),
+        note: request.note.as_ref().map(|text| NoteInfo {
+            text: text.clone(),
+            portion: None,
+        }),
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
         edits: Vec::new(),
@@ -284,6 +289,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
                     kcal: 119.0,
                 },
             ],
+            suggested: None,
         }],
     }
 }
