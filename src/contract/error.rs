@@ -95,6 +95,9 @@ codes! {
     NoFood = "no_food", Client, retry false, http 422:
         "Nothing on the photo was recognised as food.",
         "Take the photo closer, or mark the food with a point in `hints`.";
+    OtherMeal = "other_meal", Client, retry false, http 422:
+        "A photo of a meal shows other food than the meal's other photos.",
+        "Scan it by itself.";
     QueueFull = "queue_full", Service, retry true, http 429:
         "As many jobs wait as are allowed.",
         "Send it again after the seconds in `Retry-After`.";
@@ -110,6 +113,9 @@ codes! {
     ConfigInvalid = "config_invalid", Service, retry false, http 500:
         "The service is set up so that it cannot do this.",
         "The operator should run `dragunov doctor`.";
+    NoModels = "no_models", Service, retry false, http 501:
+        "This instance was started without models: it corrects results and looks foods up, and looks at no photo.",
+        "Send photos to an instance that has models.";
     FetchFailed = "fetch_failed", Upstream, retry true, http 502:
         "The photo could not be fetched from its address.",
         "Check that the address works and send it again.";
@@ -170,6 +176,13 @@ impl ScanError {
     #[must_use]
     pub fn next_step(mut self, text: impl Into<String>) -> Self {
         self.next_step = Some(text.into());
+        self
+    }
+
+    /// The same error, telling which part of the request it is about.
+    #[must_use]
+    pub fn of(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
         self
     }
 

@@ -6,6 +6,7 @@ use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 use super::amount::ToldMass;
 use super::food::{Basis, EnergyNote, Food, FoodId, Form};
 use super::lookup::MatchKind;
+use super::note::Note;
 use super::questions;
 use super::table::FoodTable;
 
@@ -195,6 +196,14 @@ struct Weighed<'a> {
 /// # Errors
 /// [`NutritionError`] for the first item whose volume is not a positive number.
 pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, NutritionError> {
+    nourish_noted(table, items, &Note::default())
+}
+
+/// [`nourish`]; what the note speaks of is asked first.
+///
+/// # Errors
+/// As [`nourish`].
+pub fn nourish_noted(table: &FoodTable, items: &[ItemInput], note: &Note) -> Result<Meal, NutritionError> {
     let mut weighed = items
         .iter()
         .map(|item| weigh(table, item))
@@ -210,6 +219,7 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
                 a.kcal.p50,
                 items[i].confidence,
                 &a.alternatives,
+                note,
             )
             .into_iter()
             .filter(move |c| {
@@ -221,7 +231,11 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
             .map(move |c| (i, c))
         })
         .collect();
-    candidates.sort_by(|a, b| b.1.variance_kcal2.total_cmp(&a.1.variance_kcal2));
+    candidates.sort_by(|a, b| {
+        b.1.noted
+            .cmp(&a.1.noted)
+            .then(b.1.variance_kcal2.total_cmp(&a.1.variance_kcal2))
+    });
     for (i, c) in candidates.into_iter().take(MAX_QUESTIONS) {
         weighed[i].answer.questions.push(c.question);
     }
