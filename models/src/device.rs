@@ -1,5 +1,8 @@
 //! Which device computes: parsed from the command line, opened once, never replaced by another one.
 
+pub mod fault;
+pub mod memory;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,7 +66,8 @@ impl DeviceChoice {
             Self::Cuda(_) if !Self::CUDA_BUILT => Err(ModelError::Device(format!(
                 "{self} was asked for, but this binary was built without feature `cuda`; use cpu, or the CUDA build"
             ))),
-            Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|e| {
+            // A queue of its own: the driver's default one is another for every thread that touches a tensor.
+            Self::Cuda(ordinal) => Device::new_cuda_with_stream(ordinal).map_err(|e| {
                 ModelError::Device(format!(
                     "{self} was asked for, but no usable GPU answers there: {e}"
                 ))
