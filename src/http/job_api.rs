@@ -185,7 +185,8 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Health> {
             unhealthy: matches!(
                 state,
                 EngineState::Failed(_) | EngineState::Lost(_) | EngineState::Stopped
-            ).into(),
+            )
+            .into(),
         },
         jobs,
     })

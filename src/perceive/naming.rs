@@ -37,8 +37,8 @@ pub(super) fn name_masks(
         None => Vec::new(),
     };
     control.check()?;
-    let (broken, answers): (Vec<_>, Vec<_>) = (answers.into_iter())
-        .partition(|answer| matches!(answer, Err(e) if e.code.is_of_device()));
+    let (broken, answers): (Vec<_>, Vec<_>) =
+        (answers.into_iter()).partition(|answer| matches!(answer, Err(e) if e.code.is_of_device()));
     if let Some(Err(error)) = broken.into_iter().next() {
         return Err(error);
     }

@@ -25,7 +25,10 @@ const SPARING_POINTS: usize = 8;
 
 impl Scanner {
     /// Does `work`; where the device had no room for it, once more with one network at a time and small batches.
-    fn sparing<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, ScanError>) -> Result<T, ScanError> {
+    fn sparing<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, ScanError>,
+    ) -> Result<T, ScanError> {
         match work(self) {
             Err(error) if error.code == ErrorCode::OutOfMemory => {
                 tracing::warn!("{error}; once more with smaller batches");
@@ -35,7 +38,9 @@ impl Scanner {
                 let again = work(self);
                 (self.config.amg.points_per_batch, self.overlap) = usual;
                 again.map_err(|e| match e.code {
-                    ErrorCode::OutOfMemory => e.next_step("send it again when less is running, or send a smaller photo"),
+                    ErrorCode::OutOfMemory => {
+                        e.next_step("send it again when less is running, or send a smaller photo")
+                    }
                     _ => e,
                 })
             }

@@ -16,7 +16,13 @@ pub fn of(device: &Device) -> Option<DeviceMemory> {
 
 #[cfg(feature = "cuda")]
 fn read(device: &Device) -> Option<DeviceMemory> {
-    let (free, total) = device.as_cuda_device().ok()?.cuda_stream().context().mem_get_info().ok()?;
+    let (free, total) = device
+        .as_cuda_device()
+        .ok()?
+        .cuda_stream()
+        .context()
+        .mem_get_info()
+        .ok()?;
     Some(DeviceMemory {
         free_bytes: free as u64,
         total_bytes: total as u64,

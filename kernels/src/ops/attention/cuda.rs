@@ -70,8 +70,16 @@ fn in_parts(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor, most: usize)
             let n = queries.min(nq - q0);
             let narrow = |t: &Tensor| {
                 // A size of 1 stands for all, where the other operand has more.
-                let t = if t.dim(0)? == b { t.narrow(0, b0, nb)? } else { t.clone() };
-                if t.dim(2)? == nq { t.narrow(2, q0, n) } else { Ok(t) }
+                let t = if t.dim(0)? == b {
+                    t.narrow(0, b0, nb)?
+                } else {
+                    t.clone()
+                };
+                if t.dim(2)? == nq {
+                    t.narrow(2, q0, n)
+                } else {
+                    Ok(t)
+                }
             };
             let dims = Dims {
                 batch: nb,

@@ -282,7 +282,11 @@ fn what_cannot_be_encoded_together_runs_alone() {
 fn nothing_runs_on_a_lost_device() {
     for mode in [Mode::Loses, Mode::NotAgain] {
         let (ends, calls) = play(mode, 2, scans(&["a", "b", "c", "d"]));
-        let met = if mode == Mode::Loses { "device_unavailable" } else { "internal" };
+        let met = if mode == Mode::Loses {
+            "device_unavailable"
+        } else {
+            "internal"
+        };
         assert_eq!(ends, ["ok", met, "draining", "draining"]);
         assert_eq!(calls, ["loaded", "encode a b", "encoded a", "encoded b"]);
     }
