@@ -1,5 +1,6 @@
 #include "launch.h"
 
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -49,6 +50,23 @@ std::string over_limits(const Function& f, uint3 grid, uint3 block, uint32_t sha
   return {};
 }
 
+/// One line a launch with a sum over what its pointers lead to: two runs that should agree are compared by `diff`.
+void trace(const Launch& l) {
+  fprintf(stderr, "softcuda: launch %lu %s", l.number, l.kernel->name);
+  for (unsigned i = 0; i < l.kernel->count; i++) {
+    if (l.kernel->params[i].kind == Param::Value) continue;
+    uintptr_t at;
+    memcpy(&at, l.values[i], sizeof at);
+    const Allocation* a = heap().find(at);
+    if (!a) continue;
+    uint64_t sum = 0xcbf29ce484222325ull;
+    auto* bytes = reinterpret_cast<const unsigned char*>(a->at);
+    for (size_t b = 0; b < a->bytes; b++) sum = (sum ^ bytes[b]) * 0x100000001b3ull;
+    fprintf(stderr, " %u:%016lx", i + 1, sum);
+  }
+  fputc('\n', stderr);
+}
+
 }  // namespace
 
 const std::string& last_launched() { return last_name(); }
@@ -95,6 +113,7 @@ Status launch(Function& f, uint3 grid, uint3 block, uint32_t shared_bytes, Strea
     if (device_status != SUCCESS) return;
     Launch l = {&kernel, arguments->values.data(), grid, block, shared_bytes, n};
     if (!run(l)) device_status = LAUNCH_FAILED;
+    if (settings().trace) trace(l);
   };
   enqueue(stream, kernel.name, uses, std::move(work));
   return SUCCESS;

@@ -43,6 +43,7 @@ struct Thread {
   const void* where = nullptr;  // of the wait
   unsigned mask = 0;            // whom a warp wait is for
   bool orders = false;          // whether the warp wait orders memory
+  unsigned present = 0;         // lanes that took part in the last warp wait: by now some may have ended
   uint8_t phase = 0;
   uint64_t given[2] = {};       // to the exchange, by phase
   int predicate = 0;
@@ -285,7 +286,12 @@ bool run_block() {
       running.warp_epoch[w] += std::any_of(state.threads + w * 32, state.threads + std::min(w * 32 + 32, state.count),
                                            [](auto& t) { return t.wait == Wait::Warp && t.orders; });
       for (uint32_t lane = 0; lane < 32; lane++) {
-        if ((lanes >> lane & 1) && !state.threads[w * 32 + lane].exited) released.push_back(w * 32 + lane);
+        if ((lanes >> lane & 1) && state.threads[w * 32 + lane].exited) lanes &= ~(1u << lane);
+      }
+      for (uint32_t lane = 0; lane < 32; lane++) {
+        if (!(lanes >> lane & 1)) continue;
+        state.threads[w * 32 + lane].present = lanes;
+        released.push_back(w * 32 + lane);
       }
     }
     if (released.empty()) {
@@ -416,10 +422,9 @@ uint64_t softcuda_warp_exchange(unsigned mask, uint64_t value, int source) {
   self.phase ^= 1;
   self.given[phase] = value;
   wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
-  uint32_t of = from + (source & 31);
-  // A lane that is no member, or not there, gives the reader its own value back.
-  if (!(mask >> (source & 31) & 1) || of >= state.count || state.threads[of].exited) return value;
-  return state.threads[of].given[phase];
+  // A lane that took no part gives the reader its own value back.
+  if (!(self.present >> (source & 31) & 1)) return value;
+  return state.threads[from + (source & 31)].given[phase];
 }
 
 unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
@@ -430,9 +435,8 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
   self.given[phase] = predicate != 0;
   wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
   unsigned lanes = 0;
-  for (uint32_t lane = 0; lane < 32 && from + lane < state.count; lane++) {
-    const Thread& t = state.threads[from + lane];
-    if ((mask >> lane & 1) && !t.exited && t.given[phase]) lanes |= 1u << lane;
+  for (uint32_t lane = 0; lane < 32; lane++) {
+    if ((self.present >> lane & 1) && state.threads[from + lane].given[phase]) lanes |= 1u << lane;
   }
   return lanes;
 }

@@ -42,6 +42,7 @@ Settings read() {
   s.checked = choice("SOFTCUDA_CHECK", "fast", "full");
   s.eager = choice("SOFTCUDA_QUEUE", "lazy", "eager");
   s.strict_warp = choice("SOFTCUDA_STRICT_WARP", "0", "1");
+  s.trace = choice("SOFTCUDA_TRACE", "0", "1");
   s.summary = choice("SOFTCUDA_SUMMARY", "0", "1");
   if (const char* order = text("SOFTCUDA_ORDER")) {
     if (!strcmp(order, "backward")) s.order = Order::Backward;

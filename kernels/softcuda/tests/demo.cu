@@ -63,3 +63,11 @@ extern "C" __global__ void rotate(const float* in, float* out) {
     __syncwarp();
     out[threadIdx.x] = lanes[(threadIdx.x + 1) % 32];
 }
+
+// The last thing each lane does is to read the lane beside it, or what all of them voted.
+extern "C" __global__ void last_words(const float* in, float* out) {
+    const int lane = threadIdx.y;
+    out[lane] = __shfl_xor_sync(0xffffffff, in[lane], 1);
+    out[32 + lane] = __popc(__ballot_sync(0xffffffff, in[lane] > 15));
+    out[64 + lane] = __shfl_down_sync(0xffffffff, in[lane], 1);
+}

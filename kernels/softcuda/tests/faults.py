@@ -4,10 +4,10 @@ kernels unbroken must be silent. Run by scripts/ci-softcuda.sh; by hand:
     SOFTCUDA_HOME=FOLDER CANDLE_KERNELS=.../candle-kernels-0.11.1/src python3 -m unittest discover -s kernels/softcuda/tests -p faults.py
 """
 
-import ctypes
+import json
+import math
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import sys
@@ -26,7 +26,6 @@ def run(body, **environment):
         env=os.environ | {"SOFTCUDA_CHECK": "full"} | environment)
     if done.returncode:
         raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    import json
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -174,6 +173,63 @@ class PlantedFaults(unittest.TestCase):
 
 DEMO = f"module = d.module({str(HERE / 'demo.cu')!r})\n"
 ROTATE = "d.launch(module, 'rotate', (1,), (32,), [x, y])\n"
+
+
+class Answers(unittest.TestCase):
+    """Unbroken kernels compute what they should, whatever the order of threads."""
+
+    def values(self, body, order):
+        return run(DEMO + body, SOFTCUDA_ORDER=order)
+
+    def test_in_every_order(self):
+        for order in ("forward", "backward", "random:3"):
+            with self.subTest(order=order):
+                self.check_all(order)
+
+    def check_all(self, order):
+        m, n, k = 37, 29, 21
+        product = self.values(f"""
+m, n, k = {m}, {n}, {k}
+a, b, c = d.upload('f', [i % 11 for i in range(m * k)]), d.upload('f', [i % 7 for i in range(k * n)]), d.empty('f', m * n)
+d.launch(module, 'tiled_product', (2, 3), (16, 16), [a, b, c, i32(m), i32(n), i32(k)])
+result = c.read()""", order)
+        self.assertEqual(product, [sum((i * k + l) % 11 * ((l * n + j) % 7) for l in range(k)) for i in range(m) for j in range(n)])
+
+        softmax = self.values("""
+x, y = d.upload('f', [i % 5 for i in range(2 * 264)]), d.empty('f', 2 * 264)
+d.launch(module, 'row_softmax', (2,), (128,), [x, y, i32(264), i32(250)], shared=4 * 264)
+result = y.read()""", order)
+        for row in (0, 1):
+            powers = [math.exp((row * 264 + i) % 5) for i in range(250)]
+            for got, want in zip(softmax[row * 264:], [p / sum(powers) for p in powers] + [0] * 14):
+                self.assertAlmostEqual(got, want, delta=1e-8)
+
+        counts = self.values("""
+x, counts = d.upload('I', [i * i % 16 for i in range(1000)]), d.zeros('I', 16)
+d.launch(module, 'histogram', (4,), (64,), [x, counts, i32(1000)])
+result = counts.read()""", order)
+        self.assertEqual(counts, [sum(i * i % 16 == v for i in range(1000)) for v in range(16)])
+
+        words = self.values("""
+x, y = d.upload('f', range(32)), d.empty('f', 96)
+d.launch(module, 'last_words', (1,), (1, 32), [x, y])
+result = y.read()""", order)
+        self.assertEqual(words[:32], [lane ^ 1 for lane in range(32)])
+        self.assertEqual(words[32:64], [16] * 32)
+        self.assertEqual(words[64:], [min(lane + 1, 31) for lane in range(32)])
+
+    @unittest.skipUnless(CANDLE.exists(), "CANDLE_KERNELS names no folder")
+    def test_candles_softmax_in_every_order(self):
+        for order in ("forward", "backward", "random:3"):
+            for columns in (5, 32, 50):
+                got = run(f"""
+module = d.module({str(CANDLE / 'reduce.cu')!r}, '-std=c++17')
+x, y = d.upload('f', [i % 7 for i in range({columns})]), d.empty('f', {columns})
+d.launch(module, 'softmax_f32', (1,), (1, 32), [x, y, i32({columns})])
+result = y.read()""", SOFTCUDA_ORDER=order)
+                powers = [math.exp(i % 7) for i in range(columns)]
+                for value, power in zip(got, powers):
+                    self.assertAlmostEqual(value, power / sum(powers), delta=1e-6)
 
 
 class DriverFaults(unittest.TestCase):
