@@ -15,6 +15,7 @@ mod names;
 mod note;
 mod phrase;
 pub mod portions;
+mod quantity;
 pub mod questions;
 mod row;
 mod synonyms;
