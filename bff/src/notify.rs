@@ -11,3 +11,5 @@ pub mod gateway;
 pub mod hub;
 pub mod push;
 pub mod socket;
+
+pub use crate::domain::notice::Kind;
