@@ -244,7 +244,7 @@ async fn whatever_is_killed_every_meal_is_counted_once() {
         "SELECT count(*) || ' ' || count(DISTINCT scan_id) || ' ' || sum(calories) FROM food_logs WHERE status = 'confirmed'",
     );
     assert_eq!(counted, [format!("{n} {n} {}", confirmed.len() * 708)]);
-    assert_eq!(sql("SELECT count(*) FROM food_logs"), [n.clone()]);
+    assert_eq!(sql("SELECT count(*) FROM food_logs"), std::slice::from_ref(&n));
     let jobs = vision.jobs().len();
-    println!("{kills} kills, {n} meals, {jobs} jobs");
+    eprintln!("{kills} kills, {n} meals, {jobs} jobs");
 }

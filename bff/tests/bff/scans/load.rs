@@ -139,7 +139,7 @@ async fn many_scans_in_flight_through_the_vision_service() {
         scan_machine.reconcile().await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!(
+    eprintln!(
         "{n} scans sent in {sent:.1?}, all ready after {:.1?}",
         begun.elapsed()
     );
@@ -188,7 +188,7 @@ async fn figures_of_one_scan() {
         {}
     }
     took.sort_by(f64::total_cmp);
-    println!(
+    eprintln!(
         "upload to notification: p50 {:.1} ms, p95 {:.1} ms, of {}",
         took[49],
         took[94],
