@@ -11,5 +11,3 @@ pub mod gateway;
 pub mod hub;
 pub mod push;
 pub mod socket;
-
-pub use crate::domain::notice::Kind;
