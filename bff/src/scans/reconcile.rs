@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Outcome, Scans};
+use super::{Outcome, Scans, Stuck};
 use crate::domain::notice::Kind;
 use crate::domain::scan::{Event, State};
 use crate::events::kinds::FORGET_PHOTOS;
@@ -16,6 +16,8 @@ const AT_ONCE: i64 = 100;
 const SIDE_BY_SIDE: usize = 8;
 /// Another process takes a scan over whose round ended badly.
 const ROUND: SignedDuration = SignedDuration::from_secs(30);
+/// After storage or the database failed a step.
+const SOON: SignedDuration = SignedDuration::from_secs(3);
 /// How often storage is asked for photos whose event does not come.
 const AWAITED: SignedDuration = SignedDuration::from_secs(15);
 
@@ -32,10 +34,25 @@ impl Scans {
             .for_each_concurrent(SIDE_BY_SIDE, |due| async move {
                 if let Err(stuck) = self.advance(due, now).await {
                     tracing::warn!(state = due.state.as_str(), "a scan waits: {stuck}");
+                    // A vision service that is away has a pause of its own, which grows.
+                    if !matches!(stuck, Stuck::Vision(_)) {
+                        let _ = self.soon(due).await;
+                    }
                 }
             })
             .await;
         Ok(n)
+    }
+
+    /// Looks again before the round's lease is over.
+    async fn soon(&self, due: Due) -> Outcome<()> {
+        let Some(user) = self.db.existing(due.user).await? else {
+            return Ok(());
+        };
+        let mut tx = self.db.user(user).await?;
+        tx.look_again(due.scan, self.clock.now() + SOON, true).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn advance(&self, due: Due, now: Timestamp) -> Outcome<()> {
