@@ -21,6 +21,8 @@ if [ -z "$binary" ]; then
 fi
 photo="${PHOTO:-fixtures/plates/scene_005/photo.jpg}"
 work="$(mktemp -d)"
+# PostgreSQL runs as somebody else where this runs as root.
+chmod 755 "$work"
 "$binary" dev --listen 127.0.0.1:0 --dir "$work/data" >"$work/log" 2>&1 &
 dev=$!
 trap 'kill "$dev" 2>/dev/null || true; wait "$dev" 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -9,6 +9,7 @@ use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, Pus
 use crate::events::handle::Hands;
 use crate::events::menu::Fetching;
 use crate::events::{uploads, worker};
+use crate::menus::Menus;
 use crate::queue::Queue;
 use crate::routes::Clock;
 use crate::serve::stop_signal;
@@ -35,7 +36,11 @@ pub(super) struct Args {
     log: LogArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+/// What the worker works with, as configured, with logs. `fetching`: how menus are fetched, if there is a source of them.
+pub(super) async fn open(
+    args: &Args,
+    fetching: fn(Arc<Menus>) -> Fetching,
+) -> anyhow::Result<(Hands, Arc<dyn Queue>)> {
     telemetry::logs(&args.log.log, args.log.log_json)?;
     let db = Db::lazy(
         args.database.options()?,
@@ -45,19 +50,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     super::serve::check_roles(&db).await?;
     let queue = args.queue.open(&db).await;
     let (cache, clock) = (args.cache.open()?, Clock::default());
-    let scans = args.scans.open(&db, &cache, &clock).await?;
-    let uploads = args.scans.upload_queue().await;
     let hands = Hands {
+        scans: args.scans.open(&db, &cache, &clock).await?,
         push: args.push.open(&db)?,
         gateway: args.gateway.open().await,
+        menus: args.menus.open()?.map_or(Fetching::Off, fetching),
+        threshold: args.queue.energy_threshold,
+        objects: args.scans.holding_users().await,
         db,
         cache,
         clock,
-        threshold: args.queue.energy_threshold,
-        objects: args.scans.holding_users().await,
-        scans: scans.clone(),
-        menus: args.menus.open()?.map_or(Fetching::Off, Fetching::Beside),
     };
+    Ok((hands, queue))
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let (hands, queue) = open(&args, Fetching::Beside).await?;
+    let (scans, uploads) = (hands.scans.clone(), args.scans.upload_queue().await);
     super::out("working");
     let stop = CancellationToken::new();
     let work = tokio::spawn(worker::run(hands, queue, stop.clone()));
