@@ -11,6 +11,11 @@ pub mod exif;
 pub mod fetch;
 mod fetch_pool;
 pub mod gravity;
+#[cfg(feature = "heif")]
+mod heif;
+#[cfg(not(feature = "heif"))]
+#[path = "intake/heif_absent.rs"]
+mod heif;
 pub mod sensors;
 pub mod validate;
 

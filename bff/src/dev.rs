@@ -1,5 +1,8 @@
 //! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
 
 pub mod idp;
+pub mod s3;
 pub mod sample;
+pub mod scans;
 pub mod servers;
+pub mod vision;

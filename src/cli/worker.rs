@@ -249,6 +249,10 @@ impl Args {
         let worker = Worker::new(env, executor, jobs, options, timings).map_err(CannotWork::config)?;
         let ended = worker.run(stop).await;
         tracing::info!(refreshed = ended == Ended::Refreshed, "worker ended");
+        if ended == Ended::DeviceLost {
+            tracing::error!("Worker is unhealthy, exiting.");
+            exit(1);
+        }
         Ok(())
     }
 

@@ -29,6 +29,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
+            /// Of the device itself, whatever it was asked: no answer can be made out of what is left.
+            pub const fn is_of_device(self) -> bool {
+                matches!(self, Self::DeviceUnavailable | Self::OutOfMemory)
+            }
             pub const fn fault(self) -> Fault {
                 match self { $(Self::$name => Fault::$fault,)* }
             }
@@ -69,8 +73,8 @@ codes! {
         "The photo has too many pixels.",
         "Send at most 4000 pixels on the long side.";
     ImageFormat = "image_format", Client, retry false, http 415:
-        "The photo is not JPEG, PNG or WebP.",
-        "Convert it; on iPhones choose JPEG instead of HEIC.";
+        "The photo is not JPEG, PNG, WebP or HEIC.",
+        "Convert it to an ordinary JPEG.";
     InvalidField = "invalid_field", Client, retry false, http 422:
         "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",
         "`detail` names the field and its range.";
@@ -216,6 +220,7 @@ impl Serialize for ScanError {
 impl From<dragunov_models::ModelError> for ScanError {
     fn from(error: dragunov_models::ModelError) -> Self {
         use dragunov_models::ModelError as M;
+        use dragunov_models::device::fault::Fault;
         let code = match &error {
             M::Io { .. }
             | M::Json { .. }
@@ -233,7 +238,11 @@ impl From<dragunov_models::ModelError> for ScanError {
             M::Precision { .. } => ErrorCode::ConfigInvalid,
             M::Device(_) => ErrorCode::DeviceUnavailable,
             M::Cancelled => ErrorCode::Cancelled,
-            M::Compute(_) => ErrorCode::Internal,
+            M::Compute(_) => match error.device_fault() {
+                Some(Fault::OutOfMemory) => ErrorCode::OutOfMemory,
+                Some(Fault::Lost) => ErrorCode::DeviceUnavailable,
+                None => ErrorCode::Internal,
+            },
         };
         Self::new(code, error.to_string()).source(error)
     }

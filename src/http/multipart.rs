@@ -23,8 +23,8 @@ const MAX_FIELDS: usize = 32;
 #[serde(deny_unknown_fields)]
 #[schema(as = ScanForm)]
 pub struct ScanFormDoc {
-    /// The photo's file: JPEG, PNG or WebP. Up to six such parts are photos of one meal; all but the first tell of their camera
-    /// only by their EXIF data.
+    /// The photo's file: JPEG, PNG, WebP or HEIC. Up to six such parts are photos of one meal; all but the first tell of
+    /// their camera only by their EXIF data.
     #[schema(value_type = String, format = Binary)]
     pub image: Vec<u8>,
     /// A scan request as JSON, its image left out.

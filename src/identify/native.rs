@@ -1,5 +1,6 @@
 //! Naming by the service's own Qwen2.5-VL, held to a JSON schema so that no prose is ever parsed.
 
+use dragunov_models::device::fault::Fault;
 use dragunov_models::observer;
 use dragunov_models::qwen_vl::grounding::{self, Shape};
 use dragunov_models::qwen_vl::{EncodedPrompt, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
@@ -79,6 +80,8 @@ impl NativeIdentifier {
             Ok(answers) => answers.iter().map(identified).collect(),
             Err(ModelError::Cancelled) => batch.iter().map(|_| Err(ModelError::Cancelled.into())).collect(),
             Err(e) if batch.len() == 1 => vec![Err(e.into())],
+            // Nothing more can be asked.
+            Err(e) if e.device_fault() == Some(Fault::Lost) => vec![Err(e.into())],
             // One crop's failure is its own.
             Err(_) => batch
                 .iter()

@@ -93,8 +93,10 @@ pub(super) fn check(map: &DepthMap) -> Result<(), ScanError> {
         ));
     }
     if let Some(k) = &map.intrinsics {
-        let positive = [k.fx, k.fy, k.width.unwrap_or(1.0), k.height.unwrap_or(1.0)];
-        if !positive.iter().all(|v| v.is_finite() && *v > 0.0) || !(k.cx.is_finite() && k.cy.is_finite()) {
+        let positive = [k.fx, k.fy, k.width.unwrap_or(1.0), k.height.unwrap_or(1.0)]
+            .iter()
+            .all(|v| v.is_finite() && *v > 0.0);
+        if !(positive && k.cx.is_finite() && k.cy.is_finite()) {
             return Err(invalid(
                 "depth.intrinsics",
                 "they must be finite, and fx, fy and the size above 0",
@@ -123,7 +125,7 @@ pub(super) fn read(
         );
         return Err(invalid("depth", message));
     }
-    raster.to_metres(map.unit);
+    raster.convert_to_metres(map.unit);
     if let (Some(bytes), Some(confidence)) = (&input.confidence, &map.confidence) {
         raster.keep_confident(&raster::bytes_of(bytes, &raster)?, confidence.least);
     }

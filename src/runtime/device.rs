@@ -28,6 +28,8 @@ pub enum EngineState {
     Ready(Arc<EngineInfo>),
     /// It could not be built or warmed up; it will not come.
     Failed(Arc<ScanError>),
+    /// It worked and the device under it broke; only a new process gets another.
+    Lost(Arc<ScanError>),
     Stopped,
 }
 
@@ -139,7 +141,7 @@ impl Device {
         loop {
             match &*state.borrow_and_update() {
                 EngineState::Ready(info) => return Ok(info.clone()),
-                EngineState::Failed(error) => return Err(error.clone()),
+                EngineState::Failed(error) | EngineState::Lost(error) => return Err(error.clone()),
                 EngineState::Stopped => {
                     return Err(Arc::new(ScanError::new(
                         ErrorCode::Draining,
@@ -150,6 +152,19 @@ impl Device {
             }
             if state.changed().await.is_err() {
                 return Err(Arc::new(gone()));
+            }
+        }
+    }
+
+    /// Resolves when the device breaks under an engine that worked: this process can do nothing more.
+    pub async fn lost(&self) -> Arc<ScanError> {
+        let mut state = self.state.clone();
+        loop {
+            if let EngineState::Lost(error) = &*state.borrow_and_update() {
+                return error.clone();
+            }
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -202,6 +217,7 @@ impl Device {
                 format!("the engine did not start: {error}"),
             )
             .next_step("see the log, then run `dragunov doctor`")),
+            EngineState::Lost(error) => Err(given_up(error)),
             EngineState::Stopped => Err(gone()),
             _ => Ok(()),
         }
@@ -231,7 +247,7 @@ fn run(
             {
                 // Which of them did it shows when each runs alone.
                 drop(engine.take());
-                engine = bring_up(factory, false, state);
+                engine = bring_up_again(factory, state);
             }
         }
         let Some((mut item, encoded)) = taken.pop_front() else {
@@ -274,7 +290,16 @@ fn run(
         histogram!(names::INFERENCE_SECONDS, "kind" => kind).record(took.as_secs_f64());
         match result {
             Ok(result) => {
+                let lost = match &result {
+                    Err(error) if error.code == ErrorCode::DeviceUnavailable => Some(error.to_string()),
+                    _ => None,
+                };
                 let _ = item.reply.send(result);
+                if let Some(why) = lost {
+                    span.in_scope(|| tracing::error!(job = item.ctx.id(), kind, "the device is lost: {why}"));
+                    drop(engine.take());
+                    lose(state, &why);
+                }
             }
             Err(_) => {
                 span.in_scope(|| {
@@ -292,7 +317,7 @@ fn run(
                 // What the broken engine made is not worth trusting.
                 taken.iter_mut().for_each(|(_, encoded)| *encoded = None);
                 drop(engine.take());
-                engine = bring_up(factory, false, state);
+                engine = bring_up_again(factory, state);
             }
         }
     }
@@ -362,6 +387,30 @@ fn add_times(result: &mut ScanResult, (fetched, decoded): (Duration, Duration)) 
     }
 }
 
+/// A new engine in the place of one that panicked; without it this process is of no more use.
+fn bring_up_again(factory: &EngineFactory, state: &watch::Sender<EngineState>) -> Option<Box<dyn Engine>> {
+    let engine = bring_up(factory, false, state);
+    let failed = match &*state.borrow() {
+        EngineState::Failed(error) => Some(error.to_string()),
+        _ => None,
+    };
+    if let Some(why) = failed {
+        lose(state, &why);
+    }
+    engine
+}
+
+fn lose(state: &watch::Sender<EngineState>, why: &str) {
+    let error = ScanError::new(ErrorCode::DeviceUnavailable, format!("the device is lost: {why}"))
+        .next_step("start the process again; if it happens often, look at the GPU with `nvidia-smi -q`");
+    state.send_replace(EngineState::Lost(Arc::new(error)));
+}
+
+/// For jobs that a lost device never began: another instance can run them as they are.
+fn given_up(error: &ScanError) -> ScanError {
+    ScanError::new(ErrorCode::Draining, format!("this instance stops: {error}"))
+}
+
 fn bring_up(
     factory: &EngineFactory,
     warm_up: bool,
@@ -418,6 +467,7 @@ fn bring_up(
 
 fn unavailable(state: &watch::Sender<EngineState>) -> ScanError {
     let reason = match &*state.borrow() {
+        EngineState::Lost(error) => return given_up(error),
         EngineState::Failed(error) => error.to_string(),
         _ => "it is not loaded".into(),
     };

@@ -190,7 +190,8 @@ impl Executor {
         let mut place = self.place(admission).await?;
         let (work, photo) = match self.begin(input, ctx)? {
             Begun::Mock(script) => (Work::Mock(script), None),
-            Begun::Photo(mut wanted) => {
+            Begun::Photo(wanted) => {
+                let mut wanted = *wanted;
                 let more = std::mem::take(&mut wanted.more);
                 let (depth, further);
                 if wanted.first.depth_is_remote() || more.iter().any(Sent::is_remote) {
@@ -336,12 +337,12 @@ impl Executor {
                 depth: photo.depth.take(),
             })
             .collect();
-        Ok(Begun::Photo(Wanted {
+        Ok(Begun::Photo(Box::new(Wanted {
             first,
             more,
             request,
             model,
-        }))
+        })))
     }
 
     /// A photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
@@ -458,7 +459,7 @@ impl Sent {
 
 enum Begun {
     Mock(Value),
-    Photo(Wanted),
+    Photo(Box<Wanted>),
 }
 
 /// A photo that is here, not yet decoded.

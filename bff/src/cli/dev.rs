@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,9 @@ use crate::cache::MemoryCache;
 use crate::config::{ConfigError, LogArgs};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
 use crate::dev::sample::{SUBJECT, Sample};
+use crate::dev::scans::DevScans;
 use crate::dev::servers::{After, Postgres};
+use crate::dev::vision::{VisionService, WEBHOOK_SECRET};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
 use crate::events::worker;
@@ -48,6 +49,12 @@ pub(super) struct Args {
 }
 
 const DATABASE: &str = "bio_bff_dev";
+
+/// What is kept between runs.
+fn folder(args: &Args) -> PathBuf {
+    let usual = || std::env::temp_dir().join("bio-bff-dev");
+    args.dir.clone().unwrap_or_else(usual)
+}
 
 /// Logins of the two roles, and what must stay alive for them.
 struct Databases {
@@ -88,12 +95,26 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
+    let vision = VisionService::start(args.vision.clone(), &[])?;
+    let scans = match &vision {
+        None => None,
+        Some(vision) => {
+            let dbs = (&databases.api, &databases.worker);
+            let (public, secret) = (format!("{base}/").parse()?, WEBHOOK_SECRET.to_owned().into());
+            let folder = folder(&args).join("s3");
+            Some(DevScans::start(&folder, dbs, cache.clone(), public, &vision.url, secret).await?)
+        }
+    };
+    app.scans = scans.as_ref().map(|s| s.api.clone());
     let hands = Hands {
         db: databases.worker.clone(),
         cache,
         clock: Clock::default(),
         threshold: THRESHOLD,
-        objects: None,
+        objects: (scans.iter())
+            .flat_map(|s| [s.worker.buckets.uploads.clone(), s.worker.buckets.media.clone()])
+            .collect(),
+        scans: scans.as_ref().map(|s| s.worker.clone()),
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
@@ -108,7 +129,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         drain,
         stop.clone().cancelled_owned(),
     ));
-    let vision = vision(&args);
     let http = reqwest::Client::builder().no_proxy().build()?;
     let token = http
         .post(format!("{}/token", idp.base))
@@ -124,14 +144,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .fill(Timestamp::now())
         .await
         .context("the sample user could not be filled")?;
-    super::out(&walk_through(&base, &idp.base, vision.is_some()));
+    super::out(&walk_through(
+        &base,
+        &idp.base,
+        vision.as_ref().map(|v| v.url.as_str()),
+    ));
     stop_signal().await;
     stop.cancel();
     let _ = tokio::join!(serving, working);
-    if let Some(mut vision) = vision {
-        let _ = vision.kill();
-        let _ = vision.wait();
-    }
     Ok(())
 }
 
@@ -149,10 +169,7 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
             _server: None,
         });
     }
-    let dir = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join("bio-bff-dev"));
+    let dir = folder(args);
     let server = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Postgres>> {
         let Some(server) = Postgres::start(&dir, After::Keep)? else { return Ok(None) };
         server.prepare(DATABASE)?;
@@ -172,26 +189,10 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
     })
 }
 
-/// The vision service beside this one, if its program is there.
-fn vision(args: &Args) -> Option<Child> {
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|me| me.with_file_name("dragunov"));
-    let program = args.vision.clone().or(beside.filter(|p| p.is_file()))?;
-    Command::new(program)
-        .args(["serve", "--port", "8000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()
-}
-
-fn walk_through(base: &str, idp: &str, vision: bool) -> String {
-    let vision = if vision {
-        "running on port 8000"
-    } else {
-        "not at hand (build `dragunov`, or set DRAGUNOV_BIN)"
+fn walk_through(base: &str, idp: &str, vision: Option<&str>) -> String {
+    let vision = match vision {
+        Some(url) => format!("at {url}"),
+        None => "not at hand, so there are no scans (build `dragunov`, or set DRAGUNOV_BIN)".to_owned(),
     };
     format!(
         r#"
@@ -215,6 +216,19 @@ curl -s {base}/dashboard/state -H "$AUTH"; echo
 # A bad day: the plan changes to a dinner rich in carbohydrate, if the eating window is open.
 curl -s {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
 sleep 2; curl -s {base}/plan -H "$AUTH"; echo
+
+# Scan a photo: begin, upload as the answer says, look until it is ready, confirm.
+PHOTO=fixtures/plates/scene_005/photo.jpg
+NEW=$(curl -s {base}/scans -H "$AUTH" -H "$JSON" -d "{{\"photos\":[{{\"content_type\":\"image/jpeg\",\"bytes\":$(stat -c %s $PHOTO),\"pitch_deg\":25}}]}}")
+SCAN=$(echo "$NEW" | python3 -c 'import json,sys; print(json.load(sys.stdin)["scan"]["id"])')
+echo "$NEW" | python3 -c '
+import json, sys, urllib.request
+put = json.load(sys.stdin)["uploads"][0]["put"]
+urllib.request.urlopen(urllib.request.Request(put["url"], open(sys.argv[1], "rb").read(), put["headers"], method="PUT"))' $PHOTO
+curl -sN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
+ETAG=$(curl -sD - -o /dev/null {base}/scans/$SCAN -H "$AUTH" | sed -n 's/^etag: //Ip' | tr -d '\r')
+curl -s {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}' | head -c 300; echo
+curl -s {base}/dashboard/state -H "$AUTH"; echo
 "#
     )
 }

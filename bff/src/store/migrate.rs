@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, SqlStr};
 
 /// Version, name, text. A file under `migrations/` that is not listed here fails a test.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "roles", include_str!("../../migrations/0001_roles.sql")),
     (2, "tables", include_str!("../../migrations/0002_tables.sql")),
     (
@@ -18,6 +18,8 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         "row security",
         include_str!("../../migrations/0004_row_security.sql"),
     ),
+    (10, "scans", include_str!("../../migrations/0010_scans.sql")),
+    (11, "training", include_str!("../../migrations/0011_training.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -131,7 +131,7 @@ fn grey_png(data: &[u8], depth: BitDepth, field: &str) -> Result<(usize, usize, 
 }
 
 impl Raster {
-    pub(super) fn to_metres(&mut self, unit: DepthMapUnit) {
+    pub(super) fn convert_to_metres(&mut self, unit: DepthMapUnit) {
         for v in &mut self.values {
             let metres = match unit {
                 DepthMapUnit::Metres => *v,

@@ -270,7 +270,11 @@ mod tests {
         second[0].names = [("pork chop".to_owned(), 0.8)].into();
         let found = group(&[second, first]);
         assert_eq!(found.groups.len(), 4, "{found:?}");
-        let steak = found.groups.iter().find(|g| g.members.contains(&(1, 2))).unwrap();
+        let steak = found
+            .groups
+            .iter()
+            .find(|g| g.members.contains(&(1, 2)))
+            .expect("a group");
         assert_eq!(steak.members, [(0, 0), (1, 2)]);
     }
 
