@@ -10,6 +10,7 @@
 #include <ucontext.h>
 #include <vector>
 
+#include "async_copy.h"
 #include "findings.h"
 #include "settings.h"
 #include "shadow.h"
@@ -347,6 +348,7 @@ bool run_block() {
   for (uint32_t w = 0; w < warps; w++) state.warps[w].exited = state.warps[w].waiting = 0;
   for (uint32_t i = 0; i < state.count; i++) {
     state.threads[i].exited = false;
+    copies_forget(i);
     state.threads[i].wait = Wait::None;
   }
   if (settings().order == Order::Random) arrange(state.order, state.count);
@@ -479,6 +481,17 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
     if ((self.present >> lane & 1) && state.threads[from + lane].given[phase]) lanes |= 1u << lane;
   }
   return lanes;
+}
+
+void softcuda_warp_show(const void* mine, const void** all) {
+  Thread& self = state.threads[running.thread];
+  const Thread* warp = state.threads + (running.thread & ~31u);
+  uint8_t phase = self.phase;
+  self.phase ^= 1;
+  self.given[phase] = reinterpret_cast<uintptr_t>(mine);
+  wait(Wait::Warp, ~0u, __builtin_return_address(0), !settings().strict_warp);
+  if (self.present != ~0u) softcuda_trap("a warp instruction without all 32 lanes");
+  for (uint32_t lane = 0; lane < 32; lane++) all[lane] = reinterpret_cast<const void*>(warp[lane].given[phase]);
 }
 
 void softcuda_trap(const char* why) {
