@@ -1,8 +1,9 @@
 //! The comparison that names the first stage to diverge.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::golden::Expected;
 
@@ -18,6 +19,16 @@ pub mod tolerance {
     pub const OUTPUT: f64 = 1e-4;
     /// Integers and bytes.
     pub const EXACT: f64 = 0.0;
+}
+
+/// Where the models under test compute: the CPU, or the device that `DRAGUNOV_TEST_DEVICE` names.
+pub fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let name = std::env::var("DRAGUNOV_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+        dragunov_models::device::parse(&name).unwrap().open().unwrap()
+    };
+    DEVICE.get_or_init(open).clone()
 }
 
 /// `fixtures/tiny/<path>`.
