@@ -4,15 +4,9 @@
 mod energy;
 mod erase;
 pub mod handle;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod relay;
 pub mod worker;
 
-/// Kinds of events, as the outbox and the queue name them.
-pub mod kinds {
-    /// Something that the score is made of has changed.
-    pub const CALCULATE_ENERGY_SCORE: &str = "CalculateEnergyScore";
-    /// The score of today has fallen below the threshold.
-    pub const UPDATE_DAILY_PLAN: &str = "UpdateDailyPlan";
-    /// The user asked to be forgotten.
-    pub const ERASE_USER: &str = "EraseUser";
-}
+pub use crate::store::outbox::kinds;

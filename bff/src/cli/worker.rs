@@ -53,9 +53,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         threshold: args.queue.energy_threshold,
         objects,
     };
+    #[cfg(feature = "lambda")]
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        return crate::events::lambda::run(hands, queue).await;
+    }
     super::out("working");
     let stop = CancellationToken::new();
-    let work = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let visibility = args.queue.queue_visibility;
+    let work = tokio::spawn(worker::run(hands, queue, visibility, stop.clone()));
     stop_signal().await;
     stop.cancel();
     work.await?;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, UPDATE_DAILY_PLAN};
+use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN};
 use super::{energy, erase};
 use crate::cache::Cache;
 use crate::objects::Objects;
@@ -57,14 +58,17 @@ impl Hands {
         let done = match event.kind.as_str() {
             CALCULATE_ENERGY_SCORE => self.for_user(event.user_id, |u| energy::calculate(self, u)).await,
             UPDATE_DAILY_PLAN => {
-                let date = event
-                    .payload
-                    .get("date")
-                    .and_then(Value::as_str)
-                    .and_then(|d| d.parse().ok());
-                let date = date.ok_or(Failed::Poisoned)?;
+                let date = event.date("date").ok_or(Failed::Poisoned)?;
                 self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
                     .await
+            }
+            REFRESH_HEALTH_DAILY => {
+                let days = event.date("from").zip(event.date("to"));
+                let (from, to) = days.ok_or(Failed::Poisoned)?;
+                self.db
+                    .refresh_aggregates(Some((from, to)))
+                    .await
+                    .map_err(Failed::from)
             }
             ERASE_USER => erase::erase(self, event.user_id).await,
             _ => Err(Failed::Poisoned),
@@ -94,5 +98,9 @@ impl Hands {
 impl Event {
     fn deserialize_ref(body: &Value) -> Option<Self> {
         serde::Deserialize::deserialize(body).ok()
+    }
+
+    fn date(&self, name: &str) -> Option<Date> {
+        self.payload.get(name)?.as_str()?.parse().ok()
     }
 }

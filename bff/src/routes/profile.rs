@@ -185,7 +185,8 @@ pub(super) async fn change(
     if let Changed::Done(profile) = &changed {
         super::plan::retarget(&mut tx, &profile.value, now).await?;
         tx.commit().await?;
-        app.changed(user.id).await;
     }
+    // Also if it was changed before: whoever did it may have died before it told the cache.
+    app.changed(user.id).await;
     outcome(changed)
 }

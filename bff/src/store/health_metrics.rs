@@ -222,7 +222,23 @@ impl UserTx {
         Ok(cleared)
     }
 
-    /// Everything of one source.
+    /// When a source measured first and last.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn span_of_source(&mut self, source: &str) -> Result<Option<(Timestamp, Timestamp)>> {
+        let row = sqlx::query(
+            "SELECT min(time) AS first, max(time) AS last FROM health_metrics \
+             WHERE user_id = ops.current_user_id() AND source = $1 HAVING count(*) > 0",
+        )
+        .bind(source)
+        .fetch_optional(self.conn())
+        .await?;
+        let span = |row: PgRow| Ok((row.instant("first")?, row.instant("last")?));
+        row.map(span).transpose()
+    }
+
+    /// Removes everything of one source.
     ///
     /// # Errors
     /// The database.
