@@ -1,5 +1,7 @@
 //! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
 
+pub mod guide;
 pub mod idp;
 pub mod sample;
 pub mod servers;
+pub mod vision;

@@ -1,8 +1,7 @@
 //! `bio-bff dev`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
 use crate::config::{ConfigError, LogArgs};
+use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
 use crate::dev::sample::{SUBJECT, Sample};
-use crate::dev::servers::{After, Postgres};
+use crate::dev::servers::{After, Postgres, PostgresOptions};
+use crate::dev::vision::{self, Vision};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
 use crate::events::worker;
@@ -97,7 +98,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
-    let working = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let working = tokio::spawn(worker::run(hands, queue, worker::VISIBILITY, stop.clone()));
     let drain = Drain {
         delay: Duration::ZERO,
         timeout: Duration::from_secs(10),
@@ -108,7 +109,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         drain,
         stop.clone().cancelled_owned(),
     ));
-    let vision = vision(&args);
+    let vision = vision(args.vision.as_deref()).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let token = http
         .post(format!("{}/token", idp.base))
@@ -124,15 +125,27 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .fill(Timestamp::now())
         .await
         .context("the sample user could not be filled")?;
-    super::out(&walk_through(&base, &idp.base, vision.is_some()));
+    super::out(&guide::text(&Places {
+        base: &base,
+        idp: &idp.base,
+        vision: vision.as_ref().map(|v| v.url.as_str()),
+        subject: SUBJECT,
+    }));
     stop_signal().await;
     stop.cancel();
     let _ = tokio::join!(serving, working);
-    if let Some(mut vision) = vision {
-        let _ = vision.kill();
-        let _ = vision.wait();
-    }
     Ok(())
+}
+
+/// The vision service, if its program is at hand.
+async fn vision(told: Option<&Path>) -> anyhow::Result<Option<Vision>> {
+    let Some(program) = vision::program(told) else {
+        return Ok(None);
+    };
+    let started = tokio::task::spawn_blocking(move || {
+        Vision::start(&program).with_context(|| format!("the vision service, {}", program.display()))
+    });
+    Ok(Some(started.await??))
 }
 
 /// The given one; Debian's in a private cluster; else the words what there could be.
@@ -154,7 +167,12 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join("bio-bff-dev"));
     let server = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Postgres>> {
-        let Some(server) = Postgres::start(&dir, After::Keep)? else { return Ok(None) };
+        let options = PostgresOptions {
+            port: None,
+            after: After::Keep,
+            synchronous_commit: true,
+        };
+        let Some(server) = Postgres::start(&dir, &options)? else { return Ok(None) };
         server.prepare(DATABASE)?;
         Ok(Some(server))
     })
@@ -170,51 +188,4 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
         worker: Db::lazy(store::options(&server.url("worker_login", DATABASE))?, 4, wait),
         _server: Some(server),
     })
-}
-
-/// The vision service beside this one, if its program is there.
-fn vision(args: &Args) -> Option<Child> {
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|me| me.with_file_name("dragunov"));
-    let program = args.vision.clone().or(beside.filter(|p| p.is_file()))?;
-    Command::new(program)
-        .args(["serve", "--port", "8000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()
-}
-
-fn walk_through(base: &str, idp: &str, vision: bool) -> String {
-    let vision = if vision {
-        "running on port 8000"
-    } else {
-        "not at hand (build `dragunov`, or set DRAGUNOV_BIN)"
-    };
-    format!(
-        r#"
-bio-bff is at {base} (description: {base}/docs). The vision service is {vision}.
-Stop it with Ctrl-C. Paste this in another terminal:
-
-TOKEN=$(curl -s {idp}/token -H 'content-type: application/json' -d '{{"sub":"{SUBJECT}"}}')
-AUTH="authorization: Bearer $TOKEN"; JSON='content-type: application/json'
-
-# The rings of today, the energy score, and the leftovers.
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-curl -s {base}/energy -H "$AUTH"; echo
-curl -s {base}/pantry/leftovers -H "$AUTH"; echo
-
-# Eat one and a half servings of the first leftover: the ring moves.
-ID=$(curl -s {base}/pantry/leftovers -H "$AUTH" | sed 's/.*"id":"\([^"]*\)".*/\1/')
-curl -s {base}/pantry/leftovers/consume -H "$AUTH" -H "$JSON" -H "idempotency-key: $(date +%s)" \
-  -d "{{\"leftover_id\":\"$ID\",\"consumed_servings\":1.5}}"; echo
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-
-# A bad day: the plan changes to a dinner rich in carbohydrate, if the eating window is open.
-curl -s {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
-sleep 2; curl -s {base}/plan -H "$AUTH"; echo
-"#
-    )
 }
