@@ -596,8 +596,8 @@ async def sync(request: Request, user: User, batch: Batch):
                 "FROM unnest($1::text[], $2::bool[], $3::timestamptz[], $4::timestamptz[]) AS c (source, steps, f, t) "
                 "WHERE h.user_id = ops.current_user_id() AND h.source = c.source AND h.time > c.f AND h.time < c.t "
                 "AND (CASE WHEN c.steps THEN h.steps_delta IS NOT NULL ELSE h.active_energy_kcal IS NOT NULL END) "
-                "AND NOT EXISTS (SELECT FROM unnest($5::timestamptz[], $6::text[]) AS k (time, source) "
-                "WHERE k.time = h.time AND k.source = h.source)",
+                "AND (h.time, h.source) NOT IN (SELECT k.time, k.source FROM unnest($5::timestamptz[], $6::text[]) "
+                "AS k (time, source))",
                 [s[1] for s in covered],
                 [s[0] == 0 for s in covered],
                 [at(s[2]) for s in covered],

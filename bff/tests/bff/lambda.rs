@@ -49,8 +49,9 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
 async fn answered(
     State(shared): State<Arc<Shared>>,
     Path((id, how)): Path<(String, String)>,
-    Json(answer): Json<Value>,
+    answer: bytes::Bytes,
 ) -> StatusCode {
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
     if let Some(waiting) = shared.waiting.lock().await.remove(&id) {
         let _ = waiting.send(json!({ "how": how, "answer": answer }));
     }
