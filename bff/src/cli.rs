@@ -5,6 +5,7 @@ mod check;
 mod dev;
 mod migrate;
 mod serve;
+mod training;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,6 +38,9 @@ enum Command {
     /// Look after the queue.
     #[command(subcommand)]
     Queue(worker::QueueCommand),
+    /// Data for training.
+    #[command(subcommand)]
+    Training(training::TrainingCommand),
     /// Bring the database's schema up to date, as its owner.
     Migrate(migrate::Args),
     /// Print the description of the API.
@@ -52,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Dev(args) => run(dev::run(*args)),
         Command::Worker(args) => run(worker::run(*args)),
         Command::Queue(command) => run(worker::queue(command)),
+        Command::Training(command) => run(training::run(command)),
         Command::Serve(args) => run(serve::run(*args)),
         Command::Migrate(args) => run(migrate::run(args)),
         Command::Config(args) => run(check::run(*args)),

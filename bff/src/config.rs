@@ -1,5 +1,9 @@
 //! Flags and environment: each flag has an environment twin, secrets are never shown.
 
+mod scans;
+
+pub use scans::{ScanArgs, VisionKind};
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

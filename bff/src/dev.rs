@@ -2,6 +2,8 @@
 
 pub mod guide;
 pub mod idp;
+pub mod s3;
 pub mod sample;
+pub mod scans;
 pub mod servers;
 pub mod vision;

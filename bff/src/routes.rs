@@ -11,6 +11,7 @@ mod energy;
 mod etag;
 mod export;
 mod food_logs;
+mod hooks;
 mod idempotent;
 mod leftovers;
 mod me;
@@ -21,9 +22,10 @@ pub mod probes;
 mod profile;
 mod query;
 mod resource;
+mod scans;
 mod sync;
 
-pub use app::{App, Clock, Limits};
+pub use app::{App, Clock, Hooks, Limits};
 
 use std::sync::Arc;
 
@@ -62,6 +64,15 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .merge(resource::edited::<Leftover>())
         .routes(routes!(consume::consume))
         .merge(resource::edited::<FoodLog>())
+        .routes(routes!(scans::list, scans::add))
+        .routes(routes!(scans::read, scans::change))
+        .routes(routes!(scans::sign))
+        .routes(routes!(scans::uploaded))
+        .routes(routes!(scans::follow))
+        .routes(routes!(scans::picture))
+        .routes(routes!(scans::confirm))
+        .routes(routes!(scans::reject))
+        .routes(routes!(scans::reanalyse))
         .routes(routes!(plan::read))
         .routes(routes!(plan::accept))
         .routes(routes!(plan::reject))
@@ -85,6 +96,18 @@ fn sync_routes(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .layer(RequestBodyLimitLayer::new(limits.sync_wire_bytes))
 }
 
+/// Paths that other machines call.
+fn hook_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(hooks::webhook))
+        .layer(DefaultBodyLimit::max(hooks::CALL_BYTES))
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(hooks::storage_event))
+                .layer(DefaultBodyLimit::max(1 << 20)),
+        )
+}
+
 fn open_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
         .routes(routes!(probes::livez))
@@ -97,6 +120,7 @@ pub fn api(limits: &Limits) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (paths, description) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(user_routes())
         .merge(sync_routes(limits))
+        .merge(hook_routes())
         .merge(open_routes())
         .split_for_parts();
     (paths, openapi::with_common_answers(description))
@@ -118,8 +142,11 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(edge::wrong_method)
         // Answers are small; under a kilobyte packing costs more than it saves.
         .layer(
-            CompressionLayer::new()
-                .compress_when(SizeAbove::new(1024).and(NotForContentType::new("application/zip"))),
+            CompressionLayer::new().compress_when(
+                SizeAbove::new(1024)
+                    .and(NotForContentType::new("application/zip"))
+                    .and(NotForContentType::SSE),
+            ),
         )
         .layer(TimeoutLayer::with_status_code(
             axum::http::StatusCode::SERVICE_UNAVAILABLE,

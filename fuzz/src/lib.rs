@@ -35,6 +35,11 @@ pub fn photo(data: &[u8]) {
     }
 }
 
+/// A HEIC: containers, and the stills in them.
+pub fn heif(data: &[u8]) {
+    photo(data);
+}
+
 /// The same block as EXIF, and in every place where a PNG may keep metadata: the picture survives all of them.
 pub fn metadata(data: &[u8]) {
     let _ = ExifFacts::read(data);

@@ -1,5 +1,10 @@
 //! Which device computes: parsed from the command line, opened once, never replaced by another one.
 
+#[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
+mod driver;
+pub mod fault;
+pub mod memory;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,12 +68,28 @@ impl DeviceChoice {
             Self::Cuda(_) if !Self::CUDA_BUILT => Err(ModelError::Device(format!(
                 "{self} was asked for, but this binary was built without feature `cuda`; use cpu, or the CUDA build"
             ))),
-            Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|e| {
+            Self::Cuda(_) if !Self::driver_present() => Err(ModelError::Device(format!(
+                "{self} was asked for, but there is no NVIDIA driver here (libcuda.so.1); in a container it comes with \
+                 `--gpus` or the platform's GPU image"
+            ))),
+            // A queue of its own: the driver's default one is another for every thread that touches a tensor.
+            Self::Cuda(ordinal) => Device::new_cuda_with_stream(ordinal).map_err(|e| {
                 ModelError::Device(format!(
                     "{self} was asked for, but no usable GPU answers there: {e}"
                 ))
             }),
         }
+    }
+
+    #[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
+    fn driver_present() -> bool {
+        driver::present()
+    }
+
+    /// Elsewhere this process would not have started without one.
+    #[cfg(not(all(feature = "cuda", target_os = "linux", target_arch = "x86_64")))]
+    fn driver_present() -> bool {
+        true
     }
 
     /// The same device with a queue of its own: a model that is loaded here computes beside one on [`Self::open`]'s, from

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::device::fault::{self, Fault};
+
 /// Why a checkpoint, an image or a prompt was refused, or a forward pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -83,6 +85,16 @@ pub enum ModelError {
     Cancelled,
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    /// What it says about the device it happened on, if it does.
+    pub fn device_fault(&self) -> Option<Fault> {
+        match self {
+            Self::Compute(error) => fault::of(error),
+            _ => None,
+        }
+    }
 }
 
 fn and_more(count: usize) -> String {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use candle_core::DType;
 use dragunov_models::device::DeviceChoice;
 
 use super::food_args::FoodArgs;
@@ -30,6 +31,9 @@ pub(super) struct ModelArgs {
     /// `cpu` or `cuda:N`.
     #[arg(long, env = "DRAGUNOV_DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+    /// Numbers that the models compute with [default: bf16 on a GPU, f32 on the CPU].
+    #[arg(long, env = "DRAGUNOV_DTYPE", value_enum)]
+    dtype: Option<Numbers>,
     /// How food is found.
     #[arg(long, env = "DRAGUNOV_STRATEGY", value_enum, default_value_t = Strategy::Automatic)]
     strategy: Strategy,
@@ -51,6 +55,21 @@ pub(super) struct ModelArgs {
     pub(super) foods: FoodArgs,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Numbers {
+    F32,
+    Bf16,
+}
+
+impl Numbers {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
 impl ModelArgs {
     /// # Errors
     /// What is wrong with the set, the device or the vision API's address.
@@ -70,6 +89,7 @@ impl ModelArgs {
         let set = self.set()?;
         let mut config = ScannerConfig {
             strategy: self.strategy,
+            dtype: self.dtype.map(Numbers::dtype),
             foods,
             ..ScannerConfig::for_set(&set)
         };

@@ -201,6 +201,7 @@ impl Args {
         let mut serve = FromEnvironment::parse_from(["worker", &address, &port]).serve;
         serve.allow_no_key |= allow_no_key;
         serve::Args {
+            no_models: false,
             serve,
             engine: self.engine,
             log,
@@ -248,6 +249,10 @@ impl Args {
         let worker = Worker::new(env, executor, jobs, options, timings).map_err(CannotWork::config)?;
         let ended = worker.run(stop).await;
         tracing::info!(refreshed = ended == Ended::Refreshed, "worker ended");
+        if ended == Ended::DeviceLost {
+            tracing::error!("Worker is unhealthy, exiting.");
+            exit(1);
+        }
         Ok(())
     }
 

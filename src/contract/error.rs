@@ -29,6 +29,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
+            /// Of the device itself, whatever it was asked: no answer can be made out of what is left.
+            pub const fn is_of_device(self) -> bool {
+                matches!(self, Self::DeviceUnavailable | Self::OutOfMemory)
+            }
             pub const fn fault(self) -> Fault {
                 match self { $(Self::$name => Fault::$fault,)* }
             }
@@ -69,8 +73,8 @@ codes! {
         "The photo has too many pixels.",
         "Send at most 4000 pixels on the long side.";
     ImageFormat = "image_format", Client, retry false, http 415:
-        "The photo is not JPEG, PNG or WebP.",
-        "Convert it; on iPhones choose JPEG instead of HEIC.";
+        "The photo is not JPEG, PNG, WebP or HEIC.",
+        "Convert it to an ordinary JPEG.";
     InvalidField = "invalid_field", Client, retry false, http 422:
         "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",
         "`detail` names the field and its range.";
@@ -95,6 +99,9 @@ codes! {
     NoFood = "no_food", Client, retry false, http 422:
         "Nothing on the photo was recognised as food.",
         "Take the photo closer, or mark the food with a point in `hints`.";
+    OtherMeal = "other_meal", Client, retry false, http 422:
+        "A photo of a meal shows other food than the meal's other photos.",
+        "Scan it by itself.";
     QueueFull = "queue_full", Service, retry true, http 429:
         "As many jobs wait as are allowed.",
         "Send it again after the seconds in `Retry-After`.";
@@ -110,6 +117,9 @@ codes! {
     ConfigInvalid = "config_invalid", Service, retry false, http 500:
         "The service is set up so that it cannot do this.",
         "The operator should run `dragunov doctor`.";
+    NoModels = "no_models", Service, retry false, http 501:
+        "This instance was started without models: it corrects results and looks foods up, and looks at no photo.",
+        "Send photos to an instance that has models.";
     FetchFailed = "fetch_failed", Upstream, retry true, http 502:
         "The photo could not be fetched from its address.",
         "Check that the address works and send it again.";
@@ -173,6 +183,13 @@ impl ScanError {
         self
     }
 
+    /// The same error, telling which part of the request it is about.
+    #[must_use]
+    pub fn of(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self
+    }
+
     /// The same error, telling which file it is about.
     #[must_use]
     pub fn in_file(mut self, path: &std::path::Path) -> Self {
@@ -203,6 +220,7 @@ impl Serialize for ScanError {
 impl From<dragunov_models::ModelError> for ScanError {
     fn from(error: dragunov_models::ModelError) -> Self {
         use dragunov_models::ModelError as M;
+        use dragunov_models::device::fault::Fault;
         let code = match &error {
             M::Io { .. }
             | M::Json { .. }
@@ -220,7 +238,11 @@ impl From<dragunov_models::ModelError> for ScanError {
             M::Precision { .. } => ErrorCode::ConfigInvalid,
             M::Device(_) => ErrorCode::DeviceUnavailable,
             M::Cancelled => ErrorCode::Cancelled,
-            M::Compute(_) => ErrorCode::Internal,
+            M::Compute(_) => match error.device_fault() {
+                Some(Fault::OutOfMemory) => ErrorCode::OutOfMemory,
+                Some(Fault::Lost) => ErrorCode::DeviceUnavailable,
+                None => ErrorCode::Internal,
+            },
         };
         Self::new(code, error.to_string()).source(error)
     }

@@ -182,7 +182,11 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Health> {
             ready: ready.into(),
             initializing: matches!(state, EngineState::Loading | EngineState::WarmingUp).into(),
             throttled: 0,
-            unhealthy: matches!(state, EngineState::Failed(_) | EngineState::Stopped).into(),
+            unhealthy: matches!(
+                state,
+                EngineState::Failed(_) | EngineState::Lost(_) | EngineState::Stopped
+            )
+            .into(),
         },
         jobs,
     })

@@ -40,7 +40,9 @@ pub async fn ping(State(app): State<SharedApp>) -> StatusCode {
         _ if app.is_draining() || !app.store.is_well() => StatusCode::SERVICE_UNAVAILABLE,
         EngineState::Ready(_) => StatusCode::OK,
         EngineState::Loading | EngineState::WarmingUp => StatusCode::NO_CONTENT,
-        EngineState::Failed(_) | EngineState::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        EngineState::Failed(_) | EngineState::Lost(_) | EngineState::Stopped => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
@@ -128,6 +130,7 @@ fn not_ready(app: &SharedApp) -> Option<&'static str> {
         EngineState::Loading => Some("the models are being loaded"),
         EngineState::WarmingUp => Some("the models are being warmed up"),
         EngineState::Failed(_) => Some("the engine did not start"),
+        EngineState::Lost(_) => Some("the device is lost; this instance stops"),
         EngineState::Stopped => Some("the engine has stopped"),
     }
 }

@@ -114,8 +114,13 @@ pub async fn serve(
 
 async fn engine_failure(app: &SharedApp) -> ScanError {
     match app.executor.device().ready().await {
-        // A later panic that cannot be mended shows in readiness; it does not end the process.
-        Ok(_) => std::future::pending().await,
+        // A job's panic is mended by a new engine; a lost device is not, and ends the process, so that whatever started
+        // it starts another.
+        Ok(_) => {
+            let error = app.executor.device().lost().await;
+            let next_step = error.next_step.clone().unwrap_or_default();
+            ScanError::new(ErrorCode::DeviceUnavailable, error.message.clone()).next_step(next_step)
+        }
         Err(error) => ScanError::new(
             ErrorCode::DeviceUnavailable,
             format!("the engine did not start: {error}"),

@@ -117,6 +117,11 @@ impl Dispatcher {
             }
             Err(error) => Err(error),
         };
+        if matches!(&result, Err(error) if error.code == ErrorCode::Draining) && self.store.is_durable() {
+            // Never begun: the next start runs it.
+            tracing::info!(job = id, "left for the next start");
+            return;
+        }
         let (status, outcome) = self.conclude(&id, result);
         if self.store.end(&id, status, outcome).await {
             tracing::info!(job = id, status = status.as_str(), "job ended");

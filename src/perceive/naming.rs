@@ -21,7 +21,7 @@ const MAX_CONTENT_AREA_RATIO: (usize, usize) = (2, 3);
 /// without names.
 ///
 /// # Errors
-/// `cancelled` or `deadline_exceeded` of the job.
+/// `cancelled` or `deadline_exceeded` of the job; the device's own, after which its other answers are worth nothing.
 pub(super) fn name_masks(
     identifier: Option<&mut dyn Identifier>,
     image: &RgbImage,
@@ -37,6 +37,11 @@ pub(super) fn name_masks(
         None => Vec::new(),
     };
     control.check()?;
+    let (broken, answers): (Vec<_>, Vec<_>) =
+        (answers.into_iter()).partition(|answer| matches!(answer, Err(e) if e.code.is_of_device()));
+    if let Some(Err(error)) = broken.into_iter().next() {
+        return Err(error);
+    }
     let failed = answers.iter().filter_map(|a| a.as_ref().err()).count();
     if answers.len() < masks.len() || (failed > 0 && failed == answers.len()) {
         let why = answers

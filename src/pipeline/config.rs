@@ -1,5 +1,6 @@
 //! How a scanner is set up.
 
+use candle_core::DType;
 use dragunov_models::sam::AmgConfig;
 
 use super::calibration::NetworkErrors;
@@ -28,6 +29,8 @@ pub struct ScannerConfig {
     pub portions: bool,
     /// Estimate depth while regions are found. None: on a GPU, where the two have streams of their own.
     pub overlap: Option<bool>,
+    /// Numbers that weights and activations are kept in. None: bf16 on a GPU, f32 on the CPU.
+    pub dtype: Option<DType>,
     /// Where names, densities and nutrients are looked up; read anew for every scan.
     pub foods: FoodStore,
 }
@@ -46,6 +49,7 @@ impl ScannerConfig {
             max_side_px: MAX_SIDE_PX,
             portions: true,
             overlap: None,
+            dtype: None,
             foods: FoodStore::builtin(),
         }
     }

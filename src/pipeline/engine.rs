@@ -4,7 +4,7 @@ use base64::Engine as _;
 use dragunov_models::RgbImage;
 
 use super::{PhotoEncoding, Pictures, ScanInputs, Scanner};
-use crate::contract::{ModelAnswer, ScanError, ScanRequest, ScanResult};
+use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult};
 use crate::intake::Photo;
 use crate::overlay;
 use crate::runtime::engine::{self as runtime, ScanJob};
@@ -18,6 +18,35 @@ fn with_pictures((mut result, pictures): (ScanResult, Pictures)) -> Result<ScanR
 
 fn base64_png(picture: &RgbImage) -> Result<String, ScanError> {
     Ok(base64::engine::general_purpose::STANDARD.encode(overlay::png(picture)?))
+}
+
+/// Of the points that the mask decoder is asked at a time, when memory was short.
+const SPARING_POINTS: usize = 8;
+
+impl Scanner {
+    /// Does `work`; where the device had no room for it, once more with one network at a time and small batches.
+    fn sparing<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, ScanError>,
+    ) -> Result<T, ScanError> {
+        match work(self) {
+            Err(error) if error.code == ErrorCode::OutOfMemory => {
+                tracing::warn!("{error}; once more with smaller batches");
+                let usual = (self.config.amg.points_per_batch, self.overlap);
+                self.config.amg.points_per_batch = usual.0.min(SPARING_POINTS);
+                self.overlap = false;
+                let again = work(self);
+                (self.config.amg.points_per_batch, self.overlap) = usual;
+                again.map_err(|e| match e.code {
+                    ErrorCode::OutOfMemory => {
+                        e.next_step("send it again when less is running, or send a smaller photo")
+                    }
+                    _ => e,
+                })
+            }
+            other => other,
+        }
+    }
 }
 
 impl Engine for Scanner {
@@ -51,7 +80,16 @@ impl Engine for Scanner {
         request: &ScanRequest,
         ctx: &JobContext,
     ) -> Result<ScanResult, ScanError> {
-        with_pictures(Self::scan(self, photo, request, ctx)?)
+        with_pictures(self.sparing(|scanner| Self::scan(scanner, photo, request, ctx))?)
+    }
+
+    fn scan_meal(
+        &mut self,
+        photos: Vec<Result<Photo, ScanError>>,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError> {
+        with_pictures(Self::scan_meal(self, photos, request, ctx)?)
     }
 
     fn encode(&mut self, jobs: &[ScanJob<'_>]) -> Result<Vec<runtime::Encoded>, ScanError> {
@@ -60,11 +98,15 @@ impl Engine for Scanner {
     }
 
     fn scan_encoded(&mut self, job: ScanJob<'_>, encoded: runtime::Encoded) -> Result<ScanResult, ScanError> {
-        let inputs = ScanInputs {
-            encoding: encoded.downcast::<PhotoEncoding>().ok().map(|e| *e),
-            ..ScanInputs::default()
-        };
-        with_pictures(self.scan_with(job.photo, job.request, job.ctx, inputs)?)
+        let mut encoding = encoded.downcast::<PhotoEncoding>().ok().map(|e| *e);
+        let scanned = self.sparing(|scanner| {
+            let inputs = ScanInputs {
+                encoding: encoding.take(),
+                ..ScanInputs::default()
+            };
+            scanner.scan_with(job.photo, job.request, job.ctx, inputs)
+        });
+        with_pictures(scanned?)
     }
 
     fn run_model(
@@ -73,6 +115,6 @@ impl Engine for Scanner {
         request: &ModelRequest,
         ctx: &JobContext,
     ) -> Result<ModelAnswer, ScanError> {
-        self.one_model(request.task, &photo.image, &request.call, ctx)
+        self.sparing(|scanner| scanner.one_model(request.task, &photo.image, &request.call, ctx))
     }
 }

@@ -5,7 +5,8 @@ use dragunov_models::{Mask, depth_anything};
 use super::calibration::NetworkErrors;
 use super::working::Working;
 use crate::contract::{
-    DishKind, ErrorCode, Estimated, ItemFlag, ReferenceKind, ScanError, ScanRequest, Warning, WarningCode,
+    DepthSource, DishKind, ErrorCode, Estimated, ItemFlag, ReferenceKind, ScaleSource, ScanError,
+    ScanRequest, Warning, WarningCode,
 };
 use crate::geometry::{
     self, CameraModel, Depth, Dish, Gravity, Measured, Portion, RefObject, Region, Scene, ShapeClass,
@@ -16,6 +17,8 @@ use crate::perceive::{Regions, lies_on};
 
 /// How far a metric network's distances are off on tabletops it was not trained for, sd of the logarithm.
 const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
+/// How far a phone's distances are off as a whole, sd of the logarithm.
+const PHONE_DEPTH_SIGMA_LN: f64 = 0.015;
 /// How well an app knows the lens's height that it sends (AR plane), sd of the logarithm.
 const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
 /// Least chance that a region is another food than all that the identifier named.
@@ -63,7 +66,10 @@ pub(super) fn measure(
             depth_anything::Depth::Relative(d) => Depth::Disparity(d),
             depth_anything::Depth::Metric(d) => Depth::Metric {
                 depth: d,
-                scale_sigma_ln: METRIC_NETWORK_SIGMA_LN,
+                scale_sigma_ln: match weights.depth_source {
+                    DepthSource::Client => PHONE_DEPTH_SIGMA_LN,
+                    DepthSource::Network => METRIC_NETWORK_SIGMA_LN,
+                },
             },
         },
         items: items(&regions, foods, weights.portions),
@@ -72,14 +78,27 @@ pub(super) fn measure(
         others: regions.others.iter().collect(),
         camera_height_cm: request
             .camera
-            .height_cm
+            .height()
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
         relief_sigma: weights.errors.relief_sigma,
         outline_sigma: weights.errors.outline_sigma,
         table_tilt_sigma_deg: weights.errors.table_tilt_sigma_deg,
         seed: 0,
     };
-    let geometry = geometry::measure(&scene)?;
+    let mut geometry = geometry::measure(&scene)?;
+    if weights.depth_source == DepthSource::Client {
+        let by_phone = |source: &mut ScaleSource| {
+            if *source == ScaleSource::MetricDepth {
+                *source = ScaleSource::ClientDepth;
+            }
+        };
+        by_phone(&mut geometry.scale.source);
+        geometry
+            .scale
+            .candidates
+            .iter_mut()
+            .for_each(|c| by_phone(&mut c.source));
+    }
     without_flat(regions, geometry)
 }
 
@@ -89,6 +108,8 @@ pub(super) struct Weights {
     pub(super) errors: NetworkErrors,
     /// Whether usual portions have a say.
     pub(super) portions: bool,
+    /// Whose distances metric depth has.
+    pub(super) depth_source: DepthSource,
 }
 
 /// The diameter that the client states for a thing of this kind.

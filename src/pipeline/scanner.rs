@@ -4,6 +4,7 @@ use candle_core::DType;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::device::memory::{self, DeviceMemory};
 use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::Sam;
 use sha2::{Digest, Sha256};
@@ -54,9 +55,14 @@ impl Scanner {
         identifier: Option<Box<dyn Identifier>>,
     ) -> Result<Self, ScanError> {
         let on = device.open()?;
-        let dtype = if on.is_cuda() { DType::BF16 } else { DType::F32 };
+        let usual = if on.is_cuda() { DType::BF16 } else { DType::F32 };
+        let dtype = config.dtype.unwrap_or(usual);
         let own_vlm = identifier.is_none().then_some(set.vlm.as_ref()).flatten();
         let parameters = stored_parameters([Some(&set.sam), Some(&set.depth), own_vlm])?;
+        let weights_bytes = (parameters * dtype.size_in_bytes()) as u64;
+        if let Some(memory) = memory::of(&on) {
+            check_room(weights_bytes, memory)?;
+        }
         let foods = config.foods.current();
         let identifier = match (identifier, own_vlm) {
             (None, Some(checkpoint)) => {
@@ -85,7 +91,7 @@ impl Scanner {
             dtype,
             device,
             overlap: config.overlap.unwrap_or(on.is_cuda()),
-            weights_bytes: (parameters * dtype.size_in_bytes()) as u64,
+            weights_bytes,
             sam,
             depth,
             identifier,
@@ -160,6 +166,30 @@ fn stored_parameters(checkpoints: [Option<&Checkpoint>; 3]) -> Result<usize, Sca
             .sum::<usize>();
     }
     Ok(sum)
+}
+
+/// Beside the weights: scores of one attention and what is computed from them, three times over, and activations.
+const WORKING_BYTES: u64 = 4 << 30;
+/// Small networks hold less; in proportion to their weights.
+const WORKING_PER_WEIGHT: u64 = 8;
+
+/// Refuses a set that the device has no room for, before minutes are spent on loading it.
+fn check_room(weights_bytes: u64, memory: DeviceMemory) -> Result<(), ScanError> {
+    let needed = weights_bytes + WORKING_BYTES.min(WORKING_PER_WEIGHT * weights_bytes);
+    if needed <= memory.free_bytes {
+        return Ok(());
+    }
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    Err(ScanError::new(
+        ErrorCode::ConfigInvalid,
+        format!(
+            "the models need {:.3} GB on the device; {:.3} of its {:.3} GB are free",
+            gigabytes(needed),
+            gigabytes(memory.free_bytes),
+            gigabytes(memory.total_bytes)
+        ),
+    )
+    .next_step("use a smaller checkpoint set, or a GPU with more memory that nothing else holds"))
 }
 
 fn check_strategy(strategy: Strategy, identifier: Option<&dyn Identifier>) -> Result<(), ScanError> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::engine::{Encoded, ScanJob};
-use super::executor::Ready;
+use super::executor::{MealPhotos, Ready};
 use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::telemetry::names;
@@ -28,6 +28,8 @@ pub enum EngineState {
     Ready(Arc<EngineInfo>),
     /// It could not be built or warmed up; it will not come.
     Failed(Arc<ScanError>),
+    /// It worked and the device under it broke; only a new process gets another.
+    Lost(Arc<ScanError>),
     Stopped,
 }
 
@@ -53,6 +55,7 @@ impl Default for DeviceOptions {
 /// What the device is to do; photos are decoded already.
 pub(super) enum Work {
     Scan(Box<ScanRequest>, Ready),
+    Meal(Box<ScanRequest>, MealPhotos),
     Model(Box<ModelRequest>, Ready),
     Mock(Value),
 }
@@ -62,6 +65,7 @@ impl Work {
     fn kind(&self) -> &'static str {
         match self {
             Self::Scan(..) => "scan",
+            Self::Meal(..) => "meal",
             Self::Model(request, _) => request.task.as_str(),
             Self::Mock(_) => "mock",
         }
@@ -137,7 +141,7 @@ impl Device {
         loop {
             match &*state.borrow_and_update() {
                 EngineState::Ready(info) => return Ok(info.clone()),
-                EngineState::Failed(error) => return Err(error.clone()),
+                EngineState::Failed(error) | EngineState::Lost(error) => return Err(error.clone()),
                 EngineState::Stopped => {
                     return Err(Arc::new(ScanError::new(
                         ErrorCode::Draining,
@@ -148,6 +152,19 @@ impl Device {
             }
             if state.changed().await.is_err() {
                 return Err(Arc::new(gone()));
+            }
+        }
+    }
+
+    /// Resolves when the device breaks under an engine that worked: this process can do nothing more.
+    pub async fn lost(&self) -> Arc<ScanError> {
+        let mut state = self.state.clone();
+        loop {
+            if let EngineState::Lost(error) = &*state.borrow_and_update() {
+                return error.clone();
+            }
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -200,6 +217,7 @@ impl Device {
                 format!("the engine did not start: {error}"),
             )
             .next_step("see the log, then run `dragunov doctor`")),
+            EngineState::Lost(error) => Err(given_up(error)),
             EngineState::Stopped => Err(gone()),
             _ => Ok(()),
         }
@@ -229,7 +247,7 @@ fn run(
             {
                 // Which of them did it shows when each runs alone.
                 drop(engine.take());
-                engine = bring_up(factory, false, state);
+                engine = bring_up_again(factory, state);
             }
         }
         let Some((mut item, encoded)) = taken.pop_front() else {
@@ -264,15 +282,24 @@ fn run(
             kind,
             queue_ms = waited.as_millis() as u64
         );
-        let result =
-            span.in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &item, encoded))));
+        let result = span
+            .in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &mut item, encoded))));
         let took = begun.elapsed();
         load.running.store(taken.len(), Ordering::Relaxed);
         load.learn(took);
         histogram!(names::INFERENCE_SECONDS, "kind" => kind).record(took.as_secs_f64());
         match result {
             Ok(result) => {
+                let lost = match &result {
+                    Err(error) if error.code == ErrorCode::DeviceUnavailable => Some(error.to_string()),
+                    _ => None,
+                };
                 let _ = item.reply.send(result);
+                if let Some(why) = lost {
+                    span.in_scope(|| tracing::error!(job = item.ctx.id(), kind, "the device is lost: {why}"));
+                    drop(engine.take());
+                    lose(state, &why);
+                }
             }
             Err(_) => {
                 span.in_scope(|| {
@@ -290,7 +317,7 @@ fn run(
                 // What the broken engine made is not worth trusting.
                 taken.iter_mut().for_each(|(_, encoded)| *encoded = None);
                 drop(engine.take());
-                engine = bring_up(factory, false, state);
+                engine = bring_up_again(factory, state);
             }
         }
     }
@@ -298,8 +325,27 @@ fn run(
     state.send_replace(EngineState::Stopped);
 }
 
-fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> Result<Value, ScanError> {
-    match &item.work {
+fn dispatch(engine: &mut dyn Engine, item: &mut Item, encoded: Option<Encoded>) -> Result<Value, ScanError> {
+    match &mut item.work {
+        Work::Meal(request, photos) => {
+            let mut times = Vec::new();
+            let mut memory = Vec::new();
+            let shots = std::mem::take(&mut photos.photos)
+                .into_iter()
+                .map(|photo| {
+                    photo.map(|ready| {
+                        times.push((ready.fetched, ready.decoded));
+                        let (photo, held) = ready.loaded.into_parts();
+                        memory.push(held);
+                        photo
+                    })
+                })
+                .collect();
+            let mut result = engine.scan_meal(shots, request, &item.ctx)?;
+            stages_seen(&result);
+            times.into_iter().for_each(|took| add_times(&mut result, took));
+            to_value(&result)
+        }
         Work::Scan(request, ready) => {
             let job = ScanJob {
                 photo: &ready.loaded.photo,
@@ -310,7 +356,8 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
                 Some(encoded) => engine.scan_encoded(job, encoded)?,
                 None => engine.scan(job.photo, job.request, job.ctx)?,
             };
-            add_times(&mut result, ready);
+            stages_seen(&result);
+            add_times(&mut result, (ready.fetched, ready.decoded));
             to_value(&result)
         }
         Work::Model(request, ready) => {
@@ -325,16 +372,43 @@ fn to_value(answer: &impl serde::Serialize) -> Result<Value, ScanError> {
         .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
 }
 
-/// What was done before the device belongs to the scan's times as well.
-fn add_times(result: &mut ScanResult, ready: &Ready) {
-    let times = &mut result.timings_ms;
-    for (stage, ms) in &times.stages {
+fn stages_seen(result: &ScanResult) {
+    for (stage, ms) in &result.timings_ms.stages {
         histogram!(names::STAGE_SECONDS, "stage" => stage.as_str()).record(ms / 1e3);
     }
-    for (stage, took) in [(Stage::Intake, ready.fetched), (Stage::Decode, ready.decoded)] {
+}
+
+/// What was done before the device belongs to the scan's times as well.
+fn add_times(result: &mut ScanResult, (fetched, decoded): (Duration, Duration)) {
+    let times = &mut result.timings_ms;
+    for (stage, took) in [(Stage::Intake, fetched), (Stage::Decode, decoded)] {
         times.add(stage, took);
         times.total += took.as_secs_f64() * 1e3;
     }
+}
+
+/// A new engine in the place of one that panicked; without it this process is of no more use.
+fn bring_up_again(factory: &EngineFactory, state: &watch::Sender<EngineState>) -> Option<Box<dyn Engine>> {
+    let engine = bring_up(factory, false, state);
+    let failed = match &*state.borrow() {
+        EngineState::Failed(error) => Some(error.to_string()),
+        _ => None,
+    };
+    if let Some(why) = failed {
+        lose(state, &why);
+    }
+    engine
+}
+
+fn lose(state: &watch::Sender<EngineState>, why: &str) {
+    let error = ScanError::new(ErrorCode::DeviceUnavailable, format!("the device is lost: {why}"))
+        .next_step("start the process again; if it happens often, look at the GPU with `nvidia-smi -q`");
+    state.send_replace(EngineState::Lost(Arc::new(error)));
+}
+
+/// For jobs that a lost device never began: another instance can run them as they are.
+fn given_up(error: &ScanError) -> ScanError {
+    ScanError::new(ErrorCode::Draining, format!("this instance stops: {error}"))
 }
 
 fn bring_up(
@@ -393,6 +467,7 @@ fn bring_up(
 
 fn unavailable(state: &watch::Sender<EngineState>) -> ScanError {
     let reason = match &*state.borrow() {
+        EngineState::Lost(error) => return given_up(error),
         EngineState::Failed(error) => error.to_string(),
         _ => "it is not loaded".into(),
     };

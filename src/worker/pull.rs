@@ -56,6 +56,8 @@ pub enum Ended {
     Stopped,
     /// A job asked for a new worker.
     Refreshed,
+    /// The device broke: a process started afresh may get another.
+    DeviceLost,
 }
 
 /// A running worker; cheap to clone.
@@ -126,8 +128,13 @@ impl Worker {
             ears.clone(),
         ));
         let mut taking = std::pin::pin!(self.take_loop());
+        let mut lost = false;
         let taking_ended = tokio::select! {
             () = stop => false,
+            _ = self.0.executor.device().lost() => {
+                lost = true;
+                false
+            }
             () = &mut taking => true,
         };
         self.0.draining.cancel();
@@ -139,7 +146,9 @@ impl Worker {
         self.drain(deadline).await;
         ears.cancel();
         let _ = listening.await;
-        if self.0.refreshed.is_cancelled() {
+        if lost {
+            Ended::DeviceLost
+        } else if self.0.refreshed.is_cancelled() {
             Ended::Refreshed
         } else {
             Ended::Stopped

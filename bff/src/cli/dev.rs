@@ -1,7 +1,7 @@
 //! `bio-bff dev`
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use crate::config::{ConfigError, LogArgs};
 use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
 use crate::dev::sample::{SUBJECT, Sample};
+use crate::dev::scans::DevScans;
 use crate::dev::servers::{After, Postgres, PostgresOptions};
-use crate::dev::vision::{self, Vision};
+use crate::dev::vision::{VisionService, WEBHOOK_SECRET};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
 use crate::events::worker;
@@ -49,6 +50,12 @@ pub(super) struct Args {
 }
 
 const DATABASE: &str = "bio_bff_dev";
+
+/// What is kept between runs.
+fn folder(args: &Args) -> PathBuf {
+    let usual = || std::env::temp_dir().join("bio-bff-dev");
+    args.dir.clone().unwrap_or_else(usual)
+}
 
 /// Logins of the two roles, and what must stay alive for them.
 struct Databases {
@@ -89,12 +96,26 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
+    let vision = VisionService::start(args.vision.clone(), &[])?;
+    let scans = match &vision {
+        None => None,
+        Some(vision) => {
+            let dbs = (&databases.api, &databases.worker);
+            let (public, secret) = (format!("{base}/").parse()?, WEBHOOK_SECRET.to_owned().into());
+            let folder = folder(&args).join("s3");
+            Some(DevScans::start(&folder, dbs, cache.clone(), public, &vision.url, secret).await?)
+        }
+    };
+    app.scans = scans.as_ref().map(|s| s.api.clone());
     let hands = Hands {
         db: databases.worker.clone(),
         cache,
         clock: Clock::default(),
         threshold: THRESHOLD,
-        objects: None,
+        objects: (scans.iter())
+            .flat_map(|s| [s.worker.buckets.uploads.clone(), s.worker.buckets.media.clone()])
+            .collect(),
+        scans: scans.as_ref().map(|s| s.worker.clone()),
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
@@ -109,7 +130,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         drain,
         stop.clone().cancelled_owned(),
     ));
-    let vision = vision(args.vision.as_deref()).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let token = http
         .post(format!("{}/token", idp.base))
@@ -137,17 +157,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The vision service, if its program is at hand.
-async fn vision(told: Option<&Path>) -> anyhow::Result<Option<Vision>> {
-    let Some(program) = vision::program(told) else {
-        return Ok(None);
-    };
-    let started = tokio::task::spawn_blocking(move || {
-        Vision::start(&program).with_context(|| format!("the vision service, {}", program.display()))
-    });
-    Ok(Some(started.await??))
-}
-
 /// The given one; Debian's in a private cluster; else the words what there could be.
 async fn databases(args: &Args) -> anyhow::Result<Databases> {
     let wait = Duration::from_secs(5);
@@ -162,10 +171,7 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
             _server: None,
         });
     }
-    let dir = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join("bio-bff-dev"));
+    let dir = folder(args);
     let server = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Postgres>> {
         let options = PostgresOptions {
             port: None,

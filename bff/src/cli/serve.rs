@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::auth::{Auth, JwksOptions};
-use crate::config::{AuthArgs, CacheArgs, ConfigError, DatabaseArgs, HttpArgs, LogArgs};
+use crate::config::{AuthArgs, CacheArgs, ConfigError, DatabaseArgs, HttpArgs, LogArgs, ScanArgs};
 use crate::routes::{App, Clock};
 use crate::serve::{Drain, serve, stop_signal};
 use crate::store::Db;
@@ -22,6 +22,8 @@ pub(super) struct Args {
     auth: AuthArgs,
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    scans: ScanArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -43,6 +45,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut app = App::new(db, auth, args.cache.open()?, Clock::default(), args.http.limits());
     app.cors_origins = args.http.origins()?;
     app.metrics = Some(metrics);
+    app.scans = args.scans.open(&app.db, &app.cache, &app.clock).await?;
+    app.hooks = args.scans.hooks()?;
     let app = Arc::new(app);
     check_roles(&app.db).await?;
     #[cfg(feature = "lambda")]

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs};
+use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs, ScanArgs};
 use crate::events::handle::Hands;
-use crate::events::worker;
-use crate::objects::Objects;
+use crate::events::{uploads, worker};
 use crate::queue::Queue;
 use crate::routes::Clock;
 use crate::serve::stop_signal;
@@ -23,12 +22,8 @@ pub(super) struct Args {
     cache: CacheArgs,
     #[command(flatten)]
     queue: QueueArgs,
-    /// Bucket that may hold objects of users; they are removed when a user is erased.
-    #[arg(long, env = "BFF_BUCKET")]
-    bucket: Option<String>,
-    /// Address buckets by path, as servers other than AWS want it.
-    #[arg(long, env = "BFF_S3_PATH_STYLE", default_value_t = false)]
-    s3_path_style: bool,
+    #[command(flatten)]
+    scans: ScanArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -41,29 +36,32 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         args.database.database_wait,
     );
     super::serve::check_roles(&db).await?;
-    let objects = match args.bucket {
-        Some(bucket) => Some(Objects::new(bucket, args.s3_path_style).await),
-        None => None,
-    };
     let queue = args.queue.open(&db).await;
+    let (cache, clock) = (args.cache.open()?, Clock::default());
+    let scans = args.scans.open(&db, &cache, &clock).await?;
+    let uploads = args.scans.upload_queue().await;
     let hands = Hands {
         db,
-        cache: args.cache.open()?,
-        clock: Clock::default(),
+        cache,
+        clock,
         threshold: args.queue.energy_threshold,
-        objects,
+        objects: args.scans.holding_users().await,
+        scans: scans.clone(),
     };
-    #[cfg(feature = "lambda")]
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return crate::events::lambda::run(hands, queue).await;
-    }
     super::out("working");
     let stop = CancellationToken::new();
     let visibility = args.queue.queue_visibility;
     let work = tokio::spawn(worker::run(hands, queue, visibility, stop.clone()));
+    let intake = stop.clone();
+    let intake = tokio::spawn(async move {
+        if let (Some(scans), Some(queue)) = (scans, uploads) {
+            uploads::run(&scans, &queue, &intake).await;
+        }
+    });
     stop_signal().await;
     stop.cancel();
     work.await?;
+    intake.await?;
     Ok(())
 }
 

@@ -18,9 +18,17 @@ pub fn text(places: &Places<'_>) -> String {
         base, idp, subject, ..
     } = places;
     let vision = places.vision.map_or_else(
-        || "not at hand (build `dragunov` beside this program, or set DRAGUNOV_BIN)".to_owned(),
+        || {
+            "not at hand, so there are no scans (build `dragunov` beside this program, or set DRAGUNOV_BIN)"
+                .to_owned()
+        },
         |url| format!("at {url}"),
     );
+    let scan = if places.vision.is_some() {
+        scan(base)
+    } else {
+        String::new()
+    };
     format!(
         r#"
 bio-bff is at {base} (description: {base}/docs). The vision service is {vision}.
@@ -49,7 +57,27 @@ sleep 2
 curl -sf {base}/plan -H "$AUTH"; echo
 
 # Everything that is kept of this user.
-curl -sf {base}/me/export -H "$AUTH" -o export.zip; ls -l export.zip
+curl -sf {base}/me/export -H "$AUTH" -o /dev/null -w 'export: %{{http_code}}, %{{size_download}} bytes\n'
+{scan}"#
+    )
+}
+
+/// From the repository's root.
+fn scan(base: &str) -> String {
+    format!(
+        r#"
+# Scan a photo: begin, upload as the answer says, look until it is ready, confirm.
+PHOTO=fixtures/plates/scene_005/photo.jpg
+NEW=$(curl -sf {base}/scans -H "$AUTH" -H "$JSON" -d "{{\"photos\":[{{\"content_type\":\"image/jpeg\",\"bytes\":$(stat -c %s $PHOTO),\"pitch_deg\":25}}]}}")
+SCAN=$(echo "$NEW" | python3 -c 'import json,sys; print(json.load(sys.stdin)["scan"]["id"])')
+echo "$NEW" | python3 -c '
+import json, sys, urllib.request
+put = json.load(sys.stdin)["uploads"][0]["put"]
+urllib.request.urlopen(urllib.request.Request(put["url"], open(sys.argv[1], "rb").read(), put["headers"], method="PUT"))' $PHOTO
+curl -sN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
+ETAG=$(curl -sfD - -o /dev/null {base}/scans/$SCAN -H "$AUTH" | sed -n 's/^etag: //Ip' | tr -d '\r')
+curl -sf {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}' | head -c 300; echo
+curl -sf {base}/dashboard/state -H "$AUTH"; echo
 "#
     )
 }

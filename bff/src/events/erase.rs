@@ -18,7 +18,10 @@ pub(super) async fn erase(hands: &Hands, id: Uuid) -> Result<(), Failed> {
         }
         match step {
             "objects" => {
-                if let Some(objects) = &hands.objects {
+                if let Some(scans) = &hands.scans {
+                    scans.forget_training(erasure.user).await?;
+                }
+                for objects in &hands.objects {
                     objects.erase(id).await.map_err(|error| {
                         tracing::warn!("objects of an erased user: {error}");
                         Failed::Later("objects")

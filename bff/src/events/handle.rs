@@ -8,12 +8,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN};
-use super::{energy, erase};
+use super::{energy, erase, scan};
 use crate::cache::Cache;
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::queue::Event;
 use crate::routes::Clock;
+use crate::scans::Scans;
 use crate::store::{Db, UserId};
 
 /// What handlers can reach.
@@ -25,7 +26,9 @@ pub struct Hands {
     /// Below this the day's plan changes.
     pub threshold: f64,
     /// What may hold objects of users.
-    pub objects: Option<Objects>,
+    pub objects: Vec<Objects>,
+    /// `None` where this process does not look after scans.
+    pub scans: Option<Arc<Scans>>,
 }
 
 /// Why a message was not done.
@@ -71,6 +74,10 @@ impl Hands {
                     .map_err(Failed::from)
             }
             ERASE_USER => erase::erase(self, event.user_id).await,
+            kind if scan::is_ours(kind) => {
+                self.for_user(event.user_id, |u| scan::handle(self, u, &event))
+                    .await
+            }
             _ => Err(Failed::Poisoned),
         };
         let outcome = if done.is_ok() { "done" } else { "failed" };

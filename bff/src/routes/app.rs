@@ -16,9 +16,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::dashboard::Flights;
+use super::scans::Watch;
 use crate::auth::{Auth, Subject};
 use crate::cache::Cache;
 use crate::problem::{Code, Problem};
+use crate::scans::Scans;
 use crate::store::{Db, UserId};
 
 /// The time, or in tests one that is set. Microseconds, as the database keeps them.
@@ -74,6 +76,13 @@ impl Default for Limits {
     }
 }
 
+/// Who may bring news from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// Bearer token of the orchestrator that brings storage's events; without one the path is closed.
+    pub storage_events: Option<secrecy::SecretString>,
+}
+
 /// Users by subject, for a little while: an erased user sees nothing even while remembered here.
 const REMEMBERED: Duration = Duration::from_secs(60);
 const USERS: u64 = 100_000;
@@ -88,6 +97,10 @@ pub struct App {
     pub limits: Limits,
     pub cors_origins: Vec<HeaderValue>,
     pub metrics: Option<PrometheusHandle>,
+    /// `None` where no vision service is configured.
+    pub scans: Option<Arc<Scans>>,
+    pub hooks: Hooks,
+    pub(super) watch: Watch,
     pub users: moka::sync::Cache<Subject, UserId>,
     rate: DefaultKeyedRateLimiter<UserId>,
     pub(super) flights: Flights,
@@ -107,6 +120,9 @@ impl App {
             clock,
             cors_origins: Vec::new(),
             metrics: None,
+            scans: None,
+            hooks: Hooks::default(),
+            watch: Watch::default(),
             users: moka::sync::Cache::builder()
                 .max_capacity(USERS)
                 .time_to_live(REMEMBERED)

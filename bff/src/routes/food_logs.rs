@@ -41,7 +41,7 @@ pub(super) enum MealType {
 }
 
 impl MealType {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Breakfast => "breakfast",
             Self::Lunch => "lunch",

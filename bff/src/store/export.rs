@@ -39,6 +39,18 @@ impl UserTx {
         sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(self.conn())
     }
 
+    /// Keys of the photos that are kept of the user.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn kept_photos(&mut self) -> Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT s3_key FROM scan_photos WHERE user_id = ops.current_user_id() AND kept_at IS NOT NULL ORDER BY s3_key",
+        )
+        .fetch_all(self.conn())
+        .await
+    }
+
     /// The account without what is the identity provider's.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "row security",
         include_str!("../../migrations/0004_row_security.sql"),
     ),
+    (10, "scans", include_str!("../../migrations/0010_scans.sql")),
+    (11, "training", include_str!("../../migrations/0011_training.sql")),
 ];
 
 fn migrator() -> Migrator {

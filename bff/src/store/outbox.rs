@@ -10,18 +10,6 @@ use uuid::Uuid;
 use super::row::{Columns, Result};
 use super::{Db, UserTx};
 
-/// Kinds of events, as the outbox and the queue name them.
-pub mod kinds {
-    /// Something that the score is made of has changed.
-    pub const CALCULATE_ENERGY_SCORE: &str = "CalculateEnergyScore";
-    /// The score of today has fallen below the threshold.
-    pub const UPDATE_DAILY_PLAN: &str = "UpdateDailyPlan";
-    /// Days that TimescaleDB's aggregate has materialised were changed.
-    pub const REFRESH_HEALTH_DAILY: &str = "RefreshHealthDaily";
-    /// The user asked to be forgotten.
-    pub const ERASE_USER: &str = "EraseUser";
-}
-
 /// An event on its way to the queue.
 #[derive(Debug, Clone)]
 pub struct Pending {

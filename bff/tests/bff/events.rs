@@ -8,6 +8,7 @@ use bio_bff::events::handle::Hands;
 use bio_bff::events::relay::relay_once;
 use bio_bff::events::worker;
 use bio_bff::queue::{Outgoing, PostgresQueue, Queue};
+use bio_bff::scans::Scans;
 use bio_bff::store::{self, Db};
 use serde_json::{Value, json};
 
@@ -31,12 +32,25 @@ impl Worker {
         let url = s.servers.postgres.url("worker_login", &s.database);
         let db = Db::lazy(store::options(&url).unwrap(), 4, Duration::from_secs(10));
         let cache: Arc<dyn Cache> = Arc::new(RedisCache::new(&s.servers.redis.url()).unwrap());
+        // As the worker's own login, which sees the scans of everybody.
+        let scans = s.app.scans.as_deref().map(|scans| {
+            Arc::new(Scans {
+                db: db.clone(),
+                ..scans.clone()
+            })
+        });
         let hands = Hands {
             db: db.clone(),
             cache,
             clock: s.clock.clone(),
             threshold: 40.0,
-            objects: None,
+            objects: s
+                .app
+                .scans
+                .iter()
+                .flat_map(|s| [s.buckets.uploads.clone(), s.buckets.media.clone()])
+                .collect(),
+            scans,
         };
         Self {
             hands,

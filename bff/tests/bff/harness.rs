@@ -7,8 +7,11 @@ use std::time::Duration;
 use bio_bff::auth::{Auth, JwksOptions, Provider};
 use bio_bff::cache::{Cache, NoCache, RedisCache};
 pub use bio_bff::dev::servers::{After, Postgres, PostgresOptions, Redis, free_port};
-use bio_bff::routes::{App, Clock, Limits};
+use bio_bff::objects::Buckets;
+use bio_bff::routes::{App, Clock, Hooks, Limits};
+use bio_bff::scans::{Rules, Scans};
 use bio_bff::store::{self, Db};
+use bio_bff::vision::Services;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +84,19 @@ pub struct Wish {
     pub redis: bool,
     pub now: Option<jiff::Timestamp>,
     pub connections: u32,
+    pub scans: Option<ScanParts>,
 }
+
+/// What scans need besides a database.
+#[derive(Clone)]
+pub struct ScanParts {
+    pub buckets: Buckets,
+    pub vision: Services,
+    pub rules: Rules,
+}
+
+/// Token of who brings storage's events.
+pub const STORAGE_TOKEN: &str = "the orchestrator's token, thirty-two";
 
 impl Default for Wish {
     fn default() -> Self {
@@ -90,6 +105,7 @@ impl Default for Wish {
             redis: true,
             now: None,
             connections: 8,
+            scans: None,
         }
     }
 }
@@ -191,9 +207,24 @@ impl Running {
         let secret = "test secret of more than thirty-two characters".to_owned();
         let auth = Auth::new(providers, secret.into(), &JwksOptions::default()).unwrap();
         let clock = wish.now.map_or_else(Clock::default, Clock::fixed);
-        let app = Arc::new(App::new(db, auth, cache, clock.clone(), wish.limits));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
+        let mut app = App::new(db, auth, cache, clock.clone(), wish.limits);
+        app.hooks = Hooks {
+            storage_events: Some(STORAGE_TOKEN.to_owned().into()),
+        };
+        app.scans = wish.scans.map(|parts| {
+            Arc::new(Scans {
+                db: app.db.clone(),
+                cache: app.cache.clone(),
+                clock: clock.clone(),
+                buckets: parts.buckets,
+                vision: parts.vision,
+                public: format!("{base}/").parse().unwrap(),
+                rules: parts.rules,
+            })
+        });
+        let app = Arc::new(app);
         let stop = CancellationToken::new();
         let drain = bio_bff::serve::Drain {
             delay: Duration::ZERO,

@@ -19,6 +19,7 @@ mod machinery;
 mod openapi;
 mod processes;
 mod queue;
+mod scans;
 mod sqs;
 mod sync;
 mod timescale;

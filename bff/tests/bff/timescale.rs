@@ -152,7 +152,8 @@ async fn hypertable_compression_and_an_aggregate_that_forgets() {
         cache: Arc::new(NoCache),
         clock: s.clock.clone(),
         threshold: 40.0,
-        objects: None,
+        objects: Vec::new(),
+        scans: None,
     };
     let queue = Memory::default();
     let c = s.user("a");

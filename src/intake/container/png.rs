@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    Contents, Format, JpegFacts, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, foreign, inflate, unreadable,
-    xmp,
-};
+use super::{Coded, Contents, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, foreign, inflate, unreadable, xmp};
 use crate::contract::ScanError;
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1a\n";
@@ -68,15 +65,15 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
     let header = header.ok_or_else(|| unreadable("it has no header"))?;
     chunk(&mut pixels, *b"IEND", &[]);
     Ok(Contents {
-        format: Format::Png,
+        coded: Coded::Png(pixels),
         width: header.width,
         height: header.height,
-        pixels,
+        crop: None,
         bytes_a_pixel: header.bytes_a_pixel(),
         alpha: transparent || matches!(header.colour, 4 | 6),
-        jpeg: JpegFacts::default(),
         lacking: (!in_pixels).then_some("the file ends before its pixels"),
         exif: meta.exif.or(meta.raw_exif.map(Cow::Owned)),
+        turn: None,
         xmp_orientation: meta.orientation,
         late,
         icc: meta.icc,

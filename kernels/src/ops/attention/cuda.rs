@@ -3,8 +3,21 @@ use candle_nn::ops::softmax_last_dim;
 
 use super::{Attention, AttentionMask, Dims};
 
-/// Out of candle's own ops; holds all scores of a segment at once.
+/// Scores held at a time: 1 GiB of f32. It also keeps candle's softmax, whose index is 32 bits wide, far from its end.
+const MOST_SCORES: usize = 1 << 28;
+
+/// Out of candle's own ops; holds at most [`MOST_SCORES`] at once.
 pub(super) fn composed(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+    composed_within(op, q, k, v, MOST_SCORES)
+}
+
+fn composed_within(
+    op: &Attention<'_>,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    most_scores: usize,
+) -> Result<Tensor> {
     if op.dims.nq == 0 || op.dims.nk == 0 {
         return Tensor::zeros(op.dims.out_shape(), q.dtype(), q.device());
     }
@@ -23,13 +36,78 @@ pub(super) fn composed(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor) -
                     mask: AttentionMask::None,
                     ..*op
                 };
-                scored(&op, &part(q)?, &part(k)?, &part(v)?)
+                in_parts(&op, &part(q)?, &part(k)?, &part(v)?, most_scores)
             });
             Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 2)?
         }
-        _ => scored(op, q, k, v)?,
+        _ => in_parts(op, q, k, v, most_scores)?,
     };
     out.transpose(1, 2)
+}
+
+/// (B, H, Nq, Dv), by batch elements and runs of queries whose scores stay within `most`, or one query if its scores
+/// alone do not. Queries know nothing of each other, so the parts are the whole.
+fn in_parts(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor, most: usize) -> Result<Tensor> {
+    let &Dims {
+        batch: b,
+        heads: h,
+        nq,
+        nk,
+        ..
+    } = &op.dims;
+    let of_one = h * nk;
+    if b * nq * of_one <= most {
+        return scored(op, q, k, v);
+    }
+    let elements = (most / (nq * of_one)).clamp(1, b);
+    let queries = (most / (elements * of_one)).clamp(1, nq);
+    let mut batches = Vec::new();
+    for b0 in (0..b).step_by(elements) {
+        let nb = elements.min(b - b0);
+        let (k, v) = (k.narrow(0, b0, nb)?, v.narrow(0, b0, nb)?);
+        let mut rows = Vec::new();
+        for q0 in (0..nq).step_by(queries) {
+            let n = queries.min(nq - q0);
+            let narrow = |t: &Tensor| {
+                // A size of 1 stands for all, where the other operand has more.
+                let t = if t.dim(0)? == b {
+                    t.narrow(0, b0, nb)?
+                } else {
+                    t.clone()
+                };
+                if t.dim(2)? == nq {
+                    t.narrow(2, q0, n)
+                } else {
+                    Ok(t)
+                }
+            };
+            let dims = Dims {
+                batch: nb,
+                nq: n,
+                ..op.dims
+            };
+            let (rel_h, rel_w, bias);
+            let mask = match op.mask {
+                AttentionMask::None | AttentionMask::Segments(_) => AttentionMask::None,
+                AttentionMask::Causal { offset } => AttentionMask::Causal { offset: offset + q0 },
+                AttentionMask::RelPos { rel_h: h, rel_w: w } => {
+                    (rel_h, rel_w) = (narrow(h)?, narrow(w)?);
+                    AttentionMask::RelPos {
+                        rel_h: &rel_h,
+                        rel_w: &rel_w,
+                    }
+                }
+                AttentionMask::Bias(whole) => {
+                    bias = narrow(&whole.broadcast_as(op.dims.scores())?)?;
+                    AttentionMask::Bias(&bias)
+                }
+            };
+            let part = Attention { dims, mask, ..*op };
+            rows.push(scored(&part, &narrow(q)?, &k, &v)?);
+        }
+        batches.push(Tensor::cat(&rows, 2)?);
+    }
+    Tensor::cat(&batches, 0)
 }
 
 /// (B, H, Nq, Dv)
@@ -114,6 +192,11 @@ mod tests {
                 mask,
             };
             close(&fused, &composed(&op, &q, &k, &v).unwrap(), 2e-6);
+            // One batch element at a time, some queries at a time, and less than one query's scores.
+            for most in [h * n * n, 7 * h * n, 1] {
+                let parts = composed_within(&op, &q, &k, &v, most).unwrap();
+                close(&fused, &parts, 2e-6);
+            }
         }
     }
 

@@ -26,6 +26,10 @@ enum Mode {
     Panics,
     /// On scanning `b`.
     PanicsLater,
+    /// On scanning `b`, and no engine comes after it.
+    NotAgain,
+    /// The device breaks under `b`.
+    Loses,
 }
 
 struct Scripted {
@@ -42,7 +46,8 @@ impl Scripted {
 
     fn answer(&mut self, job: ScanJob<'_>) -> Result<ScanResult, ScanError> {
         match (job.ctx.id(), self.mode) {
-            ("b", Mode::PanicsLater) => panic!("a scripted panic"),
+            ("b", Mode::PanicsLater | Mode::NotAgain) => panic!("a scripted panic"),
+            ("b", Mode::Loses) => Err(ScanError::new(ErrorCode::DeviceUnavailable, "scripted")),
             ("bad", _) => Err(ScanError::new(ErrorCode::NoFood, "scripted")),
             _ => self.stub.scan(job.photo, job.request, job.ctx),
         }
@@ -78,7 +83,7 @@ impl Engine for Scripted {
                 .iter()
                 .filter(|j| j.ctx.id() == "b")
                 .for_each(|j| j.ctx.cancel()),
-            Mode::Encodes | Mode::PanicsLater => {}
+            Mode::Encodes | Mode::PanicsLater | Mode::NotAgain | Mode::Loses => {}
         }
         Ok(ids.into_iter().map(|id| Box::new(id) as Encoded).collect())
     }
@@ -131,6 +136,9 @@ fn play(mode: Mode, batch: usize, jobs: Vec<(JobContext, Work)>) -> (Vec<&'stati
     let calls = Arc::new(Mutex::new(Vec::new()));
     let noted = calls.clone();
     let factory: EngineFactory = Arc::new(move || {
+        if mode == Mode::NotAgain && !noted.lock().unwrap().is_empty() {
+            return Err(ScanError::new(ErrorCode::DeviceUnavailable, "scripted"));
+        }
         noted.lock().unwrap().push("loaded".into());
         Ok(Box::new(Scripted {
             stub: StubEngine::default(),
@@ -267,4 +275,19 @@ fn what_cannot_be_encoded_together_runs_alone() {
         "alone c",
     ];
     assert_eq!(calls, expected, "nothing of a broken engine is used");
+}
+
+/// A broken device answers nobody: the job that met it is told so, the others are for another instance.
+#[test]
+fn nothing_runs_on_a_lost_device() {
+    for mode in [Mode::Loses, Mode::NotAgain] {
+        let (ends, calls) = play(mode, 2, scans(&["a", "b", "c", "d"]));
+        let met = if mode == Mode::Loses {
+            "device_unavailable"
+        } else {
+            "internal"
+        };
+        assert_eq!(ends, ["ok", met, "draining", "draining"]);
+        assert_eq!(calls, ["loaded", "encode a b", "encoded a", "encoded b"]);
+    }
 }

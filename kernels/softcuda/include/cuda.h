@@ -1,0 +1,3 @@
+#pragma once
+#define CUDA_VERSION 13000
+#include "softcuda.h"

@@ -1,0 +1,388 @@
+// The driver API, as far as candle and cudarc call it. Everything else is in unsupported.cc and says so.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "counters.h"
+#include "findings.h"
+#include "heap.h"
+#include "launch.h"
+#include "module.h"
+#include "settings.h"
+#include "shadow.h"
+#include "status.h"
+#include "stream.h"
+
+using namespace softcuda;
+
+namespace {
+
+using Pointer = unsigned long long;
+constexpr int DRIVER_VERSION = 13000;
+int context;  // its address is the one context's handle
+bool initialised, retained;
+
+struct Entrance {
+  std::lock_guard<std::recursive_mutex> held{device_lock()};
+  Entrance() { counters().calls++; }
+};
+
+// Every call that reaches the device: counted, one at a time, and answered by a lost device as a real one does.
+#define CALL              \
+  Entrance entrance;      \
+  if (device_status != SUCCESS) return device_status
+
+std::map<uintptr_t, size_t>& pinned() {
+  static auto* ranges = new std::map<uintptr_t, size_t>;
+  return *ranges;
+}
+bool is_pinned(const void* p) {
+  auto at = pinned().upper_bound(uintptr_t(p));
+  if (at == pinned().begin()) return false;
+  --at;
+  return uintptr_t(p) - at->first < at->second;
+}
+
+/// Whether a whole range lies in one live allocation; reports where not.
+bool usable(uintptr_t at, size_t bytes, const char* call) {
+  Allocation* a = heap().find(at);
+  if (!a) {
+    report(Kind::IllegalAddress, call, nullptr, format("%#lx is no device memory", at));
+  } else if (a->released) {
+    report(Kind::UseAfterFree, call, nullptr, "freed memory, " + describe(*a));
+  } else if (at < a->at || at + bytes > a->at + a->bytes) {
+    report(Kind::OutOfBounds, call, nullptr,
+           format("%zu bytes from byte %ld of ", bytes, long(at - a->at)) + describe(*a));
+  } else {
+    return true;
+  }
+  return false;
+}
+
+Status allocate(Pointer* out, size_t bytes) {
+  if (!bytes) return INVALID_VALUE;
+  Counters& c = counters();
+  size_t rounded = (bytes + 511) / 512 * 512;
+  if (allocation_must_fail() || c.live_bytes + rounded > settings().memory) return OUT_OF_MEMORY;
+  uintptr_t at = heap().allocate(bytes, last_launched());
+  if (!at) return OUT_OF_MEMORY;
+  forget_uses(at);
+  c.allocations++;
+  c.allocated_bytes += rounded;
+  c.live_bytes += rounded;
+  c.peak_bytes = std::max(c.peak_bytes, c.live_bytes);
+  *out = at;
+  return SUCCESS;
+}
+
+Status release(Pointer at, Stream& stream, const char* call) {
+  Allocation* a = heap().find(at);
+  if (!a || a->at != at || a->released) {
+    report(Kind::BadFree, call, nullptr,
+           a && a->released ? "freed twice: " + describe(*a) : format("%#llx was never allocated", at));
+    return INVALID_VALUE;
+  }
+  counters().live_bytes -= (a->bytes + 511) / 512 * 512;
+  enqueue(stream, call, {{at, true, "its argument"}}, [at] { heap().release(heap().allocations.at(at)); });
+  a->released = true;
+  return SUCCESS;
+}
+
+void set(uintptr_t at, size_t width, unsigned value, size_t count) {
+  for (size_t i = 0; i < count; i++) memcpy(reinterpret_cast<char*>(at) + i * width, &value, width);
+  shadow_state(at, width * count, State::Written);
+}
+
+Status fill(Pointer at, size_t width, unsigned value, size_t count, Stream& stream, const char* call) {
+  if (!count) return SUCCESS;
+  if (!usable(at, width * count, call)) return INVALID_VALUE;
+  enqueue(stream, call, {{at, true, "its argument"}}, [=] { set(at, width, value, count); });
+  return SUCCESS;
+}
+
+Status to_device(Pointer to, const void* from, size_t bytes, Stream& stream, const char* call) {
+  if (!bytes) return SUCCESS;
+  if (!usable(to, bytes, call)) return INVALID_VALUE;
+  counters().to_device_copies++;
+  counters().to_device_bytes += bytes;
+  std::shared_ptr<char[]> kept;
+  // Ordinary memory may be overwritten as soon as this call is back; page-locked memory is read when the copy runs.
+  if (!is_pinned(from)) {
+    kept.reset(new char[bytes]);
+    memcpy(kept.get(), from, bytes);
+  }
+  enqueue(stream, call, {{to, true, "the destination"}}, [=] {
+    memcpy(reinterpret_cast<void*>(to), kept ? kept.get() : from, bytes);
+    shadow_state(to, bytes, State::Written);
+  });
+  return SUCCESS;
+}
+
+Status to_host(void* to, Pointer from, size_t bytes, Stream& stream, const char* call) {
+  if (!bytes) return SUCCESS;
+  if (!usable(from, bytes, call)) return INVALID_VALUE;
+  counters().to_host_copies++;
+  counters().to_host_bytes += bytes;
+  auto copy = [=] {
+    shadow_host_read(from, bytes, call);
+    memcpy(to, reinterpret_cast<void*>(from), bytes);
+  };
+  if (is_pinned(to)) {
+    memset(to, POISON, bytes);  // until something waits for the copy
+    enqueue(stream, call, {{from, false, "the source"}}, copy);
+    return SUCCESS;
+  }
+  enqueue(stream, call, {{from, false, "the source"}}, copy);
+  host_wait(stream, call);
+  return device_status;
+}
+
+Status on_device(Pointer to, Pointer from, size_t bytes, Stream& stream, const char* call) {
+  if (!bytes) return SUCCESS;
+  if (!usable(to, bytes, call) || !usable(from, bytes, call)) return INVALID_VALUE;
+  counters().on_device_copies++;
+  counters().on_device_bytes += bytes;
+  enqueue(stream, call, {{from, false, "the source"}, {to, true, "the destination"}}, [=] {
+    memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+    shadow_copy(to, from, bytes);
+  });
+  return SUCCESS;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Start.
+Status cuInit(unsigned) {
+  Entrance entrance;
+  initialised = true;
+  return SUCCESS;
+}
+Status cuDriverGetVersion(int* version) { return *version = DRIVER_VERSION, SUCCESS; }
+Status cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
+Status cuDeviceGet(int* device, int ordinal) {
+  Entrance entrance;
+  if (!initialised) return NOT_INITIALIZED;
+  *device = ordinal;
+  return ordinal == 0 ? SUCCESS : INVALID_DEVICE;
+}
+Status cuDeviceGetName(char* name, int bytes, int) { return snprintf(name, bytes, "softcuda %d.%d", settings().major, settings().minor), SUCCESS; }
+Status cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = settings().memory, SUCCESS; }
+Status cuDeviceGetUuid_v2(char* uuid, int) { return memcpy(uuid, "softcuda-device0", 16), SUCCESS; }
+Status cuDeviceGetAttribute(int* value, int attribute, int) {
+  Entrance entrance;
+  switch (attribute) {
+    case 1: *value = 1024; break;                            // threads in a block
+    case 2: case 3: *value = 1024; break;                    // along x, y
+    case 4: *value = 64; break;                              // along z
+    case 5: *value = 0x7fffffff; break;                      // blocks along x
+    case 6: case 7: *value = 65535; break;                   // along y, z
+    case 8: *value = 48 << 10; break;                        // shared memory of a block
+    case 10: *value = 32; break;                             // warp
+    case 12: *value = 65536; break;                          // registers
+    case 16: *value = 4; break;                              // multiprocessors
+    case 75: *value = settings().major; break;
+    case 76: *value = settings().minor; break;
+    case 81: *value = int(shared_limit()) + 1024; break;     // shared memory of a multiprocessor
+    case 97: *value = int(shared_limit()); break;            // of a block that asks
+    case 115: *value = 1; break;                             // memory pools
+    default: *value = 0;
+  }
+  return SUCCESS;
+}
+Status cuDevicePrimaryCtxRetain(void** out, int) {
+  CALL;
+  retained = true;
+  return *out = &context, SUCCESS;
+}
+Status cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+Status cuCtxGetCurrent(void** out) { CALL; return *out = retained ? &context : nullptr, SUCCESS; }
+Status cuCtxSetCurrent(void*) { CALL; return SUCCESS; }
+Status cuCtxDestroy_v2(void*) { return SUCCESS; }
+Status cuCtxGetDevice(int* device) { return *device = 0, SUCCESS; }
+Status cuCtxSynchronize() {
+  CALL;
+  host_wait_all(__func__);
+  heap().inspect();
+  return device_status;
+}
+struct ErrorText { int code; const char *name, *text; };
+static const ErrorText ERRORS[] = {
+    {0, "CUDA_SUCCESS", "no error"},
+    {1, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {3, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {218, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+    {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {600, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+    {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+};
+Status cuGetErrorName(int code, const char** text) {
+  for (const ErrorText& e : ERRORS) if (e.code == code) return *text = e.name, SUCCESS;
+  return *text = nullptr, INVALID_VALUE;
+}
+Status cuGetErrorString(int code, const char** text) {
+  for (const ErrorText& e : ERRORS) if (e.code == code) return *text = e.text, SUCCESS;
+  return *text = "unknown error", SUCCESS;
+}
+
+// Streams and events.
+Status cuStreamCreate(void** out, unsigned) { CALL; return *out = new_stream(), SUCCESS; }
+Status cuStreamCreateWithPriority(void** out, unsigned, int) { CALL; return *out = new_stream(), SUCCESS; }
+Status cuStreamDestroy_v2(void*) { CALL; return SUCCESS; }  // queued work still runs, its memory is small
+Status cuStreamSynchronize(void* stream) {
+  CALL;
+  host_wait(stream_of(stream), __func__);
+  return device_status;
+}
+Status cuStreamQuery(void* stream) {
+  CALL;
+  return stream_of(stream).queue.empty() ? SUCCESS : NOT_READY;
+}
+Status cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  CALL;
+  wait_for(stream_of(stream), *static_cast<Event*>(event));
+  return SUCCESS;
+}
+Status cuStreamIsCapturing(void*, int* status) { CALL; return *status = 0, SUCCESS; }
+Status cuEventCreate(void** out, unsigned) {
+  CALL;
+  counters().events++;
+  return *out = new Event, SUCCESS;
+}
+Status cuEventDestroy_v2(void* event) {
+  Entrance entrance;
+  delete static_cast<Event*>(event);
+  return device_status;
+}
+Status cuEventRecord(void* event, void* stream) {
+  CALL;
+  record(*static_cast<Event*>(event), stream_of(stream));
+  return SUCCESS;
+}
+Status cuEventQuery(void* event) {
+  CALL;
+  auto* e = static_cast<Event*>(event);
+  return !e->stream || e->stream->done >= e->position ? SUCCESS : NOT_READY;
+}
+Status cuEventSynchronize(void* event) {
+  CALL;
+  host_wait(*static_cast<Event*>(event), __func__);
+  return device_status;
+}
+Status cuEventElapsedTime_v2(float* ms, void*, void*) { return *ms = 0, SUCCESS; }  // there is no clock to read
+
+// Memory.
+Status cuMemGetInfo_v2(size_t* free, size_t* total) {
+  CALL;
+  *total = settings().memory;
+  *free = settings().memory - counters().live_bytes;
+  return SUCCESS;
+}
+Status cuMemAllocAsync(Pointer* out, size_t bytes, void*) { CALL; return allocate(out, bytes); }
+Status cuMemAlloc_v2(Pointer* out, size_t bytes) { CALL; return allocate(out, bytes); }
+Status cuMemFreeAsync(Pointer at, void* stream) { CALL; return release(at, stream_of(stream), __func__); }
+Status cuMemFree_v2(Pointer at) {
+  CALL;
+  host_wait_all(__func__);
+  Status status = release(at, stream_of(nullptr), __func__);
+  host_wait(stream_of(nullptr), __func__);
+  return status;
+}
+Status cuMemHostAlloc(void** out, size_t bytes, unsigned) {
+  CALL;
+  *out = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  if (!*out) return OUT_OF_MEMORY;
+  memset(*out, POISON, bytes);
+  pinned()[uintptr_t(*out)] = bytes;
+  return SUCCESS;
+}
+Status cuMemFreeHost(void* at) {
+  Entrance entrance;
+  host_wait_all(__func__);
+  pinned().erase(uintptr_t(at));
+  free(at);
+  return device_status;
+}
+Status cuMemsetD8Async(Pointer at, unsigned char value, size_t count, void* s) { CALL; return fill(at, 1, value, count, stream_of(s), __func__); }
+Status cuMemsetD16Async(Pointer at, unsigned short value, size_t count, void* s) { CALL; return fill(at, 2, value, count, stream_of(s), __func__); }
+Status cuMemsetD32Async(Pointer at, unsigned value, size_t count, void* s) { CALL; return fill(at, 4, value, count, stream_of(s), __func__); }
+Status cuMemsetD8_v2(Pointer at, unsigned char value, size_t count) { CALL; return fill(at, 1, value, count, stream_of(nullptr), __func__); }
+Status cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void* s) { CALL; return to_device(to, from, bytes, stream_of(s), __func__); }
+Status cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void* s) { CALL; return to_host(to, from, bytes, stream_of(s), __func__); }
+Status cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void* s) { CALL; return on_device(to, from, bytes, stream_of(s), __func__); }
+Status cuMemcpyPeerAsync(Pointer to, void*, Pointer from, void*, size_t bytes, void* s) { CALL; return on_device(to, from, bytes, stream_of(s), __func__); }
+Status cuMemcpyHtoD_v2(Pointer to, const void* from, size_t bytes) { CALL; return to_device(to, from, bytes, stream_of(nullptr), __func__); }
+Status cuMemcpyDtoH_v2(void* to, Pointer from, size_t bytes) { CALL; return to_host(to, from, bytes, stream_of(nullptr), __func__); }
+
+// The pool: everything is given back at once, so nothing but what lives is held.
+static int default_pool;
+Status cuDeviceGetDefaultMemPool(void** pool, int) { CALL; return *pool = &default_pool, SUCCESS; }
+Status cuDeviceGetMemPool(void** pool, int) { CALL; return *pool = &default_pool, SUCCESS; }
+Status cuMemPoolSetAttribute(void*, int, void*) { CALL; return SUCCESS; }
+Status cuMemPoolGetAttribute(void*, int attribute, void* value) {
+  CALL;
+  const Counters& c = counters();
+  uint64_t of = attribute == 5 || attribute == 7 ? c.live_bytes : attribute == 6 || attribute == 8 ? c.peak_bytes : 0;
+  memcpy(value, &of, attribute >= 4 ? 8 : 4);
+  return SUCCESS;
+}
+Status cuMemPoolTrimTo(void*, size_t) { CALL; return SUCCESS; }
+
+// Code.
+Status cuModuleLoadData(void** out, const void* image) {
+  CALL;
+  Module* module = nullptr;
+  Status status = load_module(image, &module);
+  *out = module;
+  return status;
+}
+Status cuModuleUnload(void*) { return SUCCESS; }
+Status cuModuleGetFunction(void** out, void* module, const char* name) {
+  CALL;
+  auto& functions = static_cast<Module*>(module)->functions;
+  auto at = functions.find(name);
+  if (at == functions.end()) {
+    fprintf(stderr, "softcuda: no kernel %s in its module\n", name);
+    return NOT_FOUND;
+  }
+  return *out = &at->second, SUCCESS;
+}
+Status cuFuncSetAttribute(void* function, int attribute, int value) {
+  CALL;
+  if (attribute == 8) {  // largest dynamic shared memory
+    if (size_t(value) > shared_limit()) return INVALID_VALUE;
+    static_cast<Function*>(function)->dynamic_shared_limit = value;
+  }
+  return SUCCESS;
+}
+Status cuFuncGetAttribute(int* value, int attribute, void* function) {
+  CALL;
+  *value = attribute == 0 ? 1024 : attribute == 8 ? int(static_cast<Function*>(function)->dynamic_shared_limit) : 0;
+  return SUCCESS;
+}
+Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                      unsigned shared_bytes, void* stream, void** values, void**) {
+  CALL;
+  return launch(*static_cast<Function*>(function), {gx, gy, gz}, {bx, by, bz}, shared_bytes, stream_of(stream), values);
+}
+
+/// Counters and findings so far, as JSON; the caller frees it. For tests, found with dlsym.
+char* softcuda_report() {
+  Entrance entrance;
+  return strdup(as_json().c_str());
+}
+/// What functions answer that the device lacks.
+int softcuda_unsupported(const char* name) {
+  fprintf(stderr, "softcuda: %s is not supported\n", name);
+  return NOT_SUPPORTED;
+}
+
+}  // extern "C"

@@ -1,0 +1,20 @@
+// Result codes of the driver (CUresult), and the device's own state of health.
+#pragma once
+#include <cstdint>
+
+namespace softcuda {
+
+enum Status : int {
+  SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
+  INVALID_PTX = 218, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, OUT_OF_RESOURCES = 701,
+  ASSERT = 710, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, UNKNOWN = 999,
+};
+
+/// Once not SUCCESS, every call answers it: a real context does not recover either.
+extern Status device_status;
+
+/// Whether the injected faults take the next allocation; `launches` is counted for the loss of the device.
+bool allocation_must_fail();
+bool launch_loses_device();
+
+}  // namespace softcuda

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Runs dragunov on the CPU and on the software device, compares the answers, and holds the device's counters to budgets.
+
+    python3 kernels/softcuda/tests/answers.py [--write-budgets]
+
+Needs SOFTCUDA_HOME and DRAGUNOV_SOFT (the binary with feature `cuda`), as scripts/ci-softcuda.sh sets them. Every run on
+the device must have found nothing.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUDGETS = ROOT / "kernels/softcuda/budgets.json"
+HOME = pathlib.Path(os.environ["SOFTCUDA_HOME"])
+BINARY = os.environ["DRAGUNOV_SOFT"]
+COUNTED = ("launches", "gemms", "multiply_adds", "to_device_copies", "to_device_bytes", "to_host_copies", "to_host_bytes",
+           "on_device_copies", "on_device_bytes", "allocations", "peak_bytes", "syncs", "events", "modules", "calls")
+PHOTO = ROOT / "fixtures/plates/scene_015/photo.jpg"
+SCAN = ["scan", str(PHOTO), "--pitch", "23.4", "--plate", "26.5"]
+# Fields that say how the answer was come by, not what it is.
+NOT_COMPARED = {"timings_ms", "device", "dtype", "memory", "request_id", "id", "warnings"}
+
+
+def device_run(arguments, **settings):
+    """Runs the binary on the software device; returns its counters and findings."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_REPORT": report.name} | settings
+        begun = time.monotonic()
+        subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        counters = json.loads(pathlib.Path(report.name).read_text())
+        counters["seconds"] = time.monotonic() - begun
+        return counters
+
+
+def cpu_run(arguments):
+    environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib"}
+    subprocess.run([BINARY, *arguments, "--device", "cpu"], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def numbers(value, at=""):
+    """All leaves of an answer by their paths."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in NOT_COMPARED:
+                yield from numbers(inner, f"{at}/{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from numbers(inner, f"{at}/{index}")
+    else:
+        yield at, value
+
+
+def largest_gap(one, other):
+    """Largest relative difference of two answers and where it is; infinite where they differ in anything but numbers."""
+    a, b = dict(numbers(one)), dict(numbers(other))
+    if a.keys() != b.keys():
+        return math.inf, f"fields differ: {sorted(a.keys() ^ b.keys())[:5]}"
+    worst, where = 0.0, "nowhere"
+    for at, left in a.items():
+        right = b[at]
+        if isinstance(left, (int, float)) and not isinstance(left, bool) and isinstance(right, (int, float)):
+            gap = abs(left - right) / max(abs(left), abs(right), 1e-6)
+        else:
+            gap = 0.0 if left == right else math.inf
+        if gap > worst:
+            worst, where = gap, f"{at}: {left} on the CPU, {right} on the device"
+    return worst, where
+
+
+def scans(arguments, tolerance, **settings):
+    """A scan on both, compared."""
+    with tempfile.TemporaryDirectory() as folder:
+        cpu, device = pathlib.Path(folder, "cpu.json"), pathlib.Path(folder, "device.json")
+        cpu_run([*arguments, "--json", str(cpu)])
+        counters = device_run([*arguments, "--json", str(device)], **settings)
+        one, other = json.loads(cpu.read_text()), json.loads(device.read_text())
+    gap, where = largest_gap(one, other)
+    return counters, gap, where
+
+
+def npy(path):
+    """Values of a .npy file of f32, without numpy."""
+    import array
+    data = pathlib.Path(path).read_bytes()
+    begin = 10 + int.from_bytes(data[8:10], "little")
+    assert b"'<f4'" in data[:begin], data[:begin]
+    return array.array("f", data[begin:])
+
+
+def depths(checkpoint, dtype):
+    """Depth on both: counters, largest difference over the largest value."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["depth", "--checkpoint", str(checkpoint), "--image", str(PHOTO), "--dtype", dtype, "--out"]
+        cpu_run([*arguments, f"{folder}/cpu.npy"])
+        counters = device_run([*arguments, f"{folder}/device.npy"])
+        return counters, array_gap(f"{folder}/cpu.npy", f"{folder}/device.npy")
+
+
+def masks(checkpoint, dtype):
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["segment", "--checkpoint", str(checkpoint), "--image", str(PHOTO), "--dtype", dtype, "--point", "300,220,1", "--out"]
+        cpu_run([*arguments, f"{folder}/cpu"])
+        counters = device_run([*arguments, f"{folder}/device"])
+        return counters, array_gap(f"{folder}/cpu/logits.npy", f"{folder}/device/logits.npy")
+
+
+def array_gap(one, other):
+    a, b = npy(one), npy(other)
+    assert len(a) == len(b) > 0
+    largest = max(1.0, max(map(abs, a)))
+    return max(abs(x - y) for x, y in zip(a, b)) / largest
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write-budgets", action="store_true")
+    given = parser.parse_args()
+    tiny = ROOT / "fixtures/tiny"
+    failures, spent = [], {}
+
+    def checked(name, counters, gap, tolerance, where=""):
+        spent[name] = {key: counters[key] for key in COUNTED}
+        found = counters["findings"]
+        print(f"{name}: off by {gap:.2e} of {tolerance:g} allowed, {counters['launches']} launches, {counters['gemms']} products, "
+              f"{counters['to_device_bytes'] / 1e6:.2f} MB in, {counters['to_host_bytes'] / 1e6:.2f} MB out, {counters['allocations']} allocations, "
+              f"peak {counters['peak_bytes'] / 1e6:.1f} MB, {counters['syncs']} waits, {counters['seconds']:.1f} s", flush=True)
+        if not gap <= tolerance:
+            failures.append(f"{name}: off by {gap:.3e}, more than {tolerance:g}; {where}")
+        failures.extend(f"{name}: {f['kind']} in {f['kernel']} at {f['place'] or '-'}: {f['what']}" for f in found)
+
+    for case in json.loads((pathlib.Path(__file__).parent / "answers.json").read_text()):
+        name, tolerance = case["name"], case["tolerance"]
+        if case["what"] == "scan":
+            counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, **case.get("settings", {}))
+        elif case["what"] == "depth":
+            (counters, gap), where = depths(tiny / case["checkpoint"], case["dtype"]), ""
+        else:
+            (counters, gap), where = masks(tiny / case["checkpoint"], case["dtype"]), ""
+        checked(name, counters, gap, tolerance, where)
+
+    if given.write_budgets:
+        BUDGETS.write_text(json.dumps(spent, indent=2) + "\n")
+    else:
+        allowed = json.loads(BUDGETS.read_text())
+        for name, counts in spent.items():
+            for key, count in counts.items():
+                most = allowed.get(name, {}).get(key)
+                if most is None or count > most:
+                    failures.append(f"{name}: {count} {key}, the budget is {most}")
+                elif count < most:
+                    print(f"{name}: {key} fell from {most} to {count}; --write-budgets keeps it there")
+    if failures:
+        sys.exit("\n".join(failures))
+
+
+main()
