@@ -6,5 +6,11 @@ import { PGLiteSocketServer } from '@electric-sql/pglite-socket'
 
 const db = await PGlite.create({ extensions: { timescaledb, uuid_ossp } })
 const server = new PGLiteSocketServer({ db, host: '127.0.0.1', port: Number(process.argv[2]) })
+// Connections follow one another in one session: what the last one prepared must not meet the next one's names.
+const attach = server.attachSocketToNewHandler.bind(server)
+server.attachSocketToNewHandler = async (socket, info) => {
+  await db.exec('DEALLOCATE ALL')
+  return attach(socket, info)
+}
 await server.start()
 console.log('listening')

@@ -18,7 +18,10 @@ pub fn text(places: &Places<'_>) -> String {
         base, idp, subject, ..
     } = places;
     let vision = places.vision.map_or_else(
-        || "not at hand (build `dragunov` beside this program, or set DRAGUNOV_BIN)".to_owned(),
+        || {
+            "not at hand, so there are no scans (build `dragunov` beside this program, or set DRAGUNOV_BIN)"
+                .to_owned()
+        },
         |url| format!("at {url}"),
     );
     let scan = places.vision.map_or_else(String::new, |_| scan(base));
@@ -49,16 +52,17 @@ curl -sf {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
 sleep 2
 curl -sf {base}/plan -H "$AUTH"; echo
 
-{scan}# Everything that is kept of this user.
-curl -sf {base}/me/export -H "$AUTH" -o export.zip; ls -l export.zip
-"#
+# Everything that is kept of this user.
+curl -sf {base}/me/export -H "$AUTH" -o /dev/null -w 'export: %{{http_code}}, %{{size_download}} bytes\n'
+{scan}"#
     )
 }
 
 /// A photo from its upload to the confirmed meal.
 fn scan(base: &str) -> String {
     format!(
-        r#"# Scan a photo: begin, upload it as the answer says, wait until it is measured, confirm. The ring moves.
+        r#"
+# Scan a photo: begin, upload it as the answer says, wait until it is measured, confirm. The ring moves.
 PHOTO=${{PHOTO:-fixtures/plates/scene_005/photo.jpg}}
 NEW=$(curl -sf {base}/scans -H "$AUTH" -H "$JSON" \
   -d '{{"photos":[{{"content_type":"image/jpeg","bytes":'"$(wc -c <"$PHOTO")"',"pitch_deg":25}}]}}')
@@ -69,7 +73,6 @@ curl -sfN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
 ETAG=$(curl -sf -o /dev/null -D - {base}/scans/$SCAN -H "$AUTH" | grep -i '^etag:' | tr -d '\r' | cut -d ' ' -f 2)
 curl -sf {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}'; echo
 curl -sf {base}/dashboard/state -H "$AUTH"; echo
-
 "#
     )
 }

@@ -23,7 +23,7 @@ use super::query::Params;
 use crate::auth::CurrentUser;
 use crate::domain::ingest::canonical::NotABatch;
 use crate::domain::ingest::{canonical, health_auto_export, open_wearables, sparky};
-use crate::events::kinds::CALCULATE_ENERGY_SCORE;
+use crate::events::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 use crate::problem::{Code, Problem, ProblemBody};
 use take::take;
 use verdict::{Counts, RecordVerdict, Verdict};
@@ -242,7 +242,8 @@ pub(super) async fn forget(
         return Err(Problem::not_found());
     };
     tx.forget_source(&source).await?;
-    tx.changed_days(from, to, app.clock.now()).await?;
+    tx.changed_days(REFRESH_HEALTH_DAILY, from, to, app.clock.now())
+        .await?;
     tx.emit(CALCULATE_ENERGY_SCORE, None, &Value::Object(Default::default()))
         .await?;
     tx.commit().await?;

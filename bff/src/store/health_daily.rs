@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use serde_json::json;
 
-use super::outbox::kinds::REFRESH_HEALTH_DAILY;
 use super::row::{Result, instant};
 use super::{Db, UserTx};
 
@@ -14,11 +13,17 @@ use super::{Db, UserTx};
 const BY_ITSELF: SignedDuration = SignedDuration::from_hours(6 * 24);
 
 impl UserTx {
-    /// Asks for a refresh of the days of `[from, to]` if the aggregate does not come to them by itself.
+    /// Asks, by an event of this kind, for a refresh of the days of `[from, to]` if the aggregate does not come to them by itself.
     ///
     /// # Errors
     /// The database.
-    pub async fn changed_days(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) -> Result<()> {
+    pub async fn changed_days(
+        &mut self,
+        event: &str,
+        from: Timestamp,
+        to: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
         if from > now - BY_ITSELF {
             return Ok(());
         }
@@ -30,8 +35,8 @@ impl UserTx {
              WHERE to_regclass('health_daily_cagg') IS NOT NULL",
         )
         .bind(user)
-        .bind(REFRESH_HEALTH_DAILY)
-        .bind(format!("{REFRESH_HEALTH_DAILY}:{from}:{to}"))
+        .bind(event)
+        .bind(format!("{event}:{from}:{to}"))
         .bind(json!({"from": from.to_string(), "to": to.to_string()}))
         .execute(self.conn())
         .await?;

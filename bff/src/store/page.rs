@@ -62,6 +62,7 @@ impl List {
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Null at the end.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use crate::domain::day;
 use crate::domain::ingest::fold::{Folded, fold};
 use crate::domain::ingest::{Batch, Bounds, Kind};
 use crate::domain::metrics::Sample;
-use crate::events::kinds::CALCULATE_ENERGY_SCORE;
+use crate::events::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 use crate::problem::Problem;
 use crate::routes::App;
 use crate::store::UserTx;
@@ -70,7 +70,7 @@ pub(super) async fn take(
         newest = newest.max(Some(bounds.now));
     }
     if let Some((from, to)) = touched(&batch, &folded, &changed, deleted) {
-        tx.changed_days(from, to, now).await?;
+        tx.changed_days(REFRESH_HEALTH_DAILY, from, to, now).await?;
     }
     if deleted > 0 {
         newest = newest.max(batch.deletions.iter().map(|d| d.to.min(bounds.now)).max());
