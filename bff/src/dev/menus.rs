@@ -49,8 +49,22 @@ async fn answer(Json(request): Json<Value>) -> Json<Value> {
             json!({"name": name, "serving": serving, "kcal": kcal, "protein_g": p, "carbs_g": c, "fat_g": f, "alcohol": alcohol})
         })
         .collect();
-    let menu = json!({"restaurant": question["restaurant"], "items": items}).to_string();
+    let name = title_case(question["restaurant"].as_str().unwrap_or_default());
+    let menu = json!({ "restaurant": name, "items": items }).to_string();
     Json(json!({"choices": [{"message": {"content": menu}, "finish_reason": "stop"}]}))
+}
+
+fn title_case(name: &str) -> String {
+    let word = |w: &str| {
+        let mut letters = w.chars();
+        letters
+            .next()
+            .into_iter()
+            .flat_map(char::to_uppercase)
+            .chain(letters)
+            .collect::<String>()
+    };
+    name.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// # Errors

@@ -113,13 +113,11 @@ fn database_url(
     let mut url = Url::parse(&format!("postgres://{host}:{port}/{name}"))?;
     let named = url.set_username(&login.username).is_ok() && url.set_password(Some(&login.password)).is_ok();
     anyhow::ensure!(named, "BFF_DATABASE_HOST is no host");
-    match ca {
-        Some(ca) => url
-            .query_pairs_mut()
-            .append_pair("sslmode", "verify-full")
-            .append_pair("sslrootcert", ca),
-        None => url.query_pairs_mut().append_pair("sslmode", "require"),
-    };
+    let (mode, ca) = ca.map_or(("require", None), |ca| ("verify-full", Some(ca)));
+    let ca = ca.map(|ca| ("sslrootcert", ca));
+    url.query_pairs_mut()
+        .append_pair("sslmode", mode)
+        .extend_pairs(ca);
     Ok(url.into())
 }
 
