@@ -95,6 +95,9 @@ codes! {
     NoFood = "no_food", Client, retry false, http 422:
         "Nothing on the photo was recognised as food.",
         "Take the photo closer, or mark the food with a point in `hints`.";
+    Implausible = "implausible", Client, retry false, http 422:
+        "What was measured cannot be a meal: the view, the scale or the depth is wrong.",
+        "Take the photo again, 20 to 45 degrees from above with the whole plate in view, and check what is sent of pitch and scale.";
     QueueFull = "queue_full", Service, retry true, http 429:
         "As many jobs wait as are allowed.",
         "Send it again after the seconds in `Retry-After`.";

@@ -16,6 +16,9 @@ use crate::geometry::View;
 use crate::nutrition::{ItemInput, MatchKind, Nourished, VlmGrams, Volume, nourish};
 use crate::overlay::{self, Labelled};
 
+/// More energy than this is a failed measurement. From 4,000 on the answer warns.
+const IMPOSSIBLE_KCAL: f64 = 10_000.0;
+
 /// Weighs the items and puts everything into the result.
 pub(super) fn assemble(
     work: &Working,
@@ -48,6 +51,14 @@ pub(super) fn assemble(
         .collect();
     let meal = nourish(&foods.table, &inputs)
         .map_err(|e| ScanError::new(ErrorCode::Internal, "an item could not be weighed").source(e))?;
+    let kcal = meal.totals.kcal.p50;
+    if kcal > IMPOSSIBLE_KCAL {
+        return Err(ScanError::new(
+            ErrorCode::Implausible,
+            format!("what was measured cannot be: {kcal:.0} kcal are more than a table of meals"),
+        )
+        .next_step("take the photo again with the whole plate in view; check the pitch, and the diameter or height that was sent"));
+    }
     warnings.extend(scene.geometry.warnings.iter().cloned());
     warnings.extend(meal.warnings);
     let items = (0..inputs.len())
