@@ -204,7 +204,7 @@ mod tests {
         assert!(bundled.demonstration && bundled.search.zoom);
         assert_eq!(
             (bundled.errors.relief_sigma, bundled.errors.shift_sigma),
-            (0.02, 0.23)
+            (0.02, 0.2)
         );
         assert_eq!(bundled.mask_grid.amg().points_per_side, 20);
         let default = Calibration::default();
