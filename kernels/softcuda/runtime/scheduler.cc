@@ -57,6 +57,7 @@ struct Warp {
 
 struct Block {
   const Launch* launch;
+  bool backward, random, strict_warp;  // as the settings say
   uint32_t count, live, at_barrier;
   std::vector<uint32_t> order;  // in which threads start
   uint32_t next;                // position in `order`
@@ -127,7 +128,7 @@ void make_ready(uint32_t thread) {
 
 uint32_t take_ready() {
   uint32_t& first = state.ready[state.first_ready];
-  if (settings().order == Order::Random) {
+  if (state.random) {
     std::swap(first, state.ready[(state.first_ready + random_number() % state.ready_count) % MAX_THREADS]);
   }
   uint32_t thread = first;
@@ -151,7 +152,7 @@ void release_lanes(uint32_t w, unsigned mask) {
   }
   warp.waiting &= ~lanes;
   running.warp_epoch[w] += orders;
-  const bool backward = settings().order == Order::Backward;
+  const bool backward = state.backward;
   for (unsigned m = lanes; m;) {
     uint32_t lane = backward ? 31 - __builtin_clz(m) : __builtin_ctz(m);
     m &= ~(1u << lane);
@@ -200,7 +201,7 @@ void release_block() {
   if (!same) check_barrier();
   running.block_epoch++;
   state.at_barrier = 0;
-  const bool backward = settings().order == Order::Backward;
+  const bool backward = state.backward;
   for (uint32_t i = 0; i < state.count; i++) {
     uint32_t thread = backward ? state.count - 1 - i : i;
     if (!state.threads[thread].exited) make_ready(thread);
@@ -351,7 +352,7 @@ bool run_block() {
     copies_forget(i);
     state.threads[i].wait = Wait::None;
   }
-  if (settings().order == Order::Random) arrange(state.order, state.count);
+  if (state.random) arrange(state.order, state.count);
   state.current = idle.back();
   idle.pop_back();
   softcuda_switch(&scheduler_stack, state.current->stack_pointer);
@@ -402,6 +403,9 @@ bool run(const Launch& launch) {
   }
   random_state = (settings().seed + launch.number) * 0x9e3779b97f4a7c15ull | 1;
   state.launch = &launch;
+  state.backward = settings().order == Order::Backward;
+  state.random = settings().order == Order::Random;
+  state.strict_warp = settings().strict_warp;
   lay_out_threads();
   softcuda_place.block_dim = {launch.block.x, launch.block.y, launch.block.z};
   softcuda_place.grid_dim = {launch.grid.x, launch.grid.y, launch.grid.z};
@@ -463,7 +467,7 @@ uint64_t softcuda_warp_exchange(unsigned mask, uint64_t value, int source) {
   uint8_t phase = self.phase;
   self.phase ^= 1;
   self.given[phase] = value;
-  wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
+  wait(Wait::Warp, mask, __builtin_return_address(0), !state.strict_warp);
   // A lane that took no part gives the reader its own value back.
   if (!(self.present >> (source & 31) & 1)) return value;
   return state.threads[from + (source & 31)].given[phase];
@@ -475,7 +479,7 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
   uint8_t phase = self.phase;
   self.phase ^= 1;
   self.given[phase] = predicate != 0;
-  wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
+  wait(Wait::Warp, mask, __builtin_return_address(0), !state.strict_warp);
   unsigned lanes = 0;
   for (uint32_t lane = 0; lane < 32; lane++) {
     if ((self.present >> lane & 1) && state.threads[from + lane].given[phase]) lanes |= 1u << lane;
@@ -489,7 +493,7 @@ void softcuda_warp_show(const void* mine, const void** all) {
   uint8_t phase = self.phase;
   self.phase ^= 1;
   self.given[phase] = reinterpret_cast<uintptr_t>(mine);
-  wait(Wait::Warp, ~0u, __builtin_return_address(0), !settings().strict_warp);
+  wait(Wait::Warp, ~0u, __builtin_return_address(0), !state.strict_warp);
   if (self.present != ~0u) softcuda_trap("a warp instruction without all 32 lanes");
   for (uint32_t lane = 0; lane < 32; lane++) all[lane] = reinterpret_cast<const void*>(warp[lane].given[phase]);
 }
