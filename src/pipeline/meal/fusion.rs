@@ -29,6 +29,8 @@ pub(super) struct Observation {
     ln_cm3: f64,
     shared: f64,
     own: f64,
+    /// Own error that no other photo has: a mask that went wrong here.
+    alone: f64,
     scale: ScaleSource,
 }
 
@@ -44,7 +46,8 @@ impl Observation {
             photo,
             ln_cm3: measured.volume_cm3.p50.ln(),
             shared: sigma.shared.max(1e-4),
-            own: sigma.own.max(1e-3).hypot(cut).hypot(odd),
+            own: sigma.own.max(1e-3),
+            alone: cut.hypot(odd),
             scale: scene.geometry.scale.source,
         }
     }
@@ -53,7 +56,8 @@ impl Observation {
     pub(super) fn doubt(&mut self, usual: &Portion) {
         let ln_usual = (usual.area_cm2 * usual.height_cm).ln();
         let spread = usual.area_sigma_ln.hypot(usual.height_sigma_ln);
-        self.own = self.own.hypot(((self.ln_cm3 - ln_usual).abs() - spread).max(0.0));
+        let excess = ((self.ln_cm3 - ln_usual).abs() - spread).max(0.0);
+        self.alone = self.alone.hypot(excess);
     }
 
     /// Shared and own covariance with another one.
@@ -66,10 +70,10 @@ impl Observation {
         };
         let own = match () {
             () if self.item != other.item => 0.0,
-            () if same_photo => 1.0,
-            () => OWN,
+            () if same_photo => self.own.powi(2) + self.alone.powi(2),
+            () => OWN * self.own * other.own,
         };
-        (shared * self.shared * other.shared, own * self.own * other.own)
+        (shared * self.shared * other.shared, own)
     }
 }
 
@@ -139,8 +143,8 @@ fn volume(observations: &[Observation], item: usize, weights: &[f64]) -> FusedVo
         for &j in &of_item[k + 1..] {
             let (a, b) = (&observations[i], &observations[j]);
             let (s, o) = a.covariance(b);
-            let variance =
-                a.shared.powi(2) + a.own.powi(2) + b.shared.powi(2) + b.own.powi(2) - 2.0 * (s + o);
+            let of = |o: &Observation| o.shared.powi(2) + o.own.powi(2) + o.alone.powi(2);
+            let variance = of(a) + of(b) - 2.0 * (s + o);
             apart = apart.max((a.ln_cm3 - b.ln_cm3).abs() / variance.max(1e-6).sqrt());
         }
     }
@@ -217,6 +221,7 @@ mod tests {
             ln_cm3: cm3.ln(),
             shared,
             own,
+            alone: 0.0,
             scale: ScaleSource::PlatePrior,
         }
     }
@@ -274,7 +279,7 @@ mod tests {
         // Near the usual size nothing is doubted.
         let mut near = seen(0, 0, 70.0, 0.15, 0.25);
         near.doubt(&usual);
-        assert_eq!(near.own, 0.25);
+        assert_eq!(near.alone, 0.0);
     }
 
     #[test]
