@@ -21,6 +21,22 @@ need_program() {
   command -v "$1" >/dev/null || fetch "Debian's $2" scripts/install-test-packages "$2"
 }
 
+# python_with NAME PACKAGE...: sets python to an interpreter with these packages of PyPI. Kept in the cache folder under NAME,
+# which tells their versions.
+python_with() {
+  local venv="$cache/$1"; shift
+  python="$venv/bin/python"
+  [ ! -e "$venv/complete" ] || return 0
+  need_program python3 python3
+  rm -rf "$venv"
+  if ! python3 -m venv "$venv" 2>/dev/null; then
+    fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
+    python3 -m venv "$venv"
+  fi
+  fetch "$* (PyPI)" "$python" -m pip install --quiet --disable-pip-version-check "$@"
+  touch "$venv/complete"
+}
+
 # start_service ARGUMENT...: the stub service on a free port; sets url. Ends with the script.
 start_service() {
   local binary="${DRAGUNOV_BIN:-}"

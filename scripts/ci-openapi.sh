@@ -4,17 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
-need_program python3 python3
-venv="$cache/openapi-0.29.1"
-if ! "$venv/bin/python" -c 'import openapi_spec_validator, openapi_python_client' 2>/dev/null; then
-  rm -rf "$venv"
-  if ! python3 -m venv "$venv" 2>/dev/null; then
-    fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
-    python3 -m venv "$venv"
-  fi
-  fetch "openapi-python-client 0.29.1 (PyPI)" "$venv/bin/pip" install --disable-pip-version-check \
-    'openapi-spec-validator==0.9.0' 'openapi-python-client==0.29.1'
-fi
+python_with openapi-0.29.1 'openapi-spec-validator==0.9.0' 'openapi-python-client==0.29.1'
 key="ci-key-$$-0123456789"
 export DRAGUNOV_API_KEY="$key"
 start_service
@@ -22,16 +12,16 @@ out="$(mktemp -d)"
 trap 'kill "$service" 2>/dev/null || true; rm -rf "$service_log" "$out"' EXIT
 python3 -c 'import sys, urllib.request as r; sys.stdout.buffer.write(r.urlopen(sys.argv[1]).read())' "$url/openapi.json" \
   >"$out/openapi.json"
-"$venv/bin/python" -m openapi_spec_validator "$out/openapi.json"
+"$python" -m openapi_spec_validator "$out/openapi.json"
 # Pictures as bare bodies are one type to the generator; everything else it must understand.
 cat >"$out/config.yaml" <<'YAML'
-content_type_overrides: {image/jpeg: application/octet-stream, image/png: application/octet-stream, image/webp: application/octet-stream}
+content_type_overrides: {image/jpeg: application/octet-stream, image/png: application/octet-stream, image/webp: application/octet-stream, image/heic: application/octet-stream}
 post_hooks: []
 YAML
-"$venv/bin/openapi-python-client" generate --path "$out/openapi.json" --config "$out/config.yaml" --meta none \
+"$(dirname "$python")/openapi-python-client" generate --path "$out/openapi.json" --config "$out/config.yaml" --meta none \
   --output-path "$out/dragunov_client" --fail-on-warning
 # A real answer, of the bundled checkpoints, beside the stub's.
 binary="${DRAGUNOV_BIN:-${CARGO_TARGET_DIR:-target}/debug/dragunov}"
 "$binary" scan fixtures/plates/scene_015/photo.jpg --pitch 23.4 --plate 29.2 --json "$out/scan.json" >"$out/scan.txt"
-PYTHONPATH="$out" timeout 120 "$venv/bin/python" tests/clients/openapi_client.py "$url" "$key" \
+PYTHONPATH="$out" timeout 120 "$python" tests/clients/openapi_client.py "$url" "$key" \
   fixtures/plates/scene_005/photo.jpg "$out/scan.json" "$out/openapi.json"

@@ -15,4 +15,5 @@ if [ ! -d "$root/node_modules/playwright-core" ]; then
 fi
 photo="${PHOTO:-fixtures/plates/scene_005/photo.jpg}"
 start_service --stub-latency 300ms
-NODE_ROOT="$root" CHROMIUM="${CHROMIUM:-$(command -v chromium)}" timeout 300 node tests/clients/page.mjs "$url" "$photo" "$out"
+NODE_ROOT="$root" CHROMIUM="${CHROMIUM:-$(command -v chromium)}" timeout 300 node tests/clients/page.mjs "$url" "$photo" \
+  fixtures/tiny/heif/iphone.heic "$out"

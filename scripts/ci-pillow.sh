@@ -3,10 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
-venv="$cache/pillow"
-[ -x "$venv/bin/python" ] || fetch "a Python environment" python3 -m venv "$venv"
-fetch "Pillow" "$venv/bin/pip" install --quiet 'pillow==13.*' 'numpy==2.*'
+python_with pillow-13-heif-1.8 'pillow==13.*' 'pillow-heif==1.8.*' 'numpy==2.*'
 decode="${CARGO_TARGET_DIR:-target}/debug/examples/decode"
 # Built by `cargo test`, with the features that its dependencies have there.
 [ -x "$decode" ] || cargo test --quiet --locked --no-run --example decode
-"$venv/bin/python" scripts/differential.py 40 "$decode"
+"$python" scripts/differential.py 40 "$decode"

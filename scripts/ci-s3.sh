@@ -4,19 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
-need_program python3 python3
-venv="$cache/ministack-1.5.33"
-if ! "$venv/bin/python" -c 'import ministack, boto3' 2>/dev/null; then
-  rm -rf "$venv"
-  if ! python3 -m venv "$venv" 2>/dev/null; then
-    fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
-    python3 -m venv "$venv"
-  fi
-  fetch "ministack 1.5.33 (PyPI)" "$venv/bin/pip" install --disable-pip-version-check 'ministack==1.5.33' 'boto3'
-fi
+python_with ministack-1.5.33 'ministack==1.5.33' boto3
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 out="$(mktemp)"
-BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$venv/bin/ministack" >"$out" 2>&1 &
+BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$(dirname "$python")/ministack" >"$out" 2>&1 &
 ministack=$!
 export AWS_ENDPOINT_URL="http://127.0.0.1:$port" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
 start_service --s3-path-style --allow-private-urls
@@ -26,4 +17,4 @@ for _ in $(seq 300); do
   kill -0 "$ministack" 2>/dev/null || { echo "ministack ended:"; cat "$out"; exit 1; }
   sleep 0.1
 done
-timeout 120 "$venv/bin/python" tests/clients/s3_ministack.py "$url" "$AWS_ENDPOINT_URL" fixtures/plates/scene_005/photo.jpg
+timeout 120 "$python" tests/clients/s3_ministack.py "$url" "$AWS_ENDPOINT_URL" fixtures/plates/scene_005/photo.jpg

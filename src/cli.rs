@@ -47,7 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Scan(Box<scan::Args>),
-    Recompute(recompute::Args),
+    Recompute(Box<recompute::Args>),
     Eval(Box<eval::Args>),
     Segment(segment::Args),
     Depth(depth::Args),

@@ -2,14 +2,17 @@
 
 pub mod bounds;
 pub mod control;
+pub mod depth_map;
 pub mod error;
 pub mod estimate;
 pub mod flag;
 pub mod kinds;
 pub mod model_answer;
+pub mod photos;
 pub mod quote;
 pub mod recompute;
 pub mod request;
+pub mod reshoot;
 pub mod result;
 pub mod source;
 pub mod stage;
@@ -17,12 +20,14 @@ pub(crate) mod vocabulary;
 pub mod warning;
 
 pub use control::Control;
+pub use depth_map::{DepthFormat, DepthMapUnit, DepthSource};
 pub use error::{ErrorCode, Fault, ScanError};
 pub use estimate::Estimated;
 pub use flag::ItemFlag;
 pub use kinds::{DishKind, Kind, ReferenceKind};
 pub use model_answer::ModelAnswer;
 pub use request::{MaskFormat, ScanRequest};
+pub use reshoot::{Reshoot, ReshootAction};
 pub use result::{ScanResult, ScanStatus};
 pub use source::{FoodSourceKind, FovSource, GravitySource, ScaleSource, TiltSource};
 pub use stage::{Stage, StageUpdate, Timings};

@@ -10,6 +10,7 @@ pub mod full_pipeline;
 mod label_oracle;
 pub mod load;
 pub mod manifest;
+pub mod meals;
 pub mod oracle;
 pub mod predictor;
 pub mod report;

@@ -7,7 +7,7 @@ mod csv;
 pub mod postgres;
 pub mod sql;
 
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -107,10 +107,19 @@ fn revision(table: &FoodTable) -> String {
     hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The compiled-in table, read at its first use.
+fn builtin() -> Snapshot {
+    static BUILTIN: OnceLock<Snapshot> = OnceLock::new();
+    BUILTIN
+        .get_or_init(|| Snapshot::new(FoodTable::builtin(), FoodSourceKind::Builtin))
+        .clone()
+}
+
 /// Hands out the current table; shared by clones.
 #[derive(Debug, Clone)]
 pub struct FoodStore {
-    current: Arc<RwLock<Snapshot>>,
+    /// None: the compiled-in table, which is not read before somebody asks.
+    current: Arc<RwLock<Option<Snapshot>>>,
 }
 
 impl Default for FoodStore {
@@ -122,9 +131,8 @@ impl Default for FoodStore {
 impl FoodStore {
     /// Over the compiled-in table.
     pub fn builtin() -> Self {
-        let snapshot = Snapshot::new(FoodTable::builtin(), FoodSourceKind::Builtin);
         Self {
-            current: Arc::new(RwLock::new(snapshot)),
+            current: Arc::default(),
         }
     }
 
@@ -164,15 +172,14 @@ impl FoodStore {
 
     /// The table to use now.
     pub fn current(&self) -> Snapshot {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let read = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        read.clone().unwrap_or_else(builtin)
     }
 
     fn put(&self, loaded: Result<Arc<FoodTable>, SourceError>, source: FoodSourceKind) {
         let loaded = loaded.map(|table| Snapshot::new(table, source));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let current = current.get_or_insert_with(builtin);
         match loaded {
             Ok(new) => {
                 if current.warning.is_some() || current.info != new.info {

@@ -10,6 +10,7 @@ mod docs;
 pub mod edge;
 pub mod extract;
 pub mod fields;
+pub mod foods;
 pub mod guard;
 mod idle;
 pub mod job_api;
@@ -92,6 +93,7 @@ fn keyed_routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(direct::scan))
         .routes(routes!(direct::invocations))
         .routes(routes!(direct::recompute))
+        .routes(routes!(foods::foods))
         .routes(routes!(direct::segment))
         .routes(routes!(direct::depth))
         .routes(routes!(direct::identify))

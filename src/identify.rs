@@ -58,6 +58,10 @@ pub trait Identifier: Send {
     /// The foods that answers should name from now on.
     fn set_foods(&mut self, names: Vec<String>);
 
+    /// What the person wrote of the meal that the next questions are about; a hint, no instruction. Models that were trained on one
+    /// fixed question do without it.
+    fn set_note(&mut self, _note: Option<&str>) {}
+
     /// Whether [`Self::ground`] can answer.
     fn grounds(&self) -> bool {
         false

@@ -6,10 +6,16 @@
 pub mod camera;
 mod container;
 pub mod decode;
+pub mod depth_map;
 pub mod exif;
 pub mod fetch;
 mod fetch_pool;
 pub mod gravity;
+#[cfg(feature = "heif")]
+mod heif;
+#[cfg(not(feature = "heif"))]
+#[path = "intake/heif_absent.rs"]
+mod heif;
 pub mod sensors;
 pub mod validate;
 
@@ -20,18 +26,26 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use dragunov_models::RgbImage;
+use dragunov_models::resample::{self, Filter};
 use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 pub use camera::CameraGuess;
 pub use decode::DecodeLimits;
+pub use depth_map::{DepthInput, PhoneDepth};
 pub use fetch_pool::FetchPlace;
 pub use gravity::{Gravity, SourceMeta};
 pub use validate::RequestLimits;
 
+use crate::contract::bounds::DEPTH_MAP_BYTES;
+use crate::contract::depth_map::DepthMap;
+use crate::contract::photos::MealPhoto;
 use crate::contract::request::{CameraHint, ImageSource};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
 use crate::egress::check_url;
 use crate::s3::{Bucket, ObjectReader, S3Config, S3Uri};
+
+/// A meal's further photos are kept at this many pixels on the long side: no more is measured.
+const MEAL_SIDE_PX: usize = 1536;
 
 /// A decoded photo, ready for the models and the geometry.
 #[derive(Debug, Clone)]
@@ -45,6 +59,29 @@ pub struct Photo {
     pub gravity: Option<Gravity>,
     /// Every fallback that was taken.
     pub warnings: Vec<Warning>,
+    /// What the phone measured.
+    pub depth: Option<PhoneDepth>,
+    /// Width and height before [`Self::reduced`]; none where the picture is as it was sent.
+    pub full_size: Option<(usize, usize)>,
+}
+
+impl Photo {
+    /// With at most `max_side_px` pixels on the long side, as the pipeline would make it.
+    ///
+    /// # Errors
+    /// If the picture cannot be resampled.
+    pub fn reduced(mut self, max_side_px: usize) -> Result<Self, ScanError> {
+        let (width, height) = (self.image.width(), self.image.height());
+        let long = width.max(height);
+        if long > max_side_px {
+            let k = max_side_px as f64 / long as f64;
+            let size = |v: usize| ((v as f64 * k).round() as usize).max(1);
+            self.image = resample::pil(&self.image, size(width), size(height), Filter::Bilinear)?;
+            self.camera.focal_px *= k;
+            self.full_size = self.full_size.or(Some((width, height)));
+        }
+        Ok(self)
+    }
 }
 
 /// What the sender says of how the photo was taken.
@@ -55,15 +92,30 @@ pub struct Shot {
     /// Down, in device axes.
     pub gravity: Option<[f64; 3]>,
     pub camera: CameraHint,
+    /// What the phone measured.
+    pub depth: Option<DepthInput>,
 }
 
 impl Shot {
+    /// Of one of a meal's photos; its depth map is to be fetched.
+    pub fn from_photo(photo: &MealPhoto) -> Self {
+        Self {
+            pitch_deg: photo.pitch_deg,
+            roll_deg: photo.roll_deg,
+            gravity: photo.gravity,
+            camera: photo.camera.clone(),
+            depth: None,
+        }
+    }
+
+    /// Of the photo, or the first of several; its depth map is to be fetched.
     pub fn from_request(request: &ScanRequest) -> Self {
         Self {
             pitch_deg: request.pitch_deg,
             roll_deg: request.roll_deg,
             gravity: request.gravity,
             camera: request.camera.clone(),
+            depth: None,
         }
     }
 }
@@ -112,6 +164,8 @@ pub struct Intake {
     turns: Arc<Semaphore>,
     /// In MiB.
     memory: Arc<Semaphore>,
+    /// Of the photos of meals that are decoded already, in MiB. A meal that holds some waits for no more of it.
+    meals: Arc<Semaphore>,
 }
 
 /// A photo and the memory set aside for it, free for others when it is dropped.
@@ -119,6 +173,13 @@ pub struct Intake {
 pub struct Loaded {
     pub photo: Photo,
     _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Loaded {
+    /// The photo, and what holds its memory while it is in use.
+    pub fn into_parts(self) -> (Photo, Option<OwnedSemaphorePermit>) {
+        (self.photo, self._memory)
+    }
 }
 
 impl From<Photo> for Loaded {
@@ -134,6 +195,7 @@ impl Intake {
             pool: fetch_pool::FetchPool::new(),
             turns: Arc::new(Semaphore::new(config.concurrent_decodes.max(1))),
             memory: Arc::new(Semaphore::new(mib(config.memory_bytes) as usize)),
+            meals: Arc::new(Semaphore::new(mib(config.memory_bytes / 4) as usize)),
             config,
             fetcher: OnceCell::new(),
             objects: OnceCell::new(),
@@ -163,6 +225,43 @@ impl Intake {
     /// # Errors
     /// As [`read_photo`].
     pub async fn decode(&self, bytes: Vec<u8>, shot: Shot, meta: SourceMeta) -> Result<Loaded, ScanError> {
+        self.decode_to(bytes, shot, meta, None).await
+    }
+
+    /// [`Self::decode`] of one of a meal's further photos, reduced to what is measured. Its memory is that of [`Self::meal_place`].
+    ///
+    /// # Errors
+    /// As [`read_photo`].
+    pub async fn decode_further(
+        &self,
+        bytes: Vec<u8>,
+        shot: Shot,
+        meta: SourceMeta,
+    ) -> Result<Loaded, ScanError> {
+        self.decode_to(bytes, shot, meta, Some(MEAL_SIDE_PX)).await
+    }
+
+    /// Memory for a meal's further photos, all at once, so that no two meals wait for each other.
+    ///
+    /// # Errors
+    /// `draining`.
+    pub async fn meal_place(&self, photos: usize) -> Result<OwnedSemaphorePermit, ScanError> {
+        let needed = mib((photos * MEAL_SIDE_PX * MEAL_SIDE_PX * 3) as u64);
+        let needed = needed.min(mib(self.config.memory_bytes / 4));
+        self.meals
+            .clone()
+            .acquire_many_owned(needed)
+            .await
+            .map_err(stopping)
+    }
+
+    async fn decode_to(
+        &self,
+        bytes: Vec<u8>,
+        shot: Shot,
+        meta: SourceMeta,
+        max_side_px: Option<usize>,
+    ) -> Result<Loaded, ScanError> {
         let limits = self.config.decode;
         let turn = self.turns.clone().acquire_owned().await.map_err(stopping)?;
         let (bytes, needed, turn) = off_thread(move || {
@@ -182,6 +281,9 @@ impl Intake {
             let _turn = turn;
             let mut memory = memory;
             let photo = read_photo(&bytes, &shot, &meta, &limits)?;
+            if let Some(side) = max_side_px {
+                return Ok(Loaded::from(photo.reduced(side)?));
+            }
             let kept = mib(photo.image.as_bytes().len() as u64) as usize;
             drop(memory.split(memory.num_permits().saturating_sub(kept)));
             Ok(Loaded {
@@ -226,7 +328,54 @@ impl Intake {
         source: ImageSource,
         bucket: Option<&Bucket>,
     ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
-        let cap = self.config.max_bytes;
+        self.fetch_up_to(self.config.max_bytes, source, bucket).await
+    }
+
+    /// A depth map's bytes, one source after the other.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn fetch_depth(
+        &self,
+        mut map: DepthMap,
+        bucket: Option<&Bucket>,
+    ) -> Result<DepthInput, ScanError> {
+        let data = self.fetch_part(&mut map.data, "depth.data", bucket).await?;
+        let confidence = match &mut map.confidence {
+            Some(confidence) => Some(
+                self.fetch_part(&mut confidence.data, "depth.confidence.data", bucket)
+                    .await?,
+            ),
+            None => None,
+        };
+        Ok(DepthInput {
+            map,
+            data,
+            confidence,
+        })
+    }
+
+    async fn fetch_part(
+        &self,
+        source: &mut ImageSource,
+        field: &str,
+        bucket: Option<&Bucket>,
+    ) -> Result<Vec<u8>, ScanError> {
+        let source = std::mem::replace(source, ImageSource::Bytes(Vec::new()));
+        let _place = self.fetch_place(&source, bucket).await.map_err(|e| e.of(field))?;
+        let (bytes, _) = self
+            .fetch_up_to(DEPTH_MAP_BYTES, source, bucket)
+            .await
+            .map_err(|e| e.of(field))?;
+        Ok(bytes)
+    }
+
+    async fn fetch_up_to(
+        &self,
+        cap: usize,
+        source: ImageSource,
+        bucket: Option<&Bucket>,
+    ) -> Result<(Vec<u8>, SourceMeta), ScanError> {
         match source {
             ImageSource::Bytes(bytes) if bytes.len() > cap => {
                 Err(ScanError::photo_too_large(bytes.len() as u64, cap))
@@ -299,7 +448,20 @@ pub fn read_photo(
     let decoded = decode::decode(bytes, limits)?;
     let mut warnings = decoded.warnings;
     let (width, height) = (decoded.image.width(), decoded.image.height());
-    let camera = camera::guess(&shot.camera, &decoded.facts, width, height, &mut warnings)?;
+    let orientation = decoded.orientation;
+    let map = match &shot.depth {
+        Some(input) => depth_map::read(input, orientation, &mut warnings)?,
+        None => None,
+    };
+    let by_map = map.as_ref().and_then(|map| map.camera_of(width, height));
+    let camera = match by_map.filter(|_| !shot.camera.tells_focal()) {
+        Some(camera) => camera,
+        None => camera::guess(&shot.camera, &decoded.facts, width, height, &mut warnings)?,
+    };
+    let depth = match map {
+        Some(map) => map.over_photo(width, height, camera.focal_px, &mut warnings)?,
+        None => None,
+    };
     let gravity = gravity::resolve(
         shot,
         meta,
@@ -314,6 +476,8 @@ pub fn read_photo(
         camera,
         gravity,
         warnings,
+        depth,
+        full_size: None,
     })
 }
 

@@ -8,21 +8,27 @@ mod amount;
 mod categories;
 mod csv;
 pub mod food;
+mod found;
 pub mod lookup;
 pub mod meal;
 mod names;
+mod note;
 mod phrase;
 pub mod portions;
+mod quantity;
 pub mod questions;
+mod row;
 mod synonyms;
 pub mod table;
 mod text;
 
 pub use amount::{Amount, ToldMass, Unit};
-pub use food::{
-    Basis, Details, EnergyNote, Food, FoodId, FoodRow, Form, Hidden, HiddenKind, Nutrients, RowError, SHAPES,
-    Tier,
-};
+pub use food::{Basis, Details, EnergyNote, Food, FoodId, Form, Hidden, HiddenKind, Nutrients, SHAPES, Tier};
+pub use found::FoundFood;
 pub use lookup::{FoodMatch, MatchKind};
-pub use meal::{ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish};
+pub use meal::{
+    ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish, nourish_noted,
+};
+pub use note::Note;
+pub use row::{FoodRow, RowError};
 pub use table::{FoodTable, TableError, to_csv};

@@ -7,12 +7,16 @@
 //! posterior of precision 1 + sum a^2 / n and mean sum(a y / n) over it; the others' volumes move by a times the mean of z, and their
 //! shared error shrinks by its standard deviation.
 
+pub mod place;
+
 use crate::contract::recompute::{
     Answer, Edit, MAX_EDITS, MAX_NOTE_CHARS, Origin, Origins, PORTION, RecomputeRequest, TOLD_GRAMS,
 };
 use crate::contract::result::{Item, NutrientDetails, ScanResult, VolumeBounds, VolumeSigma};
 use crate::contract::{ErrorCode, Estimated, ItemFlag, ScanError, flag};
-use crate::nutrition::{FoodTable, ItemInput, MatchKind, Nourished, TOLD_SIGMA_LN, Volume, nourish};
+use crate::nutrition::{
+    FoodTable, ItemInput, MatchKind, Note, Nourished, TOLD_SIGMA_LN, Volume, nourish_noted,
+};
 
 /// Standard deviation of ln(density) that a food's form on the plate adds to its row's.
 const FORM_SIGMA_LN: f64 = 0.05;
@@ -26,6 +30,19 @@ const IDENTITY_QUESTION: &str = "identity";
 /// # Errors
 /// `invalid_field` naming the edit that cannot be applied. Nothing is applied then.
 pub fn recompute(request: RecomputeRequest, foods: &FoodTable) -> Result<ScanResult, ScanError> {
+    recompute_with(request, None, foods)
+}
+
+/// [`recompute`] with what a scan of the photo found at the places of the edits ([`place::scan_of`]).
+///
+/// # Errors
+/// As [`recompute`]; `no_food` where nothing was found at a place.
+pub fn recompute_with(
+    request: RecomputeRequest,
+    found: Option<&ScanResult>,
+    foods: &FoodTable,
+) -> Result<ScanResult, ScanError> {
+    let placed = place::items(&request, found)?;
     let original = *request.original;
     check_original(&original)?;
     let edits = check(&original, &request.edits)?;
@@ -40,14 +57,26 @@ pub fn recompute(request: RecomputeRequest, foods: &FoodTable) -> Result<ScanRes
             (!edit.is_some_and(|e| e.remove)).then(|| Planned::of_item(item, edit))
         })
         .collect();
+    let added = edits.iter().enumerate().filter(|(_, edit)| edit.add);
+    plan.extend(added.map(|(i, edit)| match placed.get(&i) {
+        Some(item) => Planned {
+            added: true,
+            ..Planned::of_item(item, Some(edit))
+        },
+        None => Planned::added(edit),
+    }));
     let shared = SharedError::of(&plan, foods);
     for planned in &mut plan {
         planned.correct(shared);
     }
-    plan.extend(edits.iter().filter(|e| e.add).map(|e| Planned::added(e)));
 
     let inputs: Vec<ItemInput> = plan.iter().map(Planned::input).collect();
-    let meal = nourish(foods, &inputs).map_err(|e| invalid(e.to_string()).source(e))?;
+    let note = original
+        .note
+        .as_ref()
+        .map(|note| Note::read(&note.text))
+        .unwrap_or_default();
+    let meal = nourish_noted(foods, &inputs, &note).map_err(|e| invalid(e.to_string()).source(e))?;
     let mut result = original.clone();
     let mut ids = FreshIds::of(&original);
     result.items = plan
@@ -118,16 +147,19 @@ fn check<'a>(original: &ScanResult, edits: &'a [Edit]) -> Result<Vec<&'a Edit>, 
                 seen.push(id);
             }
             (None, true) => {
-                if edit.label.is_none() || edit.grams.is_none() {
+                if !edit.has_place() && (edit.label.is_none() || edit.grams.is_none()) {
                     return Err(
                         wrong("add: a food that was not measured needs a label and grams".into())
-                            .next_step("tell both, or scan the photo again with a hint at its place"),
+                            .next_step("tell both, or its place on the photo with the photo"),
                     );
                 }
             }
             _ => {
                 return Err(wrong("item: say which item, or add: true".into()));
             }
+        }
+        if edit.has_place() && !edit.add {
+            return Err(wrong("point: only a food that is added has a place".into()));
         }
         check_values(edit, &wrong)?;
     }
@@ -169,7 +201,8 @@ fn check_values(edit: &Edit, wrong: &dyn Fn(String) -> ScanError) -> Result<(), 
         || edit.grams.is_some()
         || edit.portion.is_some()
         || edit.note.is_some()
-        || !edit.answers.is_empty();
+        || !edit.answers.is_empty()
+        || edit.has_place();
     match (edit.remove, says) {
         (true, true) => Err(wrong(
             "remove: an item that is removed is not corrected as well".into(),
@@ -186,6 +219,8 @@ fn begin(text: &str) -> String {
 
 /// One item of the new result on its way.
 struct Planned<'a> {
+    /// It was not among the scan's items.
+    added: bool,
     measured: Option<&'a Item>,
     edit: Option<&'a Edit>,
     label: String,
@@ -199,6 +234,7 @@ impl<'a> Planned<'a> {
             e.label.as_ref().or(identity.map(|a| &a.option))
         });
         Self {
+            added: false,
             measured: Some(item),
             edit,
             label: chosen.unwrap_or(&item.label).trim().to_owned(),
@@ -213,6 +249,7 @@ impl<'a> Planned<'a> {
     /// Weighed by a person, seen by nobody: its volume follows from its mass.
     fn added(edit: &'a Edit) -> Self {
         Self {
+            added: true,
             measured: None,
             edit: Some(edit),
             label: edit.label.clone().unwrap_or_default().trim().to_owned(),
@@ -278,7 +315,10 @@ impl<'a> Planned<'a> {
                 self.volume.sigma_shared_ln.hypot(self.volume.sigma_own_ln),
             ),
         };
-        let base = self.measured.cloned().unwrap_or_else(|| unseen(ids.next()));
+        let mut base = self.measured.cloned().unwrap_or_else(unseen);
+        if self.added {
+            base.id = ids.next();
+        }
         let of_photo = base.flags.iter().copied().filter(|f| !OF_FOOD.contains(f));
         Item {
             label: self.label.clone(),
@@ -347,16 +387,17 @@ const OF_FOOD: &[ItemFlag] = &[
 ];
 
 /// An item that was told and not seen.
-fn unseen(id: String) -> Item {
+fn unseen() -> Item {
     let nothing = Estimated::exact(0.0);
     Item {
-        id,
+        id: String::new(),
         label: String::new(),
         food_id: None,
         confidence: 1.0,
         alternatives: Vec::new(),
         bbox: [0.0; 4],
         mask: None,
+        photo: 0,
         volume_cm3: nothing,
         volume_sigma_ln: VolumeSigma {
             shared: 0.0,

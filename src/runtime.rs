@@ -11,6 +11,7 @@ pub mod executor;
 pub mod input;
 pub mod json;
 pub mod memory;
+pub mod no_models;
 pub mod stub;
 
 pub use context::{Event, JobContext};
@@ -18,4 +19,5 @@ pub use device::{Device, DeviceOptions, EngineState};
 pub use engine::{Engine, EngineFactory, EngineInfo, MemoryInfo};
 pub use executor::{Admission, Executor};
 pub use input::{JobInput, ModelRequest, ModelTask};
+pub use no_models::NoModels;
 pub use stub::StubEngine;

@@ -11,6 +11,8 @@ mod decode;
 mod files;
 #[path = "intake/gravity.rs"]
 mod gravity;
+#[path = "intake/heif.rs"]
+mod heif;
 #[path = "common/s3.rs"]
 mod s3;
 #[path = "intake/sources.rs"]

@@ -112,6 +112,11 @@ fn photos() {
 }
 
 #[test]
+fn heics() {
+    drive("heif", targets::heif);
+}
+
+#[test]
 fn metadata() {
     drive("metadata", targets::metadata);
 }

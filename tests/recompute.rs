@@ -1,12 +1,13 @@
 //! Corrections of a scan: told grams, labels, portions, answers; and what cannot be.
 #![allow(clippy::unwrap_used)]
 
-use dragunov::ErrorCode;
 use dragunov::contract::ScanResult;
+use dragunov::contract::photos::MealPhoto;
 use dragunov::contract::recompute::{Answer, Edit, Origin, RecomputeRequest};
 use dragunov::contract::result::Item;
 use dragunov::nutrition::FoodTable;
-use dragunov::recompute::recompute;
+use dragunov::recompute::{place, recompute, recompute_with};
+use dragunov::{ErrorCode, ImageSource};
 use proptest::prelude::*;
 
 /// A real answer of the sample photo, as the backend's tests have it too.
@@ -15,8 +16,7 @@ fn original() -> ScanResult {
 }
 
 fn with(edits: Vec<Edit>) -> Result<ScanResult, dragunov::ScanError> {
-    let original = Box::new(original());
-    recompute(RecomputeRequest { original, edits }, &FoodTable::builtin())
+    recompute(RecomputeRequest::new(original(), edits), &FoodTable::builtin())
 }
 
 fn of(item: &Item) -> Edit {
@@ -141,6 +141,94 @@ fn items_come_and_go() {
     assert!(before.items.iter().all(|i| i.id != apple.id));
 }
 
+/// What a second scan found at the place is taken over; the others stay as they were.
+#[test]
+fn a_food_is_added_by_its_place_on_the_photo() {
+    let (first, second) = {
+        let all = original();
+        (all.items[0].clone(), all.items[1].clone())
+    };
+    let mut missed = original();
+    missed.items.remove(1);
+    let [x0, y0, x1, y1] = second.bbox;
+    let middle = [(x0 + x1) / 2.0, (y0 + y1) / 2.0];
+    let at = |edit: Edit| {
+        let mut request = RecomputeRequest::new(missed.clone(), vec![Edit { add: true, ..edit }]);
+        request.photo = Some(Box::new(MealPhoto::new(ImageSource::Bytes(vec![1]))));
+        request
+    };
+    let pointed = at(Edit {
+        point: Some(middle),
+        ..Edit::default()
+    });
+    let scan = place::scan_of(&pointed).unwrap().unwrap();
+    assert_eq!(scan.hints.items[0].point, Some(middle));
+    // The second scan is of the same photo, seen from a little too far.
+    let mut found = original();
+    found.scale.camera_height_cm = found.scale.camera_height_cm.scaled(1.1);
+    found.items[1].volume_cm3 = found.items[1].volume_cm3.scaled(1.1f64.powi(3));
+    let table = FoodTable::builtin();
+    let boxed = at(Edit {
+        bbox: Some([x0 + 3.0, y0 - 3.0, x1, y1]),
+        label: Some("steak".into()),
+        ..Edit::default()
+    });
+    for (request, label) in [(pointed.clone(), second.label.as_str()), (boxed, "steak")] {
+        let after = recompute_with(request, Some(&found), &table).unwrap();
+        assert_eq!(after.items.len(), 2);
+        let added = &after.items[1];
+        assert_eq!(
+            (added.id.as_str(), added.label.as_str(), added.bbox),
+            ("added-1", label, second.bbox)
+        );
+        near(added.volume_cm3.p50, second.volume_cm3.p50, 1e-9);
+        assert_eq!(
+            (added.origins.mass, added.origins.volume),
+            (Origin::Measured, Origin::Measured)
+        );
+        near(after.items[0].mass_g.p50, first.mass_g.p50, 1e-9);
+    }
+    // Grams told of it speak for the photo's scale as those of any other item do.
+    let weighed = at(Edit {
+        point: Some(middle),
+        grams: Some(1.5 * second.mass_g.p50),
+        ..Edit::default()
+    });
+    let after = recompute_with(weighed, Some(&found), &table).unwrap();
+    assert!(after.items[0].mass_g.p50 > first.mass_g.p50);
+
+    let nowhere = at(Edit {
+        point: Some([2.0, 2.0]),
+        ..Edit::default()
+    });
+    assert_eq!(
+        recompute_with(nowhere, Some(&found), &table).unwrap_err().code,
+        ErrorCode::NoFood
+    );
+    found.image.width += 1;
+    let other = recompute_with(pointed.clone(), Some(&found), &table).unwrap_err();
+    assert!(
+        other.code == ErrorCode::InvalidField && other.message.contains("pixels"),
+        "{other}"
+    );
+    assert!(
+        recompute(pointed.clone(), &table)
+            .unwrap_err()
+            .message
+            .contains("photo")
+    );
+    let without = RecomputeRequest {
+        photo: None,
+        ..pointed
+    };
+    assert!(
+        place::scan_of(&without)
+            .unwrap_err()
+            .message
+            .contains("photo: is needed")
+    );
+}
+
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let before = original();
@@ -236,6 +324,13 @@ fn what_cannot_be_is_refused_by_name() {
         ),
         (vec![Edit::default()], "say which item"),
         (
+            vec![Edit {
+                point: Some([1.0, 1.0]),
+                ..first()
+            }],
+            "edits[0].point",
+        ),
+        (
             vec![
                 Edit {
                     add: true,
@@ -272,10 +367,7 @@ fn what_cannot_be_is_refused_by_name() {
         ..first()
     }])
     .unwrap();
-    let request = RecomputeRequest {
-        original: Box::new(again),
-        edits: Vec::new(),
-    };
+    let request = RecomputeRequest::new(again, Vec::new());
     let error = recompute(request, &FoodTable::builtin()).unwrap_err();
     assert!(error.message.contains("recomputed already"));
 }

@@ -3,8 +3,11 @@
 mod check;
 #[cfg(feature = "dev")]
 mod dev;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod migrate;
 mod serve;
+mod training;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,6 +40,9 @@ enum Command {
     /// Look after the queue.
     #[command(subcommand)]
     Queue(worker::QueueCommand),
+    /// Data for training.
+    #[command(subcommand)]
+    Training(training::TrainingCommand),
     /// Bring the database's schema up to date, as its owner.
     Migrate(migrate::Args),
     /// Print the description of the API.
@@ -47,11 +53,16 @@ enum Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "lambda")]
+    if lambda::is_here() {
+        return finish(run(lambda::run()));
+    }
     let outcome = match Cli::parse().command {
         #[cfg(feature = "dev")]
         Command::Dev(args) => run(dev::run(*args)),
         Command::Worker(args) => run(worker::run(*args)),
         Command::Queue(command) => run(worker::queue(command)),
+        Command::Training(command) => run(training::run(command)),
         Command::Serve(args) => run(serve::run(*args)),
         Command::Migrate(args) => run(migrate::run(args)),
         Command::Config(args) => run(check::run(*args)),
@@ -61,6 +72,10 @@ pub fn main() -> ExitCode {
             Ok(())
         }
     };
+    finish(outcome)
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),

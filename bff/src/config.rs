@@ -1,5 +1,13 @@
 //! Flags and environment: each flag has an environment twin, secrets are never shown.
 
+mod menus;
+mod push;
+mod scans;
+
+pub use menus::MenuArgs;
+pub use push::{GatewayArgs, PushArgs};
+pub use scans::{ScanArgs, VisionKind};
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +109,10 @@ pub struct QueueArgs {
     /// Tries of a message before it is dead; SQS has its own redrive policy.
     #[arg(long, env = "BFF_QUEUE_ATTEMPTS", default_value_t = 5)]
     pub queue_attempts: i32,
+    /// How long a message is hidden from other workers while one handles it; what a dead worker had in hand comes back
+    /// after this.
+    #[arg(long, env = "BFF_QUEUE_VISIBILITY", default_value = "60s", value_parser = duration)]
+    pub queue_visibility: Duration,
     /// Energy score below which the day's plan changes.
     #[arg(long, env = "BFF_ENERGY_THRESHOLD", default_value_t = crate::domain::energy::THRESHOLD)]
     pub energy_threshold: f64,
@@ -218,6 +230,12 @@ pub struct HttpArgs {
     /// How much older than the account a record may be; 0 refuses everything older.
     #[arg(long, env = "BFF_SYNC_GRACE", default_value = "35days", value_parser = duration)]
     pub sync_grace: Duration,
+    /// How long a request waits for a menu that is being fetched; then it says to come again.
+    #[arg(long, env = "BFF_MENU_WAIT", default_value = "8s", value_parser = duration)]
+    pub menu_wait: Duration,
+    /// Menus that one user may cause to be fetched a day.
+    #[arg(long, env = "BFF_MENU_BUDGET", default_value_t = 20)]
+    pub menu_budget: u32,
     /// From "not ready" to "no new connections" at the end.
     #[arg(long, env = "BFF_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -237,6 +255,8 @@ impl HttpArgs {
             sync_body_bytes: self.sync_body_bytes,
             sync_records: self.sync_records,
             sync_grace: self.sync_grace,
+            menu_wait: self.menu_wait,
+            menu_budget: self.menu_budget,
         }
     }
 

@@ -1,6 +1,13 @@
 //! Objects of users in S3: everything of a user is under `user_<id>/`.
 
+mod presign;
+mod transfer;
+
+pub use presign::{FormUpload, PutUpload, Upload};
+pub use transfer::Found;
+
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Region, SharedCredentialsProvider};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use uuid::Uuid;
 
@@ -8,7 +15,19 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct Objects {
     client: Client,
+    keys: Option<SharedCredentialsProvider>,
     bucket: String,
+}
+
+/// The buckets of this service.
+#[derive(Debug, Clone)]
+pub struct Buckets {
+    /// Where phones upload; nothing stays there for longer than a day.
+    pub uploads: Objects,
+    /// Photos and pictures of meals, for as long as the user wants them.
+    pub media: Objects,
+    /// Copies without their owner, if anybody trains on them.
+    pub training: Option<Objects>,
 }
 
 /// Not the key: it names a user.
@@ -30,10 +49,37 @@ impl Objects {
         let config = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(path_style)
             .build();
+        Self::over(config, shared.credentials_provider(), bucket)
+    }
+
+    /// Over a configuration of the SDK; the keys also sign upload forms.
+    pub fn over(
+        config: aws_sdk_s3::Config,
+        keys: Option<SharedCredentialsProvider>,
+        bucket: impl Into<String>,
+    ) -> Self {
         Self {
             client: Client::from_conf(config),
+            keys,
             bucket: bucket.into(),
         }
+    }
+
+    /// Another bucket under the same keys.
+    pub fn of_bucket(&self, bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            ..self.clone()
+        }
+    }
+
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    fn region(&self) -> String {
+        let region = self.client.config().region();
+        region.map_or("us-east-1", Region::as_ref).to_owned()
     }
 
     /// Where everything of a user is.

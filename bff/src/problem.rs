@@ -36,6 +36,14 @@ pub enum Code {
     IdempotencyInFlight,
     NotEnoughLeft,
     NoSuggestion,
+    ScanState,
+    VisionUnavailable,
+    ScansOff,
+    WebhookRefused,
+    MenuNotFound,
+    MenuUnusable,
+    MenusUnavailable,
+    MenuBudgetSpent,
     RateLimited,
     Overloaded,
     DatabaseUnavailable,
@@ -48,9 +56,12 @@ pub enum Code {
 impl Code {
     pub fn status(self) -> StatusCode {
         match self {
-            Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => StatusCode::UNAUTHORIZED,
+            Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired | Self::WebhookRefused => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::SignInAgain => StatusCode::FORBIDDEN,
-            Self::AccountErased | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AccountErased | Self::NotFound | Self::MenuNotFound => StatusCode::NOT_FOUND,
+            Self::MenuUnusable => StatusCode::BAD_GATEWAY,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest
             | Self::CursorInvalid
@@ -61,12 +72,17 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::VersionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::VersionStale => StatusCode::PRECONDITION_FAILED,
-            Self::IdempotencyInFlight | Self::NotEnoughLeft | Self::NoSuggestion => StatusCode::CONFLICT,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::IdempotencyInFlight | Self::NotEnoughLeft | Self::NoSuggestion | Self::ScanState => {
+                StatusCode::CONFLICT
+            }
+            Self::RateLimited | Self::MenuBudgetSpent => StatusCode::TOO_MANY_REQUESTS,
             Self::IdentityProviderUnavailable
             | Self::Overloaded
             | Self::DatabaseUnavailable
             | Self::StorageUnavailable
+            | Self::VisionUnavailable
+            | Self::ScansOff
+            | Self::MenusUnavailable
             | Self::Draining
             | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -98,6 +114,14 @@ impl Code {
             Self::IdempotencyInFlight => "idempotency_in_flight",
             Self::NotEnoughLeft => "not_enough_left",
             Self::NoSuggestion => "no_suggestion",
+            Self::ScanState => "scan_state",
+            Self::VisionUnavailable => "vision_unavailable",
+            Self::ScansOff => "scans_off",
+            Self::WebhookRefused => "webhook_refused",
+            Self::MenuNotFound => "menu_not_found",
+            Self::MenuUnusable => "menu_unusable",
+            Self::MenusUnavailable => "menus_unavailable",
+            Self::MenuBudgetSpent => "menu_budget_spent",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::DatabaseUnavailable => "database_unavailable",
@@ -123,10 +147,15 @@ impl Code {
             | Self::Overloaded
             | Self::DatabaseUnavailable
             | Self::StorageUnavailable
+            | Self::VisionUnavailable
             | Self::Draining
             | Self::Timeout
+            | Self::MenuUnusable
+            | Self::MenusUnavailable
+            | Self::MenuBudgetSpent
             | Self::RateLimited => "retry after a while",
             Self::CursorInvalid => "start again without a cursor",
+            Self::ScanState => "read the scan; its state says what is possible",
             Self::TooManyRecords | Self::BodyTooLarge => "send it in smaller parts",
             _ => return None,
         })
@@ -182,6 +211,7 @@ impl Problem {
                 | Code::Overloaded
                 | Code::DatabaseUnavailable
                 | Code::StorageUnavailable
+                | Code::VisionUnavailable
                 | Code::Draining
                 | Code::Timeout
         );

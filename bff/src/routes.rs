@@ -5,11 +5,14 @@ pub mod body;
 mod consents;
 mod consume;
 mod dashboard;
+mod describe;
+mod devices;
 mod diary;
 mod energy;
 mod etag;
 mod export;
 mod food_logs;
+mod hooks;
 mod idempotent;
 mod leftovers;
 mod me;
@@ -19,9 +22,13 @@ pub(crate) mod plan;
 pub mod probes;
 mod profile;
 mod query;
+mod resource;
+mod restaurant;
+mod scans;
 mod sync;
+mod ws;
 
-pub use app::{App, Clock, Limits};
+pub use app::{App, Clock, Hooks, Limits};
 
 use std::sync::Arc;
 
@@ -41,6 +48,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::edge;
+use crate::store::food_logs::FoodLog;
+use crate::store::leftovers::Leftover;
+use crate::store::pantry::PantryItem;
 
 /// Bytes of an ordinary JSON body.
 const BODY_BYTES: usize = 64 << 10;
@@ -53,13 +63,19 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(export::export))
         .routes(routes!(profile::read, profile::change))
         .routes(routes!(consents::list, consents::add))
-        .routes(routes!(pantry::list, pantry::add))
-        .routes(routes!(pantry::read, pantry::change, pantry::remove))
-        .routes(routes!(leftovers::list, leftovers::add))
-        .routes(routes!(leftovers::read, leftovers::change, leftovers::remove))
+        .merge(resource::edited::<PantryItem>())
+        .merge(resource::edited::<Leftover>())
         .routes(routes!(consume::consume))
-        .routes(routes!(food_logs::list, food_logs::add))
-        .routes(routes!(food_logs::read, food_logs::change, food_logs::remove))
+        .merge(resource::edited::<FoodLog>())
+        .routes(routes!(scans::list, scans::add))
+        .routes(routes!(scans::read, scans::change))
+        .routes(routes!(scans::sign))
+        .routes(routes!(scans::uploaded))
+        .routes(routes!(scans::follow))
+        .routes(routes!(scans::picture))
+        .routes(routes!(scans::confirm))
+        .routes(routes!(scans::reject))
+        .routes(routes!(scans::reanalyse))
         .routes(routes!(plan::read))
         .routes(routes!(plan::accept))
         .routes(routes!(plan::reject))
@@ -67,6 +83,9 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::state))
         .routes(routes!(energy::read))
         .routes(routes!(energy::feel))
+        .routes(routes!(devices::list, devices::register))
+        .routes(routes!(devices::forget))
+        .routes(routes!(restaurant::menu))
         .routes(routes!(sync::cursor))
         .routes(routes!(sync::sources))
         .routes(routes!(sync::forget))
@@ -83,6 +102,18 @@ fn sync_routes(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .layer(RequestBodyLimitLayer::new(limits.sync_wire_bytes))
 }
 
+/// Paths that other machines call.
+fn hook_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(hooks::webhook))
+        .layer(DefaultBodyLimit::max(hooks::CALL_BYTES))
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(hooks::storage_event))
+                .layer(DefaultBodyLimit::max(1 << 20)),
+        )
+}
+
 fn open_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
         .routes(routes!(probes::livez))
@@ -95,6 +126,7 @@ pub fn api(limits: &Limits) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (paths, description) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(user_routes())
         .merge(sync_routes(limits))
+        .merge(hook_routes())
         .merge(open_routes())
         .split_for_parts();
     (paths, openapi::with_common_answers(description))
@@ -106,18 +138,24 @@ pub fn router(app: Arc<App>) -> Router {
     let text: Arc<str> = description.to_json().unwrap_or_default().into();
     let pages = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
+    let beside = app.beside.clone().unwrap_or_default();
     let mut service = paths
         .route(
             "/openapi.json",
             get(move || async move { ([("content-type", "application/json")], text.to_string()) }),
         )
+        .route("/ws", get(ws::open))
+        .merge(beside.with_state::<Arc<App>>(()))
         .merge(Router::<Arc<App>>::from(pages))
         .fallback(edge::no_such_path)
         .method_not_allowed_fallback(edge::wrong_method)
         // Answers are small; under a kilobyte packing costs more than it saves.
         .layer(
-            CompressionLayer::new()
-                .compress_when(SizeAbove::new(1024).and(NotForContentType::new("application/zip"))),
+            CompressionLayer::new().compress_when(
+                SizeAbove::new(1024)
+                    .and(NotForContentType::new("application/zip"))
+                    .and(NotForContentType::SSE),
+            ),
         )
         .layer(TimeoutLayer::with_status_code(
             axum::http::StatusCode::SERVICE_UNAVAILABLE,

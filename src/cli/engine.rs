@@ -11,7 +11,7 @@ use crate::config::QueueArgs;
 use crate::contract::{ErrorCode, ScanError};
 use crate::food_store::FoodStore;
 use crate::intake::{Intake, IntakeConfig, RequestLimits};
-use crate::runtime::{Device, EngineFactory, Executor, StubEngine};
+use crate::runtime::{Device, EngineFactory, Executor, NoModels, StubEngine};
 use crate::s3::{Buckets, S3Config, S3Keys};
 
 /// Flags of the engine.
@@ -147,16 +147,30 @@ impl EngineArgs {
         // A set that cannot be opened is a failure of loading, told where such failures are told.
         let (args, of_engine) = (self.clone(), foods.clone());
         let factory: EngineFactory = Arc::new(move || (args.factory(of_engine.clone())?)());
-        let device = Device::start(factory, self.queue.device())
-            .map_err(|e| ScanError::new(ErrorCode::Internal, "no thread for the device").source(e))?;
+        let device = Device::start(factory, self.queue.device()).map_err(no_thread)?;
         Ok(Executor::new(
             device,
             Intake::new(self.intake(own.as_ref())),
             buckets,
             self.queue.photos_ahead(),
         )
-        .foods(foods)
+        .with_foods(foods)
         .takes_scripts(self.engine == EngineKind::Stub))
+    }
+
+    /// An executor that looks at no photo: no weights are opened and no device.
+    ///
+    /// # Errors
+    /// As [`Self::executor`].
+    pub(super) async fn executor_without_models(&self) -> Result<Executor, ScanError> {
+        let (own, buckets) = self.buckets()?;
+        let foods = self.choose.foods.watch(self.foods_refresh).await?;
+        let device =
+            Device::start(NoModels::factory(foods.clone()), self.queue.device()).map_err(no_thread)?;
+        let intake = Intake::new(self.intake(own.as_ref()));
+        Ok(Executor::new(device, intake, buckets, self.queue.photos_ahead())
+            .with_foods(foods)
+            .takes_photos(false))
     }
 
     /// The GPU that the models are to run on.
@@ -166,6 +180,10 @@ impl EngineArgs {
             _ => None,
         }
     }
+}
+
+fn no_thread(error: std::io::Error) -> ScanError {
+    ScanError::new(ErrorCode::Internal, "no thread for the device").source(error)
 }
 
 /// The async side of a service: two threads are enough, the work is on the device's own.

@@ -13,7 +13,7 @@ use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
 use crate::eval::{
     Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate, convert,
-    sensitivity,
+    meals, sensitivity,
 };
 use crate::pipeline::Scanner;
 
@@ -84,6 +84,9 @@ struct RunArgs {
     /// camera heights, and write the set's calibration here.
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
+    /// Instead of figures of photos: what the photos of one meal (`meal` of the manifest) together gain over each alone.
+    #[arg(long)]
+    meals: bool,
     /// Only N photos, spread evenly over the data set.
     #[arg(long)]
     limit: Option<usize>,
@@ -159,13 +162,11 @@ impl RunArgs {
                 .scanner_with(foods, |c| c.portions = !self.no_portions)?;
             title += &format!("; found by {}", scanner.finds());
             let cache = self.cache(&scanner)?;
-            Box::new(FullPipeline::new(
-                scanner,
-                self.oracle.clone(),
-                damage,
-                self.known_size,
-                cache,
-            ))
+            let pipeline = FullPipeline::new(scanner, self.oracle.clone(), damage, self.known_size, cache);
+            if self.meals {
+                return self.meals(&dataset, &pipeline, title);
+            }
+            Box::new(pipeline)
         };
         let (bar, tick) = progress(&dataset);
         let outcomes = crate::eval::run(&dataset, predictor.as_ref(), tick);
@@ -254,6 +255,16 @@ impl RunArgs {
             );
         }
         title
+    }
+
+    fn meals(&self, dataset: &Dataset, pipeline: &FullPipeline, title: String) -> Result<(), ScanError> {
+        let (bar, tick) = progress(dataset);
+        let report = meals::run(dataset, pipeline, title, tick);
+        bar.finish_and_clear();
+        print!("{}", report.text());
+        self.json
+            .as_deref()
+            .map_or(Ok(()), |path| write(path, json(&report)?))
     }
 
     /// Fits the errors of the set's networks and writes its calibration.

@@ -1,15 +1,14 @@
 //! `dragunov foods lookup NAME`, `dragunov foods export`
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::food_args::FoodArgs;
-use crate::contract::{ErrorCode, Estimated, ScanError};
+use crate::contract::{ErrorCode, ScanError};
 use crate::food_store::sql;
-use crate::nutrition::{self, FoodMatch, FoodTable, Form, MatchKind};
+use crate::nutrition::{self, FoodTable, FoundFood, MatchKind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -57,69 +56,6 @@ struct Format {
     json: bool,
 }
 
-/// One row of the answer, as `--json` prints it.
-#[derive(Debug, Serialize)]
-struct Found<'a> {
-    food_id: Option<&'a str>,
-    name: &'a str,
-    category: &'a str,
-    #[serde(rename = "match")]
-    kind: MatchKind,
-    score: f64,
-    shape: &'a str,
-    density_g_cm3: Estimated,
-    piece_density_g_cm3: Option<f64>,
-    kcal_100g: f64,
-    protein_100g: f64,
-    carbs_100g: f64,
-    fat_100g: f64,
-    fibre_100g: Option<f64>,
-    sugars_100g: Option<f64>,
-    saturated_fat_100g: Option<f64>,
-    sodium_mg_100g: Option<f64>,
-    /// Grams of usual pieces and measures.
-    units: BTreeMap<&'a str, f64>,
-    /// Grams that the name itself tells ("2 eggs").
-    told_g: Option<f64>,
-    density_source: &'a str,
-    nutrient_source: &'a str,
-    /// Plan area of a usual portion and its mean height.
-    helping_area_cm2: f64,
-    helping_height_cm: f64,
-    helping_source: &'a str,
-}
-
-impl<'a> Found<'a> {
-    fn new(m: &FoodMatch<'a>) -> Self {
-        let (food, n) = (m.food, &m.food.per_100g);
-        Self {
-            food_id: food.id.as_ref().map(|id| id.as_str()),
-            name: &food.name,
-            category: &food.category,
-            kind: m.kind,
-            score: m.score,
-            shape: &food.shape,
-            density_g_cm3: food.density(Form::Pile),
-            piece_density_g_cm3: food.piece_density_g_cm3,
-            kcal_100g: n.kcal,
-            protein_100g: n.protein_g,
-            carbs_100g: n.carbs_g,
-            fat_100g: n.fat_g,
-            fibre_100g: food.details.fibre_g,
-            sugars_100g: food.details.sugars_g,
-            saturated_fat_100g: food.details.saturated_fat_g,
-            sodium_mg_100g: food.details.sodium_mg,
-            units: food.units.iter().map(|(name, g)| (name.as_str(), *g)).collect(),
-            told_g: m.amount.and_then(|a| a.mass(food)).map(|told| told.grams),
-            density_source: &food.density_source,
-            nutrient_source: &food.nutrient_source,
-            helping_area_cm2: food.usual_portion.portion.area_cm2,
-            helping_height_cm: food.usual_portion.portion.height_cm,
-            helping_source: &food.usual_portion.source,
-        }
-    }
-}
-
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
         match self.command {
@@ -148,7 +84,7 @@ fn lookup_lines(table: &FoodTable) -> Result<(), ScanError> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
         let name = line.map_err(failed)?;
-        let found = Found::new(&table.lookup(name.trim()));
+        let found = FoundFood::from(&table.lookup(name.trim()));
         let json = serde_json::to_string(&found).map_err(|e| {
             ScanError::new(ErrorCode::Internal, "the answer cannot be written as JSON").source(e)
         })?;
@@ -174,13 +110,8 @@ const NAME_SHOWN: usize = 60;
 
 /// The answer of the service first, then the nearest other rows.
 fn lookup(table: &FoodTable, name: &str, n: usize, json: bool) -> Result<(), ScanError> {
+    let shown = table.foods_called(name, n);
     let best = table.lookup(name);
-    let others = table.search(name, n + 1);
-    let shown: Vec<Found<'_>> = std::iter::once(&best)
-        .chain(others.iter().filter(|m| m.food.name != best.food.name))
-        .take(n)
-        .map(Found::new)
-        .collect();
     if json {
         println!("{}", to_json(&shown)?);
         return Ok(());

@@ -1,5 +1,6 @@
 //! `dragunov scan PHOTO...`
 
+mod depth_map;
 mod table;
 
 use std::io::IsTerminal;
@@ -8,22 +9,33 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 
 use super::choose::ModelArgs;
+use crate::contract::photos::MealPhoto;
 use crate::contract::request::{CameraHint, ImageSource, MaskFormat, Reference};
-use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest};
-use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest, bounds};
+use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::overlay;
 use crate::pipeline::{Pictures, Scanner};
 use crate::runtime::JobContext;
+use depth_map::DepthMapArgs;
 
 /// Measure the food on one or more photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JPEG, PNG or WebP files.
+    /// JPEG, PNG, WebP or HEIC files.
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     photos: Vec<PathBuf>,
-    /// Degrees between the lens and straight down: 0 = phone flat over the table, 90 = upright.
-    #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
-    pitch: Option<f64>,
+    /// The photos show one meal from several sides: one answer for all of them.
+    #[arg(long)]
+    meal: bool,
+    /// Degrees between the lens and straight down: 0 = phone flat over the table, 90 = upright. One number for all photos, or
+    /// one a photo, with commas between them.
+    #[arg(
+        long,
+        value_name = "DEG",
+        allow_negative_numbers = true,
+        value_delimiter = ','
+    )]
+    pitch: Vec<f64>,
     /// Degrees that the phone is rolled clockwise about the lens.
     #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
     roll: Option<f64>,
@@ -45,6 +57,9 @@ pub(super) struct Args {
     /// A bank card lies on the table.
     #[arg(long, group = "reference")]
     card: bool,
+    /// What you say of the meal: "half of it", "with olive oil". The vision model hears it, and questions about it come first.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// Write the result as JSON to a file, or to standard output with `-`.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
@@ -55,12 +70,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "PNG", value_hint = ValueHint::FilePath)]
     depth: Option<PathBuf>,
     #[command(flatten)]
+    depth_map: DepthMapArgs,
+    #[command(flatten)]
     choose: ModelArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
-        let several = self.photos.len() > 1;
+        if self.pitch.len() > 1 && self.pitch.len() != self.photos.len() {
+            let message = format!(
+                "--pitch has {} numbers for {} photos",
+                self.pitch.len(),
+                self.photos.len()
+            );
+            return Err(ScanError::new(ErrorCode::BadRequest, message).next_step("give one, or one a photo"));
+        }
+        self.depth_map.check(self.photos.len())?;
+        let several = self.photos.len() > 1 && !self.meal;
         for dir in [&self.overlay, &self.depth]
             .into_iter()
             .flatten()
@@ -69,13 +95,21 @@ impl Args {
             std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
         }
         let mut scanner = self.choose.scanner(self.choose.foods.read()?)?;
-        let bar = progress(self.photos.len());
+        let bar = progress(if several { self.photos.len() } else { 1 });
         let mut outcomes = Vec::new();
-        for (path, name) in self.photos.iter().zip(picture_names(&self.photos)) {
+        let one_by_one = if self.meal {
+            &self.photos[..1]
+        } else {
+            &self.photos[..]
+        };
+        for (i, (path, name)) in one_by_one.iter().zip(picture_names(&self.photos)).enumerate() {
             bar.set_message(path.display().to_string());
-            let outcome = self
-                .scan_one(&mut scanner, path, several.then_some(name.as_str()))
-                .map_err(|e| e.in_file(path));
+            let outcome = if self.meal {
+                self.scan_meal(&mut scanner)
+            } else {
+                self.scan_one(&mut scanner, i, several.then_some(name.as_str()))
+                    .map_err(|e| e.in_file(path))
+            };
             bar.inc(1);
             // One broken photo does not stop the others; alone it is the command's error.
             match outcome {
@@ -136,44 +170,83 @@ impl Args {
     fn scan_one(
         &self,
         scanner: &mut Scanner,
-        path: &Path,
+        i: usize,
         name: Option<&str>,
     ) -> Result<crate::ScanResult, ScanError> {
-        let bytes = std::fs::read(path).map_err(|e| {
+        let request = self.request(i);
+        let photo = self.read(i, Shot::from_request(&request))?;
+        let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
+        self.draw(pictures, name)?;
+        Ok(result)
+    }
+
+    /// All photos as one meal.
+    fn scan_meal(&self, scanner: &mut Scanner) -> Result<crate::ScanResult, ScanError> {
+        if self.photos.len() > bounds::PHOTOS {
+            let message = format!(
+                "{} photos of one meal; the most are {}",
+                self.photos.len(),
+                bounds::PHOTOS
+            );
+            return Err(ScanError::new(ErrorCode::BadRequest, message));
+        }
+        let mut request = self.request(0);
+        for i in 1..self.photos.len() {
+            let other = self.request(i);
+            request.more.push(MealPhoto {
+                image: other.image,
+                pitch_deg: other.pitch_deg,
+                roll_deg: other.roll_deg,
+                gravity: other.gravity,
+                camera: other.camera,
+                depth: other.depth,
+            });
+        }
+        let photos = (self.photos.iter().enumerate())
+            .map(|(i, path)| {
+                self.read(i, Shot::from_request(&request.of_photo(i)))
+                    .map_err(|e| e.in_file(path))
+            })
+            .collect();
+        let (result, pictures) = scanner.scan_meal(photos, &request, &JobContext::detached())?;
+        self.draw(pictures, None)?;
+        Ok(result)
+    }
+
+    /// The photo at this place, with its depth map.
+    fn read(&self, i: usize, mut shot: Shot) -> Result<Photo, ScanError> {
+        shot.depth = self.depth_map.read(i)?;
+        let bytes = std::fs::read(&self.photos[i]).map_err(|e| {
             ScanError::new(ErrorCode::NotFound, "cannot read the photo")
                 .source(e)
                 .next_step("check the path and its permissions")
         })?;
-        let request = self.request();
-        let photo = read_photo(
-            &bytes,
-            &Shot::from_request(&request),
-            &SourceMeta::default(),
-            &DecodeLimits::default(),
-        )?;
-        let (result, pictures) = scanner.scan(&photo, &request, &JobContext::detached())?;
-        let file =
-            |target: &Path| name.map_or_else(|| target.to_owned(), |n| target.join(format!("{n}.png")));
-        let Pictures { overlay, depth } = pictures;
-        for (target, picture) in [(&self.overlay, overlay), (&self.depth, depth)] {
-            if let (Some(target), Some(picture)) = (target, picture) {
-                let target = file(target);
+        read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())
+    }
+
+    /// Writes the pictures that were asked for: to the file named, or into the folder named under `name`.
+    fn draw(&self, pictures: Pictures, name: Option<&str>) -> Result<(), ScanError> {
+        for (picture, target) in [(pictures.overlay, &self.overlay), (pictures.depth, &self.depth)] {
+            if let (Some(picture), Some(target)) = (picture, target) {
+                let target = name.map_or_else(|| target.clone(), |n| target.join(format!("{n}.png")));
                 std::fs::write(&target, overlay::png(&picture)?).map_err(|e| unwritable(&target, e))?;
             }
         }
-        Ok(result)
+        Ok(())
     }
 
-    fn request(&self) -> ScanRequest {
+    /// What is said of the photo at this place.
+    fn request(&self, i: usize) -> ScanRequest {
         let known = |kind, diameter_cm| Some(Reference { kind, diameter_cm });
         let mut request = ScanRequest::new(ImageSource::Bytes(Vec::new()));
-        request.pitch_deg = self.pitch;
+        request.pitch_deg = self.pitch.get(i).or(self.pitch.first()).copied();
         request.roll_deg = self.roll;
         request.camera = CameraHint {
             fov_long_deg: self.fov,
             focal_px: None,
             f35_mm: self.f35,
             height_cm: self.height,
+            pose: None,
         };
         request.reference = match (self.plate, self.coin, self.card) {
             (Some(cm), _, _) => known(ReferenceKind::Plate, Some(cm)),
@@ -181,6 +254,7 @@ impl Args {
             (_, _, true) => known(ReferenceKind::Card, None),
             _ => None,
         };
+        request.note.clone_from(&self.note);
         request.options.masks = if self.json.is_some() {
             MaskFormat::Rle
         } else {

@@ -15,6 +15,10 @@ use crate::telemetry;
 /// Serve the job API, direct calls and the web page over HTTP.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Open no weights and no device: corrections (`/v1/recompute`) and food look-ups (`/v1/foods`) are answered, photos are
+    /// refused.
+    #[arg(long, env = "DRAGUNOV_NO_MODELS")]
+    pub(super) no_models: bool,
     #[command(flatten)]
     pub(super) serve: ServeArgs,
     #[command(flatten)]
@@ -32,7 +36,11 @@ impl Args {
         let metrics = telemetry::metrics::install()
             .map_err(|e| ScanError::new(ErrorCode::Internal, "metrics cannot be installed").source(e))?;
         tokio_runtime()?.block_on(async {
-            let executor = self.engine.executor().await?;
+            let executor = if self.no_models {
+                self.engine.executor_without_models().await?
+            } else {
+                self.engine.executor().await?
+            };
             run(config, executor, metrics).await
         })
     }

@@ -201,6 +201,7 @@ impl Args {
         let mut serve = FromEnvironment::parse_from(["worker", &address, &port]).serve;
         serve.allow_no_key |= allow_no_key;
         serve::Args {
+            no_models: false,
             serve,
             engine: self.engine,
             log,

@@ -29,3 +29,13 @@ pub const ID_BYTES: usize = 256;
 pub const ADDRESS_BYTES: usize = 8192;
 /// A coordinate on a photo, pixels.
 pub const PIXEL: RangeInclusive<f64> = 0.0..=1e6;
+/// Photos of one meal.
+pub const PHOTOS: usize = 6;
+/// Columns and rows of a depth map.
+pub const DEPTH_MAP_SIDE: RangeInclusive<usize> = 16..=2048;
+/// Values of a depth map.
+pub const DEPTH_MAP_VALUES: usize = 1 << 20;
+/// A depth map's file, bytes; so is its confidence's.
+pub const DEPTH_MAP_BYTES: usize = 4 << 20;
+/// Noise of a depth map as a share of the distance.
+pub const DEPTH_MAP_SIGMA: RangeInclusive<f64> = 0.0005..=0.2;

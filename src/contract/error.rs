@@ -73,8 +73,8 @@ codes! {
         "The photo has too many pixels.",
         "Send at most 4000 pixels on the long side.";
     ImageFormat = "image_format", Client, retry false, http 415:
-        "The photo is not JPEG, PNG or WebP.",
-        "Convert it; on iPhones choose JPEG instead of HEIC.";
+        "The photo is not JPEG, PNG, WebP or HEIC.",
+        "Convert it to an ordinary JPEG.";
     InvalidField = "invalid_field", Client, retry false, http 422:
         "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",
         "`detail` names the field and its range.";
@@ -99,6 +99,12 @@ codes! {
     NoFood = "no_food", Client, retry false, http 422:
         "Nothing on the photo was recognised as food.",
         "Take the photo closer, or mark the food with a point in `hints`.";
+    OtherMeal = "other_meal", Client, retry false, http 422:
+        "A photo of a meal shows other food than the meal's other photos.",
+        "Scan it by itself.";
+    Implausible = "implausible", Client, retry false, http 422:
+        "What was measured cannot be a meal: the view, the scale or the depth is wrong.",
+        "Take the photo again, 20 to 45 degrees from above with the whole plate in view, and check what is sent of pitch and scale.";
     QueueFull = "queue_full", Service, retry true, http 429:
         "As many jobs wait as are allowed.",
         "Send it again after the seconds in `Retry-After`.";
@@ -114,6 +120,9 @@ codes! {
     ConfigInvalid = "config_invalid", Service, retry false, http 500:
         "The service is set up so that it cannot do this.",
         "The operator should run `dragunov doctor`.";
+    NoModels = "no_models", Service, retry false, http 501:
+        "This instance was started without models: it corrects results and looks foods up, and looks at no photo.",
+        "Send photos to an instance that has models.";
     FetchFailed = "fetch_failed", Upstream, retry true, http 502:
         "The photo could not be fetched from its address.",
         "Check that the address works and send it again.";
@@ -174,6 +183,13 @@ impl ScanError {
     #[must_use]
     pub fn next_step(mut self, text: impl Into<String>) -> Self {
         self.next_step = Some(text.into());
+        self
+    }
+
+    /// The same error, telling which part of the request it is about.
+    #[must_use]
+    pub fn of(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
         self
     }
 

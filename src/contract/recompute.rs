@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::photos::MealPhoto;
+use super::request::Reference;
 use super::result::ScanResult;
 use super::vocabulary::vocabulary;
 
@@ -22,6 +24,29 @@ pub struct RecomputeRequest {
     pub original: Box<ScanResult>,
     /// All edits since the scan, at most one an item.
     pub edits: Vec<Edit>,
+    /// The photo again, with what the scan's request said of it: needed by edits that add what lies at a point or in a box. Of several
+    /// photos the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photo: Option<Box<MealPhoto>>,
+    /// `reference` of the scan's request, for such edits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+}
+
+impl RecomputeRequest {
+    pub fn new(original: ScanResult, edits: Vec<Edit>) -> Self {
+        Self {
+            original: Box::new(original),
+            edits,
+            photo: None,
+            reference: None,
+        }
+    }
+
+    /// It needs the photo, and with it the models.
+    pub fn looks_at_photo(&self) -> bool {
+        self.edits.iter().any(Edit::has_place)
+    }
 }
 
 /// What a person says of one item: either `item` of the original, or a new one with `add`.
@@ -31,9 +56,15 @@ pub struct Edit {
     /// `id` of an item of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
-    /// A food that the scan missed; needs `label` and `grams`.
+    /// A food that the scan missed; needs `label` and `grams`, or its place on the photo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub add: bool,
+    /// Where the added food lies, in pixels of the upright photo: it is found, named and measured there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<[f64; 2]>,
+    /// x0, y0, x1, y1
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    pub bbox: Option<[f64; 4]>,
     /// It is no food, or was not there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove: bool,
@@ -52,6 +83,13 @@ pub struct Edit {
     /// In the person's words; kept with the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Edit {
+    /// What it adds lies at a place on the photo.
+    pub fn has_place(&self) -> bool {
+        self.point.is_some() || self.bbox.is_some()
+    }
 }
 
 /// The option chosen of one question.

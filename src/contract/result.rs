@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::photos::PhotoInfo;
 use super::recompute::{Edit, Origins};
+use super::request::is_first;
 use super::vocabulary::vocabulary;
 use super::{
-    Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, ScaleSource, TiltSource, Timings, Warning,
+    DepthSource, Estimated, FoodSourceKind, FovSource, GravitySource, ItemFlag, Reshoot, ScaleSource,
+    TiltSource, Timings, Warning,
 };
 
 /// Everything measured on one photo. Nothing is final until the user confirms it.
@@ -20,14 +23,29 @@ pub struct ScanResult {
     pub image: ImageInfo,
     pub items: Vec<Item>,
     pub totals: Totals,
+    /// Of a scan of several photos: what each contributed. `image`, `camera`, `scale` and `plane_fit` are then those of the photo that
+    /// counts most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub photos: Vec<PhotoInfo>,
     pub camera: CameraInfo,
     pub scale: ScaleInfo,
     pub plane_fit: PlaneFit,
+    #[serde(
+        default = "DepthSource::usual",
+        skip_serializing_if = "DepthSource::is_network"
+    )]
+    pub depth_source: DepthSource,
     pub models: Models,
     pub foods: FoodsInfo,
     pub timings_ms: Timings,
     pub warnings: Vec<Warning>,
-    /// How to take a better photo, where one would help.
+    /// The request's note, as far as it was understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<NoteInfo>,
+    /// How to take a better photo, what gains most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reshoot: Vec<Reshoot>,
+    /// The first of `reshoot` in words, where the interval is wide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reshoot_hint: Option<String>,
     /// PNG as base64, or an S3 address.
@@ -42,6 +60,15 @@ pub struct ScanResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     pub original: Option<Box<ScanResult>>,
+}
+
+/// What the person wrote of the meal. No number rests on it: it is for confirmation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NoteInfo {
+    pub text: String,
+    /// Share of the meal that it seems to speak of; nothing is scaled by it. Offer it as the `portion` of a correction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<f64>,
 }
 
 vocabulary! {
@@ -75,6 +102,9 @@ pub struct Item {
     pub bbox: [f64; 4],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskData>,
+    /// Which of several photos box and mask are on, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub photo: usize,
     pub volume_cm3: Estimated,
     pub volume_sigma_ln: VolumeSigma,
     pub volume_bounds: VolumeBounds,
@@ -159,6 +189,9 @@ pub struct Question {
     pub id: String,
     pub text: String,
     pub options: Vec<QuestionOption>,
+    /// `label` of the option that the note speaks for; not chosen yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

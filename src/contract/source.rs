@@ -29,6 +29,9 @@ vocabulary! {
         ClientPitch = "client_pitch":
             "`pitch_deg` (and `roll_deg`) of the request.",
             "Nothing. `gravity` is better where the app has it: it holds the roll as well.";
+        ClientPose = "client_pose":
+            "`camera.pose` of the request.",
+            "Nothing.";
         S3Gravity = "s3_gravity":
             "The S3 object's metadata `x-amz-meta-gravity`.",
             "Nothing.";
@@ -53,6 +56,9 @@ vocabulary! {
         ClientFov = "client_fov":
             "`camera.fov_long_deg` of the request.",
             "Nothing.";
+        ClientDepth = "client_depth":
+            "`depth.intrinsics` of the request.",
+            "Nothing.";
         ExifF35 = "exif_f35":
             "The 35 mm equivalent focal length in the photo's EXIF data.",
             "Nothing.";
@@ -73,6 +79,9 @@ vocabulary! {
     ScaleSource {
         ClientHeight = "client_height":
             "`camera.height_cm` of the request.",
+            "Nothing.";
+        ClientDepth = "client_depth":
+            "The distances of the request's depth map.",
             "Nothing.";
         PlateKnown = "plate_known":
             "A plate or bowl whose diameter the request gives.",

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn words_are_written_and_read_as_their_text() {
-        round!(ErrorCode Fault FoodSourceKind FovSource GravitySource ItemFlag Kind MaskFormat ReferenceKind ScaleSource ScanStatus Stage TiltSource WarningCode);
+        round!(DepthFormat DepthMapUnit DepthSource ErrorCode Fault FoodSourceKind FovSource GravitySource ItemFlag Kind MaskFormat ReferenceKind ReshootAction ScaleSource ScanStatus Stage TiltSource WarningCode);
         assert!(serde_json::from_str::<WarningCode>("\"nadirs\"").is_err());
     }
 }

@@ -103,9 +103,24 @@ vocabulary! {
         NothingGrounded = "nothing_grounded":
             "The vision-language model named no item with a box.",
             "Let the user mark the food with a point in `hints`.";
+        PhotoLeftOut = "photo_left_out":
+            "One of several photos could not be measured or shows another meal; `photos[].error` says why.",
+            "Nothing, if the other photos show the whole meal.";
+        PhotosDisagree = "photos_disagree":
+            "Two photos give volumes of one item, or names, that their own errors do not explain; the interval is wider.",
+            "Show the amount for confirmation first.";
+        DepthMapIgnored = "depth_map_ignored":
+            "The request's depth map cannot be of this scene; the depth network was used.",
+            "Check unit, orientation and format of `depth`.";
+        DepthMapSparse = "depth_map_sparse":
+            "The request's depth map says nothing of a large part of the photo.",
+            "Hold the phone still and 25 cm to a metre from the meal; lower `confidence.least`.";
         FlatRegionIgnored = "flat_region_ignored":
             "Regions that look like food but lie flat on the table were left out.",
             "Let the user add what is missing with a point in `hints`.";
+        Implausible = "implausible":
+            "An item was measured larger than anything on a dish can be, so it has no numbers: it is left out, and the totals lack it.",
+            "Let the user tell the amount; check the pitch and the scale, or take the photo again.";
         TableCluttered = "table_cluttered":
             "Less than half of what should be the table lies in one plane.",
             "Clear the table around the plate, or photograph from closer.";

@@ -10,14 +10,15 @@ use super::cache::PredictionCache;
 use super::label_oracle;
 use super::load;
 use super::manifest::{DataError, Sample, Support};
-use super::oracle::{Damage, Oracle, disparity};
+use super::oracle::{Damage, Oracle, disparity, phone};
 use super::predictor::{Predicted, PredictedItem, Predictor};
 use super::truth::TrueMasks;
+use crate::contract::photos::MealPhoto;
 use crate::contract::request::{ImageSource, Reference};
 use crate::contract::result::MaskData;
-use crate::contract::{DishKind, ErrorCode, ReferenceKind, ScanError, ScanRequest};
+use crate::contract::{DishKind, ErrorCode, ReferenceKind, ScanError, ScanRequest, ScanResult};
 use crate::identify::{Identified, Kind};
-use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::perceive::{FoodRegion, Regions};
 use crate::pipeline::{OracleInputs, ScanInputs, Scanner};
 use crate::runtime::JobContext;
@@ -90,10 +91,7 @@ impl FullPipeline {
             .filter(|_| self.has(Oracle::Depth) || self.has(Oracle::Disparity))
         {
             let depth = load::depth(root, at)?;
-            let seed = sample
-                .id
-                .bytes()
-                .fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)));
+            let seed = seed_of(sample);
             let relative: Option<RelativeDisparity> = self
                 .has(Oracle::Disparity)
                 .then(|| disparity(&depth, seed, self.damage))
@@ -104,22 +102,30 @@ impl FullPipeline {
     }
 }
 
-impl Predictor for FullPipeline {
-    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+/// A photo with what is said of it and what is given.
+struct Prepared {
+    photo: Photo,
+    request: ScanRequest,
+    inputs: ScanInputs,
+}
+
+impl FullPipeline {
+    fn prepare(&self, scanner: &mut Scanner, root: &Path, sample: &Sample) -> Result<Prepared, ScanError> {
         let path = root.join(&sample.image);
         let bytes = std::fs::read(&path).map_err(|e| {
             ScanError::new(ErrorCode::NotFound, format!("cannot read {}", path.display())).source(e)
         })?;
         let request = self.request(sample);
         let shot = Shot::from_request(&request);
-        let photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
+        let mut photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
+        if let Some(at) = sample.depth.as_ref().filter(|_| self.has(Oracle::Phone)) {
+            photo.depth = phone(&load::depth(root, at)?, seed_of(sample))?;
+        }
         let mut inputs = ScanInputs {
             oracle: self.oracle_inputs(root, sample)?,
             ..ScanInputs::default()
         };
-        let matched = inputs.oracle.regions.is_some();
-        let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
-        let true_labels = self.has(Oracle::Labels) && !matched;
+        let true_labels = self.has(Oracle::Labels) && inputs.oracle.regions.is_none();
         if true_labels || self.cache.is_some() {
             let mut run = || scanner.network_outputs(&photo, &request, &JobContext::detached());
             let mut outputs = match &self.cache {
@@ -131,6 +137,52 @@ impl Predictor for FullPipeline {
             }
             inputs.outputs = Some(outputs);
         }
+        Ok(Prepared {
+            photo,
+            request,
+            inputs,
+        })
+    }
+
+    /// The answer to several photos of one meal.
+    ///
+    /// # Errors
+    /// Any coded refusal.
+    pub fn predict_meal(&self, root: &Path, samples: &[&Sample]) -> Result<ScanResult, ScanError> {
+        let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut photos, mut inputs, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        for sample in samples {
+            let prepared = self.prepare(&mut scanner, root, sample)?;
+            photos.push(Ok(prepared.photo));
+            inputs.push(prepared.inputs);
+            requests.push(prepared.request);
+        }
+        let mut requests = requests.into_iter();
+        let mut request = requests
+            .next()
+            .ok_or_else(|| ScanError::new(ErrorCode::BadRequest, "a meal without photos"))?;
+        request.more = requests
+            .map(|other| MealPhoto {
+                pitch_deg: other.pitch_deg,
+                roll_deg: other.roll_deg,
+                camera: other.camera,
+                ..MealPhoto::new(other.image)
+            })
+            .collect();
+        let (result, _) = scanner.scan_meal_with(photos, &request, &JobContext::detached(), inputs)?;
+        Ok(result)
+    }
+}
+
+impl Predictor for FullPipeline {
+    fn predict(&self, root: &Path, sample: &Sample) -> Result<Predicted, ScanError> {
+        let mut scanner = self.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Prepared {
+            photo,
+            request,
+            inputs,
+        } = self.prepare(&mut scanner, root, sample)?;
+        let matched = inputs.oracle.regions.is_some();
         let (result, _) = scanner.scan_with(&photo, &request, &JobContext::detached(), inputs)?;
         let items = result
             .items
@@ -153,6 +205,12 @@ impl Predictor for FullPipeline {
             warnings: result.warnings.into_iter().map(|w| w.code).collect(),
         })
     }
+}
+
+/// Of what is drawn at random for a photo.
+fn seed_of(sample: &Sample) -> u64 {
+    let bytes = sample.id.bytes();
+    bytes.fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)))
 }
 
 /// The reference that a user would state: the plate's size, else a coin's, else a card.
@@ -219,7 +277,7 @@ pub(super) fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
     }
 }
 
-fn mask_of(data: &MaskData) -> Option<Mask> {
+pub(super) fn mask_of(data: &MaskData) -> Option<Mask> {
     match data {
         MaskData::Rle { size: [h, w], counts } => Mask::from_coco_string(*w, *h, counts),
         MaskData::Png { .. } => None,

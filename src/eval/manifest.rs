@@ -31,6 +31,9 @@ pub struct Sample {
     pub items: Vec<ItemTruth>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<DepthTruth>,
+    /// Photos with the same word here show one meal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meal: Option<String>,
     /// A code that the scan of this photo must be refused with (side views).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_error: Option<String>,

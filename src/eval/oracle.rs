@@ -2,6 +2,11 @@
 
 use dragunov_models::{MetricDepth, RelativeDisparity};
 
+use crate::contract::depth_map::DepthMap;
+use crate::contract::request::ImageSource;
+use crate::contract::{DepthFormat, DepthMapUnit, ScanError};
+use crate::intake::{DepthInput, PhoneDepth};
+
 /// Parts of the truth that are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Oracle {
@@ -9,6 +14,8 @@ pub enum Oracle {
     Masks,
     /// Metric depth.
     Depth,
+    /// Depth as a phone measures it: metres, 256 x 192 values, 1 % noise.
+    Phone,
     /// Depth as affine-invariant disparity with a random scale and shift.
     Disparity,
     /// Names of foods; without `masks`, of what was found and taken for food.
@@ -26,6 +33,53 @@ pub struct Damage {
     pub bits: Option<u32>,
     /// Smooth noise, sd as a share of the disparity range.
     pub noise: f64,
+}
+
+/// Longer and shorter side of the raster of [`Oracle::Phone`], and the noise of its values as a share of the distance.
+const PHONE_SIDES: (usize, usize) = (256, 192);
+const PHONE_SIGMA: f64 = 0.01;
+
+/// The true depth as a phone's sensor gives it, as it is sent: values at the middles of its cells, each with noise of its own.
+///
+/// # Errors
+/// As of a depth map that came with a photo.
+pub fn phone(depth: &MetricDepth, seed: u64) -> Result<Option<PhoneDepth>, ScanError> {
+    let mut random = Uniform::new(seed ^ 0x11da);
+    let (long, short) = PHONE_SIDES;
+    let (width, height) = if depth.width() > depth.height() {
+        (long, short)
+    } else {
+        (short, long)
+    };
+    let mut data = Vec::with_capacity(4 * width * height);
+    for i in 0..width * height {
+        let at = |cell: usize, cells: usize, side: usize| {
+            (((cell as f64 + 0.5) * side as f64 / cells as f64) as usize).min(side - 1)
+        };
+        let z = depth.at(
+            at(i % width, width, depth.width()),
+            at(i / width, height, depth.height()),
+        );
+        let noisy = z * (1.0 + PHONE_SIGMA * random.normal()) as f32;
+        data.extend_from_slice(&noisy.to_le_bytes());
+    }
+    let map = DepthMap {
+        data: ImageSource::Bytes(Vec::new()),
+        format: DepthFormat::F32,
+        width: Some(width),
+        height: Some(height),
+        unit: DepthMapUnit::Metres,
+        orientation: Some(1),
+        intrinsics: None,
+        confidence: None,
+        sigma_rel: Some(PHONE_SIGMA),
+    };
+    let input = DepthInput {
+        map,
+        data,
+        confidence: None,
+    };
+    input.over_photo(depth.width(), depth.height())
 }
 
 /// Seeded uniform numbers in (0, 1).

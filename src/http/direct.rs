@@ -38,7 +38,8 @@ type Answer = Result<Response, Problem>;
 #[utoipa::path(post, path = "/v1/scan", tag = "direct",
     request_body(content(
         (ScanInputDoc = "application/json"), (ScanFormDoc = "multipart/form-data"), (inline(PhotoBodyDoc) = "image/jpeg"),
-        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "application/octet-stream"))),
+        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "image/heic"),
+        (inline(PhotoBodyDoc) = "application/octet-stream"))),
     params(("X-Amzn-SageMaker-Custom-Attributes" = Option<String>, Header,
         description = "fields beside a bare image, as `pitch_deg=40,plate_cm=26`")),
     responses((status = 200, description = "measured; as events `stage`, then one `result` or `problem`",
@@ -68,7 +69,8 @@ pub async fn scan(
 #[utoipa::path(post, path = "/invocations", tag = "direct",
     request_body(content(
         (JobInputDoc = "application/json"), (ScanFormDoc = "multipart/form-data"), (inline(PhotoBodyDoc) = "image/jpeg"),
-        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "application/octet-stream"))),
+        (inline(PhotoBodyDoc) = "image/png"), (inline(PhotoBodyDoc) = "image/webp"), (inline(PhotoBodyDoc) = "image/heic"),
+        (inline(PhotoBodyDoc) = "application/octet-stream"))),
     params(("X-Amzn-SageMaker-Custom-Attributes" = Option<String>, Header,
         description = "fields beside a bare image, as `pitch_deg=40,plate_cm=26`")),
     responses((status = 200, description = "measured, or one model's answer",
@@ -294,7 +296,10 @@ async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<(
         let start = bytes.iter().copied().find(|b| !b.is_ascii_whitespace());
         let json = matches!(start, Some(b'{' | b'[' | b'"'));
         let text = std::str::from_utf8(&bytes).ok().filter(|_| !json);
-        let image = is("image/") || is("application/x-image") || image::guess_format(&bytes).is_ok();
+        let image = is("image/")
+            || is("application/x-image")
+            || image::guess_format(&bytes).is_ok()
+            || bytes.get(4..8) == Some(b"ftyp");
         if image && !json {
             ScanRequest::new(ImageSource::Bytes(bytes.to_vec()))
         } else if let Some(source) = text.and_then(ImageSource::from_text).filter(addressed) {

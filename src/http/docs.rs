@@ -41,6 +41,11 @@ fn tables() -> Vec<(&'static str, String)> {
         "DepthUnit" DepthUnit;
         "Kind" Kind;
         "Origin" recompute::Origin;
+        "DepthFormat" DepthFormat;
+        "DepthMapUnit" DepthMapUnit;
+        "DepthSource" DepthSource;
+        "ReshootAction" ReshootAction;
+        "MatchKind" crate::nutrition::MatchKind;
     };
     let mut codes =
         String::from("| Code | HTTP | Fault | Retry | Meaning | What to do |\n|---|---|---|---|---|---|\n");

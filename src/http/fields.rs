@@ -9,7 +9,7 @@ use crate::contract::{ErrorCode, ReferenceKind, ScanRequest};
 
 const ATTRIBUTES: &str = "x-amzn-sagemaker-custom-attributes";
 
-/// Sets one field: `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`. An empty
+/// Sets one field: `pitch_deg`, `roll_deg`, `plate_cm`, `height_cm`, `fov_long_deg`, `scan_id`, `user_id`, `note`. An empty
 /// value says nothing. False for any other name.
 ///
 /// # Errors
@@ -24,6 +24,7 @@ pub fn set(scan: &mut ScanRequest, name: &str, value: &str) -> Result<bool, Prob
         "plate_cm",
         "scan_id",
         "user_id",
+        "note",
     ];
     if !known.contains(&name) {
         return Ok(false);
@@ -53,6 +54,7 @@ pub fn set(scan: &mut ScanRequest, name: &str, value: &str) -> Result<bool, Prob
             });
         }
         "scan_id" => scan.scan_id = Some(value.to_owned()),
+        "note" => scan.note = Some(value.to_owned()),
         _ => scan.user_id = Some(value.to_owned()),
     }
     Ok(true)
@@ -72,10 +74,13 @@ pub fn fill(scan: &mut ScanRequest, headers: &HeaderMap) -> Result<(), Problem> 
             set(&mut told, &name, value)?;
         }
     }
-    scan.pitch_deg = scan.pitch_deg.or(told.pitch_deg);
-    scan.roll_deg = scan.roll_deg.or(told.roll_deg);
-    scan.camera.height_cm = scan.camera.height_cm.or(told.camera.height_cm);
-    scan.camera.fov_long_deg = scan.camera.fov_long_deg.or(told.camera.fov_long_deg);
+    // Of several photos it says nothing: which one would it be of?
+    if scan.more.is_empty() {
+        scan.pitch_deg = scan.pitch_deg.or(told.pitch_deg);
+        scan.roll_deg = scan.roll_deg.or(told.roll_deg);
+        scan.camera.height_cm = scan.camera.height_cm.or(told.camera.height_cm);
+        scan.camera.fov_long_deg = scan.camera.fov_long_deg.or(told.camera.fov_long_deg);
+    }
     scan.reference = scan.reference.take().or(told.reference);
     scan.scan_id = scan.scan_id.take().or(told.scan_id);
     scan.user_id = scan.user_id.take().or(told.user_id);

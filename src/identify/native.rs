@@ -29,6 +29,7 @@ pub struct NativeIdentifier {
     names: Vec<String>,
     name: String,
     grounds: bool,
+    note: Option<String>,
 }
 
 impl NativeIdentifier {
@@ -47,6 +48,18 @@ impl NativeIdentifier {
             names,
             name: name.into(),
             grounds,
+            note: None,
+        }
+    }
+
+    /// The question with the note, if there is one. The answer is held to a schema, whatever the note asks for.
+    fn asked(&self, question: &str) -> String {
+        match &self.note {
+            Some(note) => format!(
+                "{question} The person wrote about the meal: {:?}",
+                note.replace(char::is_control, " ")
+            ),
+            None => question.to_owned(),
         }
     }
 
@@ -183,6 +196,11 @@ impl Identifier for NativeIdentifier {
         (self.schema, self.names) = schema(names);
     }
 
+    /// The model that is trained on one question hears no other.
+    fn set_note(&mut self, note: Option<&str>) {
+        self.note = note.filter(|_| self.grounds).map(str::to_owned);
+    }
+
     fn grounds(&self) -> bool {
         self.grounds
     }
@@ -195,7 +213,7 @@ impl Identifier for NativeIdentifier {
             )
             .next_step("use --strategy automatic, or a published Qwen2.5-VL"));
         }
-        let prompt = Prompt::ask([photo.clone()], GROUNDING);
+        let prompt = Prompt::ask([photo.clone()], self.asked(GROUNDING));
         let encoded = self.model.encode(&prompt)?;
         let image = encoded
             .images
@@ -240,7 +258,10 @@ impl Identifier for NativeIdentifier {
         let mut out: Vec<Option<Result<Identified, ScanError>>> = crops.iter().map(|_| None).collect();
         let (mut batch, mut places, mut tokens) = (Vec::new(), Vec::new(), 0);
         for (i, crop) in crops.iter().enumerate() {
-            match self.model.encode(&Prompt::ask([crop.clone()], QUESTION)) {
+            match self
+                .model
+                .encode(&Prompt::ask([crop.clone()], self.asked(QUESTION)))
+            {
                 Ok(encoded) => {
                     tokens += encoded.ids.len();
                     batch.push(encoded);

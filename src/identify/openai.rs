@@ -67,6 +67,8 @@ pub struct OpenAiConfig {
     pub photo_side: u32,
     /// Food names that the answer should come from where they fit.
     pub vocabulary: Vec<String>,
+    /// What the person wrote of the meal.
+    pub note: Option<String>,
 }
 
 impl OpenAiConfig {
@@ -95,6 +97,7 @@ impl OpenAiConfig {
             max_side: 512,
             photo_side: 1036,
             vocabulary: Vec::new(),
+            note: None,
         })
     }
 }
@@ -143,7 +146,7 @@ impl OpenAi {
 
     async fn one(&self, chat: &Chat<'_>, crop: &RgbImage) -> Result<Identified, ScanError> {
         let picture = wire::data_url(crop, wire::fitted(crop, self.config.max_side))?;
-        let body = |format| wire::request(&self.config.model, &self.config.vocabulary, &picture, format);
+        let body = |format| wire::request(&self.config, &picture, format);
         chat.answer(body, wire::parse).await
     }
 
@@ -154,15 +157,7 @@ impl OpenAi {
         let deadline = Instant::now() + self.config.total_timeout;
         let sent = boxes::sent_size(photo, self.config.photo_side);
         let picture = wire::data_url(photo, sent)?;
-        let body = |format| {
-            boxes::request(
-                &self.config.model,
-                &self.config.vocabulary,
-                &picture,
-                sent,
-                format,
-            )
-        };
+        let body = |format| boxes::request(&self.config, &picture, sent, format);
         let parse = |text: &str| boxes::parse(text, sent, [photo.width(), photo.height()]);
         timeout_at(deadline, chat.answer(body, parse))
             .await
@@ -230,6 +225,10 @@ impl Identifier for OpenAi {
 
     fn set_foods(&mut self, names: Vec<String>) {
         self.config.vocabulary = names;
+    }
+
+    fn set_note(&mut self, note: Option<&str>) {
+        self.config.note = note.map(str::to_owned);
     }
 
     fn grounds(&self) -> bool {

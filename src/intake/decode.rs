@@ -13,7 +13,7 @@ use image::metadata::Orientation;
 
 use crate::contract::{ErrorCode, ScanError, Warning, WarningCode};
 
-use super::container::{self, Contents, Format};
+use super::container::{self, Coded, Contents, Crop};
 use super::exif::ExifFacts;
 
 /// What a photo may cost.
@@ -57,17 +57,18 @@ pub struct Decoded {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes a JPEG, PNG or WebP; applies orientation and colour profile once.
+/// Decodes a JPEG, PNG, WebP or HEIC; applies orientation and colour profile once.
 ///
-/// Pixels are Pillow's, byte for byte. Only whole photos are taken: a decoder's repair of damaged data is never one.
-/// Missing end marks, stray bytes between segments and trailers are no damage.
+/// Pixels are Pillow's, byte for byte; of a HEIC they are libheif's but for how it widens halved colours. Only whole photos
+/// are taken: a decoder's repair of damaged data is never one. Missing end marks, stray bytes between segments and trailers are no damage.
 /// Alpha is dropped (what Pillow's `convert("RGB")` does), of 16 bits the upper 8 are taken, grey becomes three equal
 /// channels, only the first frame of an animation is used. Four inks are taken for inverted with or without an Adobe
-/// marker, as Pillow takes them.
+/// marker, as Pillow takes them. Of a HEIC the primary picture counts; thumbnails, depth, gain maps and the alpha plane are
+/// not decoded.
 ///
 /// # Errors
-/// `image_format` for other formats and rare codings of JPEG (arithmetic, 12 bits, lossless), `image_too_large` over the
-/// pixel budget, `image_unreadable` for damaged or truncated files, `image_blank`.
+/// `image_format` for other formats and rare codings of JPEG (arithmetic, 12 bits, lossless) and HEIC (AVIF's pixels,
+/// overlays), `image_too_large` over the pixel budget, `image_unreadable` for damaged or truncated files, `image_blank`.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanError> {
     // The decoders are other people's code fed with hostile bytes: a panic there is a damaged photo, not our end.
     std::panic::catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, limits)))
@@ -89,18 +90,21 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
         return Err(unreadable(why));
     }
     let mut warnings = Vec::new();
-    if file.jpeg.components == 4 {
+    if let Coded::Jpeg(_, facts) = &file.coded
+        && facts.components == 4
+    {
         warnings.push(Warning::new(
             WarningCode::CmykConverted,
             "CMYK photo converted without its ink profile; colours are approximate",
         ));
     }
-    let picture = match file.format {
-        Format::Jpeg => exact_jpeg::decode(&file.pixels, file.jpeg.open_ended)
+    let picture = match &file.coded {
+        Coded::Jpeg(pixels, facts) => exact_jpeg::decode(pixels, facts.open_ended)
             .map(Picture::from)
             .ok_or_else(|| unreadable("its data are damaged"))?,
-        Format::Png => png::decode(&file.pixels, limits.clip_deep_grey)?,
-        Format::WebP => webp::decode(&file.pixels)?,
+        Coded::Png(pixels) => png::decode(pixels, limits.clip_deep_grey)?,
+        Coded::WebP(pixels) => webp::decode(pixels)?,
+        Coded::Heif(still) => still.decode()?,
     };
     if (picture.width, picture.height) != (file.width as usize, file.height as usize) {
         return Err(unreadable("it states two sizes"));
@@ -108,14 +112,14 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
     note_layout(picture.grey, file.alpha, &mut warnings);
     // A broken block must not lose the photo: EXIF and profile are optional.
     let mut facts = file.exif.as_deref().map(ExifFacts::read).unwrap_or_default();
-    facts.orientation = if file.late {
-        None
-    } else {
-        facts.orientation.or(file.xmp_orientation)
+    facts.orientation = match file.turn {
+        Some(turn) => Some(turn),
+        None if file.late => None,
+        None => facts.orientation.or(file.xmp_orientation),
     };
     let orientation = facts.orientation.unwrap_or(1);
     let grey = picture.grey;
-    let mut rgb = turned(picture, orientation)?;
+    let mut rgb = turned(picture, file.crop, orientation)?;
     if let Some(profile) = file.icc.filter(|_| limits.apply_profile) {
         colour::to_srgb(&profile, grey, &mut rgb, &mut warnings);
     }
@@ -137,7 +141,7 @@ fn decode_inner(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanErro
 fn check_size(file: &Contents<'_>, limits: &DecodeLimits) -> Result<(), ScanError> {
     let (w, h) = (file.width, file.height);
     let pixels = u64::from(w) * u64::from(h);
-    if pixels > limits.max_pixels || pixels * file.bytes_a_pixel > limits.max_alloc_bytes {
+    if pixels > limits.max_pixels || pixels.saturating_mul(file.bytes_a_pixel) > limits.max_alloc_bytes {
         let most = limits.max_pixels.min(limits.max_alloc_bytes / file.bytes_a_pixel);
         return Err(ScanError::new(
             ErrorCode::ImageTooLarge,
@@ -148,6 +152,7 @@ fn check_size(file: &Contents<'_>, limits: &DecodeLimits) -> Result<(), ScanErro
         )
         .next_step("send it at 4000 pixels or less on its long side"));
     }
+    let (w, h) = file.crop.map_or((w, h), |part| (part.width, part.height));
     if w.min(h) < limits.min_side {
         return Err(unreadable(format_args!(
             "{w} x {h} pixels are too few, each side needs {}",
@@ -167,12 +172,12 @@ pub(super) fn memory_needed(bytes: &[u8], limits: &DecodeLimits) -> Option<u64> 
 }
 
 /// A decoded picture as it is stored, three channels of 8 bits.
-struct Picture {
-    width: usize,
-    height: usize,
-    rgb: Vec<u8>,
+pub(super) struct Picture {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) rgb: Vec<u8>,
     /// All three channels are one.
-    grey: bool,
+    pub(super) grey: bool,
 }
 
 impl From<exact_jpeg::Picture> for Picture {
@@ -191,11 +196,14 @@ impl From<exact_jpeg::Picture> for Picture {
     }
 }
 
-fn turned(picture: Picture, orientation: u8) -> Result<image::RgbImage, ScanError> {
+fn turned(picture: Picture, crop: Option<Crop>, orientation: u8) -> Result<image::RgbImage, ScanError> {
     let (w, h) = (picture.width as u32, picture.height as u32);
     let rgb =
         image::RgbImage::from_raw(w, h, picture.rgb).ok_or_else(|| unreadable("its rows are incomplete"))?;
     let mut picture = DynamicImage::ImageRgb8(rgb);
+    if let Some(part) = crop {
+        picture = picture.crop_imm(part.x, part.y, part.width, part.height);
+    }
     if let Some(o) = Orientation::from_exif(orientation) {
         picture.apply_orientation(o);
     }

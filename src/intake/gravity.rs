@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::contract::bounds::{ROLL_DEG, TILT_MAX_DEG};
 use crate::contract::quote::said;
+use crate::contract::request::CameraPose;
 use crate::contract::{ErrorCode, GravitySource, ScanError, Warning, WarningCode};
 
 use super::exif::ExifFacts;
@@ -92,7 +93,7 @@ fn number(field: &str, text: &str) -> Result<f64, ScanError> {
         .map_err(|e| validate::invalid(field, format_args!("{:?} is not a number", said(text))).source(e))
 }
 
-/// Down in the upright camera frame, from the first of: client gravity, client pitch, storage gravity, storage
+/// Down in the upright camera frame, from the first of: client gravity, client pitch, client pose, storage gravity, storage
 /// pitch, Apple's MakerNote. `size` is the upright picture's width and height.
 ///
 /// # Errors
@@ -120,6 +121,8 @@ pub fn resolve(
         Some(device(v, ClientGravity))
     } else if let Some(pitch) = shot.pitch_deg {
         Some(from_angles(pitch, shot.roll_deg, ClientPitch))
+    } else if let Some(pose) = &shot.camera.pose {
+        Some(from_pose(pose, orientation))
     } else if let Some(v) = meta.gravity {
         Some(device(v, S3Gravity))
     } else if let Some(pitch) = meta.pitch_deg {
@@ -159,7 +162,7 @@ pub fn resolve(
             ));
         }
     }
-    let vector = matches!(gravity.source, ClientGravity | S3Gravity | MakerNote);
+    let vector = matches!(gravity.source, ClientGravity | ClientPose | S3Gravity | MakerNote);
     if vector && gravity.tilt_deg() > 20.0 && gravity.roll_deg().abs() > 45.0 {
         warnings.push(Warning::new(WarningCode::GravitySideways,
             format!(
@@ -205,16 +208,33 @@ fn to_upright(g: [f64; 3], orientation: u8, (width, height): (usize, usize)) -> 
     if orientation == 1 && height >= width {
         return [gx, -gy, -gz];
     }
-    let (x, y) = (-gy, -gx);
-    let (x, y) = match orientation {
-        2 => (-x, y),
-        3 => (-x, -y),
-        4 => (x, -y),
-        5 => (y, x),
-        6 => (-y, x),
-        7 => (-y, -x),
-        8 => (y, -x),
-        _ => (x, y),
-    };
+    let [x, y] = turned([-gy, -gx], orientation);
     [x, y, -gz]
+}
+
+/// A direction on the stored picture (x right, y down), upright.
+fn turned([x, y]: [f64; 2], orientation: u8) -> [f64; 2] {
+    match orientation {
+        2 => [-x, y],
+        3 => [-x, -y],
+        4 => [x, -y],
+        5 => [y, x],
+        6 => [-y, x],
+        7 => [-y, -x],
+        8 => [y, -x],
+        _ => [x, y],
+    }
+}
+
+/// An AR session keeps its world's y along gravity to better than a degree.
+fn from_pose(pose: &CameraPose, orientation: u8) -> Gravity {
+    let [x, y, z] = pose.down();
+    let norm = (x * x + y * y + z * z).sqrt();
+    let [right, below] = turned([x / norm, -y / norm], orientation);
+    Gravity {
+        down: [right, below, -z / norm],
+        sigma_deg: 0.7,
+        sigma_roll_deg: 0.7,
+        source: GravitySource::ClientPose,
+    }
 }

@@ -1,9 +1,11 @@
 //! Values that parse but cannot be. Each refusal names its field.
 
-use crate::contract::request::{CameraHint, ImageSource, ItemHint};
+use crate::contract::depth_map::DepthMap;
+use crate::contract::recompute::MAX_NOTE_CHARS;
+use crate::contract::request::{CameraHint, CameraPose, ImageSource, ItemHint};
 use crate::contract::{ErrorCode, ReferenceKind, ScanError, ScanRequest, bounds};
 
-use super::Shot;
+use super::{Shot, depth_map};
 
 pub(crate) fn invalid(field: &str, why: impl std::fmt::Display) -> ScanError {
     ScanError::new(ErrorCode::InvalidField, format!("{field}: {why}"))
@@ -77,6 +79,21 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         }
     }
     shot(&Shot::from_request(request))?;
+    if let Some(note) = &request.note
+        && note.chars().count() > MAX_NOTE_CHARS
+    {
+        return Err(invalid(
+            "note",
+            format_args!("has over {MAX_NOTE_CHARS} characters"),
+        ));
+    }
+    request.depth.as_ref().map_or(Ok(()), depth)?;
+    for (i, photo) in request.more.iter().enumerate() {
+        source(&photo.image)
+            .and_then(|()| shot(&Shot::from_photo(photo)))
+            .and_then(|()| photo.depth.as_ref().map_or(Ok(()), depth))
+            .map_err(|e| e.of(&format!("images[{}]", i + 1)))?;
+    }
     if let Some(reference) = &request.reference {
         let (range, needed) = match reference.kind {
             ReferenceKind::Plate => (bounds::PLATE_CM, true),
@@ -106,7 +123,16 @@ pub fn request(request: &ScanRequest, limits: &RequestLimits) -> Result<(), Scan
         .items
         .iter()
         .enumerate()
-        .try_for_each(|(i, item)| hint(i, item))
+        .try_for_each(|(i, item)| hint(i, item, request.photos()))
+}
+
+/// A depth map but for its values.
+fn depth(map: &DepthMap) -> Result<(), ScanError> {
+    source(&map.data).map_err(|e| e.of("depth.data"))?;
+    if let Some(confidence) = &map.confidence {
+        source(&confidence.data).map_err(|e| e.of("depth.confidence.data"))?;
+    }
+    depth_map::check(map)
 }
 
 /// The fields that say how the photo was taken.
@@ -174,7 +200,36 @@ fn camera(camera: &CameraHint) -> Result<(), ScanError> {
     if let Some(h) = camera.height_cm {
         within("camera.height_cm", h, bounds::CAMERA_HEIGHT_CM, "cm")?;
     }
-    Ok(())
+    camera.pose.as_ref().map_or(Ok(()), pose)
+}
+
+/// A rotation and a place over the table, from which the camera does not look up.
+fn pose(pose: &CameraPose) -> Result<(), ScanError> {
+    const FIELD: &str = "camera.pose.transform";
+    let t = &pose.transform;
+    let column = |k: usize| [t[4 * k], t[4 * k + 1], t[4 * k + 2]];
+    let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let (x, y, z) = (column(0), column(1), column(2));
+    let right = |v: f64, want: f64| (v - want).abs() < 0.02;
+    let lengths = [dot(x, x), dot(y, y), dot(z, z)].iter().all(|v| right(*v, 1.0));
+    let angles = [dot(x, y), dot(y, z), dot(z, x)].iter().all(|v| right(*v, 0.0));
+    if !t.iter().all(|v| v.is_finite()) || !lengths || !angles {
+        return Err(invalid(FIELD, "its first three columns are no rotation")
+            .next_step("send camera to world, column by column, as ARKit's camera.transform and ARCore's getPose().toMatrix()"));
+    }
+    if pose.down()[2] > 0.2 {
+        return Err(invalid(FIELD, "the lens would look upward")
+            .next_step("send camera to world and not its inverse, in a world whose y points up"));
+    }
+    match pose.height_cm() {
+        Some(height) => within(
+            "camera.pose (height over table_y_m)",
+            height,
+            bounds::CAMERA_HEIGHT_CM,
+            "cm",
+        ),
+        None => Ok(()),
+    }
 }
 
 /// A point or box in pixels of the upright photo.
@@ -199,7 +254,13 @@ pub(crate) fn place(field: &str, point: Option<[f64; 2]>, bbox: Option<[f64; 4]>
     Ok(())
 }
 
-fn hint(i: usize, item: &ItemHint) -> Result<(), ScanError> {
+fn hint(i: usize, item: &ItemHint, photos: usize) -> Result<(), ScanError> {
+    if item.photo >= photos {
+        return Err(invalid(
+            &format!("hints.items[{i}].photo"),
+            format_args!("there is no photo {} among {photos}", item.photo),
+        ));
+    }
     place(&format!("hints.items[{i}]."), item.point, item.bbox)?;
     match &item.label {
         Some(label) => short(&format!("hints.items[{i}].label"), label, bounds::LABEL_BYTES),

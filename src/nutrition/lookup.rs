@@ -10,21 +10,27 @@ use super::names::Nearest;
 use super::phrase::Phrase;
 use super::table::FoodTable;
 use super::{categories, text};
+use crate::contract::vocabulary::vocabulary;
 
-/// How a row was found, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MatchKind {
-    /// The label is a name or alias, in one of its spellings.
-    Exact,
-    /// The same words in another order, about the same head.
-    SameWords,
-    /// The nearest name of the same head.
-    Fuzzy,
-    /// Only the category is known; averages with wide intervals.
-    Category,
-    /// Nothing fits; the average food.
-    Unknown,
+vocabulary! {
+    /// How a row was found, best first.
+    MatchKind {
+        Exact = "exact":
+            "The label is a name or alias, in one of its spellings.",
+            "Nothing.";
+        SameWords = "same_words":
+            "The same words in another order, about the same head.",
+            "Nothing.";
+        Fuzzy = "fuzzy":
+            "The nearest name of the same head.",
+            "Show the name for confirmation.";
+        Category = "category":
+            "Only the category is known; averages with wide intervals.",
+            "Let the user choose a food.";
+        Unknown = "unknown":
+            "Nothing fits; the average food.",
+            "Let the user choose a food.";
+    }
 }
 
 /// A row found for a label.

@@ -4,8 +4,10 @@ use crate::contract::result::{Alternative, NutrientDetails, Question, Totals};
 use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
 
 use super::amount::ToldMass;
-use super::food::{Basis, EnergyNote, Food, FoodId, Form};
-use super::lookup::MatchKind;
+use super::food::{Basis, Food, FoodId, Form};
+use super::lookup::{FoodMatch, MatchKind};
+use super::note::Note;
+use super::quantity::{Quantity, total};
 use super::questions;
 use super::table::FoodTable;
 
@@ -128,59 +130,10 @@ pub const MAX_QUESTIONS: usize = 2;
 const MAX_ALTERNATIVES: usize = 5;
 /// Standard deviation of ln(fibre, sugars, saturated fat, sodium per gram) between recipes of one food; a judgement.
 const DETAIL_SIGMA_LN: f64 = 0.25;
+/// Standard deviation of ln(a macronutrient per gram) beyond that of the energy; a judgement.
+const MACROS_SIGMA_LN: f64 = 0.1;
 /// A guess or told amount this far from the measured mass (factor) contradicts it and is not averaged with it.
 const MASSES_DISAGREE: f64 = 3.0;
-
-/// A log-normal quantity whose error is part shared by the photo, with an additive part no photo shows.
-#[derive(Debug, Clone, Copy)]
-struct Quantity {
-    p50: f64,
-    shared: f64,
-    own: f64,
-    /// Variance of what is hidden, squared units of the quantity.
-    hidden: f64,
-}
-
-impl Quantity {
-    fn estimate(&self) -> Estimated {
-        let e = Estimated::log_normal(self.p50, self.shared.hypot(self.own));
-        let extra = Estimated::Z90 * self.hidden.sqrt();
-        Estimated {
-            p10: (e.p50 - (e.p50 - e.p10).hypot(extra)).max(0.0),
-            p50: e.p50,
-            p90: e.p50 + (e.p90 - e.p50).hypot(extra),
-        }
-    }
-
-    fn scaled(&self, factor: f64, extra_own: f64) -> Self {
-        Self {
-            p50: self.p50 * factor,
-            shared: self.shared,
-            own: self.own.hypot(extra_own),
-            hidden: 0.0,
-        }
-    }
-}
-
-/// Sum of medians, with the interval of the sum of log-normals whose shared errors move together
-/// (Fenton-Wilkinson: the log-normal of the same mean and variance).
-fn total(parts: &[Quantity]) -> Estimated {
-    let p50: f64 = parts.iter().map(|q| q.p50).sum();
-    let mean = |q: &Quantity| q.p50 * (0.5 * (q.shared * q.shared + q.own * q.own)).exp();
-    let sum: f64 = parts.iter().map(mean).sum();
-    if sum <= 0.0 {
-        return Estimated::exact(p50);
-    }
-    let mut variance = 0.0;
-    for (i, a) in parts.iter().enumerate() {
-        for (j, b) in parts.iter().enumerate() {
-            let own = if i == j { a.own * a.own } else { 0.0 };
-            variance += mean(a) * mean(b) * (a.shared * b.shared + own).exp_m1();
-        }
-        variance += a.hidden;
-    }
-    Estimated::log_normal(p50, (variance / (sum * sum)).ln_1p().sqrt())
-}
 
 struct Weighed<'a> {
     food: &'a Food,
@@ -195,6 +148,14 @@ struct Weighed<'a> {
 /// # Errors
 /// [`NutritionError`] for the first item whose volume is not a positive number.
 pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, NutritionError> {
+    nourish_noted(table, items, &Note::default())
+}
+
+/// [`nourish`]; what the note speaks of is asked first.
+///
+/// # Errors
+/// As [`nourish`].
+pub fn nourish_noted(table: &FoodTable, items: &[ItemInput], note: &Note) -> Result<Meal, NutritionError> {
     let mut weighed = items
         .iter()
         .map(|item| weigh(table, item))
@@ -210,6 +171,7 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
                 a.kcal.p50,
                 items[i].confidence,
                 &a.alternatives,
+                note,
             )
             .into_iter()
             .filter(move |c| {
@@ -221,7 +183,11 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
             .map(move |c| (i, c))
         })
         .collect();
-    candidates.sort_by(|a, b| b.1.variance_kcal2.total_cmp(&a.1.variance_kcal2));
+    candidates.sort_by(|a, b| {
+        b.1.noted
+            .cmp(&a.1.noted)
+            .then(b.1.variance_kcal2.total_cmp(&a.1.variance_kcal2))
+    });
     for (i, c) in candidates.into_iter().take(MAX_QUESTIONS) {
         weighed[i].answer.questions.push(c.question);
     }
@@ -251,6 +217,46 @@ pub fn nourish(table: &FoodTable, items: &[ItemInput]) -> Result<Meal, Nutrition
 }
 
 fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, NutritionError> {
+    check(item)?;
+    let found = table.lookup(&item.label);
+    let food = found.food;
+    let density = food.density(form_of(item, food));
+    let mut flags = Vec::new();
+    let assumptions = assume(&found, form_of(item, food), &mut flags);
+    let others = others(table, item, food);
+    let told = found.amount.and_then(|amount| amount.mass(food));
+    let mass = mass(item, &density, &others, told, &mut flags);
+    let energy = energy(item, food, &density, &others, mass)?;
+    if food.energy_note.is_none() && food.per_100g.energy_gap() > 0.2 {
+        flags.push(ItemFlag::EnergyCheck);
+    }
+    let [protein_g, carbs_g, fat_g] = energy.macros.map(|q| q.estimate_or_zero());
+    let answer = Nourished {
+        food_id: food.id.clone(),
+        match_kind: found.kind,
+        match_score: found.score,
+        density_g_cm3: density,
+        mass_g: mass.estimate(),
+        kcal: energy.kcal.estimate_or_zero(),
+        protein_g,
+        carbs_g,
+        fat_g,
+        details: details(food, mass, energy.composition),
+        alternatives: alternatives(item, &others),
+        flags,
+        assumptions,
+        questions: Vec::new(),
+    };
+    Ok(Weighed {
+        food,
+        mass,
+        kcal: energy.kcal,
+        macros: energy.macros,
+        answer,
+    })
+}
+
+fn check(item: &ItemInput) -> Result<(), NutritionError> {
     let v = item.volume;
     if !v.p50_cm3.is_finite() || v.p50_cm3 <= 0.0 {
         return Err(NutritionError::Volume(v.p50_cm3));
@@ -263,11 +269,17 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
     if !item.portion.is_finite() || item.portion <= 0.0 {
         return Err(NutritionError::Portion(item.portion));
     }
-    let found = table.lookup(&item.label);
+    Ok(())
+}
+
+/// What the item's volume would be the volume of, were it this food.
+fn form_of(item: &ItemInput, food: &Food) -> Form {
+    item.form.unwrap_or_else(|| food.usual_form())
+}
+
+/// Flags of the look-up, and what is taken for granted, in words.
+fn assume(found: &FoodMatch<'_>, form: Form, flags: &mut Vec<ItemFlag>) -> Vec<String> {
     let food = found.food;
-    let form = item.form.unwrap_or_else(|| food.usual_form());
-    let density = food.density(form);
-    let mut flags = Vec::new();
     let mut assumptions = Vec::new();
     match found.kind {
         MatchKind::Exact | MatchKind::SameWords => {}
@@ -291,56 +303,56 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         Form::Pile if food.basis == Basis::Pile => format!("{} in a heap, with air between", food.name),
         _ => food.name.clone(),
     });
+    assumptions
+}
 
-    let others = others(table, item, food);
-    let mut mass = Quantity {
-        p50: v.p50_cm3 * density.p50,
-        shared: v.sigma_shared_ln,
-        own: v
-            .sigma_own_ln
-            .hypot(density.sigma_ln())
-            .hypot(identity_sigma(item, &others, |f| {
-                f.density(item.form.unwrap_or_else(|| f.usual_form())).p50 / density.p50
-            })),
-        hidden: 0.0,
-    };
-    if let Some(grams) = item.told_g {
-        mass = Quantity {
+/// Grams of what counts of the item: told by a person, else measured and averaged with what the label and the vision
+/// model say.
+fn mass(
+    item: &ItemInput,
+    density: &Estimated,
+    others: &[(String, &Food, f64)],
+    told: Option<ToldMass>,
+    flags: &mut Vec<ItemFlag>,
+) -> Quantity {
+    let mut mass = match item.told_g {
+        Some(grams) => Quantity {
             p50: grams,
             shared: 0.0,
             own: TOLD_SIGMA_LN,
             hidden: 0.0,
-        };
-    } else if let Some(told) = found.amount.and_then(|amount| amount.mass(food)) {
-        mass = match fused(mass, told) {
-            Some(mass) => {
-                flags.push(ItemFlag::LabelAmount);
-                mass
+        },
+        None => {
+            let identity = identity_sigma(item, others, |f| f.density(form_of(item, f)).p50 / density.p50);
+            let v = item.volume;
+            Quantity {
+                p50: v.p50_cm3 * density.p50,
+                shared: v.sigma_shared_ln,
+                own: v.sigma_own_ln.hypot(density.sigma_ln()).hypot(identity),
+                hidden: 0.0,
             }
-            None => {
-                flags.push(ItemFlag::LabelAmountDisagrees);
-                mass
+        }
+    };
+    if item.told_g.is_none() {
+        let guess = item.vlm.filter(|v| v.grams.is_finite() && v.grams > 0.0);
+        let guess = guess.map(|v| ToldMass {
+            grams: v.grams,
+            sigma_ln: v.sigma_ln(),
+        });
+        let evidence = [
+            (told, ItemFlag::LabelAmount, ItemFlag::LabelAmountDisagrees),
+            (guess, ItemFlag::MassFused, ItemFlag::VlmGramsDisagree),
+        ];
+        for (grams, agrees, disagrees) in evidence {
+            let Some(grams) = grams else { continue };
+            match fused(mass, grams) {
+                Some(together) => {
+                    mass = together;
+                    flags.push(agrees);
+                }
+                None => flags.push(disagrees),
             }
-        };
-    }
-    if let Some(vlm) = item
-        .vlm
-        .filter(|v| item.told_g.is_none() && v.grams.is_finite() && v.grams > 0.0)
-    {
-        let guess = ToldMass {
-            grams: vlm.grams,
-            sigma_ln: vlm.sigma_ln(),
-        };
-        mass = match fused(mass, guess) {
-            Some(mass) => {
-                flags.push(ItemFlag::MassFused);
-                mass
-            }
-            None => {
-                flags.push(ItemFlag::VlmGramsDisagree);
-                mass
-            }
-        };
+        }
     }
     mass.p50 *= item.portion;
     if !ITEM_MASS_G.contains(&mass.p50) {
@@ -349,18 +361,35 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
             mass.own = mass.own.max(0.7);
         }
     }
+    mass
+}
 
+struct Energy {
+    kcal: Quantity,
+    /// Protein, carbohydrate, fat, grams.
+    macros: [Quantity; 3],
+    /// Standard deviation of ln(kcal per gram).
+    composition: f64,
+}
+
+/// Energy and macros of a mass, with what the answers to questions add.
+fn energy(
+    item: &ItemInput,
+    food: &Food,
+    density: &Estimated,
+    others: &[(String, &Food, f64)],
+    mass: Quantity,
+) -> Result<Energy, NutritionError> {
     let n = &food.per_100g;
-    let per_gram = n.kcal / 100.0;
-    let identity = identity_sigma(item, &others, |f| {
+    let identity = identity_sigma(item, others, |f| {
         let own = n.kcal * density.p50;
-        f.per_100g.kcal * f.density(item.form.unwrap_or_else(|| f.usual_form())).p50 / own.max(1e-9)
+        f.per_100g.kcal * f.density(form_of(item, f)).p50 / own.max(1e-9)
     });
     // `mass.own` holds the density's part of the identity error already; the larger of the two is the whole.
     let composition = food.kcal_sigma_ln.hypot(identity);
-    let mut kcal = mass.scaled(per_gram, composition);
+    let mut kcal = mass.scaled(n.kcal / 100.0, composition);
     let mut macros =
-        [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(0.1)));
+        [n.protein_g, n.carbs_g, n.fat_g].map(|g| mass.scaled(g / 100.0, composition.hypot(MACROS_SIGMA_LN)));
     match hidden_answer(food, item, mass.p50, kcal.p50)? {
         Some(added) => {
             kcal.p50 += added.kcal;
@@ -369,66 +398,40 @@ fn weigh<'a>(table: &'a FoodTable, item: &ItemInput) -> Result<Weighed<'a>, Nutr
         }
         None => kcal.hidden = questions::hidden_variance(food, mass.p50, kcal.p50),
     }
-    if food.energy_note != Some(EnergyNote::Alcohol) && food.energy_note.is_none() && n.energy_gap() > 0.2 {
-        flags.push(ItemFlag::EnergyCheck);
-    }
-    let estimate = |q: &Quantity| {
-        if q.p50 > 0.0 {
-            q.estimate()
-        } else {
-            Estimated::exact(0.0)
-        }
-    };
-    let detail = |per_100g: Option<f64>| {
-        per_100g.map(|amount| estimate(&mass.scaled(amount / 100.0, composition.hypot(DETAIL_SIGMA_LN))))
-    };
-    let alternatives = others
-        .iter()
-        .take(MAX_ALTERNATIVES)
-        .map(|(label, f, confidence)| {
-            let d = f.density(item.form.unwrap_or_else(|| f.usual_form())).p50;
-            let grams = v.p50_cm3 * d;
-            Alternative {
-                label: label.clone(),
-                food_id: f.id.as_ref().map(|id| id.as_str().to_owned()),
-                confidence: *confidence,
-                mass_g: grams,
-                kcal: grams * f.per_100g.kcal / 100.0,
-            }
-        })
-        .collect();
-    let answer = Nourished {
-        food_id: food.id.clone(),
-        match_kind: found.kind,
-        match_score: found.score,
-        density_g_cm3: density,
-        mass_g: mass.estimate(),
-        kcal: if kcal.p50 > 0.0 || kcal.hidden > 0.0 {
-            kcal.estimate()
-        } else {
-            Estimated::exact(0.0)
-        },
-        protein_g: estimate(&macros[0]),
-        carbs_g: estimate(&macros[1]),
-        fat_g: estimate(&macros[2]),
-        details: NutrientDetails {
-            fibre_g: detail(food.details.fibre_g),
-            sugars_g: detail(food.details.sugars_g),
-            saturated_fat_g: detail(food.details.saturated_fat_g),
-            sodium_mg: detail(food.details.sodium_mg),
-        },
-        alternatives,
-        flags,
-        assumptions,
-        questions: Vec::new(),
-    };
-    Ok(Weighed {
-        food,
-        mass,
+    Ok(Energy {
         kcal,
         macros,
-        answer,
+        composition,
     })
+}
+
+fn details(food: &Food, mass: Quantity, composition: f64) -> NutrientDetails {
+    let sigma = composition.hypot(DETAIL_SIGMA_LN);
+    let detail =
+        |per_100g: Option<f64>| per_100g.map(|amount| mass.scaled(amount / 100.0, sigma).estimate_or_zero());
+    NutrientDetails {
+        fibre_g: detail(food.details.fibre_g),
+        sugars_g: detail(food.details.sugars_g),
+        saturated_fat_g: detail(food.details.saturated_fat_g),
+        sodium_mg: detail(food.details.sodium_mg),
+    }
+}
+
+fn alternatives(item: &ItemInput, others: &[(String, &Food, f64)]) -> Vec<Alternative> {
+    others
+        .iter()
+        .take(MAX_ALTERNATIVES)
+        .map(|(label, food, confidence)| {
+            let grams = item.volume.p50_cm3 * food.density(form_of(item, food)).p50;
+            Alternative {
+                label: label.clone(),
+                food_id: food.id.as_ref().map(|id| id.as_str().to_owned()),
+                confidence: *confidence,
+                mass_g: grams,
+                kcal: grams * food.per_100g.kcal / 100.0,
+            }
+        })
+        .collect()
 }
 
 /// Other foods the item may be: the identifier's, or the nearest rows when the label itself was only near.

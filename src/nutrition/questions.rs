@@ -3,12 +3,15 @@
 use crate::contract::result::{Alternative, Question, QuestionOption};
 
 use super::food::{Food, HiddenKind};
+use super::note::Note;
 
 /// A question and how much of the kcal variance its answer removes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Candidate {
     pub(super) question: Question,
     pub(super) variance_kcal2: f64,
+    /// The note speaks of it.
+    pub(super) noted: bool,
 }
 
 /// Answers that would move a meal by less than this (standard deviation, kcal) are not worth a tap.
@@ -118,11 +121,14 @@ pub(super) fn candidates(
     kcal: f64,
     confidence: f64,
     alternatives: &[Alternative],
+    note: &Note,
 ) -> Vec<Candidate> {
     let mut out = Vec::new();
     if let Some(hidden) = food.hidden {
         let (id, text, answers) = answers(hidden.kind);
+        let suggested = note.option(hidden.kind, id).and_then(|i| answers.get(i));
         out.push(Candidate {
+            noted: suggested.is_some(),
             variance_kcal2: hidden_variance(food, mass_g, kcal),
             question: Question {
                 id: id.into(),
@@ -134,6 +140,7 @@ pub(super) fn candidates(
                         kcal: added(food, steps, mass_g, kcal),
                     })
                     .collect(),
+                suggested: suggested.map(|(label, ..)| (*label).to_owned()),
             },
         });
     }
@@ -144,6 +151,7 @@ pub(super) fn candidates(
         let spread = std::iter::once((0.0, confidence.clamp(0.0, 1.0)))
             .chain(alternatives.iter().map(|a| (a.kcal - kcal, a.confidence)));
         out.push(Candidate {
+            noted: false,
             variance_kcal2: variance(spread),
             question: Question {
                 id: "identity".into(),
@@ -157,10 +165,11 @@ pub(super) fn candidates(
                     kcal: a.kcal - kcal,
                 }))
                 .collect(),
+                suggested: None,
             },
         });
     }
-    out.retain(|c| c.variance_kcal2 >= LEAST_SD_KCAL * LEAST_SD_KCAL);
+    out.retain(|c| c.noted || c.variance_kcal2 >= LEAST_SD_KCAL * LEAST_SD_KCAL);
     out
 }
 

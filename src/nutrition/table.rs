@@ -7,9 +7,10 @@ use crate::contract::Estimated;
 use crate::geometry::Portion;
 
 use super::csv;
-use super::food::{Basis, Details, Food, FoodId, FoodRow, Nutrients, RowError, Tier};
+use super::food::{Basis, Details, Food, FoodId, Nutrients, Tier};
 use super::names::Names;
 use super::portions::{self, UsualPortion};
+use super::row::{FoodRow, RowError};
 use super::text;
 
 /// Every food known, immutable.

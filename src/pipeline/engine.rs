@@ -83,6 +83,15 @@ impl Engine for Scanner {
         with_pictures(self.sparing(|scanner| Self::scan(scanner, photo, request, ctx))?)
     }
 
+    fn scan_meal(
+        &mut self,
+        photos: Vec<Result<Photo, ScanError>>,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError> {
+        with_pictures(Self::scan_meal(self, photos, request, ctx)?)
+    }
+
     fn encode(&mut self, jobs: &[ScanJob<'_>]) -> Result<Vec<runtime::Encoded>, ScanError> {
         let all = self.encode_jobs(jobs)?;
         Ok(all.into_iter().map(|e| Box::new(e) as runtime::Encoded).collect())

@@ -1,26 +1,59 @@
 //! One scan, stage by stage.
 
-use dragunov_models::RgbImage;
 use dragunov_models::depth_anything::Depth;
+use dragunov_models::{Mask, RgbImage};
 
 use super::calibration::NetworkErrors;
 use super::clock::Clock;
 use super::inputs::{OracleInputs, ScanInputs};
+use super::measure::MeasuredScene;
 use super::networks::Precomputed;
 use super::working::Working;
 use super::{Scanner, answer, measure};
-use crate::contract::{Control, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode};
+use crate::contract::result::Item;
+use crate::contract::{
+    Control, DepthSource, ErrorCode, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode,
+};
+use crate::food_store::Snapshot;
 use crate::identify::Identified;
 use crate::intake::Photo;
 use crate::overlay;
 use crate::perceive::{Regions, crop, resolve};
 use crate::runtime::JobContext;
 
+/// Error of the mean height of a food in a phone's depth as a share of a single value's: some of the noise is common to neighbours.
+const PHONE_RELIEF_SHARE: f64 = 0.3;
+
 /// Pictures that were asked for.
 #[derive(Debug, Default)]
 pub struct Pictures {
     pub overlay: Option<RgbImage>,
     pub depth: Option<RgbImage>,
+}
+
+/// One photo, measured by itself and not yet weighed.
+#[derive(Debug)]
+pub(super) struct SeenPhoto {
+    pub(super) work: Working,
+    pub(super) depth: Depth,
+    pub(super) scene: MeasuredScene,
+    pub(super) weights: measure::Weights,
+    /// Of the photo and of what was found; geometry's are in the scene.
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl SeenPhoto {
+    /// The pictures that were asked for; `items` are those of this photo.
+    pub(super) fn pictures(&self, request: &ScanRequest, items: &[(&Mask, &Item)]) -> Pictures {
+        Pictures {
+            overlay: request.options.overlay.then(|| answer::draw(self, items)),
+            depth: request
+                .options
+                .depth
+                .then(|| depth_picture(&self.depth))
+                .flatten(),
+        }
+    }
 }
 
 impl Scanner {
@@ -49,6 +82,35 @@ impl Scanner {
         inputs: ScanInputs,
     ) -> Result<(ScanResult, Pictures), ScanError> {
         let mut clock = Clock::start(ctx);
+        let foods = self.foods();
+        let seen = self.look(photo, request, ctx, inputs, &foods, &mut clock)?;
+
+        clock.stage(Stage::Nourish)?;
+        let mut warnings = seen.warnings.clone();
+        warnings.extend(self.set_warnings());
+        warnings.extend(foods.warning.clone());
+        let mut result = answer::of_photo(&seen, request, &foods, self.names.clone(), warnings)?;
+
+        let masks = seen.scene.regions.foods.iter().map(|food| &food.mask);
+        let shown: Vec<(&Mask, &Item)> = masks.zip(&result.items).collect();
+        let pictures = seen.pictures(request, &shown);
+        result.timings_ms = clock.finish();
+        Ok((result, pictures))
+    }
+
+    /// Finds and measures what one photo shows.
+    ///
+    /// # Errors
+    /// As [`Self::scan_with`].
+    pub(super) fn look(
+        &mut self,
+        photo: &Photo,
+        request: &ScanRequest,
+        ctx: &JobContext,
+        inputs: ScanInputs,
+        foods: &Snapshot,
+        clock: &mut Clock<'_>,
+    ) -> Result<SeenPhoto, ScanError> {
         let ScanInputs {
             oracle,
             outputs,
@@ -56,11 +118,12 @@ impl Scanner {
             errors,
         } = inputs;
         let errors = errors.unwrap_or(self.config.errors);
+        let phone = photo.depth.as_ref().filter(|_| oracle.depth.is_none());
         let errors = NetworkErrors {
-            relief_sigma: if oracle.depth.is_some() {
-                0.0
-            } else {
-                errors.relief_sigma
+            relief_sigma: match phone {
+                Some(phone) => PHONE_RELIEF_SHARE * phone.sigma_rel,
+                None if oracle.depth.is_some() => 0.0,
+                None => errors.relief_sigma,
             },
             outline_sigma: if oracle.regions.is_some() {
                 0.0
@@ -69,7 +132,9 @@ impl Scanner {
             },
             ..errors
         };
-        let foods = self.foods();
+        if let Some(identifier) = &mut self.identifier {
+            identifier.set_note(request.note.as_deref());
+        }
         let mut known = Precomputed::default();
         let work = match encoding {
             Some(encoding) => {
@@ -85,39 +150,33 @@ impl Scanner {
             known.depth = Some(outputs.depth);
             known.detections = Some(outputs.detections);
         }
+        if let Some(phone) = phone {
+            known.depth = Some(Depth::Metric(phone.metres.clone()));
+        }
 
         clock.stage(Stage::Depth)?;
-        let (depth, regions, found) = self.see(&work, ctx, known, oracle, &clock)?;
+        let (depth, regions, found) = self.see(&work, ctx, known, oracle, clock)?;
 
         clock.stage(Stage::Measure)?;
         let mut warnings: Vec<Warning> = photo.warnings.clone();
         warnings.extend(found);
-        warnings.extend(self.set_warnings());
-        warnings.extend(foods.warning.clone());
-        let scene = measure::measure(
-            &work,
-            request,
-            &depth,
-            regions,
-            &foods.table,
-            measure::Weights {
-                errors,
-                portions: self.config.portions,
+        let weights = measure::Weights {
+            errors,
+            portions: self.config.portions,
+            depth_source: if phone.is_some() {
+                DepthSource::Client
+            } else {
+                DepthSource::Network
             },
-        )?;
-
-        clock.stage(Stage::Nourish)?;
-        let mut result = answer::assemble(&work, request, &scene, &foods, self.names.clone(), warnings)?;
-
-        let pictures = Pictures {
-            overlay: request
-                .options
-                .overlay
-                .then(|| answer::draw(&work, &scene, &result)),
-            depth: request.options.depth.then(|| depth_picture(&depth)).flatten(),
         };
-        result.timings_ms = clock.finish();
-        Ok((result, pictures))
+        let scene = measure::measure(&work, request, &depth, regions, &foods.table, weights)?;
+        Ok(SeenPhoto {
+            work,
+            depth,
+            scene,
+            weights,
+            warnings,
+        })
     }
 
     /// Depth and regions: the oracle's where it has them, the networks' otherwise; and what could not be named.
@@ -158,7 +217,7 @@ impl Scanner {
     }
 
     /// What a caller should know of the checkpoint set.
-    fn set_warnings(&self) -> Vec<Warning> {
+    pub(super) fn set_warnings(&self) -> Vec<Warning> {
         let (set, mut out) = (&self.names.set, Vec::new());
         if self.config.demonstration {
             out.push(Warning::new(

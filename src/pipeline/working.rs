@@ -1,6 +1,5 @@
 //! The photo at the size that is measured, and the way back to the photo's own pixels.
 
-use dragunov_models::resample::{self, Filter};
 use dragunov_models::{Mask, RgbImage};
 
 use crate::contract::request::{Hints, ScanRequest};
@@ -18,7 +17,8 @@ pub(super) struct Working {
 
 impl Working {
     pub(super) fn new(photo: &Photo, request: &ScanRequest, max_side_px: usize) -> Result<Self, ScanError> {
-        let full = (photo.image.width(), photo.image.height());
+        let now = (photo.image.width(), photo.image.height());
+        let full = photo.full_size.unwrap_or(now);
         let mut photo = photo.clone();
         let mut hints = request.hints.clone();
         for hint in &hints.items {
@@ -34,12 +34,9 @@ impl Working {
                     .next_step("give points and boxes in pixels of the upright photo"));
             }
         }
-        let long = full.0.max(full.1);
-        if long > max_side_px {
-            let k = max_side_px as f64 / long as f64;
-            let size = |v: usize| ((v as f64 * k).round() as usize).max(1);
-            photo.image = resample::pil(&photo.image, size(full.0), size(full.1), Filter::Bilinear)?;
-            photo.camera.focal_px *= k;
+        photo = photo.reduced(max_side_px)?;
+        if photo.image.width() != full.0 {
+            let k = photo.image.width().max(photo.image.height()) as f64 / full.0.max(full.1) as f64;
             for hint in &mut hints.items {
                 hint.point = hint.point.map(|p| p.map(|v| v * k));
                 hint.bbox = hint.bbox.map(|b| b.map(|v| v * k));

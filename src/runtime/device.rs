@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::engine::{Encoded, ScanJob};
-use super::executor::Ready;
+use super::executor::{MealPhotos, Ready};
 use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::telemetry::names;
@@ -57,6 +57,7 @@ impl Default for DeviceOptions {
 /// What the device is to do; photos are decoded already.
 pub(super) enum Work {
     Scan(Box<ScanRequest>, Ready),
+    Meal(Box<ScanRequest>, MealPhotos),
     Model(Box<ModelRequest>, Ready),
     Mock(Value),
 }
@@ -66,6 +67,7 @@ impl Work {
     fn kind(&self) -> &'static str {
         match self {
             Self::Scan(..) => "scan",
+            Self::Meal(..) => "meal",
             Self::Model(request, _) => request.task.as_str(),
             Self::Mock(_) => "mock",
         }
@@ -282,8 +284,8 @@ fn run(
             kind,
             queue_ms = waited.as_millis() as u64
         );
-        let result =
-            span.in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &item, encoded))));
+        let result = span
+            .in_scope(|| catch_unwind(AssertUnwindSafe(|| dispatch(loaded.as_mut(), &mut item, encoded))));
         let took = begun.elapsed();
         load.running.store(taken.len(), Ordering::Relaxed);
         load.learn(took);
@@ -325,8 +327,27 @@ fn run(
     state.send_replace(EngineState::Stopped);
 }
 
-fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> Result<Value, ScanError> {
-    match &item.work {
+fn dispatch(engine: &mut dyn Engine, item: &mut Item, encoded: Option<Encoded>) -> Result<Value, ScanError> {
+    match &mut item.work {
+        Work::Meal(request, photos) => {
+            let mut times = Vec::new();
+            let mut memory = Vec::new();
+            let shots = std::mem::take(&mut photos.photos)
+                .into_iter()
+                .map(|photo| {
+                    photo.map(|ready| {
+                        times.push((ready.fetched, ready.decoded));
+                        let (photo, held) = ready.loaded.into_parts();
+                        memory.push(held);
+                        photo
+                    })
+                })
+                .collect();
+            let mut result = engine.scan_meal(shots, request, &item.ctx)?;
+            stages_seen(&result);
+            times.into_iter().for_each(|took| add_times(&mut result, took));
+            to_value(&result)
+        }
         Work::Scan(request, ready) => {
             let job = ScanJob {
                 photo: &ready.loaded.photo,
@@ -337,7 +358,8 @@ fn dispatch(engine: &mut dyn Engine, item: &Item, encoded: Option<Encoded>) -> R
                 Some(encoded) => engine.scan_encoded(job, encoded)?,
                 None => engine.scan(job.photo, job.request, job.ctx)?,
             };
-            add_times(&mut result, ready);
+            stages_seen(&result);
+            add_times(&mut result, (ready.fetched, ready.decoded));
             to_value(&result)
         }
         Work::Model(request, ready) => {
@@ -352,13 +374,16 @@ fn to_value(answer: &impl serde::Serialize) -> Result<Value, ScanError> {
         .map_err(|e| ScanError::new(ErrorCode::Internal, "the result could not be written").source(e))
 }
 
-/// What was done before the device belongs to the scan's times as well.
-fn add_times(result: &mut ScanResult, ready: &Ready) {
-    let times = &mut result.timings_ms;
-    for (stage, ms) in &times.stages {
+fn stages_seen(result: &ScanResult) {
+    for (stage, ms) in &result.timings_ms.stages {
         histogram!(names::STAGE_SECONDS, "stage" => stage.as_str()).record(ms / 1e3);
     }
-    for (stage, took) in [(Stage::Intake, ready.fetched), (Stage::Decode, ready.decoded)] {
+}
+
+/// What was done before the device belongs to the scan's times as well.
+fn add_times(result: &mut ScanResult, (fetched, decoded): (Duration, Duration)) {
+    let times = &mut result.timings_ms;
+    for (stage, took) in [(Stage::Intake, fetched), (Stage::Decode, decoded)] {
         times.add(stage, took);
         times.total += took.as_secs_f64() * 1e3;
     }

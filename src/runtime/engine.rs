@@ -42,6 +42,22 @@ pub trait Engine {
         ctx: &JobContext,
     ) -> Result<ScanResult, ScanError>;
 
+    /// A meal on several photos; those that cannot be read come with the reason.
+    ///
+    /// # Errors
+    /// As [`Self::scan`]; `bad_request` from an engine that measures one photo only.
+    fn scan_meal(
+        &mut self,
+        _photos: Vec<Result<Photo, ScanError>>,
+        _request: &ScanRequest,
+        _ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError> {
+        Err(ScanError::new(
+            ErrorCode::BadRequest,
+            "this engine measures one photo at a time",
+        ))
+    }
+
     /// The first part of several scans as one batch; one value a job, in order. An engine that gains nothing by it gives
     /// none.
     ///

@@ -12,12 +12,14 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device::{Item, Work};
-use super::{Device, JobContext, JobInput, ModelRequest};
+use super::{Device, JobContext, JobInput, ModelRequest, NoModels};
+use crate::contract::depth_map::DepthMap;
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, Stage};
+use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, ScanResult, Stage};
 use crate::food_store::FoodStore;
-use crate::intake::{Intake, Loaded, Shot, SourceMeta, validate};
+use crate::intake::{DepthInput, Intake, Loaded, Shot, SourceMeta, validate};
+use crate::recompute::{place, recompute_with};
 use crate::s3::Buckets;
 use crate::telemetry::names;
 
@@ -43,6 +45,7 @@ pub struct Executor {
     photos: Arc<Semaphore>,
     ahead: usize,
     takes_scripts: bool,
+    takes_photos: bool,
     foods: FoodStore,
 }
 
@@ -62,14 +65,22 @@ impl Executor {
             photos: Arc::new(Semaphore::new(ahead.max(1))),
             ahead: ahead.max(1),
             takes_scripts: false,
+            takes_photos: true,
             foods: FoodStore::builtin(),
         }
     }
 
     /// Where corrections are looked up; the compiled-in table if not said.
     #[must_use]
-    pub fn foods(mut self, foods: FoodStore) -> Self {
+    pub fn with_foods(mut self, foods: FoodStore) -> Self {
         self.foods = foods;
+        self
+    }
+
+    /// Photos are refused before they are fetched: the engine has no models.
+    #[must_use]
+    pub fn takes_photos(mut self, yes: bool) -> Self {
+        self.takes_photos = yes;
         self
     }
 
@@ -82,6 +93,11 @@ impl Executor {
 
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Where names of foods are looked up.
+    pub fn foods(&self) -> &FoodStore {
+        &self.foods
     }
 
     /// Where a job's pictures and large results go.
@@ -153,40 +169,77 @@ impl Executor {
         admission: Admission,
         turn: impl Future<Output = ()> + Send,
     ) -> Result<Value, ScanError> {
-        let input = match input {
-            JobInput::Recompute(request) => return self.recompute(*request),
-            other => other,
-        };
+        if let JobInput::Recompute(request) = input {
+            return self.recompute(*request, ctx, admission, turn).await;
+        }
+        self.on_device(input, ctx, admission, turn).await
+    }
+
+    /// A job that needs a photo, from its place in the queue to its answer.
+    async fn on_device(
+        &self,
+        input: JobInput,
+        ctx: &JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<Value, ScanError> {
+        if !self.takes_photos && !matches!(input, JobInput::Mock(_)) {
+            return Err(NoModels::refusal());
+        }
         // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
         let mut place = self.place(admission).await?;
-        let encoded = match self.begin(input, ctx)? {
-            Begun::Mock(script) => Err(script),
-            Begun::Photo(photo) if photo.source.is_remote() => {
-                drop(place);
-                // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
-                let _fetching = self.intake.fetch_place(&photo.source, ctx.bucket()).await?;
-                let (encoded, mut permit) = self.fetch(photo, ctx).await?;
-                let mut again = pin!(async {
-                    turn.await;
-                    self.place(admission).await
-                });
-                place = match futures::poll!(again.as_mut()) {
-                    Poll::Ready(place) => place?,
-                    // Others have turn and place and wait for the permit: it comes last.
-                    Poll::Pending => {
-                        drop(permit.take());
-                        let place = again.await?;
-                        permit = self.photos.clone().acquire_owned().await.ok();
-                        place
+        let (work, photo) = match self.begin(input, ctx)? {
+            Begun::Mock(script) => (Work::Mock(script), None),
+            Begun::Photo(wanted) => {
+                let mut wanted = *wanted;
+                let more = std::mem::take(&mut wanted.more);
+                let (depth, further);
+                if wanted.first.depth_is_remote() || more.iter().any(Sent::is_remote) {
+                    drop(place);
+                    depth = self.depth(&mut wanted.first, ctx).await?;
+                    further = self.further(more, ctx).await?;
+                    place = self.place(admission).await?;
+                } else {
+                    depth = self.depth(&mut wanted.first, ctx).await?;
+                    further = self.further(more, ctx).await?;
+                }
+                let Sent { image, mut shot, .. } = wanted.first;
+                shot.depth = depth;
+                let (fetched, permit) = if image.is_remote() {
+                    drop(place);
+                    // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
+                    let _fetching = self.intake.fetch_place(&image, ctx.bucket()).await?;
+                    let (fetched, mut permit) = self.fetch(image, ctx).await?;
+                    let mut again = pin!(async {
+                        turn.await;
+                        self.place(admission).await
+                    });
+                    place = match futures::poll!(again.as_mut()) {
+                        Poll::Ready(place) => place?,
+                        // Others have turn and place and wait for the permit: it comes last.
+                        Poll::Pending => {
+                            drop(permit.take());
+                            let place = again.await?;
+                            permit = self.photos.clone().acquire_owned().await.ok();
+                            place
+                        }
+                    };
+                    (fetched, permit)
+                } else {
+                    self.fetch(image, ctx).await?
+                };
+                ctx.stage(Stage::Decode)?;
+                let first = self.decode(fetched, shot).await?;
+                let work = match (wanted.model, further) {
+                    (Some(model), _) => Work::Model(model, first),
+                    (None, None) => Work::Scan(wanted.request, first),
+                    (None, Some(mut photos)) => {
+                        photos.photos.insert(0, Ok(first));
+                        Work::Meal(wanted.request, photos)
                     }
                 };
-                Ok((encoded, permit))
+                (work, permit)
             }
-            Begun::Photo(photo) => Ok(self.fetch(photo, ctx).await?),
-        };
-        let (work, photo) = match encoded {
-            Err(script) => (Work::Mock(script), None),
-            Ok((encoded, permit)) => (self.decode(encoded, ctx).await?, permit),
         };
         let (reply, answer) = oneshot::channel();
         place.send(Item {
@@ -209,9 +262,28 @@ impl Executor {
         Ok(result)
     }
 
-    /// A millisecond's work, so the device is not asked.
-    fn recompute(&self, request: RecomputeRequest) -> Result<Value, ScanError> {
-        let result = crate::recompute::recompute(request, &self.foods.current().table)?;
+    /// A millisecond's work, so the device is not asked; unless the photo is needed to find what lies at a place.
+    async fn recompute(
+        &self,
+        mut request: RecomputeRequest,
+        ctx: &JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<Value, ScanError> {
+        let found =
+            match place::scan_of(&request)? {
+                None => None,
+                Some(scan) => {
+                    place::without_photo(&mut request);
+                    let scan = JobInput::Scan(Box::new(scan));
+                    let value = self.on_device(scan, ctx, admission, turn).await?;
+                    let found = serde_json::from_value::<ScanResult>(value);
+                    Some(found.map_err(|e| {
+                        ScanError::new(ErrorCode::Internal, "the scan cannot be read").source(e)
+                    })?)
+                }
+            };
+        let result = recompute_with(request, found.as_ref(), &self.foods.current().table)?;
         serde_json::to_value(result)
             .map_err(|e| ScanError::new(ErrorCode::Internal, "the result does not serialise").source(e))
     }
@@ -250,26 +322,36 @@ impl Executor {
             ctx.stream_stages();
         }
         ctx.stage(Stage::Intake)?;
-        let source = std::mem::replace(&mut request.image, ImageSource::Bytes(Vec::new()));
-        Ok(Begun::Photo(Wanted {
-            source,
+        let taken = |image: &mut ImageSource| std::mem::replace(image, ImageSource::Bytes(Vec::new()));
+        let first = Sent {
+            shot: Shot::from_request(&request),
+            image: taken(&mut request.image),
+            depth: request.depth.take(),
+        };
+        let more = request
+            .more
+            .iter_mut()
+            .map(|photo| Sent {
+                shot: Shot::from_photo(photo),
+                image: taken(&mut photo.image),
+                depth: photo.depth.take(),
+            })
+            .collect();
+        Ok(Begun::Photo(Box::new(Wanted {
+            first,
+            more,
             request,
             model,
-        }))
+        })))
     }
 
-    /// The photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
+    /// A photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
     /// permit to others meanwhile.
     async fn fetch(
         &self,
-        wanted: Wanted,
+        source: ImageSource,
         ctx: &JobContext,
-    ) -> Result<(Encoded, Option<OwnedSemaphorePermit>), ScanError> {
-        let Wanted {
-            source,
-            request,
-            model,
-        } = wanted;
+    ) -> Result<(Fetched, Option<OwnedSemaphorePermit>), ScanError> {
         let mut permit = self.photos.clone().acquire_owned().await.ok();
         let begun = Instant::now();
         let mut fetching = pin!(self.intake.fetch(source, ctx.bucket()));
@@ -282,66 +364,109 @@ impl Executor {
                 result
             }
         };
-        let fetched = begun.elapsed();
-        histogram!(names::FETCH_SECONDS).record(fetched.as_secs_f64());
-        let encoded = Encoded {
-            bytes,
-            meta,
-            fetched,
-            request,
-            model,
-        };
-        Ok((encoded, permit))
+        let took = begun.elapsed();
+        histogram!(names::FETCH_SECONDS).record(took.as_secs_f64());
+        Ok((Fetched { bytes, meta, took }, permit))
     }
 
-    /// Decodes the photo while the device is busy with other work.
-    async fn decode(&self, encoded: Encoded, ctx: &JobContext) -> Result<Work, ScanError> {
-        let Encoded {
-            bytes,
-            meta,
-            fetched,
-            request,
-            model,
-        } = encoded;
-        ctx.stage(Stage::Decode)?;
+    /// Decodes a photo while the device is busy with other work.
+    async fn decode(&self, fetched: Fetched, shot: Shot) -> Result<Ready, ScanError> {
+        let Fetched { bytes, meta, took } = fetched;
         let begun = Instant::now();
-        let loaded = self
-            .intake
-            .decode(bytes, Shot::from_request(&request), meta)
-            .await?;
+        let loaded = self.intake.decode(bytes, shot, meta).await?;
         let decoded = begun.elapsed();
         histogram!(names::DECODE_SECONDS).record(decoded.as_secs_f64());
-        let ready = Ready {
+        Ok(Ready {
             loaded,
-            fetched,
+            fetched: took,
             decoded,
-        };
-        Ok(match model {
-            None => Work::Scan(request, ready),
-            Some(model) => Work::Model(model, ready),
         })
+    }
+
+    /// A meal's second photo and those after it, one after the other, each reduced to what is measured. One that is no photo is left to
+    /// the engine, which goes on with the others.
+    async fn further(&self, photos: Vec<Sent>, ctx: &JobContext) -> Result<Option<MealPhotos>, ScanError> {
+        if photos.is_empty() {
+            return Ok(None);
+        }
+        let memory = self.intake.meal_place(photos.len()).await?;
+        let mut out = MealPhotos {
+            photos: Vec::new(),
+            _memory: memory,
+        };
+        for (i, mut sent) in photos.into_iter().enumerate() {
+            ctx.check()?;
+            let name = format!("images[{}]", i + 1);
+            sent.shot.depth = self.depth(&mut sent, ctx).await.map_err(|e| e.of(&name))?;
+            let Sent {
+                image: source, shot, ..
+            } = sent;
+            let _fetching = self
+                .intake
+                .fetch_place(&source, ctx.bucket())
+                .await
+                .map_err(|e| e.of(&name))?;
+            let (fetched, _permit) = self.fetch(source, ctx).await.map_err(|e| e.of(&name))?;
+            let Fetched { bytes, meta, took } = fetched;
+            let begun = Instant::now();
+            let ready = match self.intake.decode_further(bytes, shot, meta).await {
+                Ok(loaded) => Ok(Ready {
+                    loaded,
+                    fetched: took,
+                    decoded: begun.elapsed(),
+                }),
+                Err(error) if error.code.fault() == Fault::Client => Err(error),
+                Err(error) => return Err(error.of(&name)),
+            };
+            out.photos.push(ready);
+        }
+        Ok(Some(out))
+    }
+
+    async fn depth(&self, sent: &mut Sent, ctx: &JobContext) -> Result<Option<DepthInput>, ScanError> {
+        match sent.depth.take() {
+            Some(map) => Ok(Some(self.intake.fetch_depth(map, ctx.bucket()).await?)),
+            None => Ok(None),
+        }
     }
 }
 
-/// A job whose photo is not here yet.
+/// A job whose photos are not here yet.
 struct Wanted {
-    source: ImageSource,
+    first: Sent,
+    /// The second photo of a meal and those after it.
+    more: Vec<Sent>,
     request: Box<ScanRequest>,
     model: Option<Box<ModelRequest>>,
+}
+
+/// One photo as it was sent, and what was said of it.
+struct Sent {
+    image: ImageSource,
+    shot: Shot,
+    depth: Option<DepthMap>,
+}
+
+impl Sent {
+    fn is_remote(&self) -> bool {
+        self.image.is_remote() || self.depth_is_remote()
+    }
+
+    fn depth_is_remote(&self) -> bool {
+        self.depth.as_ref().is_some_and(DepthMap::is_remote)
+    }
 }
 
 enum Begun {
     Mock(Value),
-    Photo(Wanted),
+    Photo(Box<Wanted>),
 }
 
-/// A job whose photo is here, not yet decoded.
-struct Encoded {
+/// A photo that is here, not yet decoded.
+struct Fetched {
     bytes: Vec<u8>,
     meta: SourceMeta,
-    fetched: Duration,
-    request: Box<ScanRequest>,
-    model: Option<Box<ModelRequest>>,
+    took: Duration,
 }
 
 /// A photo that needs the device next, and what it took to get there.
@@ -350,6 +475,13 @@ pub(super) struct Ready {
     pub(super) loaded: Loaded,
     pub(super) fetched: Duration,
     pub(super) decoded: Duration,
+}
+
+/// The photos of a meal, in order, or why one cannot be read.
+#[derive(Debug)]
+pub(super) struct MealPhotos {
+    pub(super) photos: Vec<Result<Ready, ScanError>>,
+    _memory: OwnedSemaphorePermit,
 }
 
 /// Resolves when the job's time is up.

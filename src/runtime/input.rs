@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::contract::depth_map::DepthMap;
+use crate::contract::photos::MealPhoto;
 use crate::contract::quote::{parsed, said};
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::ModelCall;
@@ -39,9 +41,16 @@ impl JobInput {
     /// Its photo has to be fetched from somewhere.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Scan(request) => request.image.is_remote(),
+            Self::Scan(request) => {
+                request.image.is_remote()
+                    || request.depth.as_ref().is_some_and(DepthMap::is_remote)
+                    || request.more.iter().any(MealPhoto::is_remote)
+            }
             Self::Model(request) => request.call.image.is_remote(),
-            Self::Recompute(_) | Self::Mock(_) => false,
+            Self::Recompute(request) => {
+                request.looks_at_photo() && request.photo.as_deref().is_some_and(MealPhoto::is_remote)
+            }
+            Self::Mock(_) => false,
         }
     }
 

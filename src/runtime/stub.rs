@@ -63,6 +63,29 @@ impl Engine for StubEngine {
         Ok(result)
     }
 
+    fn scan_meal(
+        &mut self,
+        photos: Vec<Result<Photo, ScanError>>,
+        request: &ScanRequest,
+        ctx: &JobContext,
+    ) -> Result<ScanResult, ScanError> {
+        let mut infos = Vec::new();
+        let mut main = None;
+        for (k, photo) in photos.into_iter().enumerate() {
+            match photo.and_then(|photo| self.scan(&photo, &request.of_photo(k), ctx)) {
+                Ok(result) => {
+                    infos.push(answer::photo_info(k, Ok(&result)));
+                    main = main.or(Some(result));
+                }
+                Err(error) => infos.push(answer::photo_info(k, Err(&error))),
+            }
+        }
+        let mut result =
+            main.ok_or_else(|| ScanError::new(ErrorCode::ImageUnreadable, "no photo can be read"))?;
+        result.photos = infos;
+        Ok(result)
+    }
+
     fn run_model(
         &mut self,
         photo: &Photo,

@@ -103,6 +103,35 @@ fn webp_with(kind: &[u8; 4], flag: u8, data: &[u8]) -> Vec<u8> {
     [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
+/// A HEIC of 20 MB whose items, places, properties and references would be compared with one another for hours.
+fn heic_tables() -> Vec<u8> {
+    let boxed = |kind: &[u8; 4], body: &[u8]| {
+        [&(body.len() as u32 + 8).to_be_bytes(), kind.as_slice(), body].concat()
+    };
+    let item = boxed(b"infe", b"\x02\0\0\0\0\x07\0\0hvc1\0");
+    let items = boxed(
+        b"iinf",
+        &[b"\0\0\0\0\0\x01".as_slice(), &item.repeat(300_000)].concat(),
+    );
+    let places = boxed(
+        b"iloc",
+        &[
+            b"\x02\0\0\0\x44\0\0\x04\x93\xe0".as_slice(),
+            &[0; 16].repeat(300_000),
+        ]
+        .concat(),
+    );
+    let properties = boxed(b"ipco", &boxed(b"irot", b"\0").repeat(300_000));
+    let tables = [
+        b"\0\0\0\0".as_slice(),
+        &items,
+        &places,
+        &boxed(b"iprp", &properties),
+    ]
+    .concat();
+    [boxed(b"ftyp", b"heic\0\0\0\0heic"), boxed(b"meta", &tables)].concat()
+}
+
 /// Name, media type, file.
 pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let text = |kind: &[u8; 4], head: &[u8], byte| chunk(kind, &[head, &packed(byte, 450)].concat());
@@ -157,6 +186,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             png_with(&[text(b"zTXt", b"Raw profile type exif\0\0", b'0')]),
         ),
         ("texts", "image/png", png_with(&many)),
+        ("a HEIC that is all tables", "image/heic", heic_tables()),
         ("black PNG", "image/png", empty_png(7000, 2, 8, 0)),
         ("black PNG with alpha", "image/png", empty_png(7000, 6, 8, 0)),
         ("deep PNG", "image/png", empty_png(7000, 6, 16, 0)),

@@ -94,6 +94,7 @@ mod direct;
 mod echo;
 mod hardening;
 mod jobs;
+mod no_models;
 mod operations;
 mod packaging;
 mod plane;

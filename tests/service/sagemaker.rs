@@ -26,11 +26,13 @@ async fn photos_come_under_any_type_in_any_case() {
     let picture = image::load_from_memory(&png(64, 48)).unwrap();
     picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
     let jpeg = jpeg.into_inner();
+    let heic = include_bytes!("../../fixtures/tiny/heif/420.heic").to_vec();
     for kind in [
         "application/x-image",
         "Application/X-Image",
         "image/png",
         "IMAGE/JPEG",
+        "image/heic",
         " image/jpeg ; x=1",
         "application/octet-stream",
         "Application/Octet-Stream",
@@ -39,7 +41,7 @@ async fn photos_come_under_any_type_in_any_case() {
         "application/x-www-form-urlencoded",
         "",
     ] {
-        for photo in [png(64, 48), jpeg.clone()] {
+        for photo in [png(64, 48), jpeg.clone(), heic.clone()] {
             let (status, body) = invoke(&app, kind, Some("pitch_deg=41.5"), photo).await;
             assert_eq!(
                 (status, &body["camera"]["tilt_deg"]),

@@ -1,6 +1,7 @@
 //! `bio-bff config`
 
-use crate::config::{AuthArgs, CacheArgs, DatabaseArgs, HttpArgs, shown};
+use crate::config::{AuthArgs, CacheArgs, DatabaseArgs, HttpArgs, ScanArgs, shown};
+use crate::routes::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -12,6 +13,8 @@ pub(super) struct Args {
     auth: AuthArgs,
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    scans: ScanArgs,
     /// Also connect, and look at the database's roles.
     #[arg(long)]
     check: bool,
@@ -19,13 +22,16 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     super::out(&shown(&args.database, &args.cache, &args.auth, &args.http));
+    super::out(&args.scans.shown());
     let options = args.database.options()?;
     args.auth.providers()?;
     args.auth.secret()?;
     args.http.origins()?;
-    args.cache.open()?;
+    let cache = args.cache.open()?;
+    let db = crate::store::Db::lazy(options, 1, args.database.database_wait);
+    args.scans.hooks()?;
+    args.scans.open(&db, &cache, &Clock::default()).await?;
     if args.check {
-        let db = crate::store::Db::lazy(options, 1, args.database.database_wait);
         super::serve::check_roles(&db).await?;
         super::out("good");
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
-use crate::config::{ConfigError, LogArgs};
+use crate::config::{ConfigError, LogArgs, MenuArgs};
+use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
+use crate::dev::page::Page;
 use crate::dev::sample::{SUBJECT, Sample};
-use crate::dev::servers::{After, Postgres};
+use crate::dev::scans::DevScans;
+use crate::dev::servers::{After, Postgres, PostgresOptions};
+use crate::dev::vision::{VisionService, WEBHOOK_SECRET};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::worker;
+use crate::notify::push::Senders;
 use crate::queue::PostgresQueue;
 use crate::routes::{App, Clock, Limits};
 use crate::serve::{Drain, serve, stop_signal};
@@ -44,10 +49,18 @@ pub(super) struct Args {
     #[arg(long, env = "DRAGUNOV_BIN")]
     vision: Option<PathBuf>,
     #[command(flatten)]
+    menus: MenuArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
 const DATABASE: &str = "bio_bff_dev";
+
+/// What is kept between runs.
+fn folder(args: &Args) -> PathBuf {
+    let usual = || std::env::temp_dir().join("bio-bff-dev");
+    args.dir.clone().unwrap_or_else(usual)
+}
 
 /// Logins of the two roles, and what must stay alive for them.
 struct Databases {
@@ -88,16 +101,45 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
+    let told = args.vision.clone();
+    let vision = tokio::task::spawn_blocking(move || VisionService::start(told, &[])).await??;
+    let scans = match &vision {
+        None => None,
+        Some(vision) => {
+            let dbs = (&databases.api, &databases.worker);
+            let (public, secret) = (format!("{base}/").parse()?, WEBHOOK_SECRET.to_owned().into());
+            let folder = folder(&args).join("s3");
+            Some(DevScans::start(&folder, dbs, cache.clone(), public, &vision.url, secret).await?)
+        }
+    };
+    app.scans = scans.as_ref().map(|s| s.api.clone());
+    let page = Page {
+        idp: idp.base.clone(),
+        subject: SUBJECT,
+        storage: scans.as_ref().map(|s| s.storage.clone()),
+    };
+    app.beside = Some(page.router()?);
+    let menus = match args.menus.open()? {
+        Some(menus) => menus,
+        None => crate::dev::menus::sample().await?,
+    };
+    let menus = Fetching::Beside(menus);
     let hands = Hands {
         db: databases.worker.clone(),
         cache,
         clock: Clock::default(),
         threshold: THRESHOLD,
-        objects: None,
+        objects: (scans.iter())
+            .flat_map(|s| [s.worker.buckets.uploads.clone(), s.worker.buckets.media.clone()])
+            .collect(),
+        scans: scans.as_ref().map(|s| s.worker.clone()),
+        menus,
+        gateway: None,
+        push: Senders::default(),
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
-    let working = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let working = tokio::spawn(worker::run(hands, queue, worker::VISIBILITY, stop.clone()));
     let drain = Drain {
         delay: Duration::ZERO,
         timeout: Duration::from_secs(10),
@@ -108,7 +150,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         drain,
         stop.clone().cancelled_owned(),
     ));
-    let vision = vision(&args);
     let http = reqwest::Client::builder().no_proxy().build()?;
     let token = http
         .post(format!("{}/token", idp.base))
@@ -124,14 +165,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .fill(Timestamp::now())
         .await
         .context("the sample user could not be filled")?;
-    super::out(&walk_through(&base, &idp.base, vision.is_some()));
+    super::out(&guide::text(&Places {
+        base: &base,
+        idp: &idp.base,
+        vision: vision.as_ref().map(|v| v.url.as_str()),
+        subject: SUBJECT,
+    }));
     stop_signal().await;
     stop.cancel();
     let _ = tokio::join!(serving, working);
-    if let Some(mut vision) = vision {
-        let _ = vision.kill();
-        let _ = vision.wait();
-    }
     Ok(())
 }
 
@@ -149,12 +191,14 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
             _server: None,
         });
     }
-    let dir = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join("bio-bff-dev"));
+    let dir = folder(args);
     let server = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Postgres>> {
-        let Some(server) = Postgres::start(&dir, After::Keep)? else { return Ok(None) };
+        let options = PostgresOptions {
+            port: None,
+            after: After::Keep,
+            synchronous_commit: true,
+        };
+        let Some(server) = Postgres::start(&dir, &options)? else { return Ok(None) };
         server.prepare(DATABASE)?;
         Ok(Some(server))
     })
@@ -170,51 +214,4 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
         worker: Db::lazy(store::options(&server.url("worker_login", DATABASE))?, 4, wait),
         _server: Some(server),
     })
-}
-
-/// The vision service beside this one, if its program is there.
-fn vision(args: &Args) -> Option<Child> {
-    let beside = std::env::current_exe()
-        .ok()
-        .map(|me| me.with_file_name("dragunov"));
-    let program = args.vision.clone().or(beside.filter(|p| p.is_file()))?;
-    Command::new(program)
-        .args(["serve", "--port", "8000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()
-}
-
-fn walk_through(base: &str, idp: &str, vision: bool) -> String {
-    let vision = if vision {
-        "running on port 8000"
-    } else {
-        "not at hand (build `dragunov`, or set DRAGUNOV_BIN)"
-    };
-    format!(
-        r#"
-bio-bff is at {base} (description: {base}/docs). The vision service is {vision}.
-Stop it with Ctrl-C. Paste this in another terminal:
-
-TOKEN=$(curl -s {idp}/token -H 'content-type: application/json' -d '{{"sub":"{SUBJECT}"}}')
-AUTH="authorization: Bearer $TOKEN"; JSON='content-type: application/json'
-
-# The rings of today, the energy score, and the leftovers.
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-curl -s {base}/energy -H "$AUTH"; echo
-curl -s {base}/pantry/leftovers -H "$AUTH"; echo
-
-# Eat one and a half servings of the first leftover: the ring moves.
-ID=$(curl -s {base}/pantry/leftovers -H "$AUTH" | sed 's/.*"id":"\([^"]*\)".*/\1/')
-curl -s {base}/pantry/leftovers/consume -H "$AUTH" -H "$JSON" -H "idempotency-key: $(date +%s)" \
-  -d "{{\"leftover_id\":\"$ID\",\"consumed_servings\":1.5}}"; echo
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-
-# A bad day: the plan changes to a dinner rich in carbohydrate, if the eating window is open.
-curl -s {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
-sleep 2; curl -s {base}/plan -H "$AUTH"; echo
-"#
-    )
 }

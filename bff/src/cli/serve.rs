@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::auth::{Auth, JwksOptions};
-use crate::config::{AuthArgs, CacheArgs, ConfigError, DatabaseArgs, HttpArgs, LogArgs};
+use crate::config::{AuthArgs, CacheArgs, ConfigError, DatabaseArgs, HttpArgs, LogArgs, ScanArgs};
 use crate::routes::{App, Clock};
 use crate::serve::{Drain, serve, stop_signal};
 use crate::store::Db;
@@ -23,10 +23,13 @@ pub(super) struct Args {
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
+    scans: ScanArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+/// The service as configured, with logs and metrics.
+pub(super) async fn open(args: &Args) -> anyhow::Result<Arc<App>> {
     telemetry::logs(&args.log.log, args.log.log_json)?;
     let metrics = telemetry::metrics()?;
     let db = Db::lazy(
@@ -43,16 +46,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut app = App::new(db, auth, args.cache.open()?, Clock::default(), args.http.limits());
     app.cors_origins = args.http.origins()?;
     app.metrics = Some(metrics);
+    app.scans = args.scans.open(&app.db, &app.cache, &app.clock).await?;
+    app.hooks = args.scans.hooks()?;
     let app = Arc::new(app);
     check_roles(&app.db).await?;
-    #[cfg(feature = "lambda")]
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        app.auth.warm_up().await;
-        let router = crate::routes::router(app);
-        return lambda_http::run(router)
-            .await
-            .map_err(|e| anyhow::anyhow!("the Lambda runtime: {e}"));
-    }
+    Ok(app)
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let app = open(&args).await?;
     let listener = TcpListener::bind(args.http.listen)
         .await
         .map_err(|e| ConfigError {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs};
+use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, PushArgs, QueueArgs, ScanArgs};
 use crate::events::handle::Hands;
-use crate::events::worker;
-use crate::objects::Objects;
+use crate::events::menu::Fetching;
+use crate::events::{uploads, worker};
+use crate::menus::Menus;
 use crate::queue::Queue;
 use crate::routes::Clock;
 use crate::serve::stop_signal;
@@ -23,17 +24,23 @@ pub(super) struct Args {
     cache: CacheArgs,
     #[command(flatten)]
     queue: QueueArgs,
-    /// Bucket that may hold objects of users; they are removed when a user is erased.
-    #[arg(long, env = "BFF_BUCKET")]
-    bucket: Option<String>,
-    /// Address buckets by path, as servers other than AWS want it.
-    #[arg(long, env = "BFF_S3_PATH_STYLE", default_value_t = false)]
-    s3_path_style: bool,
+    #[command(flatten)]
+    scans: ScanArgs,
+    #[command(flatten)]
+    menus: MenuArgs,
+    #[command(flatten)]
+    push: PushArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     #[command(flatten)]
     log: LogArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+/// What the worker works with, as configured, with logs. `fetching`: how menus are fetched, if there is a source of them.
+pub(super) async fn open(
+    args: &Args,
+    fetching: fn(Arc<Menus>) -> Fetching,
+) -> anyhow::Result<(Hands, Arc<dyn Queue>)> {
     telemetry::logs(&args.log.log, args.log.log_json)?;
     let db = Db::lazy(
         args.database.options()?,
@@ -41,24 +48,39 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         args.database.database_wait,
     );
     super::serve::check_roles(&db).await?;
-    let objects = match args.bucket {
-        Some(bucket) => Some(Objects::new(bucket, args.s3_path_style).await),
-        None => None,
-    };
     let queue = args.queue.open(&db).await;
+    let (cache, clock) = (args.cache.open()?, Clock::default());
     let hands = Hands {
-        db,
-        cache: args.cache.open()?,
-        clock: Clock::default(),
+        scans: args.scans.open(&db, &cache, &clock).await?,
+        push: args.push.open(&db)?,
+        gateway: args.gateway.open().await,
+        menus: args.menus.open()?.map_or(Fetching::Off, fetching),
         threshold: args.queue.energy_threshold,
-        objects,
+        objects: args.scans.holding_users().await,
+        db,
+        cache,
+        clock,
     };
+    Ok((hands, queue))
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let (hands, queue) = open(&args, Fetching::Beside).await?;
+    let (scans, uploads) = (hands.scans.clone(), args.scans.upload_queue().await);
     super::out("working");
     let stop = CancellationToken::new();
-    let work = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let visibility = args.queue.queue_visibility;
+    let work = tokio::spawn(worker::run(hands, queue, visibility, stop.clone()));
+    let intake = stop.clone();
+    let intake = tokio::spawn(async move {
+        if let (Some(scans), Some(queue)) = (scans, uploads) {
+            uploads::run(&scans, &queue, &intake).await;
+        }
+    });
     stop_signal().await;
     stop.cancel();
     work.await?;
+    intake.await?;
     Ok(())
 }
 

@@ -18,7 +18,10 @@ pub(super) async fn erase(hands: &Hands, id: Uuid) -> Result<(), Failed> {
         }
         match step {
             "objects" => {
-                if let Some(objects) = &hands.objects {
+                if let Some(scans) = &hands.scans {
+                    scans.forget_training(erasure.user).await?;
+                }
+                for objects in &hands.objects {
                     objects.erase(id).await.map_err(|error| {
                         tracing::warn!("objects of an erased user: {error}");
                         Failed::Later("objects")
@@ -26,7 +29,7 @@ pub(super) async fn erase(hands: &Hands, id: Uuid) -> Result<(), Failed> {
                 }
             }
             "tables" => erasure.delete_rows(&hands.db).await?,
-            "aggregates" => hands.db.refresh_aggregates().await?,
+            "aggregates" => hands.db.refresh_aggregates(None).await?,
             _ => {
                 // Twice: a dashboard that was under way may have been stored in between.
                 hands.cache.forget(erasure.user).await;

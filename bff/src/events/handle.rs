@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, UPDATE_DAILY_PLAN};
-use super::{energy, erase};
+use super::kinds::{
+    CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN,
+};
+use super::{deliver, energy, erase, menu, scan};
 use crate::cache::Cache;
+use crate::notify::gateway::Gateway;
+use crate::notify::push::Senders;
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::queue::Event;
 use crate::routes::Clock;
+use crate::scans::Scans;
 use crate::store::{Db, UserId};
 
 /// What handlers can reach.
@@ -24,7 +30,13 @@ pub struct Hands {
     /// Below this the day's plan changes.
     pub threshold: f64,
     /// What may hold objects of users.
-    pub objects: Option<Objects>,
+    pub objects: Vec<Objects>,
+    /// `None` where this process does not look after scans.
+    pub scans: Option<Arc<Scans>>,
+    pub menus: menu::Fetching,
+    /// Whoever holds sockets that are not this service's own.
+    pub gateway: Option<Arc<dyn Gateway>>,
+    pub push: Senders,
 }
 
 /// Why a message was not done.
@@ -57,16 +69,34 @@ impl Hands {
         let done = match event.kind.as_str() {
             CALCULATE_ENERGY_SCORE => self.for_user(event.user_id, |u| energy::calculate(self, u)).await,
             UPDATE_DAILY_PLAN => {
-                let date = event
-                    .payload
-                    .get("date")
-                    .and_then(Value::as_str)
-                    .and_then(|d| d.parse().ok());
-                let date = date.ok_or(Failed::Poisoned)?;
+                let date = event.date("date").ok_or(Failed::Poisoned)?;
                 self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
                     .await
             }
+            DELIVER => {
+                let notice = event.payload.get("notice").and_then(Value::as_i64);
+                let notice = notice.ok_or(Failed::Poisoned)?;
+                self.for_user(event.user_id, |u| deliver::deliver(self, u, notice))
+                    .await
+            }
+            FETCH_MENU => {
+                let id = event.payload.get("menu").and_then(Value::as_str);
+                let id = id.and_then(|id| id.parse().ok()).ok_or(Failed::Poisoned)?;
+                self.for_user(event.user_id, |_| menu::fetch(self, id)).await
+            }
+            REFRESH_HEALTH_DAILY => {
+                let days = event.date("from").zip(event.date("to"));
+                let (from, to) = days.ok_or(Failed::Poisoned)?;
+                self.db
+                    .refresh_aggregates(Some((from, to)))
+                    .await
+                    .map_err(Failed::from)
+            }
             ERASE_USER => erase::erase(self, event.user_id).await,
+            kind if scan::is_ours(kind) => {
+                self.for_user(event.user_id, |u| scan::handle(self, u, &event))
+                    .await
+            }
             _ => Err(Failed::Poisoned),
         };
         let outcome = if done.is_ok() { "done" } else { "failed" };
@@ -94,5 +124,9 @@ impl Hands {
 impl Event {
     fn deserialize_ref(body: &Value) -> Option<Self> {
         serde::Deserialize::deserialize(body).ok()
+    }
+
+    fn date(&self, name: &str) -> Option<Date> {
+        self.payload.get(name)?.as_str()?.parse().ok()
     }
 }

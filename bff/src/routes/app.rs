@@ -16,9 +16,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::dashboard::Flights;
+use super::scans::Watch;
 use crate::auth::{Auth, Subject};
 use crate::cache::Cache;
+use crate::notify::hub::Hub;
 use crate::problem::{Code, Problem};
+use crate::scans::Scans;
 use crate::store::{Db, UserId};
 
 /// The time, or in tests one that is set. Microseconds, as the database keeps them.
@@ -57,6 +60,10 @@ pub struct Limits {
     pub sync_body_bytes: usize,
     pub sync_records: usize,
     pub sync_grace: Duration,
+    /// How long a request waits for a menu that is fetched.
+    pub menu_wait: Duration,
+    /// Fetches of menus that one user may cause a day.
+    pub menu_budget: u32,
 }
 
 impl Default for Limits {
@@ -70,8 +77,17 @@ impl Default for Limits {
             sync_body_bytes: 16 << 20,
             sync_records: 10_000,
             sync_grace: Duration::from_secs(35 * 24 * 3600),
+            menu_wait: Duration::from_secs(8),
+            menu_budget: 20,
         }
     }
+}
+
+/// Who may bring news from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// Bearer token of the orchestrator that brings storage's events; without one the path is closed.
+    pub storage_events: Option<secrecy::SecretString>,
 }
 
 /// Users by subject, for a little while: an erased user sees nothing even while remembered here.
@@ -88,6 +104,14 @@ pub struct App {
     pub limits: Limits,
     pub cors_origins: Vec<HeaderValue>,
     pub metrics: Option<PrometheusHandle>,
+    /// `None` where no vision service is configured.
+    pub scans: Option<Arc<Scans>>,
+    pub hooks: Hooks,
+    pub(super) watch: Watch,
+    /// Paths beside the service's own.
+    pub beside: Option<axum::Router>,
+    /// Sockets of this process.
+    pub hub: Arc<Hub>,
     pub users: moka::sync::Cache<Subject, UserId>,
     rate: DefaultKeyedRateLimiter<UserId>,
     pub(super) flights: Flights,
@@ -107,6 +131,11 @@ impl App {
             clock,
             cors_origins: Vec::new(),
             metrics: None,
+            scans: None,
+            hooks: Hooks::default(),
+            watch: Watch::default(),
+            beside: None,
+            hub: Arc::default(),
             users: moka::sync::Cache::builder()
                 .max_capacity(USERS)
                 .time_to_live(REMEMBERED)

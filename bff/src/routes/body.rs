@@ -131,13 +131,19 @@ impl Check {
     }
 
     /// # Errors
-    /// `invalid_field` if anything failed.
-    pub fn done(self) -> Result<(), Problem> {
+    /// What failed.
+    pub fn into_errors(self) -> Result<(), Vec<FieldError>> {
         if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(Problem::fields(self.errors))
+            Err(self.errors)
         }
+    }
+
+    /// # Errors
+    /// `invalid_field` if anything failed.
+    pub fn done(self) -> Result<(), Problem> {
+        self.into_errors().map_err(Problem::fields)
     }
 
     /// Text in composed form, trimmed, of 1 to `max` characters without control characters.

@@ -21,11 +21,12 @@ use crate::problem::{Problem, ProblemBody};
 
 const README: &str = "Everything that is kept of you, one file a table, one JSON object a line (NDJSON).\n\
     manifest.json says when it was made, how many rows each file has, and its SHA-256.\n\
+    photos/ holds the photos of your meals, by meal and place; scans and scan_photos say what was measured on them.\n\
     Times are UTC. health_metrics holds what your devices measured, at most one row for a source and instant;\n\
     daily_plan holds targets, suggestions with their reasons, and the energy score of each day.\n\
     Scores and targets are proposals, not medical advice.\n";
 
-/// A ZIP of all that is kept of the user. Needs a sign-in of the last ten minutes.
+/// A ZIP of all that is kept of the user, photos included. Needs a sign-in of the last ten minutes.
 #[utoipa::path(get, path = "/me/export", tag = "me", responses(
     (status = 200, description = "ZIP with manifest.json and one NDJSON a table", body = Vec<u8>,
         content_type = "application/zip"),
@@ -63,8 +64,24 @@ pub(super) async fn export(State(app): State<Arc<App>>, user: CurrentUser) -> Re
         drop(lines);
         files.insert(name, json!({"rows": rows, "sha256": hex(&hash.finalize())}));
     }
+    let kept = tx.kept_photos().await?;
+    drop(tx);
+    let mut photos = serde_json::Map::new();
+    for (key, name) in kept.iter().filter_map(|key| Some((key, key.split_once('/')?.1))) {
+        // One at a time in memory; one that is gone meanwhile is not in the copy.
+        let scans = app.scans()?;
+        let photo = scans.buckets.media.get(key, scans.rules.photo_bytes).await;
+        let Some(photo) = photo.map_err(crate::scans::Stuck::from)? else {
+            continue;
+        };
+        let name = format!("photos/{name}");
+        zip.start_file(&*name, plain).map_err(broken)?;
+        zip.write_all(&photo).map_err(io)?;
+        let about = json!({"bytes": photo.len(), "sha256": hex(&Sha256::digest(&photo))});
+        photos.insert(name, about);
+    }
     zip.start_file("manifest.json", plain).map_err(broken)?;
-    let manifest = json!({"schema": 1, "created": now.to_string(), "files": files});
+    let manifest = json!({"schema": 1, "created": now.to_string(), "files": files, "photos": photos});
     zip.write_all(manifest.to_string().as_bytes()).map_err(io)?;
     let mut file = zip.finish().map_err(broken)?;
     let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;

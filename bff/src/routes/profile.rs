@@ -14,6 +14,7 @@ use super::body::{Check, Json, given};
 use super::etag::{IfMatch, outcome, tagged};
 use crate::auth::CurrentUser;
 use crate::domain::day;
+use crate::events::kinds::FORGET_TRAINING;
 use crate::problem::{Problem, ProblemBody};
 use crate::store::bio_profile::BioProfile;
 use crate::store::row::Changed;
@@ -179,13 +180,18 @@ pub(super) async fn change(
     let now = app.clock.now();
     let mut tx = app.db.user(user.id).await?;
     let old = tx.profile().await?;
+    let allowed = old.value.consent_training;
     // The merge is of what the client saw; if it saw something else, the write below says so.
     let next = change.apply(old.value, now.to_zoned(jiff::tz::TimeZone::UTC).date())?;
     let changed = tx.put_profile(seen, &next).await?;
     if let Changed::Done(profile) = &changed {
         super::plan::retarget(&mut tx, &profile.value, now).await?;
+        if allowed && !profile.value.consent_training {
+            tx.emit(FORGET_TRAINING, None, &serde_json::json!({})).await?;
+        }
         tx.commit().await?;
-        app.changed(user.id).await;
     }
+    // Also if it was changed before: whoever did it may have died before it told the cache.
+    app.changed(user.id).await;
     outcome(changed)
 }

@@ -7,7 +7,13 @@ use super::UserTx;
 use super::row::Result;
 
 /// Machinery, which holds nothing that is not in other tables.
-const LEFT_OUT: [&str; 3] = ["public.idempotency_keys", "public.outbox", "ops.exports"];
+const LEFT_OUT: [&str; 5] = [
+    "public.idempotency_keys",
+    "public.outbox",
+    "public.notices",
+    "public.gateway_sockets",
+    "ops.exports",
+];
 
 impl UserTx {
     /// Tables with rows of users, as `schema.table`.
@@ -37,6 +43,18 @@ impl UserTx {
         let sql =
             format!("SELECT row_to_json(t)::text FROM {quoted} t WHERE user_id = ops.current_user_id()");
         sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(self.conn())
+    }
+
+    /// Keys of the photos that are kept of the user.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn kept_photos(&mut self) -> Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT s3_key FROM scan_photos WHERE user_id = ops.current_user_id() AND kept_at IS NOT NULL ORDER BY s3_key",
+        )
+        .fetch_all(self.conn())
+        .await
     }
 
     /// The account without what is the identity provider's.

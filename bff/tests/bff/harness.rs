@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use bio_bff::auth::{Auth, JwksOptions, Provider};
 use bio_bff::cache::{Cache, NoCache, RedisCache};
-pub use bio_bff::dev::servers::{After, Postgres, Redis, free_port};
-use bio_bff::routes::{App, Clock, Limits};
+pub use bio_bff::dev::servers::{After, Postgres, PostgresOptions, Redis, free_port};
+use bio_bff::objects::Buckets;
+use bio_bff::routes::{App, Clock, Hooks, Limits};
+use bio_bff::scans::{Rules, Scans};
 use bio_bff::store::{self, Db};
+use bio_bff::vision::Services;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,12 @@ const TEMPLATE: &str = "bff_template";
 pub fn servers() -> Option<&'static Servers> {
     let started = SERVERS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
-        let postgres = Postgres::start(&folder, After::Remove).unwrap()?;
+        let options = PostgresOptions {
+            port: None,
+            after: After::Remove,
+            synchronous_commit: false,
+        };
+        let postgres = Postgres::start(&folder, &options).unwrap()?;
         let redis = Redis::start(free_port().unwrap()).unwrap()?;
         postgres.prepare(TEMPLATE).unwrap();
         let owner = store::options(&postgres.url("bio_owner", TEMPLATE)).unwrap();
@@ -76,7 +84,19 @@ pub struct Wish {
     pub redis: bool,
     pub now: Option<jiff::Timestamp>,
     pub connections: u32,
+    pub scans: Option<ScanParts>,
 }
+
+/// What scans need besides a database.
+#[derive(Clone)]
+pub struct ScanParts {
+    pub buckets: Buckets,
+    pub vision: Services,
+    pub rules: Rules,
+}
+
+/// Token of who brings storage's events.
+pub const STORAGE_TOKEN: &str = "the orchestrator's token, thirty-two";
 
 impl Default for Wish {
     fn default() -> Self {
@@ -85,15 +105,14 @@ impl Default for Wish {
             redis: true,
             now: None,
             connections: 8,
+            scans: None,
         }
     }
 }
 
-/// A running service over a database of its own.
-pub struct Service {
+/// A running service.
+pub struct Running {
     pub base: String,
-    pub servers: &'static Servers,
-    pub database: String,
     pub idp: Arc<Idp>,
     pub clock: Clock,
     pub app: Arc<App>,
@@ -101,9 +120,24 @@ pub struct Service {
     stop: CancellationToken,
 }
 
-impl Drop for Service {
+impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// A running service over a database of its own.
+pub struct Service {
+    pub servers: &'static Servers,
+    pub database: String,
+    running: Running,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 
@@ -129,15 +163,40 @@ impl Service {
         Some(Self::over(servers, database, idp, wish).await)
     }
 
+    /// Over a database that exists.
+    pub async fn of_database(servers: &'static Servers, database: &str) -> Self {
+        let idp = Arc::new(Idp::start().await);
+        Self::over(servers, database.to_owned(), idp, Wish::default()).await
+    }
+
     /// Another replica: the same database, cache and identity provider.
     pub async fn replica(&self, wish: Wish) -> Self {
         Self::over(self.servers, self.database.clone(), self.idp.clone(), wish).await
     }
 
     async fn over(servers: &'static Servers, database: String, idp: Arc<Idp>, wish: Wish) -> Self {
+        let cache: Arc<dyn Cache> = if wish.redis {
+            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
+        } else {
+            Arc::new(NoCache)
+        };
         let url = servers.postgres.url("api_login", &database);
+        Self {
+            running: Running::start(&url, cache, idp, wish).await,
+            servers,
+            database,
+        }
+    }
+
+    pub fn sql(&self, sql: &str) -> Vec<String> {
+        self.servers.postgres.sql(&self.database, sql).unwrap()
+    }
+}
+
+impl Running {
+    pub async fn start(database: &str, cache: Arc<dyn Cache>, idp: Arc<Idp>, wish: Wish) -> Self {
         let db = Db::lazy(
-            store::options(&url).unwrap(),
+            store::options(database).unwrap(),
             wish.connections,
             Duration::from_secs(10),
         );
@@ -147,15 +206,25 @@ impl Service {
         ];
         let secret = "test secret of more than thirty-two characters".to_owned();
         let auth = Auth::new(providers, secret.into(), &JwksOptions::default()).unwrap();
-        let cache: Arc<dyn Cache> = if wish.redis {
-            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
-        } else {
-            Arc::new(NoCache)
-        };
         let clock = wish.now.map_or_else(Clock::default, Clock::fixed);
-        let app = Arc::new(App::new(db, auth, cache, clock.clone(), wish.limits));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
+        let mut app = App::new(db, auth, cache, clock.clone(), wish.limits);
+        app.hooks = Hooks {
+            storage_events: Some(STORAGE_TOKEN.to_owned().into()),
+        };
+        app.scans = wish.scans.map(|parts| {
+            Arc::new(Scans {
+                db: app.db.clone(),
+                cache: app.cache.clone(),
+                clock: clock.clone(),
+                buckets: parts.buckets,
+                vision: parts.vision,
+                public: format!("{base}/").parse().unwrap(),
+                rules: parts.rules,
+            })
+        });
+        let app = Arc::new(app);
         let stop = CancellationToken::new();
         let drain = bio_bff::serve::Drain {
             delay: Duration::ZERO,
@@ -170,8 +239,6 @@ impl Service {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             base,
-            servers,
-            database,
             idp,
             clock,
             app,
@@ -192,10 +259,6 @@ impl Service {
             token,
             http: self.http.clone(),
         }
-    }
-
-    pub fn sql(&self, sql: &str) -> Vec<String> {
-        self.servers.postgres.sql(&self.database, sql).unwrap()
     }
 }
 

@@ -198,6 +198,7 @@ impl<'a> Row<'a> {
             others: Vec::new(),
             items: vec![item],
             depth: None,
+            meal: None,
             expect_error: (self.cell("view")? == "S").then(|| "tilt_too_large".to_owned()),
         })
     }

@@ -152,6 +152,7 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
             file: file("depth.png"),
             unit_m: 1e-4,
         }),
+        meal: None,
         expect_error: None,
     })
 }

@@ -3,6 +3,7 @@
 use dragunov_models::{Rect, RgbImage};
 use serde_json::{Value, json};
 
+use super::OpenAiConfig;
 use super::fields::{self, Fields};
 use super::frame::{self, Frame, RawBox};
 use super::lenient;
@@ -38,13 +39,7 @@ pub(super) fn sent_size(photo: &RgbImage, max_side: u32) -> [u32; 2] {
 }
 
 /// The body of a chat request about one photo that is sent at this size.
-pub(super) fn request(
-    model: &str,
-    vocabulary: &[String],
-    picture: &str,
-    size: [u32; 2],
-    format: u8,
-) -> Value {
+pub(super) fn request(config: &OpenAiConfig, picture: &str, size: [u32; 2], format: u8) -> Value {
     let kinds = Kind::texts();
     let mut body = Question {
         instruction: INSTRUCTION
@@ -56,7 +51,7 @@ pub(super) fn request(
         detail: "high",
         max_tokens: 4000,
     }
-    .body(model, vocabulary, picture);
+    .body(config, picture);
     wire::demand(&mut body, format, "items", || {
         let mut item = wire::schema(&kinds);
         item["properties"]["bbox_2d"] = json!({"type": "array", "items": {"type": "number"}});

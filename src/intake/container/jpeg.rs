@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Contents, Format, JpegFacts, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, foreign, unreadable, xmp,
+    Coded, Contents, JpegFacts, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, foreign, unreadable, xmp,
 };
 use crate::contract::ScanError;
 
@@ -108,15 +108,15 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
     facts.open_ended = !closed;
     pixels.extend([0xFF, 0xD9]);
     Ok(Contents {
-        format: Format::Jpeg,
+        coded: Coded::Jpeg(pixels, facts),
         width: frame.width,
         height: frame.height,
-        pixels,
+        crop: None,
         bytes_a_pixel: frame.bytes_a_pixel(),
         alpha: false,
-        jpeg: facts,
         lacking,
         exif,
+        turn: None,
         xmp_orientation: packet.and_then(xmp::orientation),
         late: false,
         icc: assemble(profile),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Contents, Format, JpegFacts, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, unreadable, xmp};
+use super::{Coded, Contents, MAX_EXIF, MAX_ICC, MAX_XMP, Profile, first, unreadable, xmp};
 use crate::contract::ScanError;
 
 /// Bits of VP8X's first byte.
@@ -61,16 +61,16 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
         _ => return Err(unreadable("the file ends before its pixels")),
     };
     Ok(Contents {
-        format: Format::WebP,
+        coded: Coded::WebP(pixels),
         width,
         height,
-        pixels,
+        crop: None,
         // The decoder's colours, then the picture's; or the picture and a turned copy.
         bytes_a_pixel: 4 + 4,
         alpha,
-        jpeg: JpegFacts::default(),
         lacking: None,
         exif,
+        turn: None,
         xmp_orientation: packet.and_then(xmp::orientation),
         // A reader of WebP has the whole file; metadata stand behind the pixels by rule.
         late: false,

@@ -1,6 +1,9 @@
-//! Embedded ICC profile to sRGB.
+//! Embedded ICC profile, or colours by their code points, to sRGB.
 
-use moxcms::{ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions};
+use moxcms::{
+    CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout, MatrixCoefficients,
+    ParsingOptions, TransferCharacteristics, Transform8BitExecutor, TransformOptions,
+};
 
 use crate::contract::{Warning, WarningCode};
 use crate::intake::container::Profile;
@@ -15,24 +18,10 @@ pub(super) fn to_srgb(
     picture: &mut image::RgbImage,
     warnings: &mut Vec<Warning>,
 ) {
-    let Profile::Icc(icc) = profile else {
-        warnings.push(Warning::new(
-            WarningCode::IccInvalid,
-            "the colour profile is too large or damaged; sRGB assumed",
-        ));
-        return;
-    };
-    let options = ParsingOptions {
-        max_allowed_clut_size: MAX_TABLE,
-        ..ParsingOptions::default()
-    };
-    let profile = match ColorProfile::new_from_slice_with_options(icc, options) {
+    let profile = match read(profile) {
         Ok(p) => p,
-        Err(e) => {
-            warnings.push(Warning::new(
-                WarningCode::IccInvalid,
-                format!("the colour profile cannot be read ({e}); sRGB assumed"),
-            ));
+        Err(warning) => {
+            warnings.push(warning);
             return;
         }
     };
@@ -84,6 +73,48 @@ pub(super) fn to_srgb(
             return;
         }
     }
+}
+
+fn read(profile: &Profile<'_>) -> Result<ColorProfile, Warning> {
+    let invalid = |why: String| Warning::new(WarningCode::IccInvalid, format!("{why}; sRGB assumed"));
+    let icc = match profile {
+        Profile::Icc(icc) => icc,
+        Profile::Unusable => return Err(invalid("the colour profile is too large or damaged".to_owned())),
+        Profile::Named { primaries, transfer } => return named(*primaries, *transfer),
+    };
+    let options = ParsingOptions {
+        max_allowed_clut_size: MAX_TABLE,
+        ..ParsingOptions::default()
+    };
+    ColorProfile::new_from_slice_with_options(icc, options)
+        .map_err(|e| invalid(format!("the colour profile cannot be read ({e})")))
+}
+
+/// From code points of ITU-T H.273. The curves of video are shown as sRGB's everywhere and taken for it here.
+fn named(primaries: u8, transfer: u8) -> Result<ColorProfile, Warning> {
+    let ignored = |why: &str| {
+        Warning::new(
+            WarningCode::IccIgnored,
+            format!("the photo's colours ({primaries}/{transfer} of H.273) {why}; sRGB assumed"),
+        )
+    };
+    let transfer = match transfer {
+        1 | 2 | 6 | 13 | 14 | 15 => TransferCharacteristics::Srgb,
+        16 | 18 => return Err(ignored("are of high dynamic range, which is not mapped")),
+        other => TransferCharacteristics::try_from(other).map_err(|_| ignored("are unknown"))?,
+    };
+    let color_primaries = CicpColorPrimaries::try_from(primaries).map_err(|_| ignored("are unknown"))?;
+    let profile = ColorProfile::new_from_cicp(CicpProfile {
+        color_primaries,
+        transfer_characteristics: transfer,
+        matrix_coefficients: MatrixCoefficients::Bt709,
+        full_range: true,
+    });
+    // It has no curves where the code points are of no colours that could be computed.
+    if profile.red_trc.is_none() {
+        return Err(ignored("are unknown"));
+    }
+    Ok(profile)
 }
 
 /// True if no colour of a 6 x 6 x 6 grid moves by more than one step: the profile is sRGB, and leaving the pixels

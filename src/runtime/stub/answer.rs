@@ -3,11 +3,13 @@
 use dragunov_models::{Mask, RgbImage};
 
 use crate::contract::model_answer::*;
+use crate::contract::photos::{PhotoError, PhotoInfo, PhotoItem, PhotoView};
 use crate::contract::recompute::Origins;
 use crate::contract::request::{MaskFormat, ScanRequest};
 use crate::contract::result::*;
 use crate::contract::{
-    Estimated, FovSource, Kind, ScaleSource, ScanError, TiltSource, Timings, Warning, WarningCode,
+    DepthSource, Estimated, FovSource, Kind, ScaleSource, ScanError, TiltSource, Timings, Warning,
+    WarningCode,
 };
 use crate::food_store::FoodStore;
 use crate::intake::Photo;
@@ -51,6 +53,8 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             fat_g: sum(|i| i.fat_g),
         },
         items,
+        photos: Vec::new(),
+        depth_source: DepthSource::Network,
         camera: CameraInfo {
             focal_px: 0.75 * width.max(height) as f64,
             fov_long_deg: 67.4,
@@ -91,11 +95,45 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             "made up by the test engine: nothing on this photo was measured",
         )],
         reshoot_hint: None,
+        reshoot: Vec::new(),
+        note: request.note.as_ref().map(|text| NoteInfo {
+            text: text.clone(),
+            portion: None,
+        }),
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
         edits: Vec::new(),
         original: None,
     })
+}
+
+/// What one of several photos is said to have contributed.
+pub(super) fn photo_info(photo: usize, outcome: Result<&ScanResult, &ScanError>) -> PhotoInfo {
+    let seen = |result: &ScanResult| PhotoView {
+        image: result.image.clone(),
+        camera: result.camera.clone(),
+        scale: result.scale.clone(),
+        plane_fit: result.plane_fit.clone(),
+        depth_source: result.depth_source,
+    };
+    let item = |item: &Item| PhotoItem {
+        item: Some(item.id.clone()),
+        label: item.label.clone(),
+        confidence: item.confidence,
+        bbox: item.bbox,
+        mask: item.mask.clone(),
+        volume_cm3: item.volume_cm3,
+        volume_sigma_ln: item.volume_sigma_ln,
+        weight: 0.5,
+    };
+    PhotoInfo {
+        photo,
+        used: outcome.is_ok(),
+        error: outcome.err().map(PhotoError::from),
+        view: outcome.ok().map(seen),
+        warnings: outcome.map_or_else(|_| Vec::new(), |result| result.warnings.clone()),
+        items: outcome.map_or_else(|_| Vec::new(), |result| result.items.iter().map(item).collect()),
+    }
 }
 
 /// One mask, a ramp, an apple.
@@ -215,6 +253,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
             size: [h, w],
             counts: coco_counts(mask.counts()),
         }),
+        photo: 0,
         volume_cm3: Estimated::log_normal(food.cm3, 0.2),
         volume_sigma_ln: VolumeSigma {
             shared: 0.15,
@@ -250,6 +289,7 @@ fn item(food: &Food, id: &str, [cx, cy, r]: [f64; 3], (w, h): (usize, usize), ma
                     kcal: 119.0,
                 },
             ],
+            suggested: None,
         }],
     }
 }

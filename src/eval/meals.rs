@@ -1,0 +1,287 @@
+//! Several photos of one meal against each of them alone.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::full_pipeline::{FullPipeline, mask_of};
+use super::manifest::{Dataset, Sample};
+use super::predictor::{Predicted, PredictedItem, Predictor};
+use super::score::{self, Errors, Fate, Outcome, errors};
+use crate::contract::{Estimated, ScanError, ScanResult};
+
+/// One thing that every photo of its meal shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeenThing {
+    pub meal: String,
+    pub object: String,
+    pub label: String,
+    pub volume_cm3: f64,
+    /// By each photo alone, in the manifest's order; null where it was missed.
+    pub alone: Vec<Option<Estimated>>,
+    /// By all of them together.
+    pub together: Option<Estimated>,
+}
+
+/// What several photos gain.
+#[derive(Debug, Clone, Serialize)]
+pub struct MealsReport {
+    pub title: String,
+    pub meals: usize,
+    /// Meals that could not be measured together, by code.
+    pub refused: BTreeMap<String, usize>,
+    /// Photos that were left out of a meal.
+    pub left_out: usize,
+    pub alone: Option<Errors>,
+    pub together: Option<Errors>,
+    /// The same over the things that every photo alone found as well.
+    pub alone_found: Option<Errors>,
+    pub together_found: Option<Errors>,
+    /// Correlation of the errors, ln(estimate / truth), of the first two photos alone.
+    pub correlation: Option<f64>,
+    pub things: Vec<SeenThing>,
+    /// Mean time of a meal, ms.
+    pub took_ms: f64,
+}
+
+/// Measures every meal of the data set with each photo alone and with all together; `tick` is called after each meal.
+pub fn run(
+    dataset: &Dataset,
+    pipeline: &FullPipeline,
+    title: String,
+    mut tick: impl FnMut(&Sample),
+) -> MealsReport {
+    let mut meals: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    for sample in &dataset.samples {
+        if let Some(meal) = &sample.meal {
+            meals.entry(meal).or_default().push(sample);
+        }
+    }
+    meals.retain(|_, photos| photos.len() > 1);
+    let (mut things, mut refused, mut left_out, mut took) = (Vec::new(), BTreeMap::new(), 0, Duration::ZERO);
+    for (meal, photos) in &meals {
+        let alone: Vec<Vec<Outcome>> = photos
+            .iter()
+            .map(|photo| outcomes(dataset, photo, pipeline.predict(&dataset.root, photo)))
+            .collect();
+        let begun = Instant::now();
+        let together = pipeline.predict_meal(&dataset.root, photos);
+        took += begun.elapsed();
+        if let Err(error) = &together {
+            *refused.entry(error.code.as_str().to_owned()).or_insert(0) += 1;
+        }
+        left_out += together
+            .iter()
+            .flat_map(|r| &r.photos)
+            .filter(|photo| !photo.used)
+            .count();
+        let fused: Vec<Vec<Outcome>> = (0..photos.len())
+            .map(|k| {
+                let answer = together.as_ref().map(|result| on_photo(result, k));
+                outcomes(
+                    dataset,
+                    photos[k],
+                    answer.map_err(|e| ScanError::new(e.code, e.message.clone())),
+                )
+            })
+            .collect();
+        things.extend(shown_by_all(meal, photos, &alone, &fused));
+        photos.iter().for_each(|photo| tick(photo));
+    }
+    MealsReport::new(title, meals.len(), refused, left_out, things, took)
+}
+
+fn outcomes(dataset: &Dataset, sample: &Sample, answer: Result<Predicted, ScanError>) -> Vec<Outcome> {
+    let mut out = Vec::new();
+    score::sample(&dataset.root, sample, answer, Duration::ZERO, &mut out);
+    out.retain(|outcome| outcome.fate != Fate::Extra);
+    out
+}
+
+/// The meal's items where one of its photos shows them.
+fn on_photo(result: &ScanResult, k: usize) -> Predicted {
+    let seen = result
+        .photos
+        .iter()
+        .filter(|photo| photo.photo == k)
+        .flat_map(|photo| &photo.items);
+    let items = seen
+        .filter_map(|seen| {
+            let item = result
+                .items
+                .iter()
+                .find(|item| Some(&item.id) == seen.item.as_ref())?;
+            Some(PredictedItem {
+                label: item.label.clone(),
+                volume_cm3: item.volume_cm3,
+                mass_g: Some(item.mass_g),
+                mask: seen.mask.as_ref().and_then(mask_of),
+                truth: None,
+                flags: item.flags.clone(),
+            })
+        })
+        .collect();
+    Predicted {
+        items,
+        ..Predicted::default()
+    }
+}
+
+fn shown_by_all(
+    meal: &str,
+    photos: &[&Sample],
+    alone: &[Vec<Outcome>],
+    fused: &[Vec<Outcome>],
+) -> Vec<SeenThing> {
+    let place = |photo: &Sample, object: &String| {
+        photo
+            .items
+            .iter()
+            .position(|item| item.object.as_ref() == Some(object))
+    };
+    let first = photos.first().map_or(&[][..], |photo| &photo.items);
+    first
+        .iter()
+        .filter_map(|item| {
+            let (object, volume_cm3) = (item.object.as_ref()?, item.volume_cm3?);
+            let at: Vec<usize> = photos
+                .iter()
+                .map(|photo| place(photo, object))
+                .collect::<Option<_>>()?;
+            let of = |lists: &[Vec<Outcome>]| -> Vec<Option<Estimated>> {
+                lists
+                    .iter()
+                    .zip(&at)
+                    .map(|(list, &i)| list.get(i)?.predicted_volume_cm3)
+                    .collect()
+            };
+            Some(SeenThing {
+                meal: meal.to_owned(),
+                object: object.clone(),
+                label: item.label.clone(),
+                volume_cm3,
+                alone: of(alone),
+                together: of(fused).into_iter().flatten().next(),
+            })
+        })
+        .collect()
+}
+
+impl MealsReport {
+    fn new(
+        title: String,
+        meals: usize,
+        refused: BTreeMap<String, usize>,
+        left_out: usize,
+        things: Vec<SeenThing>,
+        took: Duration,
+    ) -> Self {
+        let pairs = |things: &[&SeenThing]| -> Vec<(f64, Option<Estimated>)> {
+            things
+                .iter()
+                .flat_map(|t| t.alone.iter().map(|e| (t.volume_cm3, *e)))
+                .collect()
+        };
+        let joint = |things: &[&SeenThing]| -> Vec<(f64, Option<Estimated>)> {
+            things.iter().map(|t| (t.volume_cm3, t.together)).collect()
+        };
+        let all: Vec<&SeenThing> = things.iter().collect();
+        let found: Vec<&SeenThing> = all
+            .iter()
+            .copied()
+            .filter(|t| t.alone.iter().all(Option::is_some) && t.together.is_some())
+            .collect();
+        let figures = [pairs(&all), joint(&all), pairs(&found), joint(&found)].map(|p| errors(&p));
+        let [alone, together, alone_found, together_found] = figures;
+        Self {
+            title,
+            meals,
+            refused,
+            left_out,
+            alone,
+            together,
+            alone_found,
+            together_found,
+            correlation: correlation(&found),
+            took_ms: took.as_secs_f64() * 1e3 / meals.max(1) as f64,
+            things,
+        }
+    }
+
+    /// Plain text for a terminal.
+    pub fn text(&self) -> String {
+        let mut out = format!(
+            "{}\n{} meals, {} things that every photo shows\n\n",
+            self.title,
+            self.meals,
+            self.things.len()
+        );
+        let _ = writeln!(
+            out,
+            "{:<44}{:>6}{:>8}{:>8}{:>8}{:>8}{:>9}",
+            "volume, %", "n", "MAPE", "median", "bias", "<=25", "p10-90"
+        );
+        for (name, e) in [
+            ("one photo", &self.alone),
+            ("all photos together", &self.together),
+            ("found by every photo alone: one photo", &self.alone_found),
+            ("found by every photo alone: all together", &self.together_found),
+        ] {
+            if let Some(e) = e {
+                let _ = writeln!(
+                    out,
+                    "{:<44}{:>6}{:>8.1}{:>8.1}{:>8.1}{:>8.1}{:>9.1}",
+                    name, e.n, e.mape, e.median_ape, e.bias, e.within_25, e.coverage
+                );
+            }
+        }
+        for (what, one, all) in [
+            ("all things", &self.alone, &self.together),
+            (
+                "things found by every photo",
+                &self.alone_found,
+                &self.together_found,
+            ),
+        ] {
+            if let (Some(one), Some(all)) = (one, all) {
+                let _ = writeln!(
+                    out,
+                    "MAPE of {what}: {:.0} % less than one photo's",
+                    100.0 * (1.0 - all.mape / one.mape)
+                );
+            }
+        }
+        if let Some(r) = self.correlation {
+            let _ = writeln!(out, "errors of two photos of one thing are correlated by {r:.2}");
+        }
+        for (code, n) in &self.refused {
+            let _ = writeln!(out, "{n} meals refused with {code}");
+        }
+        let _ = writeln!(
+            out,
+            "{} photos left out; {:.0} ms a meal",
+            self.left_out, self.took_ms
+        );
+        out
+    }
+}
+
+/// Of ln(estimate / truth) of the first two photos, about their own means.
+fn correlation(things: &[&SeenThing]) -> Option<f64> {
+    let off: Vec<[f64; 2]> = things
+        .iter()
+        .filter_map(|t| {
+            let ln = |k: usize| Some((t.alone.get(k)?.as_ref()?.p50 / t.volume_cm3).ln());
+            Some([ln(0)?, ln(1)?])
+        })
+        .collect();
+    let n = off.len() as f64;
+    let mean = |k: usize| off.iter().map(|o| o[k]).sum::<f64>() / n;
+    let (a, b) = (mean(0), mean(1));
+    let sum = |f: &dyn Fn(&[f64; 2]) -> f64| off.iter().map(f).sum::<f64>();
+    let both = sum(&|o| (o[0] - a) * (o[1] - b));
+    let each = sum(&|o| (o[0] - a).powi(2)).sqrt() * sum(&|o| (o[1] - b).powi(2)).sqrt();
+    (off.len() > 2 && each > 0.0).then(|| both / each)
+}
