@@ -7,7 +7,7 @@ mod jwks;
 mod provider;
 mod verify;
 
-pub use extract::{Caller, CurrentUser};
+pub use extract::{Caller, CurrentUser, resolve};
 pub use jwks::{Jwks, JwksOptions};
 pub use provider::{Provider, ProviderKind};
 pub use verify::{Refused, Subject};

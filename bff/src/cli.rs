@@ -3,6 +3,8 @@
 mod check;
 #[cfg(feature = "dev")]
 mod dev;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod migrate;
 mod serve;
 mod training;
@@ -51,6 +53,10 @@ enum Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "lambda")]
+    if lambda::is_here() {
+        return finish(run(lambda::run()));
+    }
     let outcome = match Cli::parse().command {
         #[cfg(feature = "dev")]
         Command::Dev(args) => run(dev::run(*args)),
@@ -66,6 +72,10 @@ pub fn main() -> ExitCode {
             Ok(())
         }
     };
+    finish(outcome)
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),

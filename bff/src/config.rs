@@ -1,7 +1,11 @@
 //! Flags and environment: each flag has an environment twin, secrets are never shown.
 
+mod menus;
+mod push;
 mod scans;
 
+pub use menus::MenuArgs;
+pub use push::{GatewayArgs, PushArgs};
 pub use scans::{ScanArgs, VisionKind};
 
 use std::net::SocketAddr;
@@ -226,6 +230,12 @@ pub struct HttpArgs {
     /// How much older than the account a record may be; 0 refuses everything older.
     #[arg(long, env = "BFF_SYNC_GRACE", default_value = "35days", value_parser = duration)]
     pub sync_grace: Duration,
+    /// How long a request waits for a menu that is being fetched; then it says to come again.
+    #[arg(long, env = "BFF_MENU_WAIT", default_value = "8s", value_parser = duration)]
+    pub menu_wait: Duration,
+    /// Menus that one user may cause to be fetched a day.
+    #[arg(long, env = "BFF_MENU_BUDGET", default_value_t = 20)]
+    pub menu_budget: u32,
     /// From "not ready" to "no new connections" at the end.
     #[arg(long, env = "BFF_DRAIN_DELAY", default_value = "0s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -245,6 +255,8 @@ impl HttpArgs {
             sync_body_bytes: self.sync_body_bytes,
             sync_records: self.sync_records,
             sync_grace: self.sync_grace,
+            menu_wait: self.menu_wait,
+            menu_budget: self.menu_budget,
         }
     }
 

@@ -2,6 +2,8 @@
 
 pub mod guide;
 pub mod idp;
+pub mod menus;
+pub mod page;
 pub mod s3;
 pub mod sample;
 pub mod scans;

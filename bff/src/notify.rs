@@ -1,22 +1,13 @@
 //! Telling a user's clients that something has changed: "go and fetch", by kind and id, never what it is.
+//!
+//! A notice is written with the change ([`crate::store::UserTx::tell`]). Sockets of this service hear of it through
+//! LISTEN/NOTIFY ([`hub`], [`socket`]); the worker posts it to sockets that a gateway holds ([`gateway`]) and pushes it to
+//! phones ([`push`]). All three are at least once: a client drops an event id that it has seen.
 
-/// What has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A scan's result waits to be confirmed.
-    ScanReady,
-    /// A scan will give no result.
-    ScanFailed,
-    /// A scan was changed in some other way: uploaded, running, corrected, confirmed, rejected.
-    ScanChanged,
-}
-
-impl Kind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ScanReady => "scan_ready",
-            Self::ScanFailed => "scan_failed",
-            Self::ScanChanged => "scan_changed",
-        }
-    }
-}
+pub mod apns;
+pub mod fcm;
+pub mod frame;
+pub mod gateway;
+pub mod hub;
+pub mod push;
+pub mod socket;

@@ -40,6 +40,10 @@ pub enum Code {
     VisionUnavailable,
     ScansOff,
     WebhookRefused,
+    MenuNotFound,
+    MenuUnusable,
+    MenusUnavailable,
+    MenuBudgetSpent,
     RateLimited,
     Overloaded,
     DatabaseUnavailable,
@@ -56,7 +60,8 @@ impl Code {
                 StatusCode::UNAUTHORIZED
             }
             Self::SignInAgain => StatusCode::FORBIDDEN,
-            Self::AccountErased | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AccountErased | Self::NotFound | Self::MenuNotFound => StatusCode::NOT_FOUND,
+            Self::MenuUnusable => StatusCode::BAD_GATEWAY,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest
             | Self::CursorInvalid
@@ -70,13 +75,14 @@ impl Code {
             Self::IdempotencyInFlight | Self::NotEnoughLeft | Self::NoSuggestion | Self::ScanState => {
                 StatusCode::CONFLICT
             }
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::MenuBudgetSpent => StatusCode::TOO_MANY_REQUESTS,
             Self::IdentityProviderUnavailable
             | Self::Overloaded
             | Self::DatabaseUnavailable
             | Self::StorageUnavailable
             | Self::VisionUnavailable
             | Self::ScansOff
+            | Self::MenusUnavailable
             | Self::Draining
             | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -112,6 +118,10 @@ impl Code {
             Self::VisionUnavailable => "vision_unavailable",
             Self::ScansOff => "scans_off",
             Self::WebhookRefused => "webhook_refused",
+            Self::MenuNotFound => "menu_not_found",
+            Self::MenuUnusable => "menu_unusable",
+            Self::MenusUnavailable => "menus_unavailable",
+            Self::MenuBudgetSpent => "menu_budget_spent",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::DatabaseUnavailable => "database_unavailable",
@@ -140,6 +150,9 @@ impl Code {
             | Self::VisionUnavailable
             | Self::Draining
             | Self::Timeout
+            | Self::MenuUnusable
+            | Self::MenusUnavailable
+            | Self::MenuBudgetSpent
             | Self::RateLimited => "retry after a while",
             Self::CursorInvalid => "start again without a cursor",
             Self::ScanState => "read the scan; its state says what is possible",

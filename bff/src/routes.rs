@@ -6,6 +6,7 @@ mod consents;
 mod consume;
 mod dashboard;
 mod describe;
+mod devices;
 mod diary;
 mod energy;
 mod etag;
@@ -22,8 +23,10 @@ pub mod probes;
 mod profile;
 mod query;
 mod resource;
+mod restaurant;
 mod scans;
 mod sync;
+mod ws;
 
 pub use app::{App, Clock, Hooks, Limits};
 
@@ -80,6 +83,9 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::state))
         .routes(routes!(energy::read))
         .routes(routes!(energy::feel))
+        .routes(routes!(devices::list, devices::register))
+        .routes(routes!(devices::forget))
+        .routes(routes!(restaurant::menu))
         .routes(routes!(sync::cursor))
         .routes(routes!(sync::sources))
         .routes(routes!(sync::forget))
@@ -132,11 +138,14 @@ pub fn router(app: Arc<App>) -> Router {
     let text: Arc<str> = description.to_json().unwrap_or_default().into();
     let pages = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
+    let beside = app.beside.clone().unwrap_or_default();
     let mut service = paths
         .route(
             "/openapi.json",
             get(move || async move { ([("content-type", "application/json")], text.to_string()) }),
         )
+        .route("/ws", get(ws::open))
+        .merge(beside.with_state::<Arc<App>>(()))
         .merge(Router::<Arc<App>>::from(pages))
         .fallback(edge::no_such_path)
         .method_not_allowed_fallback(edge::wrong_method)

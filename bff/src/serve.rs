@@ -37,16 +37,22 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, drain: Drain, stop: imp
     let close = CancellationToken::new();
     let router = crate::routes::router(app.clone());
     let upkeep = tokio::spawn(upkeep(app.clone()));
+    let hearing = {
+        let (app, stop) = (app.clone(), app.hub.closing.clone());
+        tokio::spawn(async move { app.hub.listen(&app.db, stop).await })
+    };
     let server = tokio::spawn(listen(listener, router, close.clone()));
     stop.await;
     tracing::info!("draining");
     app.begin_drain();
     tokio::time::sleep(drain.delay).await;
     close.cancel();
+    app.hub.closing.cancel();
     if tokio::time::timeout(drain.timeout, server).await.is_err() {
         tracing::warn!("drain time is over; connections cut");
     }
     upkeep.abort();
+    hearing.abort();
     tracing::info!("stopped");
 }
 

@@ -7,6 +7,7 @@
 pub mod bio_profile;
 pub mod consents;
 pub mod daily_plan;
+pub mod devices;
 pub mod erasure;
 mod export;
 pub mod food_logs;
@@ -20,6 +21,7 @@ pub mod outbox;
 pub mod page;
 pub mod pantry;
 pub mod resource;
+pub mod restaurant_cache;
 pub mod row;
 pub mod scan_machine;
 pub mod scan_meals;

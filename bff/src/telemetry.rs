@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// The filter does not parse.
 pub fn logs(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+    // At its finest it writes out what passes through sockets, tokens among it.
+    let filter = EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -37,24 +37,28 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let Caller(subject) = Caller::from_request_parts(parts, app).await?;
-        let id = match app.users.get(&subject) {
-            Some(id) => id,
-            None => {
-                let hash = app.auth.pseudonym(subject.key());
-                match app.db.resolve(&subject, &hash).await? {
-                    Known::User(id) => {
-                        app.users.insert(subject.clone(), id);
-                        id
-                    }
-                    Known::Erased => {
-                        return Err(Problem::new(Code::AccountErased, "this account was erased"));
-                    }
-                }
-            }
-        };
-        app.admit(id, parts)?;
-        Ok(Self { id, subject })
+        let user = resolve(app, bearer(parts)?).await?;
+        app.admit(user.id, parts)?;
+        Ok(user)
+    }
+}
+
+/// The user of a token, wherever it came from.
+///
+/// # Errors
+/// The token is not good, or its user was erased.
+pub async fn resolve(app: &App, token: &str) -> Result<CurrentUser, Problem> {
+    let subject = app.auth.verify(token, app.clock.now().as_second()).await?;
+    if let Some(id) = app.users.get(&subject) {
+        return Ok(CurrentUser { id, subject });
+    }
+    let hash = app.auth.pseudonym(subject.key());
+    match app.db.resolve(&subject, &hash).await? {
+        Known::User(id) => {
+            app.users.insert(subject.clone(), id);
+            Ok(CurrentUser { id, subject })
+        }
+        Known::Erased => Err(Problem::new(Code::AccountErased, "this account was erased")),
     }
 }
 

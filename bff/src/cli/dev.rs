@@ -13,16 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
-use crate::config::{ConfigError, LogArgs};
+use crate::config::{ConfigError, LogArgs, MenuArgs};
 use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
+use crate::dev::page::Page;
 use crate::dev::sample::{SUBJECT, Sample};
 use crate::dev::scans::DevScans;
 use crate::dev::servers::{After, Postgres, PostgresOptions};
 use crate::dev::vision::{VisionService, WEBHOOK_SECRET};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::worker;
+use crate::notify::push::Senders;
 use crate::queue::PostgresQueue;
 use crate::routes::{App, Clock, Limits};
 use crate::serve::{Drain, serve, stop_signal};
@@ -45,6 +48,8 @@ pub(super) struct Args {
     /// Program of the vision service; found beside this one or on the path unless told.
     #[arg(long, env = "DRAGUNOV_BIN")]
     vision: Option<PathBuf>,
+    #[command(flatten)]
+    menus: MenuArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -96,7 +101,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
-    let vision = VisionService::start(args.vision.clone(), &[])?;
+    let told = args.vision.clone();
+    let vision = tokio::task::spawn_blocking(move || VisionService::start(told, &[])).await??;
     let scans = match &vision {
         None => None,
         Some(vision) => {
@@ -107,6 +113,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     app.scans = scans.as_ref().map(|s| s.api.clone());
+    let page = Page {
+        idp: idp.base.clone(),
+        subject: SUBJECT,
+        storage: scans.as_ref().map(|s| s.storage.clone()),
+    };
+    app.beside = Some(page.router()?);
+    let menus = match args.menus.open()? {
+        Some(menus) => menus,
+        None => crate::dev::menus::sample().await?,
+    };
+    let menus = Fetching::Beside(menus);
     let hands = Hands {
         db: databases.worker.clone(),
         cache,
@@ -116,6 +133,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             .flat_map(|s| [s.worker.buckets.uploads.clone(), s.worker.buckets.media.clone()])
             .collect(),
         scans: scans.as_ref().map(|s| s.worker.clone()),
+        menus,
+        gateway: None,
+        push: Senders::default(),
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();

@@ -28,7 +28,8 @@ pub(super) struct Args {
     log: LogArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+/// The service as configured, with logs and metrics.
+pub(super) async fn open(args: &Args) -> anyhow::Result<Arc<App>> {
     telemetry::logs(&args.log.log, args.log.log_json)?;
     let metrics = telemetry::metrics()?;
     let db = Db::lazy(
@@ -49,14 +50,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     app.hooks = args.scans.hooks()?;
     let app = Arc::new(app);
     check_roles(&app.db).await?;
-    #[cfg(feature = "lambda")]
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        app.auth.warm_up().await;
-        let router = crate::routes::router(app);
-        return lambda_http::run(router)
-            .await
-            .map_err(|e| anyhow::anyhow!("the Lambda runtime: {e}"));
-    }
+    Ok(app)
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let app = open(&args).await?;
     let listener = TcpListener::bind(args.http.listen)
         .await
         .map_err(|e| ConfigError {

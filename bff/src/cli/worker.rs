@@ -5,9 +5,11 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CacheArgs, DatabaseArgs, LogArgs, QueueArgs, ScanArgs};
+use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, PushArgs, QueueArgs, ScanArgs};
 use crate::events::handle::Hands;
+use crate::events::menu::Fetching;
 use crate::events::{uploads, worker};
+use crate::menus::Menus;
 use crate::queue::Queue;
 use crate::routes::Clock;
 use crate::serve::stop_signal;
@@ -25,10 +27,20 @@ pub(super) struct Args {
     #[command(flatten)]
     scans: ScanArgs,
     #[command(flatten)]
+    menus: MenuArgs,
+    #[command(flatten)]
+    push: PushArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+/// What the worker works with, as configured, with logs. `fetching`: how menus are fetched, if there is a source of them.
+pub(super) async fn open(
+    args: &Args,
+    fetching: fn(Arc<Menus>) -> Fetching,
+) -> anyhow::Result<(Hands, Arc<dyn Queue>)> {
     telemetry::logs(&args.log.log, args.log.log_json)?;
     let db = Db::lazy(
         args.database.options()?,
@@ -38,16 +50,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     super::serve::check_roles(&db).await?;
     let queue = args.queue.open(&db).await;
     let (cache, clock) = (args.cache.open()?, Clock::default());
-    let scans = args.scans.open(&db, &cache, &clock).await?;
-    let uploads = args.scans.upload_queue().await;
     let hands = Hands {
+        scans: args.scans.open(&db, &cache, &clock).await?,
+        push: args.push.open(&db)?,
+        gateway: args.gateway.open().await,
+        menus: args.menus.open()?.map_or(Fetching::Off, fetching),
+        threshold: args.queue.energy_threshold,
+        objects: args.scans.holding_users().await,
         db,
         cache,
         clock,
-        threshold: args.queue.energy_threshold,
-        objects: args.scans.holding_users().await,
-        scans: scans.clone(),
     };
+    Ok((hands, queue))
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let (hands, queue) = open(&args, Fetching::Beside).await?;
+    let (scans, uploads) = (hands.scans.clone(), args.scans.upload_queue().await);
     super::out("working");
     let stop = CancellationToken::new();
     let visibility = args.queue.queue_visibility;

@@ -24,14 +24,10 @@ pub fn text(places: &Places<'_>) -> String {
         },
         |url| format!("at {url}"),
     );
-    let scan = if places.vision.is_some() {
-        scan(base)
-    } else {
-        String::new()
-    };
+    let scan = places.vision.map_or_else(String::new, |_| scan(base));
     format!(
         r#"
-bio-bff is at {base} (description: {base}/docs). The vision service is {vision}.
+bio-bff is at {base} (description: {base}/docs). A demo client is at {base}/app. The vision service is {vision}.
 Stop it with Ctrl-C. {PASTE}
 
 TOKEN=$(curl -sf {idp}/token -H 'content-type: application/json' -d '{{"sub":"{subject}"}}')
@@ -62,21 +58,20 @@ curl -sf {base}/me/export -H "$AUTH" -o /dev/null -w 'export: %{{http_code}}, %{
     )
 }
 
-/// From the repository's root.
+/// A photo from its upload to the confirmed meal.
 fn scan(base: &str) -> String {
     format!(
         r#"
-# Scan a photo: begin, upload as the answer says, look until it is ready, confirm.
-PHOTO=fixtures/plates/scene_005/photo.jpg
-NEW=$(curl -sf {base}/scans -H "$AUTH" -H "$JSON" -d "{{\"photos\":[{{\"content_type\":\"image/jpeg\",\"bytes\":$(stat -c %s $PHOTO),\"pitch_deg\":25}}]}}")
-SCAN=$(echo "$NEW" | python3 -c 'import json,sys; print(json.load(sys.stdin)["scan"]["id"])')
-echo "$NEW" | python3 -c '
-import json, sys, urllib.request
-put = json.load(sys.stdin)["uploads"][0]["put"]
-urllib.request.urlopen(urllib.request.Request(put["url"], open(sys.argv[1], "rb").read(), put["headers"], method="PUT"))' $PHOTO
-curl -sN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
-ETAG=$(curl -sfD - -o /dev/null {base}/scans/$SCAN -H "$AUTH" | sed -n 's/^etag: //Ip' | tr -d '\r')
-curl -sf {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}' | head -c 300; echo
+# Scan a photo: begin, upload it as the answer says, wait until it is measured, confirm. The ring moves.
+PHOTO=${{PHOTO:-fixtures/plates/scene_005/photo.jpg}}
+NEW=$(curl -sf {base}/scans -H "$AUTH" -H "$JSON" \
+  -d '{{"photos":[{{"content_type":"image/jpeg","bytes":'"$(wc -c <"$PHOTO")"',"pitch_deg":25}}]}}')
+SCAN=$(echo "$NEW" | grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
+PUT=$(echo "$NEW" | grep -o '"put":{{.*' | grep -o '"url":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
+curl -sf -T "$PHOTO" "$PUT" -H 'content-type: image/jpeg' -H 'x-amz-meta-pitch: 25'
+curl -sfN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
+ETAG=$(curl -sf -o /dev/null -D - {base}/scans/$SCAN -H "$AUTH" | grep -i '^etag:' | tr -d '\r' | cut -d ' ' -f 2)
+curl -sf {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}'; echo
 curl -sf {base}/dashboard/state -H "$AUTH"; echo
 "#
     )

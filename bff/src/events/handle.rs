@@ -7,9 +7,13 @@ use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kinds::{CALCULATE_ENERGY_SCORE, ERASE_USER, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN};
-use super::{energy, erase, scan};
+use super::kinds::{
+    CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN,
+};
+use super::{deliver, energy, erase, menu, scan};
 use crate::cache::Cache;
+use crate::notify::gateway::Gateway;
+use crate::notify::push::Senders;
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::queue::Event;
@@ -29,6 +33,10 @@ pub struct Hands {
     pub objects: Vec<Objects>,
     /// `None` where this process does not look after scans.
     pub scans: Option<Arc<Scans>>,
+    pub menus: menu::Fetching,
+    /// Whoever holds sockets that are not this service's own.
+    pub gateway: Option<Arc<dyn Gateway>>,
+    pub push: Senders,
 }
 
 /// Why a message was not done.
@@ -64,6 +72,17 @@ impl Hands {
                 let date = event.date("date").ok_or(Failed::Poisoned)?;
                 self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
                     .await
+            }
+            DELIVER => {
+                let notice = event.payload.get("notice").and_then(Value::as_i64);
+                let notice = notice.ok_or(Failed::Poisoned)?;
+                self.for_user(event.user_id, |u| deliver::deliver(self, u, notice))
+                    .await
+            }
+            FETCH_MENU => {
+                let id = event.payload.get("menu").and_then(Value::as_str);
+                let id = id.and_then(|id| id.parse().ok()).ok_or(Failed::Poisoned)?;
+                self.for_user(event.user_id, |_| menu::fetch(self, id)).await
             }
             REFRESH_HEALTH_DAILY => {
                 let days = event.date("from").zip(event.date("to"));

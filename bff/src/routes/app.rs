@@ -19,6 +19,7 @@ use super::dashboard::Flights;
 use super::scans::Watch;
 use crate::auth::{Auth, Subject};
 use crate::cache::Cache;
+use crate::notify::hub::Hub;
 use crate::problem::{Code, Problem};
 use crate::scans::Scans;
 use crate::store::{Db, UserId};
@@ -59,6 +60,10 @@ pub struct Limits {
     pub sync_body_bytes: usize,
     pub sync_records: usize,
     pub sync_grace: Duration,
+    /// How long a request waits for a menu that is fetched.
+    pub menu_wait: Duration,
+    /// Fetches of menus that one user may cause a day.
+    pub menu_budget: u32,
 }
 
 impl Default for Limits {
@@ -72,6 +77,8 @@ impl Default for Limits {
             sync_body_bytes: 16 << 20,
             sync_records: 10_000,
             sync_grace: Duration::from_secs(35 * 24 * 3600),
+            menu_wait: Duration::from_secs(8),
+            menu_budget: 20,
         }
     }
 }
@@ -101,6 +108,10 @@ pub struct App {
     pub scans: Option<Arc<Scans>>,
     pub hooks: Hooks,
     pub(super) watch: Watch,
+    /// Paths beside the service's own.
+    pub beside: Option<axum::Router>,
+    /// Sockets of this process.
+    pub hub: Arc<Hub>,
     pub users: moka::sync::Cache<Subject, UserId>,
     rate: DefaultKeyedRateLimiter<UserId>,
     pub(super) flights: Flights,
@@ -123,6 +134,8 @@ impl App {
             scans: None,
             hooks: Hooks::default(),
             watch: Watch::default(),
+            beside: None,
+            hub: Arc::default(),
             users: moka::sync::Cache::builder()
                 .max_capacity(USERS)
                 .time_to_live(REMEMBERED)

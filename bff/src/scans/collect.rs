@@ -5,10 +5,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Outcome, Picture, Scans};
+use crate::domain::notice::Kind;
 use crate::domain::result::{Scanned, scanned};
 use crate::domain::scan::{Event, SUBMISSIONS, State, look, pause};
 use crate::events::kinds::KEEP_PHOTOS;
-use crate::notify::Kind;
 use crate::store::UserId;
 use crate::store::scans::{Scan, Step};
 use crate::vision::JobState;

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Outcome, Picture, Scans};
+use crate::domain::notice::Kind;
 use crate::domain::result::{Meal, meal};
 use crate::domain::scan::{Event, State};
 use crate::events::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS};
-use crate::notify::Kind;
 use crate::store::row::{Changed, Version};
 use crate::store::scan_meals::{MealOf, meta_of};
 use crate::store::scans::{Scan, Step};

@@ -4,9 +4,9 @@ use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Outcome, Scans};
+use crate::domain::notice::Kind;
 use crate::domain::scan::{Event, State};
 use crate::events::kinds::FORGET_PHOTOS;
-use crate::notify::Kind;
 use crate::store::UserId;
 use crate::store::scan_machine::Due;
 use crate::store::scans::{Scan, Step};

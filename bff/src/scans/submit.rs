@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Outcome, Scans, Stuck};
+use crate::domain::notice::Kind;
 use crate::domain::scan::{Event, SUBMISSIONS, look, pause};
-use crate::notify::Kind;
 use crate::store::UserId;
 use crate::store::scans::{Scan, Step};
 use crate::vision::{Job, JobPhoto, VisionError};

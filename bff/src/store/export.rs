@@ -7,7 +7,13 @@ use super::UserTx;
 use super::row::Result;
 
 /// Machinery, which holds nothing that is not in other tables.
-const LEFT_OUT: [&str; 3] = ["public.idempotency_keys", "public.outbox", "ops.exports"];
+const LEFT_OUT: [&str; 5] = [
+    "public.idempotency_keys",
+    "public.outbox",
+    "public.notices",
+    "public.gateway_sockets",
+    "ops.exports",
+];
 
 impl UserTx {
     /// Tables with rows of users, as `schema.table`.

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, SqlStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlStr};
 
 /// Version, name, text. A file under `migrations/` that is not listed here fails a test.
 /// Numbers may have gaps.
@@ -21,6 +21,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (10, "scans", include_str!("../../migrations/0010_scans.sql")),
     (11, "training", include_str!("../../migrations/0011_training.sql")),
+    (
+        20,
+        "restaurants",
+        include_str!("../../migrations/0020_restaurants.sql"),
+    ),
+    (21, "notices", include_str!("../../migrations/0021_notices.sql")),
 ];
 
 fn migrator() -> Migrator {
@@ -73,6 +79,36 @@ pub async fn migrate(owner: &PgConnectOptions) -> Result<Tier, MigrateError> {
         .map_err(MigrateError::Capability)?;
     let _ = connection.close().await;
     Ok(tier)
+}
+
+/// A login of that name with that password, a member of `role`; made or changed.
+///
+/// # Errors
+/// The database.
+pub async fn set_login(
+    owner: &PgConnectOptions,
+    name: &str,
+    password: &str,
+    role: &str,
+) -> Result<(), sqlx::Error> {
+    let owner = owner.clone().disable_statement_logging();
+    let mut connection = PgConnection::connect_with(&owner).await?;
+    // No statement about roles takes parameters; the server quotes.
+    let statements: (Option<String>, String, String) = sqlx::query_as(
+        "SELECT CASE WHEN NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) THEN format('CREATE ROLE %I', $1) END, \
+         format('ALTER ROLE %I LOGIN PASSWORD %L', $1, $2), format('GRANT %I TO %I', $3, $1)",
+    )
+    .bind(name)
+    .bind(password)
+    .bind(role)
+    .fetch_one(&mut connection)
+    .await?;
+    for statement in statements.0.into_iter().chain([statements.1, statements.2]) {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await
 }
 
 async fn capability(connection: &mut PgConnection) -> Result<Tier, sqlx::Error> {

@@ -172,6 +172,12 @@ impl UserTx {
         .bind(instant(now))
         .execute(self.conn())
         .await?;
+        // Sockets of this user look, find nobody, and close.
+        sqlx::query("SELECT pg_notify($1, $2::text)")
+            .bind(super::notices::CHANNEL)
+            .bind(user)
+            .execute(self.conn())
+            .await?;
         Ok(())
     }
 }

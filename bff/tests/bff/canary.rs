@@ -2,14 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bio_bff::domain::notice::Kind;
+use bio_bff::routes::Limits;
 use reqwest::Method;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::auth::idp::sign;
 use crate::events::Worker;
-use crate::harness::service;
+use crate::harness::{Wish, service};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -42,7 +45,14 @@ async fn nothing_of_anybody_is_logged() {
     let _guard = tracing::subscriber::set_default(subscriber);
     // Other tests of this binary may have met the same lines while nobody listened.
     tracing::callsite::rebuild_interest_cache();
-    let s = service!();
+    let limits = Limits {
+        menu_wait: Duration::ZERO,
+        ..Limits::default()
+    };
+    let s = service!(Wish {
+        limits,
+        ..Wish::default()
+    });
     let w = Worker::of(&s);
     let now = s.clock.now();
     let mut claims = s.idp.id_claims("canary-subject", now.as_second());
@@ -83,6 +93,16 @@ async fn nothing_of_anybody_is_logged() {
         .await
         .expect(200);
     c.post("/feel", json!({"value": 3})).await.expect(200);
+    c.get("/bff/restaurant/menu?name=Canary%20diner")
+        .await
+        .expect(202);
+    let phone = json!({"platform": "fcm", "token": "canary-device-token"});
+    c.call(Method::PUT, "/devices", &[], Some(&phone))
+        .await
+        .expect(200);
+    let mut socket = crate::notify::Socket::of(&s.base, &c, Some("98765")).await;
+    socket.say(json!({"type": "canary"})).await;
+    crate::notify::tell(&s, &c, Kind::ScanReady, uuid::Uuid::new_v4()).await;
     w.drain().await;
     c.get("/dashboard/state").await.expect(200);
     c.get("/pantry?cursor=canary-cursor")

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bio_bff::cache::{Cache, RedisCache};
 use bio_bff::events::handle::Hands;
+use bio_bff::events::menu::Fetching;
 use bio_bff::events::relay::relay_once;
 use bio_bff::events::worker;
+use bio_bff::notify::push::Senders;
 use bio_bff::queue::{Outgoing, PostgresQueue, Queue};
 use bio_bff::scans::Scans;
 use bio_bff::store::{self, Db};
@@ -51,6 +53,9 @@ impl Worker {
                 .flat_map(|s| [s.buckets.uploads.clone(), s.buckets.media.clone()])
                 .collect(),
             scans,
+            menus: Fetching::Off,
+            gateway: None,
+            push: Senders::default(),
         };
         Self {
             hands,

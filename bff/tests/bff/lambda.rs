@@ -1,4 +1,4 @@
-//! The program under a double of Lambda's runtime API: events of API Gateway.
+//! The program under a double of Lambda's runtime API: events of API Gateway, SQS and the schedule.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn body(answer: &Value) -> Value {
 async fn the_router_answers_api_gateway() {
     let Some(world) = World::start().await else { return };
     let runtime = Runtime::start().await;
-    let _function: Process = world.lambda("api_login", "serve", &runtime.address);
+    let _function: Process = world.lambda("api_login", "api", &runtime.address);
     let token = world.idp.access("a", jiff::Timestamp::now().as_second());
     let call = async |method: &str, path: &str, sent: Option<Value>, packed: bool| {
         let bytes = sent.map(|v| v.to_string().into_bytes());
@@ -154,4 +154,38 @@ async fn the_router_answers_api_gateway() {
     );
     let stranger = runtime.invoke(request("GET", "/me", "x", None, false)).await;
     assert_eq!(stranger["statusCode"], 401, "{stranger}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worker_answers_sqs_and_the_schedule() {
+    let Some(world) = World::start().await else { return };
+    let (api, worker) = (Runtime::start().await, Runtime::start().await);
+    let _serve = world.lambda("api_login", "api", &api.address);
+    let _worker = world.lambda("worker_login", "worker", &worker.address);
+    let token = world.idp.access("a", jiff::Timestamp::now().as_second());
+    let feel = json!({"value": 70}).to_string();
+    let felt = api
+        .invoke(request("POST", "/feel", &token, Some(feel.as_bytes()), false))
+        .await;
+    assert_eq!(felt["statusCode"], 200, "{felt}");
+    assert_eq!(world.sql("SELECT count(*) FROM outbox"), ["1"]);
+    let tick = json!({"version": "0", "id": "e", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}});
+    assert_eq!(worker.invoke(tick).await, json!({"batchItemFailures": []}));
+    let relayed = world.sql("SELECT body FROM ops.messages");
+    assert_eq!(relayed.len(), 1);
+    let record = |id: &str, body: &str| {
+        json!({"messageId": id, "receiptHandle": "h", "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs"})
+    };
+    let batch = json!({"Records": [record("good", &relayed[0]), record("junk", "{"), record("odd", "{\"kind\": 7}")]});
+    let answer = worker.invoke(batch).await;
+    let mut failed: Vec<&str> = answer["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["itemIdentifier"].as_str().unwrap())
+        .collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["junk", "odd"]);
+    assert_eq!(world.sql("SELECT energy_score FROM daily_plan"), ["70.0"]);
 }

@@ -119,11 +119,11 @@ impl World {
         process
     }
 
-    /// As a Lambda function whose runtime's API is at `runtime`.
-    pub fn lambda(&self, login: &str, command: &str, runtime: &str) -> Process {
+    /// As the Lambda function `part` whose runtime's API is at `runtime`.
+    pub fn lambda(&self, login: &str, part: &str, runtime: &str) -> Process {
         let child = self
             .program(login)
-            .arg(command)
+            .env("BFF_LAMBDA", part)
             .env("AWS_LAMBDA_RUNTIME_API", runtime)
             .env("AWS_LAMBDA_FUNCTION_NAME", "bff")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bio_bff::cache::NoCache;
 use bio_bff::events::handle::Hands;
+use bio_bff::events::menu::Fetching;
 use bio_bff::events::relay::relay_once;
 use bio_bff::events::worker;
+use bio_bff::notify::push::Senders;
 use bio_bff::queue::{Depth, Outcome, Outgoing, Queue, Received};
 use bio_bff::store::migrate::{Tier, migrate};
 use bio_bff::store::{self, Db};
@@ -154,6 +156,9 @@ async fn hypertable_compression_and_an_aggregate_that_forgets() {
         threshold: 40.0,
         objects: Vec::new(),
         scans: None,
+        menus: Fetching::Off,
+        gateway: None,
+        push: Senders::default(),
     };
     let queue = Memory::default();
     let c = s.user("a");

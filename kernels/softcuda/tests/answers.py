@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs dragunov on the CPU and on the software device, compares the answers, and holds the device's counters to budgets.
+"""Runs dragunov on the CPU in f32 and on the software device, compares the answers, and holds the device's counters to
+budgets. Cases and tolerances, those of bf16 with what was measured: answers.json.
 
     python3 kernels/softcuda/tests/answers.py [--write-budgets]
 
@@ -41,6 +42,8 @@ def device_run(arguments, **settings):
 
 
 def cpu_run(arguments):
+    """What the device is compared with: f32 on the CPU."""
+    arguments = ["f32" if before == "--dtype" else word for before, word in zip([None, *arguments], arguments)]
     environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib"}
     subprocess.run([BINARY, *arguments, "--device", "cpu"], env=environment, check=True, stdout=subprocess.DEVNULL)
 
@@ -126,8 +129,8 @@ def main():
     tiny = ROOT / "fixtures/tiny"
     failures, spent = [], {}
 
-    def checked(name, counters, gap, tolerance, where=""):
-        spent[name] = {key: counters[key] for key in COUNTED}
+    def checked(name, counters, gap, tolerance, where="", unsteady=()):
+        spent[name] = {key: counters[key] for key in COUNTED if key not in unsteady}
         found = counters["findings"]
         print(f"{name}: off by {gap:.2e} of {tolerance:g} allowed, {counters['launches']} launches, {counters['gemms']} products, "
               f"{counters['to_device_bytes'] / 1e6:.2f} MB in, {counters['to_host_bytes'] / 1e6:.2f} MB out, {counters['allocations']} allocations, "
@@ -144,7 +147,7 @@ def main():
             (counters, gap), where = depths(tiny / case["checkpoint"], case["dtype"]), ""
         else:
             (counters, gap), where = masks(tiny / case["checkpoint"], case["dtype"]), ""
-        checked(name, counters, gap, tolerance, where)
+        checked(name, counters, gap, tolerance, where, case.get("unsteady", ()))
 
     if given.write_budgets:
         BUDGETS.write_text(json.dumps(spent, indent=2) + "\n")

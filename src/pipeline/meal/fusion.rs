@@ -8,6 +8,7 @@
 use crate::contract::ItemFlag;
 use crate::contract::ScaleSource;
 use crate::contract::result::VolumeSigma;
+use crate::geometry::Portion;
 use crate::pipeline::measure::MeasuredScene;
 
 /// Correlation of the shared errors of two photos whose scale comes from the same thing; of two whose scale comes from different ones.
@@ -23,7 +24,7 @@ const UNUSUAL_SIGMA_LN: f64 = 0.2;
 /// One item as one photo measured it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    item: usize,
+    pub(super) item: usize,
     photo: usize,
     ln_cm3: f64,
     shared: f64,
@@ -46,6 +47,13 @@ impl Observation {
             own: sigma.own.max(1e-3).hypot(cut).hypot(odd),
             scale: scene.geometry.scale.source,
         }
+    }
+
+    /// Less sure by as much as it is farther from the usual size than that spreads.
+    pub(super) fn doubt(&mut self, usual: &Portion) {
+        let ln_usual = (usual.area_cm2 * usual.height_cm).ln();
+        let spread = usual.area_sigma_ln.hypot(usual.height_sigma_ln);
+        self.own = self.own.hypot(((self.ln_cm3 - ln_usual).abs() - spread).max(0.0));
     }
 
     /// Shared and own covariance with another one.
@@ -249,6 +257,24 @@ mod tests {
         let alone = fused[2].ln_cm3.exp();
         assert!((55.0..66.0).contains(&alone), "{alone}");
         assert!(fused[2].sigma.shared < 0.2, "{:?}", fused[2]);
+    }
+
+    #[test]
+    fn of_two_that_contradict_each_other_the_usual_size_is_believed() {
+        let usual = Portion {
+            area_cm2: 30.0,
+            area_sigma_ln: 0.4,
+            height_cm: 2.0,
+            height_sigma_ln: 0.2,
+        };
+        let mut both = [seen(0, 0, 450.0, 0.15, 0.25), seen(0, 1, 80.0, 0.15, 0.25)];
+        both.iter_mut().for_each(|o| o.doubt(&usual));
+        let fused = &fuse(&both, 1)[0];
+        assert!((75.0..100.0).contains(&fused.ln_cm3.exp()), "{fused:?}");
+        // Near the usual size nothing is doubted.
+        let mut near = seen(0, 0, 70.0, 0.15, 0.25);
+        near.doubt(&usual);
+        assert_eq!(near.own, 0.25);
     }
 
     #[test]
