@@ -30,7 +30,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
         let whole = rest.len() >= length.saturating_add(4);
         if matches!(&kind, b"IHDR" | b"PLTE" | b"tRNS" | b"IDAT") && whole {
             let stated = rest[length..].first_chunk().map(|sum| u32::from_be_bytes(*sum));
-            damaged |= stated != Some(checksum(kind, data));
+            damaged |= stated != Some(checksum(&kind, data));
         }
         match &kind {
             b"IEND" => break,
