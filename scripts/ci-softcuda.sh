@@ -15,6 +15,20 @@ export DRAGUNOV_SOFT=$cache/bin/dragunov
 step "build"
 scripts/softcuda build
 
+step "without a driver"
+# NVIDIA's libraries do not need the driver's to be loaded; these stand for them.
+alone=$(mktemp -d)
+trap 'rm -rf "$alone"' EXIT
+for library in libcublas.so.13:cublas libcurand.so.10:curand; do
+  nm -D --undefined-only "$DRAGUNOV_SOFT" | awk -v of="^${library#*:}" '$2 ~ of { print "int " $2 "(void) { return 1; }" }' |
+    gcc -x c -shared -fPIC -Wl,-soname,"${library%:*}" -o "$alone/${library%:*}" -
+done
+code=0
+LD_LIBRARY_PATH=$alone "$DRAGUNOV_SOFT" scan fixtures/plates/scene_015/photo.jpg --device cuda:0 2>"$alone/stderr" || code=$?
+cat "$alone/stderr"
+[ "$code" = 2 ] || { echo "exit code $code instead of 2" >&2; exit 1; }
+grep -q device_unavailable "$alone/stderr" && grep -q libcuda.so.1 "$alone/stderr" || { echo "the refusal does not say why" >&2; exit 1; }
+
 step "planted faults"
 CANDLE_KERNELS=$(cargo metadata --locked --format-version 1 --features cuda |
   python3 -c 'import json, pathlib, sys; print(next(pathlib.Path(p["manifest_path"]).parent / "src" for p in json.load(sys.stdin)["packages"] if p["name"] == "candle-kernels"))')
@@ -23,6 +37,10 @@ python3 kernels/softcuda/tests/faults.py
 
 step "answers as the CPU's, counters within budget"
 python3 kernels/softcuda/tests/answers.py "$@"
+
+step "every stage of every model against its reference, on the device"
+# Tests that compare whole models. Others of the suite make their inputs on the CPU.
+scripts/softcuda test --test parity -- agree every_stage_of greedy_steps tied_head
 
 step "a service on a device that fails"
 python3 kernels/softcuda/tests/service.py

@@ -8,8 +8,10 @@ What must hold:
 - damaged files: refused, or read with Pillow's pixels. Pillow repairs many that a scan refuses: damage is never a photo.
 Listed exceptions, read here though Pillow refuses or differs:
 - a missing end mark of a PNG or JPEG, all rows being there (Pillow calls the file truncated);
-- HEICs with halved colours may differ by what BOUND says. Of damaged HEICs nothing is compared: what a decoder makes of
-  wrong arithmetic code is its own affair, and libheif paints over it.
+- HEICs with halved colours differ by MEAN on average: they are widened in another way. Of damaged HEICs nothing is compared:
+  what a decoder makes of wrong arithmetic code is its own affair, and libheif paints over it;
+- JPEG, lossless and animated WebP have no checksum: of their damages the shares in UNSEEN are seen by no decoder, or by one
+  of the two only (tests/intake/damage.rs bounds them too).
 """
 
 import random
@@ -26,8 +28,10 @@ from PIL import Image, ImageOps
 ROOT = Path(__file__).resolve().parents[1]
 EACH = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 EXAMPLE = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "target/debug/examples/decode"
-# Largest difference of one channel, by ending.
-BOUND = {".jpg": 0, ".png": 0, ".webp": 0, ".heic": 40}
+# Levels by which a HEIC may differ on average; all others are the same.
+MEAN = 3
+# Share of one file's damages.
+UNSEEN = {".jpg": 0.2, ".png": 0, ".webp": 0.4}
 pillow_heif.register_heif_opener()
 
 
@@ -117,7 +121,7 @@ def main():
             path.write_bytes(made)
             paths.append(path)
         ran = subprocess.run([EXAMPLE], input="\n".join(map(str, paths)), text=True, capture_output=True, check=True)
-        counts, wrong = {}, []
+        counts, wrong, unseen = {}, [], {}
         for (source, kind, _), path, said in zip(cases, paths, ran.stdout.splitlines(), strict=True):
             theirs, ours = pillow(path), None
             if said.startswith("ok"):
@@ -130,8 +134,9 @@ def main():
             elif ours.shape != theirs.shape:
                 outcome = "sizes differ"
             else:
-                apart = int(np.abs(ours.astype(int) - theirs.astype(int)).max())
-                outcome = "same" if apart <= BOUND[source.suffix] else "pixels differ"
+                apart = np.abs(ours.astype(int) - theirs.astype(int))
+                same = apart.mean() <= MEAN if source.suffix == ".heic" else apart.max() == 0
+                outcome = "same" if same else "pixels differ"
             counts[kind, outcome] = counts.get((kind, outcome), 0) + 1
             fine = {
                 "tidy": ["same"],
@@ -139,6 +144,10 @@ def main():
                 "endless": ["same", "only we read"],
                 "damaged": ["same", "both refuse", "only we refuse"],
             }
+            if kind == "damaged" and outcome in ("only we read", "pixels differ"):
+                unseen[source] = unseen.get(source, 0) + 1
+                if unseen[source] <= UNSEEN[source.suffix] * EACH:
+                    continue
             if outcome not in fine[kind]:
                 wrong.append(f"{source.name}: {kind}: {outcome} ({said})")
                 kept = Path(tempfile.gettempdir()) / f"differential-{path.name}"

@@ -9,7 +9,11 @@ mod laws;
 mod nonsense;
 #[path = "geometry/plates.rs"]
 mod plates;
+#[path = "geometry/plausible.rs"]
+mod plausible;
 #[path = "geometry/scenes.rs"]
 mod scenes;
+#[path = "geometry/stated.rs"]
+mod stated;
 #[path = "geometry/tables.rs"]
 mod tables;

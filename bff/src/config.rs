@@ -109,6 +109,10 @@ pub struct QueueArgs {
     /// Tries of a message before it is dead; SQS has its own redrive policy.
     #[arg(long, env = "BFF_QUEUE_ATTEMPTS", default_value_t = 5)]
     pub queue_attempts: i32,
+    /// How long a message is hidden from other workers while one handles it; what a dead worker had in hand comes back
+    /// after this.
+    #[arg(long, env = "BFF_QUEUE_VISIBILITY", default_value = "60s", value_parser = duration)]
+    pub queue_visibility: Duration,
     /// Energy score below which the day's plan changes.
     #[arg(long, env = "BFF_ENERGY_THRESHOLD", default_value_t = crate::domain::energy::THRESHOLD)]
     pub energy_threshold: f64,

@@ -1,5 +1,6 @@
 //! `bio-bff dev`: everything on one machine, for looking at. Its tokens are worth nothing elsewhere.
 
+pub mod guide;
 pub mod idp;
 pub mod menus;
 pub mod page;

@@ -5,6 +5,7 @@ pub mod body;
 mod consents;
 mod consume;
 mod dashboard;
+mod describe;
 mod devices;
 mod diary;
 mod energy;
@@ -21,6 +22,7 @@ pub(crate) mod plan;
 pub mod probes;
 mod profile;
 mod query;
+mod resource;
 mod restaurant;
 mod scans;
 mod sync;
@@ -46,6 +48,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::edge;
+use crate::store::food_logs::FoodLog;
+use crate::store::leftovers::Leftover;
+use crate::store::pantry::PantryItem;
 
 /// Bytes of an ordinary JSON body.
 const BODY_BYTES: usize = 64 << 10;
@@ -58,13 +63,10 @@ fn user_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(export::export))
         .routes(routes!(profile::read, profile::change))
         .routes(routes!(consents::list, consents::add))
-        .routes(routes!(pantry::list, pantry::add))
-        .routes(routes!(pantry::read, pantry::change, pantry::remove))
-        .routes(routes!(leftovers::list, leftovers::add))
-        .routes(routes!(leftovers::read, leftovers::change, leftovers::remove))
+        .merge(resource::edited::<PantryItem>())
+        .merge(resource::edited::<Leftover>())
         .routes(routes!(consume::consume))
-        .routes(routes!(food_logs::list, food_logs::add))
-        .routes(routes!(food_logs::read, food_logs::change, food_logs::remove))
+        .merge(resource::edited::<FoodLog>())
         .routes(routes!(scans::list, scans::add))
         .routes(routes!(scans::read, scans::change))
         .routes(routes!(scans::sign))

@@ -35,9 +35,24 @@ pub fn photo(data: &[u8]) {
     }
 }
 
-/// A HEIC: containers, and the stills in them.
+/// A HEIC, and the same bytes as noise on the pixels of a good one: a damaged container hardly ever lets them be reached.
 pub fn heif(data: &[u8]) {
     photo(data);
+    const GOOD: &[u8] = include_bytes!("../corpus/heif/hlg.heic");
+    let pixels = GOOD
+        .windows(4)
+        .position(|kind| kind == b"mdat")
+        .map_or(0, |at| at + 4);
+    if let [high, low, noise @ ..] = data {
+        let at = pixels + usize::from(u16::from_be_bytes([*high, *low])) % (GOOD.len() - pixels);
+        let mut noisy = GOOD.to_vec();
+        noisy[at..]
+            .iter_mut()
+            .zip(noise)
+            .take(8)
+            .for_each(|(byte, n)| *byte ^= n);
+        photo(&noisy);
+    }
 }
 
 /// The same block as EXIF, and in every place where a PNG may keep metadata: the picture survives all of them.

@@ -102,6 +102,9 @@ codes! {
     OtherMeal = "other_meal", Client, retry false, http 422:
         "A photo of a meal shows other food than the meal's other photos.",
         "Scan it by itself.";
+    Implausible = "implausible", Client, retry false, http 422:
+        "What was measured cannot be a meal: the view, the scale or the depth is wrong.",
+        "Take the photo again, 20 to 45 degrees from above with the whole plate in view, and check what is sent of pitch and scale.";
     QueueFull = "queue_full", Service, retry true, http 429:
         "As many jobs wait as are allowed.",
         "Send it again after the seconds in `Retry-After`.";

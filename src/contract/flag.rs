@@ -23,6 +23,9 @@ vocabulary! {
         Flat = "flat":
             "It does not rise above the table. A scan leaves such regions out (warning `flat_region_ignored`); only `eval` shows them.",
             "Nothing.";
+        Implausible = "implausible":
+            "No food on a dish can be as large. A scan leaves such items out (warning `implausible`); only `eval` shows them.",
+            "Nothing.";
         TouchesEdge = "touches_edge":
             "The edge of the photo cuts it off.",
             "Take the next photo with the whole plate in view.";

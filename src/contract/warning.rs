@@ -118,6 +118,9 @@ vocabulary! {
         FlatRegionIgnored = "flat_region_ignored":
             "Regions that look like food but lie flat on the table were left out.",
             "Let the user add what is missing with a point in `hints`.";
+        Implausible = "implausible":
+            "An item was measured larger than anything on a dish can be, so it has no numbers: it is left out, and the totals lack it.",
+            "Let the user tell the amount; check the pitch and the scale, or take the photo again.";
         TableCluttered = "table_cluttered":
             "Less than half of what should be the table lies in one plane.",
             "Clear the table around the plate, or photograph from closer.";

@@ -4,6 +4,7 @@
 //! absolute errors, which for a normal distribution is its standard deviation and which a few gross failures do not move.
 
 mod report;
+mod shift;
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use super::manifest::{Dataset, Sample, Support};
 use super::truth::TrueMasks;
 use crate::contract::request::ImageSource;
 use crate::contract::{DishKind, ErrorCode, ScaleSource, ScanError, ScanRequest, ScanResult, TiltSource};
+use crate::geometry::{CameraModel, Gravity, View};
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::perceive::Regions;
 use crate::pipeline::{NetworkErrors, NetworkOutputs, OracleInputs, ScanInputs, Scanner};
@@ -59,6 +61,8 @@ pub struct Fitted {
     pub photos: usize,
     /// Mean height of each food in the network's depth less that in the true depth, in camera heights.
     pub relief: ErrorSample,
+    /// Shift of the network's disparity, as a share of the table's.
+    pub shift: ErrorSample,
     /// ln of the camera height by the outline of each thing of known size, less the true one: the error of its width.
     pub outline: ErrorSample,
     /// Tilt of the table in the network's depth less the true one, in degrees.
@@ -140,7 +144,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Adds what this photo says. Each of the three is tried, whatever became of the others.
+    /// Adds what this photo says. Each of the four is tried, whatever became of the others.
     fn measure(&self, scanner: &mut Scanner, out: &mut Fitted) -> Result<(), ScanError> {
         let steep = self.sample.pitch_deg.is_some_and(|p| p >= MIN_RELIEF_TILT_DEG);
         let relief = if steep {
@@ -149,21 +153,24 @@ impl<'a> Subject<'a> {
             Ok(Vec::new())
         };
         let (outline, tilt) = (self.outline(scanner), self.table_tilt(scanner));
+        let shift = self.shift();
         let mut first_failure = None;
         let mut keep = |errors: Result<Vec<f64>, ScanError>, sample: &mut ErrorSample| match errors {
             Ok(errors) => sample.errors.extend(errors),
             Err(e) => first_failure = first_failure.take().or(Some(e)),
         };
         keep(relief, &mut out.relief);
+        keep(shift, &mut out.shift);
         keep(outline, &mut out.outline);
         keep(tilt, &mut out.table_tilt);
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// True masks, names and camera; the network's depth against the true one. What lies in bowls is left out: there the
+    /// True masks, names and camera; the network's depth against the true one. The set's own errors are in force, so that the
+    /// raster is read as a network's; how large they are hardly moves heights. What lies in bowls is left out: there the
     /// height also rests on the bowl's inside, which no photo shows.
     fn relief(&self, scanner: &mut Scanner) -> Result<Vec<f64>, ScanError> {
-        let by_network = self.scan(scanner, self.true_regions()?, None, |e| e.relief_sigma = 0.0)?;
+        let by_network = self.scan(scanner, self.true_regions()?, None, |_| ())?;
         let by_truth = self.scan(scanner, self.true_regions()?, self.true_depth()?, |_| ())?;
         let heights = |result: &ScanResult| -> Vec<([f64; 4], f64)> {
             let camera_cm = result.scale.camera_height_cm.p50;
@@ -177,6 +184,25 @@ impl<'a> Subject<'a> {
             (!in_bowls.contains(&bbox)).then_some(height - true_height)
         });
         Ok(errors.collect())
+    }
+
+    /// The network's depth against the true one.
+    fn shift(&self) -> Result<Vec<f64>, ScanError> {
+        let camera = &self.sample.camera;
+        let (Some(focal), Some(height_cm), Some(pitch)) =
+            (camera.focal_px, camera.height_cm, self.sample.pitch_deg)
+        else {
+            return Ok(Vec::new());
+        };
+        let (Depth::Relative(network), Some(Depth::Metric(truth))) =
+            (&self.outputs.depth, self.true_depth()?)
+        else {
+            return Ok(Vec::new());
+        };
+        let gravity = Gravity::from_pitch(pitch, self.sample.roll_deg.unwrap_or(0.0), 0.1);
+        let camera = CameraModel::centred(truth.width(), truth.height(), focal, 0.0);
+        let found = shift::shift(network, &truth, &View::new(camera, &gravity), height_cm);
+        Ok(found.into_iter().collect())
     }
 
     /// True depth and camera; the network's masks of things of known size.

@@ -8,6 +8,7 @@ use super::load::{self, Labels};
 use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle, disparity};
 use crate::contract::{DishKind, ReferenceKind};
+use crate::geometry::priors::DISPARITY_SHIFT;
 use crate::geometry::{
     CameraModel, Depth, Dish, Gravity, RefObject, Region, Scene, ShapeClass, focal_from_fov,
 };
@@ -186,6 +187,7 @@ impl Truth {
                 .collect(),
             camera_height_cm: None,
             relief_sigma: 0.0,
+            shift_sigma: DISPARITY_SHIFT.sigma,
             outline_sigma: 0.0,
             table_tilt_sigma_deg: 12.0,
             seed: 1,

@@ -6,3 +6,4 @@ pub(super) mod profile;
 pub(super) mod rim;
 pub(super) mod samples;
 pub(super) mod slope;
+pub(super) mod ware;

@@ -33,6 +33,8 @@ pub enum GeometryError {
     PitchInconsistent { tilt_deg: f64, reason: String },
     #[error("the depth raster has no usable values: {reason}")]
     DepthInvalid { reason: &'static str },
+    #[error("the camera would be {height_cm:.0} cm over the table: the scale cannot be")]
+    Implausible { height_cm: f64 },
     #[error("no food was given to measure")]
     NoFood,
 }
@@ -46,6 +48,7 @@ impl GeometryError {
             Self::TableNotVisible { .. } => ErrorCode::TableNotVisible,
             Self::PitchInconsistent { .. } => ErrorCode::PitchInconsistent,
             Self::DepthInvalid { .. } => ErrorCode::DepthInvalid,
+            Self::Implausible { .. } => ErrorCode::Implausible,
             Self::NoFood => ErrorCode::NoFood,
         }
     }
@@ -62,6 +65,9 @@ impl GeometryError {
             Self::PitchInconsistent { .. } => {
                 Some("check the pitch: 0 is the phone flat with the lens straight down, 90 is upright")
             }
+            Self::Implausible { .. } => Some(
+                "check the diameter or the height that was sent, or take the photo from 30 to 50 cm away",
+            ),
             Self::NoFood => Some("check that the meal is in the picture"),
             _ => None,
         }

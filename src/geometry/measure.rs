@@ -18,6 +18,8 @@ use crate::contract::{DishKind, Warning, WarningCode};
 
 /// Diameters of plates, cm.
 const PLATE_RANGE_CM: std::ops::RangeInclusive<f64> = 12.0..=35.0;
+/// From where a meal can be photographed at all, cm.
+const POSSIBLE_HEIGHT_CM: std::ops::RangeInclusive<f64> = 5.0..=300.0;
 /// The table's share in the slope under which the view is degenerate: priors decide.
 const DEGENERATE_SHARE: f64 = 0.8;
 /// From this tilt on a table must slope in the raster, and spread of `q` over it that shows a slope.
@@ -51,6 +53,10 @@ pub fn measure(scene: &Scene<'_>) -> Result<Measured, GeometryError> {
         shift: 0.0,
     };
     let solution = solve(&readings, &state, Detail::All)?;
+    let height_cm = solution.scale.height_cm;
+    if !POSSIBLE_HEIGHT_CM.contains(&height_cm) {
+        return Err(GeometryError::Implausible { height_cm });
+    }
     check_table(
         &solution.fit,
         &camera.gravity,

@@ -1,6 +1,8 @@
 //! What is read off the masks and the depth raster.
 
+pub(super) mod clearance;
 pub(super) mod free_plane;
+pub(super) mod halo;
 pub(super) mod outline;
 pub(super) mod reference;
 pub(super) mod samples;

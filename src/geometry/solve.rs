@@ -3,6 +3,7 @@
 mod flags;
 mod fusion;
 mod item;
+mod plausible;
 pub(super) mod readings;
 mod scale;
 mod scale_candidates;
@@ -10,5 +11,6 @@ mod sensitivity;
 pub(super) mod settle;
 mod sight;
 pub(super) mod solution;
+mod stated;
 pub(super) mod uncertainty;
 pub(super) mod warnings;

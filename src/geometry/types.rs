@@ -23,6 +23,8 @@ pub struct Scene<'a> {
     pub camera_height_cm: Option<Estimated>,
     /// How far heights in the raster are off by the network's own error, sd in camera heights; 0 for true depth.
     pub relief_sigma: f64,
+    /// Shift of relative disparity, sd as a share of the table's.
+    pub shift_sigma: f64,
     /// How far the widths of masks are off by the network's own error, relative sd; 0 for true masks.
     pub outline_sigma: f64,
     /// How far the tilt of the table in the raster is off, its shift taken for 0, sd in degrees.
@@ -136,6 +138,8 @@ pub struct ItemGeometry {
     /// Index of the dish it lies on.
     pub dish: Option<usize>,
     pub flags: Vec<ItemFlag>,
+    /// Why it cannot be as large as that; such an item has the flag `implausible` and no number of it may be shown.
+    pub implausible: Option<String>,
     pub volume_sigma_ln: VolumeSigma,
 }
 

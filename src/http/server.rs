@@ -75,7 +75,8 @@ pub async fn serve(
     };
     tracing::info!("draining");
     app.begin_drain();
-    if outcome.is_ok() {
+    // The job that a device broke under has been told so; those left behind are not to blame.
+    if (outcome.as_ref()).map_or_else(|e| e.code == ErrorCode::DeviceUnavailable, |()| true) {
         app.store.note_stop();
     }
     if outcome.is_ok() {

@@ -138,10 +138,11 @@ pub(super) fn read(
     let camera = map
         .intrinsics
         .map(|k| scaled(k, &raster).turned(orientation, &raster));
+    let sigma_rel = map.sigma_rel.unwrap_or(USUAL_SIGMA);
     Ok(Some(UprightMap {
-        raster: raster.upright(orientation),
+        raster: raster.upright(orientation).smoothed(sigma_rel),
         camera,
-        sigma_rel: map.sigma_rel.unwrap_or(USUAL_SIGMA),
+        sigma_rel,
     }))
 }
 

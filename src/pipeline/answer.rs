@@ -21,6 +21,8 @@ use crate::overlay::{self, Labelled};
 
 /// A p90 over a p10 from which an interval is wide.
 const WIDE: f64 = 2.2;
+/// More energy than this is a failed measurement. From 4,000 on the answer warns.
+const IMPOSSIBLE_KCAL: f64 = 10_000.0;
 
 /// Weighs the items of one photo and puts everything into the result.
 ///
@@ -84,6 +86,14 @@ pub(super) fn assemble(
     let said = note.as_ref().map(|(_, note)| note.clone()).unwrap_or_default();
     let meal = nourish_noted(&foods.table, &inputs, &said)
         .map_err(|e| ScanError::new(ErrorCode::Internal, "an item could not be weighed").source(e))?;
+    let kcal = meal.totals.kcal.p50;
+    if kcal > IMPOSSIBLE_KCAL {
+        return Err(ScanError::new(
+            ErrorCode::Implausible,
+            format!("what was measured cannot be: {kcal:.0} kcal are more than a table of meals"),
+        )
+        .next_step("take the photo again with the whole plate in view; check the pitch, and the diameter or height that was sent"));
+    }
     warnings.extend(scene.geometry.warnings.iter().cloned());
     warnings.extend(meal.warnings);
     let items = items

@@ -9,6 +9,7 @@ use dragunov_models::sam::AmgConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ErrorCode, ScanError};
+use crate::geometry::priors::DISPARITY_SHIFT;
 use crate::perceive::Search;
 
 /// Name of the file in a set's folder.
@@ -54,10 +55,17 @@ pub struct MaskGrid {
 pub struct NetworkErrors {
     /// Mean height of a food in the network's depth, in camera heights, seen from 20 degrees or more. 0 to 1.
     pub relief_sigma: f64,
+    /// Shift of the network's disparity, as a share of the table's. 0 to 1, without 0.
+    #[serde(default = "usual_shift")]
+    pub shift_sigma: f64,
     /// Widths of the network's masks, relative. 0 to 1.
     pub outline_sigma: f64,
     /// Tilt of the table in the network's depth where nothing else tells it, in degrees. 0 to 90, without 0.
     pub table_tilt_sigma_deg: f64,
+}
+
+fn usual_shift() -> f64 {
+    DISPARITY_SHIFT.sigma
 }
 
 /// Of published checkpoints, which were not at hand to be measured.
@@ -66,6 +74,7 @@ impl Default for NetworkErrors {
         Self {
             // 8 mm from 40 cm.
             relief_sigma: 0.02,
+            shift_sigma: usual_shift(),
             // A pixel of the 256 x 256 that masks are decoded at, on something a fifth of the photo wide.
             outline_sigma: 0.01,
             // The shift of relative disparity is free, and the tilt hides in it.
@@ -168,6 +177,7 @@ impl Calibration {
         within("min_stability", f64::from(grid.min_stability), 0.0, 1.0)?;
         within("min_region_px", grid.min_region_px as f64, 0.0, 1e6)?;
         within("relief_sigma", errors.relief_sigma, 0.0, 1.0)?;
+        within("shift_sigma", errors.shift_sigma, 0.01, 1.0)?;
         within("outline_sigma", errors.outline_sigma, 0.0, 1.0)?;
         within("table_tilt_sigma_deg", errors.table_tilt_sigma_deg, 0.1, 90.0)
     }
@@ -192,7 +202,10 @@ mod tests {
     fn the_bundled_file_is_read_and_defaults_survive_a_round_trip() {
         let bundled = parse(dragunov_models::bundled::calibration()).unwrap();
         assert!(bundled.demonstration && bundled.search.zoom);
-        assert_eq!(bundled.errors.relief_sigma, 0.045);
+        assert_eq!(
+            (bundled.errors.relief_sigma, bundled.errors.shift_sigma),
+            (0.02, 0.2)
+        );
         assert_eq!(bundled.mask_grid.amg().points_per_side, 20);
         let default = Calibration::default();
         assert_eq!(parse(&toml::to_string(&default).unwrap()).unwrap(), default);
@@ -202,13 +215,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         let good = dragunov_models::bundled::calibration();
         for (from, to, named) in [
-            ("relief_sigma = 0.045", "relief_sigma = -1", "relief_sigma is -1"),
-            ("relief_sigma = 0.045", "relief_sigma = nan", "relief_sigma"),
-            (
-                "outline_sigma = 0.035",
-                "outline_sigma = \"wide\"",
-                "invalid type",
-            ),
+            ("relief_sigma = 0.02", "relief_sigma = -1", "relief_sigma is -1"),
+            ("relief_sigma = 0.02", "relief_sigma = nan", "relief_sigma"),
+            ("outline_sigma = 0.02", "outline_sigma = \"wide\"", "invalid type"),
             (
                 "points_per_side = 20",
                 "points_per_side = 9999",

@@ -73,21 +73,34 @@ impl Matched {
     }
 
     /// Volumes by all photos. The scenes have the items that were matched, in the same order.
-    pub(super) fn fuse(self, scenes: &[&MeasuredScene]) -> Meal {
+    pub(super) fn fuse(self, scenes: &[&MeasuredScene], foods: &FoodTable) -> Meal {
         let Grouping {
             groups,
             main,
             strangers,
         } = self.grouping;
-        let observations = observations(&groups, scenes);
-        let volumes = fusion::fuse(&observations, groups.len());
+        let mut observations = observations(&groups, scenes);
+        let mut volumes = fusion::fuse(&observations, groups.len());
+        let torn: Vec<bool> = volumes
+            .iter()
+            .map(|volume| volume.apart > DISAGREE_SIGMAS)
+            .collect();
+        if torn.contains(&true) {
+            // One of them took a part of something else, or missed a part: the one nearer to the food's usual size is believed.
+            for observation in observations.iter_mut().filter(|o| torn[o.item]) {
+                let label = &self.identities[observation.item].label;
+                observation.doubt(&foods.lookup(label).food.usual_portion.portion);
+            }
+            volumes = fusion::fuse(&observations, groups.len());
+        }
         let mut warnings = Vec::new();
         let items = groups
             .iter()
             .zip(self.identities)
             .zip(volumes)
-            .map(|((group, identity), volume)| {
-                if volume.apart > DISAGREE_SIGMAS {
+            .zip(torn)
+            .map(|(((group, identity), volume), torn)| {
+                if torn {
                     warnings.push(disagreement(&identity.label, group, scenes));
                 }
                 let mut seen: Vec<(usize, usize, f64)> = group

@@ -112,7 +112,7 @@ impl Scanner {
                 seen.seen.scene = scene;
             }
         }
-        matched.fuse(&scenes(measured))
+        matched.fuse(&scenes(measured), foods)
     }
 
     fn answer_meal(

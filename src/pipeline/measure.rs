@@ -24,6 +24,9 @@ const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
 /// Least chance that a region is another food than all that the identifier named.
 const MIN_OTHER_FOOD_CHANCE: f64 = 0.05;
 
+/// All food of one photo, cm3: more does not stand on a table for one photo.
+const MEAL_CM3: f64 = 8000.0;
+
 /// Regions with their measures; `geometry.items[i]` belongs to `regions.foods[i]`.
 #[derive(Debug)]
 pub(super) struct MeasuredScene {
@@ -81,6 +84,7 @@ pub(super) fn measure(
             .height()
             .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
         relief_sigma: weights.errors.relief_sigma,
+        shift_sigma: weights.errors.shift_sigma,
         outline_sigma: weights.errors.outline_sigma,
         table_tilt_sigma_deg: weights.errors.table_tilt_sigma_deg,
         seed: 0,
@@ -99,7 +103,7 @@ pub(super) fn measure(
             .iter_mut()
             .for_each(|c| by_phone(&mut c.source));
     }
-    without_flat(regions, geometry)
+    without_implausible(without_flat(regions, geometry)?)
 }
 
 /// What the measurement leans on, and how much.
@@ -179,6 +183,45 @@ fn without_flat(mut regions: Regions, mut geometry: Measured) -> Result<Measured
         ));
     }
     Ok(MeasuredScene { regions, geometry })
+}
+
+/// Leaves out what cannot be as large as it was measured, and says so of each: a number would be taken for one.
+///
+/// # Errors
+/// `implausible` if nothing is left, or if the rest together is no meal.
+fn without_implausible(scene: MeasuredScene) -> Result<MeasuredScene, ScanError> {
+    let MeasuredScene {
+        mut regions,
+        mut geometry,
+    } = scene;
+    let reasons: Vec<Option<String>> = geometry.items.iter().map(|i| i.implausible.clone()).collect();
+    for (food, reason) in regions.foods.iter().zip(&reasons) {
+        if let Some(reason) = reason {
+            let label = &food.identity.label;
+            geometry.warnings.push(Warning::new(
+                WarningCode::Implausible,
+                format!("{label}: {reason}; it is left out and the totals lack it: tell its amount, or take the photo again"),
+            ));
+        }
+    }
+    let mut keep = reasons.iter().map(Option::is_none);
+    regions.foods.retain(|_| keep.next().unwrap_or(false));
+    let mut keep = reasons.iter().map(Option::is_none);
+    geometry.items.retain(|_| keep.next().unwrap_or(false));
+    let meal_cm3: f64 = geometry.items.iter().map(|i| i.volume_cm3.p50).sum();
+    let refusal = match (reasons.into_iter().flatten().next(), geometry.items.is_empty()) {
+        (Some(reason), true) => reason,
+        _ if meal_cm3 > MEAL_CM3 => format!("{meal_cm3:.0} cm3 together are more than a meal"),
+        _ => return Ok(MeasuredScene { regions, geometry }),
+    };
+    Err(ScanError::new(
+        ErrorCode::Implausible,
+        format!("what was measured cannot be: {refusal}"),
+    )
+    .next_step(
+        "take the photo again, 20 to 45 degrees from above with the whole plate in view; check the pitch, and the diameter or height \
+         that was sent",
+    ))
 }
 
 /// Usual size of what was named, over everything that it may be.

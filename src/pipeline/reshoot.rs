@@ -17,8 +17,8 @@ const CARD_SIGMA_LN: f64 = 0.02;
 /// Under the first tilt heights hardly show; over the second what is behind is hidden. Degrees.
 const FLAT_VIEW_DEG: f64 = 15.0;
 const STEEP_VIEW_DEG: f64 = 58.0;
-/// What is left of an item's own error from 20 to 45 degrees where it was seen from above, and from the side
-/// (docs/evaluation.md, "What another photo gains").
+/// What is left of an item's own error from 20 to 45 degrees where it was seen from above: on rendered scenes half of the whole error
+/// (docs/evaluation.md, rows 9 and 10), of which less is claimed. Where it was seen from the side: a judgement.
 const TILTED_OWN: f64 = 0.75;
 const LOWERED_OWN: f64 = 0.85;
 /// Own error, sd of ln(volume), of a food that is whole in the photo, where the edge cut it off.

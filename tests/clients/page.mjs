@@ -27,7 +27,8 @@ async function open(size, options = {}) {
   page.on("console", m => m.type() === "error" && !/status of 4\d\d/.test(m.text()) && errors.push(m.text()));
   if (process.env.PAGE) await page.route(url + "/", r => r.fulfill({ path: process.env.PAGE, contentType: "text/html" }));
   page.sent = [];
-  page.on("request", r => r.url().endsWith("/v1/scan") && page.sent.push(r.postData() ?? ""));
+  // What a form holds is told of requests only that are looked at on their way.
+  await page.route("**/v1/scan", r => { page.sent.push(r.request().postData() ?? ""); r.continue(); });
   await page.goto(url);
   return page;
 }

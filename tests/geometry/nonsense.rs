@@ -41,15 +41,6 @@ fn impossible_cameras_and_views_have_codes() {
 }
 
 #[test]
-fn a_wrong_pitch_sign_is_found() {
-    let shot = dome(40.0);
-    let disparity = shot.disparity(0.2, 0.0);
-    let mut scene = shot.relative(&disparity, Some(PLATE_CM));
-    scene.gravity = Some(Gravity::from_pitch(-40.0, 0.0, 1.0));
-    assert_eq!(measure(&scene).unwrap_err().code(), ErrorCode::PitchInconsistent);
-}
-
-#[test]
 fn broken_depth_is_refused_and_gaps_are_flagged() {
     let shot = dome(30.0);
     let n = SIZE[0] * SIZE[1];

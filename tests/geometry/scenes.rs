@@ -140,6 +140,7 @@ impl Shot {
             others: Vec::new(),
             camera_height_cm: None,
             relief_sigma: 0.0,
+            shift_sigma: 0.35,
             outline_sigma: 0.0,
             table_tilt_sigma_deg: 12.0,
             seed: 1,

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use dragunov::contract::ErrorCode;
+use dragunov::intake::decode::{DecodeLimits, decode};
 use image::{DynamicImage, ImageFormat};
 
 use crate::files::{CORNERS, F35, FOCAL_LENGTH, ORIENTATION, V, encode, jpeg, quadrants, tiff, with_exif};
@@ -70,6 +71,39 @@ fn damaged_pixels_are_refused() {
         }
         assert_eq!(tried, 48);
         assert!(taken.len() <= unseen, "{name}: {taken:?} of {tried}");
+    }
+}
+
+/// A PNG says of each chunk what it must sum up to: no damage of header, palette or pixels is too small to be seen.
+#[test]
+fn every_damaged_bit_of_a_png_is_refused() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny/jpeg");
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/photo");
+    for path in [
+        format!("{dir}/rgb16.png"),
+        format!("{corpus}/palette.png"),
+        format!("{corpus}/rgb.png"),
+    ] {
+        let whole = std::fs::read(&path).unwrap();
+        let limits = DecodeLimits {
+            min_side: 1,
+            refuse_blank: false,
+            ..DecodeLimits::default()
+        };
+        let read = |bytes: &[u8]| decode(bytes, &limits).map(|d| d.image);
+        assert!(read(&whole).is_ok(), "{path}");
+        let mut at = 8;
+        while at < whole.len() {
+            let length = u32::from_be_bytes(whole[at..at + 4].try_into().unwrap()) as usize;
+            let critical =
+                [b"IHDR", b"PLTE", b"tRNS", b"IDAT"].contains(&whole[at + 4..at + 8].try_into().unwrap());
+            for place in (at + 8..at + 12 + length).filter(|_| critical) {
+                let mut bytes = whole.clone();
+                bytes[place] ^= 1 << (place % 8);
+                assert!(read(&bytes).is_err(), "{path} {place}");
+            }
+            at += 12 + length;
+        }
     }
 }
 

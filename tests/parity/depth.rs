@@ -11,14 +11,14 @@ use dragunov_models::resample::{TorchResize, resize_on_host};
 use dragunov_models::{ModelError, RgbImage};
 use tempfile::TempDir;
 
-use crate::compare::{Stages, error, fixture, tolerance};
+use crate::compare::{Stages, device, error, fixture, tolerance};
 use crate::golden::Golden;
 
 pub const FILE: &str = "depth/golden.safetensors";
 
 pub fn load(dir: impl AsRef<Path>) -> DepthAnything {
     let checkpoint = Checkpoint::open(dir).unwrap();
-    DepthAnything::load(&checkpoint, DType::F32, &Device::Cpu).unwrap()
+    DepthAnything::load(&checkpoint, DType::F32, &device()).unwrap()
 }
 
 pub fn photo(golden: &Golden, name: &str) -> RgbImage {
@@ -70,11 +70,7 @@ pub fn compare(golden: &Golden, model: &DepthAnything, case: &str, mutation: &mu
     let known = golden.names(&format!("{case}/"));
     let mut stages = Stages::default();
 
-    let pixels = model
-        .prepare(&photo, policy)
-        .unwrap()
-        .tensor(&Device::Cpu)
-        .unwrap();
+    let pixels = model.prepare(&photo, policy).unwrap().tensor(&device()).unwrap();
     stages.check(
         "pixels",
         &pixels,
@@ -169,13 +165,7 @@ fn a_batch_equals_its_pictures_one_by_one() {
     let golden = Golden::open(FILE);
     let model = load(fixture("depth/relative"));
     let photo = photo(&golden, "wide");
-    let prepared = |policy| {
-        model
-            .prepare(&photo, policy)
-            .unwrap()
-            .tensor(&Device::Cpu)
-            .unwrap()
-    };
+    let prepared = |policy| model.prepare(&photo, policy).unwrap().tensor(&device()).unwrap();
     let (one, two) = (&prepared(Policy::Hf), &prepared(Policy::Original));
     let batch = Tensor::cat(&[one, two, one], 0).unwrap();
     let depth = model.forward(&batch, Policy::Hf, &mut Unobserved).unwrap();

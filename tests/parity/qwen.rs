@@ -9,7 +9,7 @@ mod refusals;
 #[path = "qwen/stages.rs"]
 mod stages;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use dragunov_models::RgbImage;
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::observer::Unobserved;
@@ -18,7 +18,7 @@ use dragunov_models::qwen_vl::{
 };
 use serde::Deserialize;
 
-use super::compare::fixture;
+use super::compare::{device, fixture};
 use super::golden::Golden;
 
 /// Integers and texts of one case.
@@ -55,12 +55,7 @@ fn golden() -> Golden {
 }
 
 fn load(name: &str) -> QwenVl {
-    QwenVl::load(
-        &Checkpoint::open(fixture(name)).unwrap(),
-        DType::F32,
-        &Device::Cpu,
-    )
-    .unwrap()
+    QwenVl::load(&Checkpoint::open(fixture(name)).unwrap(), DType::F32, &device()).unwrap()
 }
 
 fn photo(name: &str) -> RgbImage {
@@ -128,7 +123,7 @@ fn greedy(max_new_tokens: usize) -> GenerateOptions {
 fn without_padding(t: &Tensor, mask: &[Vec<u8>]) -> Tensor {
     let shape = (mask.len(), mask[0].len(), 1);
     let flat: Vec<f32> = mask.iter().flatten().map(|&m| f32::from(m)).collect();
-    t.broadcast_mul(&Tensor::from_vec(flat, shape, &Device::Cpu).unwrap())
+    t.broadcast_mul(&Tensor::from_vec(flat, shape, t.device()).unwrap())
         .unwrap()
 }
 

@@ -7,7 +7,7 @@ use dragunov_models::sam::{Embedding, Label, MaskLogits, Prediction, Prompt, Sam
 use dragunov_models::{Mask, Point, Rect, RgbImage};
 use serde::Deserialize;
 
-use crate::compare::{Stages, error, fixture, tolerance};
+use crate::compare::{Stages, device, error, fixture, tolerance};
 use crate::golden::Golden;
 
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ pub fn photo(golden: &Golden) -> RgbImage {
 
 pub fn load(name: &str) -> (Sam, Golden) {
     let checkpoint = Checkpoint::open(fixture(name)).unwrap();
-    let sam = Sam::load(&checkpoint, DType::F32, &Device::Cpu).unwrap();
+    let sam = Sam::load(&checkpoint, DType::F32, &device()).unwrap();
     (sam, Golden::open(&format!("{name}/golden.safetensors")))
 }
 
@@ -143,12 +143,12 @@ fn whole_model(name: &str) {
     let image = photo(&golden);
     let mut stages = Stages::default();
 
-    let pixels = sam.preprocess().pixel_values(&[&image], &Device::Cpu).unwrap();
+    let pixels = sam.preprocess().pixel_values(&[&image], &device()).unwrap();
     let thinned = golden.get("pixel_values_thinned");
     let every = |dim: usize, step: usize| {
         let n = pixels.dim(dim).unwrap() as u32;
         let index: Vec<u32> = (0..n).step_by(step).collect();
-        Tensor::new(index, &Device::Cpu).unwrap()
+        Tensor::new(index, &device()).unwrap()
     };
     let got = pixels.index_select(&every(2, 7), 2).unwrap();
     let got = got.index_select(&every(3, 5), 3).unwrap();

@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
 use crate::config::{ConfigError, LogArgs, MenuArgs};
+use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
 use crate::dev::page::Page;
 use crate::dev::sample::{SUBJECT, Sample};
 use crate::dev::scans::DevScans;
-use crate::dev::servers::{After, Postgres};
+use crate::dev::servers::{After, Postgres, PostgresOptions};
 use crate::dev::vision::{VisionService, WEBHOOK_SECRET};
 use crate::domain::energy::THRESHOLD;
 use crate::events::handle::Hands;
@@ -100,7 +101,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         next_step: "choose another --listen, or port 0 for a free one",
     })?;
     let base = format!("http://{}", listener.local_addr()?);
-    let vision = VisionService::start(args.vision.clone(), &[])?;
+    let told = args.vision.clone();
+    let vision = tokio::task::spawn_blocking(move || VisionService::start(told, &[])).await??;
     let scans = match &vision {
         None => None,
         Some(vision) => {
@@ -137,7 +139,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let queue = Arc::new(PostgresQueue::new(databases.worker.clone(), "events", 5));
     let stop = CancellationToken::new();
-    let working = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let working = tokio::spawn(worker::run(hands, queue, worker::VISIBILITY, stop.clone()));
     let drain = Drain {
         delay: Duration::ZERO,
         timeout: Duration::from_secs(10),
@@ -163,11 +165,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .fill(Timestamp::now())
         .await
         .context("the sample user could not be filled")?;
-    super::out(&walk_through(
-        &base,
-        &idp.base,
-        vision.as_ref().map(|v| v.url.as_str()),
-    ));
+    super::out(&guide::text(&Places {
+        base: &base,
+        idp: &idp.base,
+        vision: vision.as_ref().map(|v| v.url.as_str()),
+        subject: SUBJECT,
+    }));
     stop_signal().await;
     stop.cancel();
     let _ = tokio::join!(serving, working);
@@ -190,7 +193,12 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
     }
     let dir = folder(args);
     let server = tokio::task::spawn_blocking(move || -> std::io::Result<Option<Postgres>> {
-        let Some(server) = Postgres::start(&dir, After::Keep)? else { return Ok(None) };
+        let options = PostgresOptions {
+            port: None,
+            after: After::Keep,
+            synchronous_commit: true,
+        };
+        let Some(server) = Postgres::start(&dir, &options)? else { return Ok(None) };
         server.prepare(DATABASE)?;
         Ok(Some(server))
     })
@@ -206,48 +214,4 @@ async fn databases(args: &Args) -> anyhow::Result<Databases> {
         worker: Db::lazy(store::options(&server.url("worker_login", DATABASE))?, 4, wait),
         _server: Some(server),
     })
-}
-
-fn walk_through(base: &str, idp: &str, vision: Option<&str>) -> String {
-    let vision = match vision {
-        Some(url) => format!("at {url}"),
-        None => "not at hand, so there are no scans (build `dragunov`, or set DRAGUNOV_BIN)".to_owned(),
-    };
-    format!(
-        r#"
-bio-bff is at {base} (description: {base}/docs). A demo client is at {base}/app. The vision service is {vision}.
-Stop it with Ctrl-C. Paste this in another terminal:
-
-TOKEN=$(curl -s {idp}/token -H 'content-type: application/json' -d '{{"sub":"{SUBJECT}"}}')
-AUTH="authorization: Bearer $TOKEN"; JSON='content-type: application/json'
-
-# The rings of today, the energy score, and the leftovers.
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-curl -s {base}/energy -H "$AUTH"; echo
-curl -s {base}/pantry/leftovers -H "$AUTH"; echo
-
-# Eat one and a half servings of the first leftover: the ring moves.
-ID=$(curl -s {base}/pantry/leftovers -H "$AUTH" | sed 's/.*"id":"\([^"]*\)".*/\1/')
-curl -s {base}/pantry/leftovers/consume -H "$AUTH" -H "$JSON" -H "idempotency-key: $(date +%s)" \
-  -d "{{\"leftover_id\":\"$ID\",\"consumed_servings\":1.5}}"; echo
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-
-# A bad day: the plan changes to a dinner rich in carbohydrate, if the eating window is open.
-curl -s {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
-sleep 2; curl -s {base}/plan -H "$AUTH"; echo
-
-# Scan a photo: begin, upload as the answer says, look until it is ready, confirm.
-PHOTO=fixtures/plates/scene_005/photo.jpg
-NEW=$(curl -s {base}/scans -H "$AUTH" -H "$JSON" -d "{{\"photos\":[{{\"content_type\":\"image/jpeg\",\"bytes\":$(stat -c %s $PHOTO),\"pitch_deg\":25}}]}}")
-SCAN=$(echo "$NEW" | python3 -c 'import json,sys; print(json.load(sys.stdin)["scan"]["id"])')
-echo "$NEW" | python3 -c '
-import json, sys, urllib.request
-put = json.load(sys.stdin)["uploads"][0]["put"]
-urllib.request.urlopen(urllib.request.Request(put["url"], open(sys.argv[1], "rb").read(), put["headers"], method="PUT"))' $PHOTO
-curl -sN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
-ETAG=$(curl -sD - -o /dev/null {base}/scans/$SCAN -H "$AUTH" | sed -n 's/^etag: //Ip' | tr -d '\r')
-curl -s {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}' | head -c 300; echo
-curl -s {base}/dashboard/state -H "$AUTH"; echo
-"#
-    )
 }

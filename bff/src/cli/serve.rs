@@ -55,14 +55,6 @@ pub(super) async fn open(args: &Args) -> anyhow::Result<Arc<App>> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let app = open(&args).await?;
-    #[cfg(feature = "lambda")]
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        app.auth.warm_up().await;
-        let router = crate::routes::router(app);
-        return lambda_http::run(router)
-            .await
-            .map_err(|e| anyhow::anyhow!("the Lambda runtime: {e}"));
-    }
     let listener = TcpListener::bind(args.http.listen)
         .await
         .map_err(|e| ConfigError {

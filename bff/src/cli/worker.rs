@@ -69,7 +69,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let (scans, uploads) = (hands.scans.clone(), args.scans.upload_queue().await);
     super::out("working");
     let stop = CancellationToken::new();
-    let work = tokio::spawn(worker::run(hands, queue, stop.clone()));
+    let visibility = args.queue.queue_visibility;
+    let work = tokio::spawn(worker::run(hands, queue, visibility, stop.clone()));
     let intake = stop.clone();
     let intake = tokio::spawn(async move {
         if let (Some(scans), Some(queue)) = (scans, uploads) {

@@ -81,7 +81,7 @@ impl Sample {
             let body = json!({"item_name": item, "category": "food", "expiry_date": expiry.to_string()});
             self.call(Method::POST, "/pantry", None, Some(body)).await?;
         }
-        let stew = json!({"recipe_name": "Lentil stew", "total_servings": 4, "calories_per_serving": 420,
+        let stew = json!({"recipe_name": "Lentil stew", "total_servings": 12, "calories_per_serving": 420,
             "macros_json": {"p": 22.5, "c": 58, "f": 9.5}});
         self.call(Method::POST, "/pantry/leftovers", None, Some(stew))
             .await?;

@@ -89,11 +89,22 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
+/// How a private PostgreSQL is run.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresOptions {
+    /// A free one unless told.
+    pub port: Option<u16>,
+    pub after: After,
+    /// Whether what was committed survives a crash of the server (a crash of the machine it never does). Slower.
+    pub synchronous_commit: bool,
+}
+
 /// A private PostgreSQL; its superuser is `postgres`, and everybody on this machine may log in.
 #[derive(Debug)]
 pub struct Postgres {
     pub port: u16,
     bin: PathBuf,
+    data: PathBuf,
     _guard: Guarded,
 }
 
@@ -102,10 +113,11 @@ impl Postgres {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(folder: &Path, after: After) -> io::Result<Option<Self>> {
+    pub fn start(folder: &Path, options: &PostgresOptions) -> io::Result<Option<Self>> {
         let Some(bin) = binaries() else { return Ok(None) };
         std::fs::create_dir_all(folder)?;
-        let (port, data) = (free_port()?, folder.join("data"));
+        let port = options.port.map_or_else(free_port, Ok)?;
+        let data = folder.join("data");
         let (run, b, d, f) = (unprivileged(), quoted(&bin), quoted(&data), quoted(folder));
         if is_root() {
             shell(&format!("chown nobody:nogroup {f}"))?;
@@ -117,9 +129,10 @@ impl Postgres {
         }
         let script = format!(
             "{run} {b}/postgres -D {d} -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
-             -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 >{d}/server.log 2>&1 &"
+             -c fsync=off -c full_page_writes=off -c max_connections=200 -c synchronous_commit={} >{d}/server.log 2>&1 &",
+            if options.synchronous_commit { "on" } else { "off" }
         );
-        let end = if after == After::Remove {
+        let end = if options.after == After::Remove {
             format!("rm -rf {f}")
         } else {
             String::new()
@@ -128,6 +141,7 @@ impl Postgres {
         let server = Self {
             port,
             bin,
+            data,
             _guard: guard,
         };
         server.wait()?;
@@ -148,6 +162,16 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Ends the server without a shutdown, as a fault does; the next start recovers from the log.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn crash(self) -> io::Result<()> {
+        let file = quoted(&self.data.join("postmaster.pid"));
+        shell(&format!("kill -QUIT \"$(head -n 1 {file})\""))
+        // Dropping waits for its end.
     }
 
     pub fn url(&self, user: &str, database: &str) -> String {

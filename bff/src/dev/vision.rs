@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context;
 use url::Url;
 
 /// Signs its webhooks.
 pub const WEBHOOK_SECRET: &str = "only for this machine";
+const PROGRAM: &str = "dragunov";
+/// Loading the bundled checkpoints takes a few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running one; it ends with this.
 #[derive(Debug)]
@@ -24,13 +29,23 @@ impl Drop for VisionService {
     }
 }
 
+/// Beside this program, above it where that is a test's, or on the path.
+fn at_hand() -> Option<PathBuf> {
+    let me = std::env::current_exe().unwrap_or_default();
+    let beside = me.ancestors().skip(1).take(2).map(|folder| folder.join(PROGRAM));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM));
+    beside.chain(on_path).find(|program| program.is_file())
+}
+
 impl VisionService {
-    /// The given program, or the one beside ours; `None` if there is none. `more` are further arguments of `serve`.
+    /// The given program, or the one at hand, on a free port; `None` if there is none. `more` are further arguments of
+    /// `serve`. Waits until it says where it listens.
     ///
     /// # Errors
-    /// It does not start.
+    /// It cannot be started, ends at once, or says nothing for a minute.
     pub fn start(program: Option<PathBuf>, more: &[&str]) -> anyhow::Result<Option<Self>> {
-        let Some(program) = program.or_else(beside) else {
+        let Some(program) = program.or_else(at_hand) else {
             return Ok(None);
         };
         let mut child = Command::new(&program)
@@ -48,26 +63,23 @@ impl VisionService {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("{} does not start", program.display()))?;
-        let stdout = child.stdout.take().context("its output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let said = lines.next().transpose()?.unwrap_or_default();
-        let url = said.strip_prefix("listening on ").and_then(|u| u.parse().ok());
-        // What it prints later must go somewhere.
-        std::thread::spawn(move || lines.for_each(drop));
-        match url {
-            Some(url) => Ok(Some(Self { url, child })),
-            None => {
+        let (send, receive) = mpsc::channel();
+        let lines = child.stdout.take().map(BufReader::new);
+        // Reads on to the end, so that the service never waits for us.
+        std::thread::spawn(move || {
+            for line in lines.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("listening on ").and_then(|u| u.parse().ok()) {
+                    let _ = send.send(url);
+                }
+            }
+        });
+        match receive.recv_timeout(PATIENCE) {
+            Ok(url) => Ok(Some(Self { url, child })),
+            Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                anyhow::bail!("{} ended before it listened", program.display())
+                anyhow::bail!("{} did not say where it listens", program.display())
             }
         }
     }
-}
-
-/// Beside this program, or above it where it is a test's.
-fn beside() -> Option<PathBuf> {
-    let me = std::env::current_exe().ok()?;
-    let folders = me.ancestors().skip(1).take(2);
-    folders.map(|f| f.join("dragunov")).find(|p| p.is_file())
 }

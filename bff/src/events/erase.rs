@@ -29,7 +29,7 @@ pub(super) async fn erase(hands: &Hands, id: Uuid) -> Result<(), Failed> {
                 }
             }
             "tables" => erasure.delete_rows(&hands.db).await?,
-            "aggregates" => hands.db.refresh_aggregates().await?,
+            "aggregates" => hands.db.refresh_aggregates(None).await?,
             _ => {
                 // Twice: a dashboard that was under way may have been stored in between.
                 hands.cache.forget(erasure.user).await;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kinds::{CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, UPDATE_DAILY_PLAN};
+use super::kinds::{
+    CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN,
+};
 use super::{deliver, energy, erase, menu, scan};
 use crate::cache::Cache;
 use crate::notify::gateway::Gateway;
@@ -66,12 +69,7 @@ impl Hands {
         let done = match event.kind.as_str() {
             CALCULATE_ENERGY_SCORE => self.for_user(event.user_id, |u| energy::calculate(self, u)).await,
             UPDATE_DAILY_PLAN => {
-                let date = event
-                    .payload
-                    .get("date")
-                    .and_then(Value::as_str)
-                    .and_then(|d| d.parse().ok());
-                let date = date.ok_or(Failed::Poisoned)?;
+                let date = event.date("date").ok_or(Failed::Poisoned)?;
                 self.for_user(event.user_id, |u| energy::update_plan(self, u, date))
                     .await
             }
@@ -85,6 +83,14 @@ impl Hands {
                 let id = event.payload.get("menu").and_then(Value::as_str);
                 let id = id.and_then(|id| id.parse().ok()).ok_or(Failed::Poisoned)?;
                 self.for_user(event.user_id, |_| menu::fetch(self, id)).await
+            }
+            REFRESH_HEALTH_DAILY => {
+                let days = event.date("from").zip(event.date("to"));
+                let (from, to) = days.ok_or(Failed::Poisoned)?;
+                self.db
+                    .refresh_aggregates(Some((from, to)))
+                    .await
+                    .map_err(Failed::from)
             }
             ERASE_USER => erase::erase(self, event.user_id).await,
             kind if scan::is_ours(kind) => {
@@ -118,5 +124,9 @@ impl Hands {
 impl Event {
     fn deserialize_ref(body: &Value) -> Option<Self> {
         serde::Deserialize::deserialize(body).ok()
+    }
+
+    fn date(&self, name: &str) -> Option<Date> {
+        self.payload.get(name)?.as_str()?.parse().ok()
     }
 }

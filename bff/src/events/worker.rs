@@ -10,8 +10,8 @@ use super::handle::{Failed, Hands};
 use super::relay::relay_once;
 use crate::queue::{Queue, Received};
 
-/// How long a message stays hidden while it is handled.
-const VISIBILITY: Duration = Duration::from_secs(60);
+/// How long a message stays hidden while it is handled, unless told.
+pub const VISIBILITY: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
 const AT_ONCE: u32 = 10;
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -20,13 +20,13 @@ const RECONCILE: Duration = Duration::from_millis(500);
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until `stop`; what is in hand is finished.
-pub async fn run(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
+pub async fn run(hands: Hands, queue: Arc<dyn Queue>, visibility: Duration, stop: CancellationToken) {
     let upkeep = tokio::spawn(upkeep(hands.clone(), queue.clone()));
     let relay = tokio::spawn(relay(hands.clone(), queue.clone(), stop.clone()));
     let reconciler = tokio::spawn(reconcile(hands.clone(), stop.clone()));
     while !stop.is_cancelled() {
         let received = tokio::select! {
-            received = queue.receive(AT_ONCE, VISIBILITY, WAIT) => received,
+            received = queue.receive(AT_ONCE, visibility, WAIT) => received,
             () = stop.cancelled() => break,
         };
         match received {

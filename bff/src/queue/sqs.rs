@@ -60,6 +60,18 @@ impl SqsQueue {
     }
 }
 
+impl SqsQueue {
+    /// `arn:aws:sqs:<region>:<account>:<name>`
+    async fn url_of(&self, arn: &str) -> Outcome<String> {
+        let name = arn.rsplit(':').next().unwrap_or_default();
+        let found = self.client.get_queue_url().queue_name(name).send().await;
+        found
+            .map_err(|e| error(&e))?
+            .queue_url
+            .ok_or_else(|| QueueError::Sqs("the dead letter queue has no URL".into()))
+    }
+}
+
 impl Queue for SqsQueue {
     fn send<'a>(&'a self, messages: &'a [Outgoing]) -> BoxFuture<'a, Outcome<Vec<bool>>> {
         Box::pin(async move {
@@ -182,10 +194,18 @@ impl Queue for SqsQueue {
                     QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
                 )
                 .await?;
+            let dead = match self.dead_letter_arn().await? {
+                Some(arn) => {
+                    let url = self.url_of(&arn).await?;
+                    self.attribute(&url, QueueAttributeName::ApproximateNumberOfMessages)
+                        .await?
+                }
+                None => None,
+            };
             Ok(Depth {
                 waiting: number(waiting),
                 hidden: number(hidden),
-                dead: 0,
+                dead: number(dead),
             })
         })
     }

@@ -59,11 +59,17 @@ pub(super) async fn consume(
     check.done()?;
     let mut tx = app.db.user(user.id).await?;
     if let Some(before) = idempotent::claim(&mut tx, action.as_ref()).await? {
+        // The process that did it may have died before it told the cache.
+        app.changed(user.id).await;
         return Ok(before);
     }
     let Some(leftover) = tx.take_servings(wish.leftover_id, wanted).await? else {
         // Not kept under the key: a retry after food was added back may succeed.
-        let left = tx.leftover(wish.leftover_id).await?.value.remaining_servings;
+        let left = tx
+            .one::<Leftover>(wish.leftover_id)
+            .await?
+            .value
+            .remaining_servings;
         let left = f64::from(left.tenths()) / 10.0;
         return Err(
             Problem::new(Code::NotEnoughLeft, "fewer servings are left").with("remaining_servings", left)
@@ -88,7 +94,7 @@ pub(super) async fn consume(
         meta_data: meta,
         status: "confirmed".into(),
     };
-    let food_log = tx.add_food_log(&meal).await?.value;
+    let food_log = tx.add::<FoodLog>(&meal).await?.value;
     let consumed = Consumed { leftover, food_log };
     let answer = idempotent::answer(&mut tx, action.as_ref(), StatusCode::OK, &consumed).await?;
     tx.commit().await?;

@@ -50,22 +50,26 @@ const OF_TOKENS: [(&str, &str); 10] = [
     ),
 ];
 
-/// Adds the common answers to operations that do not name them themselves.
+/// Adds the common answers to operations that do not name them themselves, and names that a generated client can use.
 pub fn with_common_answers(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let problem = || {
         ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Problem")))
             .build()
     };
-    for item in api.paths.paths.values_mut() {
+    for (path, item) in &mut api.paths.paths {
         let operations = [
-            &mut item.get,
-            &mut item.post,
-            &mut item.put,
-            &mut item.patch,
-            &mut item.delete,
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
         ];
-        for operation in operations.into_iter().flatten() {
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+            operation.operation_id = Some(format!("{method}_{}", words.join("_")));
             let open = operation.security.is_some();
             for (status, what) in OF_TOKENS {
                 if open && !matches!(status, "405" | "500" | "503") {

@@ -144,7 +144,7 @@ pub(super) async fn read(
 /// Which suggestion is meant: one that has changed meanwhile is not accepted or rejected by mistake.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Verdict {
+pub(super) struct SuggestionVerdict {
     #[schema(max_length = 200)]
     food: String,
     #[schema(max_length = 200)]
@@ -152,7 +152,7 @@ pub(super) struct Verdict {
 }
 
 /// Accepts today's suggestion; it is not replaced any more.
-#[utoipa::path(post, path = "/plan/accept", tag = "plan", request_body = Verdict, responses(
+#[utoipa::path(post, path = "/plan/accept", tag = "plan", request_body = SuggestionVerdict, responses(
     (status = 200, body = PlanView),
     (status = 409, description = "`no_suggestion`: there is none, or another", body = ProblemBody,
         content_type = "application/problem+json"),
@@ -160,7 +160,7 @@ pub(super) struct Verdict {
 pub(super) async fn accept(
     State(app): State<Arc<App>>,
     user: CurrentUser,
-    Json(verdict): Json<Verdict>,
+    Json(verdict): Json<SuggestionVerdict>,
 ) -> Result<Answer<PlanView>, Problem> {
     let mut tx = app.db.user(user.id).await?;
     let profile = tx.profile().await?.value;
@@ -171,7 +171,7 @@ pub(super) async fn accept(
 }
 
 /// Rejects today's suggestion; the next that fits takes its place, or the word that there is none.
-#[utoipa::path(post, path = "/plan/reject", tag = "plan", request_body = Verdict, responses(
+#[utoipa::path(post, path = "/plan/reject", tag = "plan", request_body = SuggestionVerdict, responses(
     (status = 200, body = PlanView),
     (status = 409, description = "`no_suggestion`: there is none, or another", body = ProblemBody,
         content_type = "application/problem+json"),
@@ -179,7 +179,7 @@ pub(super) async fn accept(
 pub(super) async fn reject(
     State(app): State<Arc<App>>,
     user: CurrentUser,
-    Json(verdict): Json<Verdict>,
+    Json(verdict): Json<SuggestionVerdict>,
 ) -> Result<Answer<PlanView>, Problem> {
     let mut check = Check::default();
     let reason = check.maybe_text("/reason", verdict.reason.as_deref(), 200);
@@ -205,7 +205,7 @@ async fn current(
     tx: &mut UserTx,
     profile: &BioProfile,
     now: Timestamp,
-    verdict: &Verdict,
+    verdict: &SuggestionVerdict,
 ) -> Result<(DailyPlan, Suggestion), Problem> {
     let none = || Problem::new(Code::NoSuggestion, "this is not the suggestion of today");
     let date = of_today(tx, profile, now).await?.date;

@@ -190,7 +190,8 @@ pub(super) async fn change(
             tx.emit(FORGET_TRAINING, None, &serde_json::json!({})).await?;
         }
         tx.commit().await?;
-        app.changed(user.id).await;
     }
+    // Also if it was changed before: whoever did it may have died before it told the cache.
+    app.changed(user.id).await;
     outcome(changed)
 }

@@ -56,22 +56,6 @@ impl Db {
                 .map(|t| t.to_jiff()),
         }))
     }
-
-    /// A continuous aggregate keeps what is gone from its table until it is refreshed.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn refresh_aggregates(&self) -> Result<()> {
-        let has: bool = sqlx::query_scalar("SELECT to_regclass('health_daily_cagg') IS NOT NULL")
-            .fetch_one(self.pool())
-            .await?;
-        if has {
-            sqlx::query("CALL refresh_continuous_aggregate('health_daily_cagg', NULL, NULL)")
-                .execute(self.pool())
-                .await?;
-        }
-        Ok(())
-    }
 }
 
 impl Erasure {

@@ -159,6 +159,8 @@ impl UserTx {
         if spans.is_empty() {
             return Ok(0);
         }
+        // NOT IN is always hashed. NOT EXISTS may become a nested loop where the table has no statistics yet, and ten
+        // thousand rows then take ten seconds.
         let done = sqlx::query(
             "UPDATE health_metrics h SET \
              steps_delta = CASE WHEN c.steps THEN NULL ELSE h.steps_delta END, \
@@ -166,8 +168,8 @@ impl UserTx {
              FROM unnest($1::text[], $2::bool[], $3::timestamptz[], $4::timestamptz[]) AS c (source, steps, f, t) \
              WHERE h.user_id = ops.current_user_id() AND h.source = c.source AND h.time > c.f AND h.time < c.t \
              AND (CASE WHEN c.steps THEN h.steps_delta IS NOT NULL ELSE h.active_energy_kcal IS NOT NULL END) \
-             AND NOT EXISTS (SELECT FROM unnest($5::timestamptz[], $6::text[]) AS k (time, source) \
-             WHERE k.time = h.time AND k.source = h.source)",
+             AND (h.time, h.source) NOT IN (SELECT k.time, k.source FROM unnest($5::timestamptz[], $6::text[]) \
+             AS k (time, source))",
         )
         .bind(spans.iter().map(|s| s.source.as_str()).collect::<Vec<_>>())
         .bind(spans.iter().map(|s| s.column == Additive::Steps).collect::<Vec<_>>())
@@ -222,7 +224,23 @@ impl UserTx {
         Ok(cleared)
     }
 
-    /// Everything of one source.
+    /// When a source measured first and last.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn span_of_source(&mut self, source: &str) -> Result<Option<(Timestamp, Timestamp)>> {
+        let row = sqlx::query(
+            "SELECT min(time) AS first, max(time) AS last FROM health_metrics \
+             WHERE user_id = ops.current_user_id() AND source = $1 HAVING count(*) > 0",
+        )
+        .bind(source)
+        .fetch_optional(self.conn())
+        .await?;
+        let span = |row: PgRow| Ok((row.instant("first")?, row.instant("last")?));
+        row.map(span).transpose()
+    }
+
+    /// Removes everything of one source.
     ///
     /// # Errors
     /// The database.

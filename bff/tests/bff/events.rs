@@ -14,18 +14,23 @@ use bio_bff::scans::Scans;
 use bio_bff::store::{self, Db};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Service, Wish, service};
+use crate::harness::{Client, Service, Wish};
 
 const NOW: &str = "2026-06-10T14:00:00Z";
 
 /// A worker beside the service, stepped by hand.
 pub struct Worker {
     pub hands: Hands,
-    pub queue: Arc<PostgresQueue>,
+    pub queue: Arc<dyn Queue>,
 }
 
 impl Worker {
+    /// Over the queue in the database.
     pub fn of(s: &Service) -> Self {
+        Self::over(s, |db| Arc::new(PostgresQueue::new(db, "events", 3)))
+    }
+
+    pub fn over(s: &Service, queue: impl FnOnce(Db) -> Arc<dyn Queue>) -> Self {
         let url = s.servers.postgres.url("worker_login", &s.database);
         let db = Db::lazy(store::options(&url).unwrap(), 4, Duration::from_secs(10));
         let cache: Arc<dyn Cache> = Arc::new(RedisCache::new(&s.servers.redis.url()).unwrap());
@@ -54,7 +59,7 @@ impl Worker {
         };
         Self {
             hands,
-            queue: Arc::new(PostgresQueue::new(db, "events", 3)),
+            queue: queue(db),
         }
     }
 
@@ -77,7 +82,7 @@ impl Worker {
     }
 }
 
-async fn start() -> Option<(Service, Client, Worker)> {
+pub(crate) async fn start() -> Option<(Service, Client, Worker)> {
     let s = Service::start(Wish {
         now: Some(NOW.parse().unwrap()),
         ..Wish::default()
@@ -98,7 +103,7 @@ async fn sleep_score(c: &Client, score: i64) {
     c.post("/sync/batch", json!({"records": [r]})).await.expect(200);
 }
 
-async fn feel(c: &Client, value: i64) {
+pub(crate) async fn feel(c: &Client, value: i64) {
     c.post("/feel", json!({"value": value})).await.expect(200);
 }
 
@@ -200,110 +205,6 @@ async fn many_changes_ask_for_one_computation_and_a_repetition_does_no_harm() {
     }
     w.drain().await;
     assert_eq!(c.get("/plan").await.expect(200)["energy_score"], 90.0);
-}
-
-#[tokio::test]
-async fn a_poisoned_message_takes_no_other_along() {
-    let Some((s, c, w)) = start().await else { return };
-    feel(&c, 55).await;
-    relay_once(&w.hands.db, &*w.queue).await.unwrap();
-    let bad = |body| Outgoing {
-        body,
-        dedup_key: None,
-        delay: Duration::ZERO,
-    };
-    let unknown = json!({"event_id": uuid::Uuid::nil(), "user_id": uuid::Uuid::nil(), "kind": "Surprise"});
-    w.queue
-        .send(&[bad(json!("junk")), bad(Value::Null), bad(unknown)])
-        .await
-        .unwrap();
-    let (_, failed) = w.drain().await;
-    assert_eq!(failed.len(), 3 * 3, "three tries each");
-    assert_eq!(c.get("/plan").await.expect(200)["energy_score"], 55.0);
-    let depth = w.queue.depth().await.unwrap();
-    assert_eq!((depth.waiting, depth.hidden, depth.dead), (0, 0, 3));
-    assert_eq!(w.queue.redrive(2).await.unwrap(), 2);
-    assert_eq!(w.queue.depth().await.unwrap().waiting, 2);
-    // For a user who is gone there is nothing to do, and that is no failure.
-    let gone = json!({"event_id": uuid::Uuid::nil(), "user_id": uuid::Uuid::new_v4(), "kind": "CalculateEnergyScore"});
-    w.hands.handle(&gone).await.unwrap();
-    assert_eq!(s.sql("SELECT count(*) FROM users"), ["1"]);
-}
-
-#[tokio::test]
-async fn the_queue_hides_returns_and_delays() {
-    let s = service!();
-    let w = Worker::of(&s);
-    let message = |n: i64, delay| Outgoing {
-        body: json!(n),
-        dedup_key: None,
-        delay: Duration::from_millis(delay),
-    };
-    w.queue.send(&[message(1, 0), message(2, 8000)]).await.unwrap();
-    let first = w
-        .queue
-        .receive(10, Duration::from_secs(3), Duration::ZERO)
-        .await
-        .unwrap();
-    assert_eq!((first.len(), &first[0].body), (1, &json!(1)));
-    assert!(
-        w.queue
-            .receive(10, Duration::from_secs(9), Duration::ZERO)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    tokio::time::sleep(Duration::from_millis(3100)).await;
-    let again = w
-        .queue
-        .receive(10, Duration::from_secs(9), Duration::ZERO)
-        .await
-        .unwrap();
-    assert_eq!((again.len(), again[0].attempts), (1, 2));
-    // The first receipt has run out.
-    w.queue.delete(&first[0].receipt).await.unwrap();
-    w.queue.hide(&again[0].receipt, Duration::ZERO).await.unwrap();
-    let third = w
-        .queue
-        .receive(10, Duration::from_secs(9), Duration::ZERO)
-        .await
-        .unwrap();
-    w.queue.delete(&third[0].receipt).await.unwrap();
-    let late = w
-        .queue
-        .receive(10, Duration::from_secs(9), Duration::from_secs(12))
-        .await
-        .unwrap();
-    assert_eq!(late[0].body, json!(2));
-    // Eight clients, a thousand messages, each once.
-    let many: Vec<_> = (0..1000).map(|n| message(n, 0)).collect();
-    w.queue.send(&many).await.unwrap();
-    let claims = (0..8).map(|_| {
-        let queue = w.queue.clone();
-        tokio::spawn(async move {
-            let mut seen = Vec::new();
-            loop {
-                let got = queue
-                    .receive(10, Duration::from_secs(60), Duration::ZERO)
-                    .await
-                    .unwrap();
-                if got.is_empty() {
-                    return seen;
-                }
-                for m in got {
-                    queue.delete(&m.receipt).await.unwrap();
-                    seen.push(m.body.as_i64().unwrap());
-                }
-            }
-        })
-    });
-    let mut seen: Vec<i64> = futures::future::join_all(claims)
-        .await
-        .into_iter()
-        .flat_map(Result::unwrap)
-        .collect();
-    seen.sort_unstable();
-    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bio_bff::auth::{Auth, JwksOptions, Provider};
 use bio_bff::cache::{Cache, NoCache, RedisCache};
-pub use bio_bff::dev::servers::{After, Postgres, Redis, free_port};
+pub use bio_bff::dev::servers::{After, Postgres, PostgresOptions, Redis, free_port};
 use bio_bff::objects::Buckets;
 use bio_bff::routes::{App, Clock, Hooks, Limits};
 use bio_bff::scans::{Rules, Scans};
@@ -33,7 +33,12 @@ const TEMPLATE: &str = "bff_template";
 pub fn servers() -> Option<&'static Servers> {
     let started = SERVERS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
-        let postgres = Postgres::start(&folder, After::Remove).unwrap()?;
+        let options = PostgresOptions {
+            port: None,
+            after: After::Remove,
+            synchronous_commit: false,
+        };
+        let postgres = Postgres::start(&folder, &options).unwrap()?;
         let redis = Redis::start(free_port().unwrap()).unwrap()?;
         postgres.prepare(TEMPLATE).unwrap();
         let owner = store::options(&postgres.url("bio_owner", TEMPLATE)).unwrap();
@@ -105,11 +110,9 @@ impl Default for Wish {
     }
 }
 
-/// A running service over a database of its own.
-pub struct Service {
+/// A running service.
+pub struct Running {
     pub base: String,
-    pub servers: &'static Servers,
-    pub database: String,
     pub idp: Arc<Idp>,
     pub clock: Clock,
     pub app: Arc<App>,
@@ -117,9 +120,24 @@ pub struct Service {
     stop: CancellationToken,
 }
 
-impl Drop for Service {
+impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// A running service over a database of its own.
+pub struct Service {
+    pub servers: &'static Servers,
+    pub database: String,
+    running: Running,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
     }
 }
 
@@ -145,15 +163,40 @@ impl Service {
         Some(Self::over(servers, database, idp, wish).await)
     }
 
+    /// Over a database that exists.
+    pub async fn of_database(servers: &'static Servers, database: &str) -> Self {
+        let idp = Arc::new(Idp::start().await);
+        Self::over(servers, database.to_owned(), idp, Wish::default()).await
+    }
+
     /// Another replica: the same database, cache and identity provider.
     pub async fn replica(&self, wish: Wish) -> Self {
         Self::over(self.servers, self.database.clone(), self.idp.clone(), wish).await
     }
 
     async fn over(servers: &'static Servers, database: String, idp: Arc<Idp>, wish: Wish) -> Self {
+        let cache: Arc<dyn Cache> = if wish.redis {
+            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
+        } else {
+            Arc::new(NoCache)
+        };
         let url = servers.postgres.url("api_login", &database);
+        Self {
+            running: Running::start(&url, cache, idp, wish).await,
+            servers,
+            database,
+        }
+    }
+
+    pub fn sql(&self, sql: &str) -> Vec<String> {
+        self.servers.postgres.sql(&self.database, sql).unwrap()
+    }
+}
+
+impl Running {
+    pub async fn start(database: &str, cache: Arc<dyn Cache>, idp: Arc<Idp>, wish: Wish) -> Self {
         let db = Db::lazy(
-            store::options(&url).unwrap(),
+            store::options(database).unwrap(),
             wish.connections,
             Duration::from_secs(10),
         );
@@ -163,11 +206,6 @@ impl Service {
         ];
         let secret = "test secret of more than thirty-two characters".to_owned();
         let auth = Auth::new(providers, secret.into(), &JwksOptions::default()).unwrap();
-        let cache: Arc<dyn Cache> = if wish.redis {
-            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
-        } else {
-            Arc::new(NoCache)
-        };
         let clock = wish.now.map_or_else(Clock::default, Clock::fixed);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -201,8 +239,6 @@ impl Service {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             base,
-            servers,
-            database,
             idp,
             clock,
             app,
@@ -223,10 +259,6 @@ impl Service {
             token,
             http: self.http.clone(),
         }
-    }
-
-    pub fn sql(&self, sql: &str) -> Vec<String> {
-        self.servers.postgres.sql(&self.database, sql).unwrap()
     }
 }
 

@@ -25,6 +25,86 @@ async fn migrating_again_changes_nothing() {
     assert_eq!(c.get("/pantry").await.expect(200)["items"][0]["item_name"], "Egg");
 }
 
+/// What `pg_dump --inserts` wrote of a database of migration 4 with something in every table.
+const VERSION_4: &str = include_str!("../fixtures/database_0004.sql");
+
+/// Rows of the tables that version 4 had.
+fn counts(s: &crate::harness::Servers, database: &str) -> Vec<String> {
+    let tables = [
+        "users",
+        "bio_profile",
+        "health_metrics",
+        "pantry_inventory",
+        "leftovers",
+        "food_logs",
+        "daily_plan",
+        "idempotency_keys",
+        "outbox",
+        "sync_cursors",
+        "consents",
+        "ops.messages",
+        "ops.days",
+        "ops.erasures",
+    ];
+    let count = |table: &&str| format!("SELECT '{table}', count(*) FROM {table}");
+    let sql: Vec<_> = tables.iter().map(count).collect();
+    s.postgres.sql(database, &sql.join(" UNION ALL ")).unwrap()
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_version_comes_along_with_its_data() {
+    let Some(servers) = crate::harness::servers() else {
+        return;
+    };
+    let database = "version_4";
+    let sql = |database: &str, sql: &str| servers.postgres.sql(database, sql).unwrap();
+    sql("postgres", &format!("CREATE DATABASE {database} OWNER bio_owner"));
+    sql(database, VERSION_4);
+    let before = counts(servers, database);
+    assert!(before.iter().all(|line| !line.ends_with("|0")), "{before:?}");
+    let owner = store::options(&servers.postgres.url("bio_owner", database)).unwrap();
+    for _ in 0..2 {
+        migrate(&owner).await.unwrap();
+        assert_eq!(counts(servers, database), before);
+    }
+    let s = crate::harness::Service::of_database(servers, database).await;
+    let c = s.user("kept");
+    let profile = c.get("/profile").await.expect(200);
+    assert_eq!(
+        (&profile["height_cm"], &profile["weight_kg"]),
+        (&json!(172), &json!(70.25))
+    );
+    let stew = &c.get("/pantry/leftovers").await.expect(200)["items"][0];
+    assert_eq!(
+        (&stew["recipe_name"], &stew["remaining_servings"]),
+        (&json!("Stew"), &json!(2.5))
+    );
+    let id = &stew["id"];
+    c.post_once(
+        "/pantry/leftovers/consume",
+        "new",
+        json!({"leftover_id": id, "consumed_servings": 0.5}),
+    )
+    .await
+    .expect(200);
+    let day = c.get("/diary/2026-11-20").await.expect(200);
+    assert_eq!(
+        (&day["totals"]["calories"], &day["energy_score"]),
+        (&json!(390), &json!(35.5))
+    );
+    assert_eq!(day["steps"], 210);
+    assert_eq!(
+        c.get("/pantry").await.expect(200)["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    // What waited in outbox and queue is handled.
+    let (_, failed) = crate::events::Worker::of(&s).drain().await;
+    assert_eq!(failed, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn errors_of_libraries_have_the_common_shape() {
     let s = service!();

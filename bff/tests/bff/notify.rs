@@ -77,7 +77,7 @@ impl Socket {
     }
 
     /// It is closed with this close code, after a word about why.
-    async fn is_refused(mut self, code: &str, close: u16) {
+    async fn expect_refusal(mut self, code: &str, close: u16) {
         assert_eq!(self.hear().await, Ok(json!({"type": "problem", "code": code})));
         assert_eq!(self.hear().await, Err(close));
     }
@@ -202,7 +202,7 @@ async fn who_does_not_say_who_it_is_is_shown_out() {
         let mut socket = Socket::open(&s.base).await;
         socket.say(first).await;
         socket
-            .is_refused("hello_missing", u16::from(CloseCode::Policy))
+            .expect_refusal("hello_missing", u16::from(CloseCode::Policy))
             .await;
     }
     let mut expired = s.idp.access_claims("a", now);
@@ -213,7 +213,7 @@ async fn who_does_not_say_who_it_is_is_shown_out() {
     ] {
         let mut socket = Socket::open(&s.base).await;
         socket.say(json!({"type": "hello", "token": token})).await;
-        socket.is_refused(code, 4401).await;
+        socket.expect_refusal(code, 4401).await;
     }
     let mut large = Socket::open(&s.base).await;
     large.say(json!("x".repeat(100_000))).await;
@@ -227,7 +227,7 @@ async fn who_does_not_say_who_it_is_is_shown_out() {
         assert_eq!(chatty.hear().await, Ok(json!({"type": "pong"})));
     }
     chatty
-        .is_refused("too_many_messages", u16::from(CloseCode::Policy))
+        .expect_refusal("too_many_messages", u16::from(CloseCode::Policy))
         .await;
     s.user("a").get("/ws").await.refused(400, "bad_request");
 }
@@ -243,7 +243,7 @@ async fn a_user_has_only_so_many_sockets() {
     let mut ninth = Socket::open(&s.base).await;
     ninth.say(json!({"type": "hello", "token": a.token})).await;
     ninth
-        .is_refused("too_many_sockets", u16::from(CloseCode::Again))
+        .expect_refusal("too_many_sockets", u16::from(CloseCode::Again))
         .await;
     Socket::of(&s.base, &s.user("b"), None).await;
     drop(open.pop());
@@ -278,13 +278,15 @@ async fn an_erased_user_is_shown_out_at_once_and_a_drained_process_sends_its_cli
     a.call(reqwest::Method::DELETE, "/me", &[], None)
         .await
         .expect(202);
-    socket.is_refused("account_erased", 4404).await;
+    socket.expect_refusal("account_erased", 4404).await;
     assert!(stays.is_silent().await);
     let mut late = Socket::open(&s.base).await;
     late.say(json!({"type": "hello", "token": a.token})).await;
-    late.is_refused("account_erased", 4404).await;
+    late.expect_refusal("account_erased", 4404).await;
     s.app.begin_drain();
     s.app.hub.closing.cancel();
-    stays.is_refused("draining", u16::from(CloseCode::Restart)).await;
+    stays
+        .expect_refusal("draining", u16::from(CloseCode::Restart))
+        .await;
     b.get("/ws").await;
 }

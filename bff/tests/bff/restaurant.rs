@@ -37,7 +37,12 @@ async fn kitchen(limits: Limits, dialect: Dialect) -> Option<Kitchen> {
     let mut worker = Worker::of(&s);
     worker.hands.menus = Fetching::Beside(double.menus(dialect, Duration::from_secs(3)));
     let stop = CancellationToken::new();
-    tokio::spawn(worker::run(worker.hands, worker.queue, stop.clone()));
+    tokio::spawn(worker::run(
+        worker.hands,
+        worker.queue,
+        worker::VISIBILITY,
+        stop.clone(),
+    ));
     Some(Kitchen {
         s,
         double,

@@ -10,6 +10,7 @@
 #include <ucontext.h>
 #include <vector>
 
+#include "async_copy.h"
 #include "findings.h"
 #include "settings.h"
 #include "shadow.h"
@@ -33,31 +34,39 @@ enum class Wait : uint8_t { None, Block, Warp };
 struct Fiber {
   void* stack_pointer = nullptr;
   char* stack = nullptr;
-  uint32_t thread = 0;
 };
 
 struct Thread {
+  uint3 place = {};             // within the block
   Fiber* fiber = nullptr;
+  const void* where = nullptr;  // of the wait
+  uint64_t given[2] = {};       // to the exchange, by phase
+  unsigned mask = 0;            // whom a warp wait is for
+  unsigned present = 0;         // lanes that took part in the last warp wait: by now some may have ended
   Wait wait = Wait::None;
   bool exited = false;
-  const void* where = nullptr;  // of the wait
-  unsigned mask = 0;            // whom a warp wait is for
   bool orders = false;          // whether the warp wait orders memory
-  unsigned present = 0;         // lanes that took part in the last warp wait: by now some may have ended
   uint8_t phase = 0;
-  uint64_t given[2] = {};       // to the exchange, by phase
   int predicate = 0;
+};
+
+/// A warp by the bits of its lanes.
+struct Warp {
+  unsigned exist, exited, waiting;
 };
 
 struct Block {
   const Launch* launch;
-  uint32_t count;
-  std::vector<uint32_t> order;
-  uint32_t next;  // position in `order` of the next thread to start
+  bool backward, random, strict_warp;  // as the settings say
+  uint32_t count, live, at_barrier;
+  std::vector<uint32_t> order;  // in which threads start
+  uint32_t next;                // position in `order`
   Thread threads[MAX_THREADS];
+  Warp warps[MAX_THREADS / 32];
+  uint32_t ready[MAX_THREADS];  // a ring of threads that may go on
+  uint32_t first_ready, ready_count;
   Fiber* current;
   bool broken;
-  int votes;  // result of a counting barrier
 };
 Block state;
 
@@ -108,27 +117,141 @@ void arrange(std::vector<uint32_t>& order, uint32_t count) {
 }
 
 void place_thread(uint32_t thread) {
-  const uint3& size = state.launch->block;
-  softcuda_place.thread = {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
+  softcuda_place.thread = state.threads[thread].place;
   running.thread = thread;
 }
 
-void to_scheduler() { softcuda_switch(&state.current->stack_pointer, scheduler_stack); }
+void make_ready(uint32_t thread) {
+  state.threads[thread].wait = Wait::None;
+  state.ready[(state.first_ready + state.ready_count++) % MAX_THREADS] = thread;
+}
+
+uint32_t take_ready() {
+  uint32_t& first = state.ready[state.first_ready];
+  if (state.random) {
+    std::swap(first, state.ready[(state.first_ready + random_number() % state.ready_count) % MAX_THREADS]);
+  }
+  uint32_t thread = first;
+  state.first_ready = (state.first_ready + 1) % MAX_THREADS;
+  state.ready_count--;
+  return thread;
+}
+
+/// Lets the lanes of `mask` go if all of them have come, with the same mask, or ended.
+void release_lanes(uint32_t w, unsigned mask) {
+  Warp& warp = state.warps[w];
+  const unsigned members = mask & warp.exist;
+  if (((warp.waiting | warp.exited) & members) != members) return;
+  const unsigned lanes = warp.waiting & members;
+  Thread* threads = state.threads + w * 32;
+  bool orders = false;
+  for (unsigned m = lanes; m; m &= m - 1) {
+    const Thread& t = threads[__builtin_ctz(m)];
+    if ((t.mask & warp.exist) != members) return;
+    orders |= t.orders;
+  }
+  warp.waiting &= ~lanes;
+  running.warp_epoch[w] += orders;
+  const bool backward = state.backward;
+  for (unsigned m = lanes; m;) {
+    uint32_t lane = backward ? 31 - __builtin_clz(m) : __builtin_ctz(m);
+    m &= ~(1u << lane);
+    threads[lane].present = lanes;
+    make_ready(w * 32 + lane);
+  }
+}
+
+std::string at(uint32_t thread) {
+  auto c = coordinates(*state.launch, running.block, thread);
+  return format("block (%u,%u,%u), thread (%u,%u,%u)", c.block.x, c.block.y, c.block.z, c.thread.x, c.thread.y,
+                c.thread.z);
+}
+
+/// Threads of a block may meet at one barrier only, and none may be missing. The hardware counts arrivals, and so do we:
+/// the block goes on.
+void check_barrier() {
+  uint32_t first = MAX_THREADS, ended = MAX_THREADS;
+  for (uint32_t i = 0; i < state.count; i++) {
+    const Thread& t = state.threads[i];
+    if (t.exited) {
+      ended = i;
+    } else if (first == MAX_THREADS) {
+      first = i;
+    } else if (const void* there = state.threads[first].where; t.where != there && source_line(t.where) != source_line(there)) {
+      report(Kind::DivergentBarrier, state.launch->kernel->name, t.where,
+             at(i) + " waits here while thread " + std::to_string(first) + " of the block waits at " + source_line(there));
+    }
+  }
+  if (ended < MAX_THREADS) {
+    report(Kind::DivergentBarrier, state.launch->kernel->name, state.threads[first].where,
+           at(first) + " waits here, but thread " + std::to_string(ended) + " of the block has ended (" +
+               std::to_string(state.count - state.live) + " of " + std::to_string(state.count) + " have)");
+  }
+}
+
+void release_block() {
+  const void* where = nullptr;
+  bool same = state.live == state.count;
+  for (uint32_t i = 0; i < state.count; i++) {
+    const Thread& t = state.threads[i];
+    if (t.exited) continue;
+    same &= !where || where == t.where;
+    where = t.where;
+  }
+  if (!same) check_barrier();
+  running.block_epoch++;
+  state.at_barrier = 0;
+  const bool backward = state.backward;
+  for (uint32_t i = 0; i < state.count; i++) {
+    uint32_t thread = backward ? state.count - 1 - i : i;
+    if (!state.threads[thread].exited) make_ready(thread);
+  }
+}
+
+void go_to(Fiber* fiber) {
+  Fiber* self = state.current;
+  state.current = fiber;
+  softcuda_switch(&self->stack_pointer, fiber->stack_pointer);
+}
+
+/// Leaves the running fiber for a thread that may go on, a thread that has not begun, or, if there is neither, for the
+/// scheduler.
+void leave() {
+  if (!state.broken && state.ready_count) {
+    Fiber* fiber = state.threads[take_ready()].fiber;
+    if (fiber != state.current) go_to(fiber);
+  } else if (!state.broken && state.next < state.count) {
+    Fiber* fiber = idle.back();
+    idle.pop_back();
+    go_to(fiber);
+  } else {
+    softcuda_switch(&state.current->stack_pointer, scheduler_stack);
+  }
+}
+
+void end_thread(uint32_t thread) {
+  state.threads[thread].exited = true;
+  Warp& warp = state.warps[thread / 32];
+  warp.exited |= 1u << thread % 32;
+  state.live--;
+  for (unsigned left = warp.waiting; left; left &= left - 1) {
+    release_lanes(thread / 32, state.threads[thread / 32 * 32 + __builtin_ctz(left)].mask);
+  }
+  if (state.live && state.at_barrier == state.live) release_block();
+}
 
 void fiber_main() {
   for (;;) {
     Fiber* self = state.current;
-    while (state.next < state.count && !state.broken) {
+    while (state.next < state.count && !state.ready_count && !state.broken) {
       uint32_t thread = state.order[state.next++];
-      Thread& t = state.threads[thread];
-      t.fiber = self;
-      self->thread = thread;
+      state.threads[thread].fiber = self;
       place_thread(thread);
       state.launch->kernel->call(state.launch->values);
-      state.threads[self->thread].exited = true;
+      end_thread(running.thread);
     }
     idle.push_back(self);
-    to_scheduler();
+    leave();
   }
 }
 
@@ -165,81 +288,21 @@ void all_idle() {
   }
 }
 
-void resume(Fiber* fiber) {
-  state.current = fiber;
-  softcuda_switch(&scheduler_stack, fiber->stack_pointer);
-}
-
-void start_threads() {
-  while (state.next < state.count && !state.broken) {
-    Fiber* fiber = idle.back();
-    idle.pop_back();
-    resume(fiber);
-  }
-}
-
 void wait(Wait kind, unsigned mask, const void* where, bool orders = true) {
-  uint32_t self = running.thread;
+  const uint32_t self = running.thread;
   Thread& t = state.threads[self];
-  t.orders = orders;
   t.wait = kind;
-  t.mask = mask;
   t.where = where;
-  to_scheduler();
+  if (kind == Wait::Warp) {
+    t.mask = mask;
+    t.orders = orders;
+    state.warps[self / 32].waiting |= 1u << self % 32;
+    release_lanes(self / 32, mask);
+  } else if (++state.at_barrier == state.live) {
+    release_block();
+  }
+  leave();
   place_thread(self);
-}
-
-std::string at(uint32_t thread) {
-  auto c = coordinates(*state.launch, running.block, thread);
-  return format("block (%u,%u,%u), thread (%u,%u,%u)", c.block.x, c.block.y, c.block.z, c.thread.x, c.thread.y,
-                c.thread.z);
-}
-
-/// Whether all live threads stand at the block's barrier. Different lines are a finding, and counted as one barrier,
-/// as the hardware does.
-bool block_barrier_complete() {
-  const Thread* first = nullptr;
-  uint32_t first_thread = 0, live = 0, exited = 0, exited_thread = 0;
-  for (uint32_t i = 0; i < state.count; i++) {
-    const Thread& t = state.threads[i];
-    if (t.exited) {
-      exited++;
-      exited_thread = i;
-      continue;
-    }
-    if (t.wait != Wait::Block) return false;
-    if (!first) {
-      first = &t;
-      first_thread = i;
-    } else if (t.where != first->where && source_line(t.where) != source_line(first->where)) {
-      report(Kind::DivergentBarrier, state.launch->kernel->name, t.where,
-             at(i) + " waits here while thread " + std::to_string(first_thread) + " of the block waits at " +
-                 source_line(first->where));
-    }
-    live++;
-  }
-  if (live && exited) {
-    report(Kind::DivergentBarrier, state.launch->kernel->name, first->where,
-           at(first_thread) + " waits here, but thread " + std::to_string(exited_thread) + " of the block has ended (" +
-               std::to_string(exited) + " of " + std::to_string(state.count) + " have)");
-  }
-  return live > 0;
-}
-
-/// The lanes of warp `w` that can go on: all members of the mask of the first waiting lane have come.
-unsigned warp_ready(uint32_t w) {
-  uint32_t from = w * 32, count = std::min(32u, state.count - from);
-  for (uint32_t lane = 0; lane < count; lane++) {
-    const Thread& t = state.threads[from + lane];
-    if (t.exited || t.wait != Wait::Warp) continue;
-    unsigned members = t.mask & (count == 32 ? ~0u : (1u << count) - 1), come = 0;
-    for (uint32_t other = 0; other < count; other++) {
-      const Thread& o = state.threads[from + other];
-      if ((members >> other & 1) && (o.exited || (o.wait == Wait::Warp && o.mask == t.mask))) come |= 1u << other;
-    }
-    if (come == members) return members;
-  }
-  return 0;
 }
 
 void deadlock() {
@@ -256,64 +319,44 @@ void deadlock() {
       others = ", thread " + std::to_string(i) + " at " + source_line(t.where);
     }
   }
-  uint32_t exited = std::count_if(state.threads, state.threads + state.count, [](auto& t) { return t.exited; });
   report(Kind::DivergentBarrier, state.launch->kernel->name, waiting ? waiting->where : nullptr,
-         at(which) + " waits for ever" + others + "; " + std::to_string(exited) + " of " +
+         at(which) + " waits for ever" + others + "; " + std::to_string(state.count - state.live) + " of " +
              std::to_string(state.count) + " threads have ended");
   state.broken = true;
 }
 
-bool run_block() {
-  state.next = 0;
-  state.broken = false;
-  running.block_epoch = 0;
-  std::fill(std::begin(running.warp_epoch), std::end(running.warp_epoch), 0);
+/// Once a launch: what is the same for all its blocks.
+void lay_out_threads() {
+  const uint3& size = state.launch->block;
+  state.count = size.x * size.y * size.z;
   for (uint32_t i = 0; i < state.count; i++) {
-    Thread& t = state.threads[i];
-    t.wait = Wait::None;
-    t.exited = false;
-    t.phase = 0;
+    state.threads[i].place = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
+  }
+  for (uint32_t w = 0; w * 32 < state.count; w++) {
+    uint32_t lanes = std::min(32u, state.count - w * 32);
+    state.warps[w].exist = lanes == 32 ? ~0u : (1u << lanes) - 1;
   }
   arrange(state.order, state.count);
-  start_threads();
-  std::vector<uint32_t> released;
+}
+
+bool run_block() {
+  state.next = state.at_barrier = state.first_ready = state.ready_count = 0;
+  state.live = state.count;
+  state.broken = false;
+  running.block_epoch = 0;
   const uint32_t warps = (state.count + 31) / 32;
-  while (!state.broken && idle.size() < fibers.size()) {
-    released.clear();
-    for (uint32_t w = 0; w < warps; w++) {
-      unsigned lanes = warp_ready(w);
-      if (!lanes) continue;
-      running.warp_epoch[w] += std::any_of(state.threads + w * 32, state.threads + std::min(w * 32 + 32, state.count),
-                                           [](auto& t) { return t.wait == Wait::Warp && t.orders; });
-      for (uint32_t lane = 0; lane < 32; lane++) {
-        if ((lanes >> lane & 1) && state.threads[w * 32 + lane].exited) lanes &= ~(1u << lane);
-      }
-      for (uint32_t lane = 0; lane < 32; lane++) {
-        if (!(lanes >> lane & 1)) continue;
-        state.threads[w * 32 + lane].present = lanes;
-        released.push_back(w * 32 + lane);
-      }
-    }
-    if (released.empty()) {
-      if (!block_barrier_complete()) {
-        deadlock();
-        break;
-      }
-      running.block_epoch++;
-      for (uint32_t i = 0; i < state.count; i++) {
-        if (!state.threads[i].exited) released.push_back(i);
-      }
-    }
-    if (settings().order == Order::Backward) std::reverse(released.begin(), released.end());
-    if (settings().order == Order::Random) {
-      for (size_t i = released.size(); i > 1; i--) std::swap(released[i - 1], released[random_number() % i]);
-    }
-    for (uint32_t i : released) state.threads[i].wait = Wait::None;
-    for (uint32_t i : released) {
-      if (state.broken) break;
-      resume(state.threads[i].fiber);
-    }
+  std::fill(running.warp_epoch, running.warp_epoch + warps, 0);
+  for (uint32_t w = 0; w < warps; w++) state.warps[w].exited = state.warps[w].waiting = 0;
+  for (uint32_t i = 0; i < state.count; i++) {
+    state.threads[i].exited = false;
+    copies_forget(i);
+    state.threads[i].wait = Wait::None;
   }
+  if (state.random) arrange(state.order, state.count);
+  state.current = idle.back();
+  idle.pop_back();
+  softcuda_switch(&scheduler_stack, state.current->stack_pointer);
+  if (state.live && !state.broken) deadlock();
   if (state.broken) all_idle();
   return !state.broken;
 }
@@ -326,7 +369,7 @@ void abandoned() {
   report(Kind::IllegalAddress, state.launch->kernel->name, fault.pc,
          at(running.thread) + format(" touches %p, where no memory is", fault.address));
   state.broken = true;
-  to_scheduler();
+  leave();
 }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
@@ -360,7 +403,10 @@ bool run(const Launch& launch) {
   }
   random_state = (settings().seed + launch.number) * 0x9e3779b97f4a7c15ull | 1;
   state.launch = &launch;
-  state.count = launch.block.x * launch.block.y * launch.block.z;
+  state.backward = settings().order == Order::Backward;
+  state.random = settings().order == Order::Random;
+  state.strict_warp = settings().strict_warp;
+  lay_out_threads();
   softcuda_place.block_dim = {launch.block.x, launch.block.y, launch.block.z};
   softcuda_place.grid_dim = {launch.grid.x, launch.grid.y, launch.grid.z};
   std::vector<uint32_t> blocks;
@@ -421,7 +467,7 @@ uint64_t softcuda_warp_exchange(unsigned mask, uint64_t value, int source) {
   uint8_t phase = self.phase;
   self.phase ^= 1;
   self.given[phase] = value;
-  wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
+  wait(Wait::Warp, mask, __builtin_return_address(0), !state.strict_warp);
   // A lane that took no part gives the reader its own value back.
   if (!(self.present >> (source & 31) & 1)) return value;
   return state.threads[from + (source & 31)].given[phase];
@@ -433,7 +479,7 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
   uint8_t phase = self.phase;
   self.phase ^= 1;
   self.given[phase] = predicate != 0;
-  wait(Wait::Warp, mask, __builtin_return_address(0), !settings().strict_warp);
+  wait(Wait::Warp, mask, __builtin_return_address(0), !state.strict_warp);
   unsigned lanes = 0;
   for (uint32_t lane = 0; lane < 32; lane++) {
     if ((self.present >> lane & 1) && state.threads[from + lane].given[phase]) lanes |= 1u << lane;
@@ -441,10 +487,21 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate) {
   return lanes;
 }
 
+void softcuda_warp_show(const void* mine, const void** all) {
+  Thread& self = state.threads[running.thread];
+  const Thread* warp = state.threads + (running.thread & ~31u);
+  uint8_t phase = self.phase;
+  self.phase ^= 1;
+  self.given[phase] = reinterpret_cast<uintptr_t>(mine);
+  wait(Wait::Warp, ~0u, __builtin_return_address(0), !state.strict_warp);
+  if (self.present != ~0u) softcuda_trap("a warp instruction without all 32 lanes");
+  for (uint32_t lane = 0; lane < 32; lane++) all[lane] = reinterpret_cast<const void*>(warp[lane].given[phase]);
+}
+
 void softcuda_trap(const char* why) {
   report(Kind::Trap, running.launch->kernel->name, __builtin_return_address(0), at(running.thread) + ": " + why);
   state.broken = true;
-  to_scheduler();
+  leave();
   __builtin_unreachable();
 }
 

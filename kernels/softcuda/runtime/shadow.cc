@@ -307,6 +307,11 @@ void __tsan_func_exit() {}
 void softcuda_atomic(const void* p, unsigned bytes) {
   if (settings().checked) shadow_access(uintptr_t(p), bytes, true, true, SOFTCUDA_PC);
 }
+void softcuda_access(const void* p, unsigned bytes, unsigned alignment, bool write) {
+  const auto at = uintptr_t(p);
+  if (at % alignment) note(Kind::Misaligned, SOFTCUDA_PC, at, alignment, write, nullptr, false);
+  if (settings().checked && bytes) shadow_access(at, bytes, write, false, SOFTCUDA_PC);
+}
 void* softcuda_memset(void* p, int value, size_t n) {
   shadow_access(uintptr_t(p), n, true, false, SOFTCUDA_PC);
   return memset(p, value, n);

@@ -171,6 +171,48 @@ class PlantedFaults(unittest.TestCase):
             self.assertEqual([f["kind"] for f in self.launch(path, "rotate", SOFTCUDA_STRICT_WARP="1")], ["race on shared memory"])
 
 
+TENSOR = """
+k = 48
+bf16 = lambda values: [__import__('struct').unpack('<I', __import__('struct').pack('<f', v))[0] >> 16 for v in values]
+a, b = d.upload('H', bf16([i % 5 for i in range(16 * k)])), d.upload('H', bf16([i % 3 for i in range(8 * k)]))
+c = d.empty('f', 128)
+d.launch(module, 'warp_product', (1,), (32,), [a, b, c, i32(k)])
+"""
+
+
+class TensorCore(unittest.TestCase):
+    """The wrappers around mma, ldmatrix and cp.async."""
+
+    def broken(self, old="", new=""):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "tensor.cu")
+            header = HERE.parent.parent / "cu/tensor_core.cuh"
+            text = (HERE / "tensor.cu").read_text().replace('"../../cu/tensor_core.cuh"', f'"{header}"')
+            self.assertIn(old, text)
+            path.write_text(text.replace(old, new, 1))
+            body = f"module = d.module({str(path)!r})\n" + TENSOR
+            values = run(body + "result = c.read()", SOFTCUDA_CHECK="fast")
+            return values, [f["kind"] for f in run(body + FINISH)]
+
+    def test_a_product_over_two_stages_of_copies(self):
+        k = 48
+        want = [sum((i * k + l) % 5 * ((j * k + l) % 3) for l in range(k)) for i in range(16) for j in range(8)]
+        self.assertEqual(self.broken(), (want, []))
+
+    def test_a_wait_for_one_group_too_few_leaves_nan(self):
+        values, _ = self.broken("copy_wait<1>", "copy_wait<2>")
+        self.assertTrue(any(v != v for v in values))
+
+    def test_a_missing_barrier_after_the_wait_is_a_race_though_all_values_are_right(self):
+        values, kinds = self.broken("copy_wait<1>();\n        __syncwarp();", "copy_wait<1>();")
+        self.assertEqual(values, self.broken()[0])
+        self.assertIn("race on shared memory", kinds)
+
+    def test_an_address_off_by_one_element_is_misaligned(self):
+        _, kinds = self.broken("lane / 16 * 8]);", "lane / 16 * 8 + 1]);")
+        self.assertIn("misaligned access", kinds)
+
+
 DEMO = f"module = d.module({str(HERE / 'demo.cu')!r})\n"
 ROTATE = "d.launch(module, 'rotate', (1,), (32,), [x, y])\n"
 

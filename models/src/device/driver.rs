@@ -4,6 +4,7 @@
 //! so. This file defines the same functions as jumps: the first call of each finds its target with `dlsym`, or, without a
 //! driver, one that answers `CUDA_ERROR_NO_DEVICE`. The linker then has no use for the library. On other platforms than
 //! Linux on x86-64 nothing is defined, and the loader does it.
+#![allow(unsafe_code)]
 
 mod names;
 
@@ -18,7 +19,6 @@ const NO_DEVICE: c_int = 100;
 const RTLD_NOW: c_int = 2;
 const RTLD_GLOBAL: c_int = 0x100;
 
-#[allow(unsafe_code)]
 // SAFETY: as glibc declares them.
 unsafe extern "C" {
     fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
@@ -35,7 +35,6 @@ fn library() -> usize {
     static LIBRARY: OnceLock<usize> = OnceLock::new();
     *LIBRARY.get_or_init(|| {
         // SAFETY: the name is a C string; what the library does when it is loaded is NVIDIA's.
-        #[allow(unsafe_code)]
         let handle = unsafe { dlopen(c"libcuda.so.1".as_ptr(), RTLD_NOW | RTLD_GLOBAL) };
         handle as usize
     })
@@ -49,7 +48,6 @@ extern "C" fn no_device() -> c_int {
 extern "C" fn find(name: *const c_char) -> *const c_void {
     let library = library();
     // SAFETY: `name` is one of the strings below, the handle is open.
-    #[allow(unsafe_code)]
     let found = match library {
         0 => std::ptr::null_mut(),
         handle => unsafe { dlsym(handle as *mut c_void, CStr::from_ptr(name).as_ptr()) },

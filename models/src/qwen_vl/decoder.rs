@@ -124,9 +124,10 @@ fn causal_padded(
 ) -> Candle<Tensor> {
     let (_, heads, n, d) = q.dims4()?;
     let skip = pad.saturating_sub(offset).min(n);
-    let blank = Tensor::zeros((1, skip, heads, d), q.dtype(), q.device())?;
+    // Never of no element: a GPU has no allocation of 0 bytes.
+    let blank = |rows: usize| Tensor::zeros((1, rows, heads, d), q.dtype(), q.device());
     if skip == n {
-        return Ok(blank);
+        return blank(n);
     }
     let keys = k.dim(2)? - pad;
     let (k, v) = (k.narrow(2, pad, keys)?, v.narrow(2, pad, keys)?);
@@ -140,7 +141,7 @@ fn causal_padded(
     if skip == 0 {
         Ok(out)
     } else {
-        Tensor::cat(&[&blank, &out], 1)
+        Tensor::cat(&[&blank(skip)?, &out], 1)
     }
 }
 

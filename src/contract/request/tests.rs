@@ -28,6 +28,24 @@ fn requests_with_photos_and_depth_are_read_and_written() {
     assert_eq!(several.hints.items[0].photo, 1);
 }
 
+/// As `dragunov scan fixtures/meal/a.jpg fixtures/meal/b.jpg --meal --pitch 40.9,32.6 --json -` wrote it.
+#[test]
+fn a_result_of_several_photos_is_read_and_written() {
+    let value = fixture("scan_result_images.json");
+    let result: crate::ScanResult = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(result.photos.len(), 2);
+    let seen = |id: &String| {
+        result
+            .photos
+            .iter()
+            .flat_map(|p| &p.items)
+            .filter(|i| i.item.as_ref() == Some(id))
+            .count()
+    };
+    assert!(result.items.iter().all(|item| (1..=2).contains(&seen(&item.id))));
+    assert_eq!(serde_json::to_value(result).unwrap(), value);
+}
+
 /// One photo in a list is the same request as the photo alone.
 #[test]
 fn one_of_images_is_image() {

@@ -9,13 +9,15 @@ use crate::pipeline::{CALIBRATION_FORMAT, Scanner};
 /// Smallest values that are written: a sigma of nothing would be believed without end.
 const MIN_SIGMA: f64 = 0.002;
 const MIN_TILT_SIGMA_DEG: f64 = 0.5;
+const MIN_SHIFT_SIGMA: f64 = 0.01;
 
 impl Fitted {
-    /// The three figures, for a terminal.
+    /// The figures, for a terminal.
     pub fn text(&self) -> String {
         let mut out = format!("{} photos\n", self.photos);
         for (name, unit, sample) in [
             ("relief_sigma", "camera heights", &self.relief),
+            ("shift_sigma", "of the table's disparity", &self.shift),
             ("outline_sigma", "of the width", &self.outline),
             ("table_tilt_sigma_deg", "degrees", &self.table_tilt),
         ] {
@@ -93,6 +95,13 @@ impl Fitted {
                 config.errors.relief_sigma,
             ),
             (
+                "shift_sigma",
+                "shift of the depth network's disparity, as a share of the table's",
+                &self.shift,
+                MIN_SHIFT_SIGMA,
+                config.errors.shift_sigma,
+            ),
+            (
                 "outline_sigma",
                 "width of a mask, by the camera height that a thing of known size gives",
                 &self.outline,
@@ -154,6 +163,7 @@ mod tests {
         let fitted = Fitted {
             photos: 12,
             relief: errors(0.0312, 30),
+            shift: errors(0.21, 20),
             outline: errors(0.0, 10),
             table_tilt: errors(3.0, 7),
             failures: vec!["scene_1: no_food".into()],
@@ -162,6 +172,7 @@ mod tests {
         let read = Calibration::parse(&text, Path::new("calibration.toml")).unwrap();
         let before = set.calibration.clone().unwrap();
         assert_eq!(read.errors.relief_sigma, 0.0312);
+        assert_eq!(read.errors.shift_sigma, 0.21);
         assert_eq!(read.errors.outline_sigma, MIN_SIGMA);
         assert_eq!(
             read.errors.table_tilt_sigma_deg,

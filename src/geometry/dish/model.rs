@@ -7,7 +7,7 @@ use super::samples::DishSamples;
 use crate::contract::DishKind;
 use crate::geometry::math::circle::Circle;
 use crate::geometry::math::stats::{inverse_variance_mean, quantile};
-use crate::geometry::priors::{BASE_HEIGHT, TABLE_SIGMA, well_height};
+use crate::geometry::priors::{BASE_HEIGHT, BOARD_HEIGHT, TABLE_SIGMA};
 use crate::geometry::raster::surface::Alignment;
 use crate::geometry::view::camera::View;
 
@@ -26,8 +26,6 @@ const DRAWN_COVERAGE: f64 = 0.3;
 pub(crate) struct DishModel {
     pub(crate) kind: DishKind,
     form: Form,
-    /// Error of the raster that the heights were read from, sd; 0 for true depth.
-    relief_sigma: f64,
     /// Sd of the base height where it is not seen.
     base_sigma: f64,
 }
@@ -67,15 +65,6 @@ impl Base<'_> {
             Self::Dish(dish) => dish.base_sigma,
         }
     }
-
-    /// The base at this ground position, fused with that of usual ware by how far the raster can be trusted. For what hangs
-    /// on the base alone; relief is measured from [`Self::at`], whose errors it shares.
-    pub(crate) fn likely(&self, ground: [f64; 2]) -> f64 {
-        match self {
-            Self::Table => 0.0,
-            Self::Dish(dish) => dish.likely_base(ground),
-        }
-    }
 }
 
 /// Heights of the visible inside of a dish.
@@ -94,18 +83,22 @@ impl Inside {
             spots: Vec::new(),
         };
         for p in &dish.inside {
-            let zeta = alignment.zeta(p[2]);
-            let height = view.height(p[0], p[1], zeta);
+            let [u, v] = p.at;
+            let zeta = alignment.zeta(p.d, view.camera.ray(u, v));
+            let height = view.height(u, v, zeta);
             if !(zeta > 0.0 && height > -0.1 && height < 0.7) {
                 continue;
             }
-            out.all.push(height);
-            let ground = view.on_level(p[0], p[1], height);
-            let Some((circle, rim)) = rim else {
+            let ground = view.on_level(u, v, height);
+            if rim.is_none() {
                 out.spots.push(ground);
+            }
+            if p.clearance_px < dish.halo_px {
                 continue;
-            };
-            let through = view.on_level(p[0], p[1], rim);
+            }
+            out.all.push(height);
+            let Some((circle, rim)) = rim else { continue };
+            let through = view.on_level(u, v, rim);
             if circle.offset(&through) < -INSIDE_RIM * circle.radius {
                 let ring = (circle.offset(&ground) / circle.radius + 1.0) * RINGS as f64;
                 if ring >= 0.0 && (ring as usize) < RINGS {
@@ -136,12 +129,21 @@ impl DishModel {
             };
             (form, sigma)
         } else {
-            let (share, sigma) = match dish.kind {
-                DishKind::Board => (BOARD_QUANTILE, BOARD_SIGMA),
-                DishKind::Plate | DishKind::Bowl => (WELL_QUANTILE, LEVEL_PLATE_SIGMA),
+            let (share, sigma, usual) = match dish.kind {
+                DishKind::Board => (BOARD_QUANTILE, BOARD_SIGMA, BOARD_HEIGHT),
+                DishKind::Plate | DishKind::Bowl => (WELL_QUANTILE, LEVEL_PLATE_SIGMA, BASE_HEIGHT),
+            };
+            let seen = quantile(&mut inside.all, share).map(|y| y.max(0.0));
+            let (height, sigma) = match seen {
+                Some(seen) if dish.relief_sigma > 0.0 => {
+                    let both = inverse_variance_mean((seen, dish.relief_sigma), (usual.value, usual.sigma));
+                    (both, usual.sigma)
+                }
+                Some(seen) => (seen, sigma),
+                None => (usual.value, usual.sigma),
             };
             let form = Form::Level {
-                height: quantile(&mut inside.all, share).unwrap_or(0.0).max(0.0),
+                height,
                 frame: Frame::of(&inside.spots),
             };
             (form, sigma)
@@ -149,7 +151,6 @@ impl DishModel {
         Self {
             kind: dish.kind,
             form,
-            relief_sigma: dish.relief_sigma,
             base_sigma,
         }
     }
@@ -158,6 +159,14 @@ impl DishModel {
     pub(crate) fn circle(&self) -> Option<&Circle> {
         match &self.form {
             Form::Round { circle, .. } => Some(circle),
+            Form::Level { .. } => None,
+        }
+    }
+
+    /// Height of the rim, where it has a circle.
+    pub(crate) fn rim(&self) -> Option<f64> {
+        match &self.form {
+            Form::Round { rim, .. } => Some(*rim),
             Form::Level { .. } => None,
         }
     }
@@ -175,18 +184,6 @@ impl DishModel {
             Form::Round { circle, profile, .. } => profile.height(circle, ground),
             Form::Level { height, .. } => *height,
         }
-    }
-
-    fn likely_base(&self, ground: [f64; 2]) -> f64 {
-        let seen = self.base(ground);
-        if self.relief_sigma <= 0.0 {
-            return seen;
-        }
-        let usual = match self.circle() {
-            Some(c) => well_height(self.kind) * c.radius,
-            None => BASE_HEIGHT.value,
-        };
-        inverse_variance_mean((seen, self.relief_sigma), (usual, BASE_HEIGHT.sigma)).clamp(0.0, 0.2)
     }
 
     /// The rim's circle as the camera sees it; `None` where the rim was not well seen.

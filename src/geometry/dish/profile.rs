@@ -4,7 +4,7 @@ use crate::contract::DishKind;
 use crate::geometry::math::circle::Circle;
 use crate::geometry::math::stats::{inverse_variance_mean, median};
 use crate::geometry::priors::{
-    BOWL_SECTION_SIGMA, BOWL_WALL_POWER, PLATE_WALL_POWER, foot_radius, well_height,
+    BOWL_SECTION_SIGMA, BOWL_WALL_POWER, PLATE_SECTION_SIGMA, PLATE_WALL_POWER, foot_radius, well_height,
 };
 
 /// Rings from the axis to the rim.
@@ -19,8 +19,6 @@ const WALL_RINGS: f64 = 3.5;
 const WALL_HALF_SAMPLES: f64 = 20.0;
 /// Departure of a wall's rings from a straight line under the lip, as a share of the rim's radius.
 const WALL_BEND: f64 = 0.02;
-/// Share of the raster's error by which neighbouring rings err independently.
-const RING_ERROR_SHARE: f64 = 0.2;
 /// Least slope of a wall; under it the stretch is level.
 const LEVEL_SLOPE: f64 = 0.12;
 /// Sd of the hidden part of a profile, as a share of the rim's radius: where it goes on level, and elsewhere.
@@ -81,8 +79,28 @@ impl Profile {
 }
 
 impl Section {
-    /// The profile that these pixels show, and the sd of its hidden part.
+    /// As far as a network shows it, fused with usual ware ring by ring.
+    fn of_network(&self, rings: &mut Rings) -> (Profile, f64) {
+        let usual_sigma = match self.kind {
+            DishKind::Bowl => BOWL_SECTION_SIGMA * self.radius,
+            DishKind::Plate | DishKind::Board => PLATE_SECTION_SIGMA,
+        };
+        let mut profile = self.typical();
+        for (y, ring) in profile.iter_mut().zip(rings.iter_mut()) {
+            if ring.len() >= MIN_RING_SAMPLES
+                && let Some(seen) = median(ring)
+            {
+                *y = inverse_variance_mean((seen, self.relief_sigma), (*y, usual_sigma));
+            }
+        }
+        (Profile(profile), usual_sigma)
+    }
+
+    /// The profile that these pixels show, and the sd of its hidden part. What lies in the halo of food must not be among them.
     pub(crate) fn profile(&self, rings: &mut Rings) -> (Profile, f64) {
+        if self.relief_sigma > 0.0 {
+            return self.of_network(rings);
+        }
         let counts: [usize; RINGS] = std::array::from_fn(|i| rings[i].len());
         let mut seen: [Option<f64>; RINGS] = [None; RINGS];
         for (slot, ring) in seen.iter_mut().zip(rings.iter_mut()) {
@@ -101,19 +119,12 @@ impl Section {
             slope_sigma,
         };
         let level = self.is_level(&edge);
-        let mut profile: [f64; RINGS] = std::array::from_fn(|i| match seen[i] {
+        let profile: [f64; RINGS] = std::array::from_fn(|i| match seen[i] {
             Some(y) => y,
             None if i < ring && level => height,
             None if i < ring => self.hidden(i, &edge),
             None => self.between(&seen, i),
         });
-        if self.kind == DishKind::Bowl && self.relief_sigma > 0.0 {
-            // A network draws a wall too high where it meets what the bowl holds, and so too far in.
-            let usual_sigma = BOWL_SECTION_SIGMA * self.radius;
-            for (y, usual) in profile.iter_mut().zip(self.typical()) {
-                *y = inverse_variance_mean((*y, self.relief_sigma), (usual, usual_sigma));
-            }
-        }
         let hidden = if level { LEVEL_SIGMA } else { HIDDEN_SIGMA };
         (Profile(profile), hidden * self.radius)
     }
@@ -178,7 +189,7 @@ impl Section {
     }
 
     /// A typical section from the well up to the rim.
-    fn typical(&self) -> [f64; RINGS] {
+    pub(super) fn typical(&self) -> [f64; RINGS] {
         let foot = foot_radius(self.kind);
         let power = match self.kind {
             DishKind::Bowl => BOWL_WALL_POWER.value,
@@ -215,8 +226,8 @@ impl Section {
         let xx = sum(&|p| (p[0] - mx).powi(2));
         let slope = sum(&|p| (p[0] - mx) * (p[1] - my)) / xx;
         let left = sum(&|p| (p[1] - my - slope * (p[0] - mx)).powi(2));
-        // Walls are not straight up to the lip, and neighbouring rings of a poor raster go wrong together.
-        let least = (WALL_BEND * self.radius).hypot(RING_ERROR_SHARE * self.relief_sigma);
+        // Walls are not straight up to the lip.
+        let least = WALL_BEND * self.radius;
         let noise = left / (n - 2.0).max(1.0) + least * least;
         (slope, (noise / xx).sqrt())
     }

@@ -94,7 +94,7 @@ fn height(dish: &DishSamples, view: &View, alignment: Alignment, keep: impl Fn(u
         .filter(|(i, _)| keep(*i))
         .map(|(_, p)| {
             let g = view.on_level(p[0], p[1], DEFAULT_HEIGHT);
-            let height = view.height(p[0], p[1], alignment.zeta(p[2]));
+            let height = view.height(p[0], p[1], alignment.zeta(p[2], view.camera.ray(p[0], p[1])));
             (g[0] * ahead[0] + g[1] * ahead[1], height)
         })
         .filter(|(_, h)| *h > -0.2 && *h < 0.7)

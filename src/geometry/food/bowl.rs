@@ -27,7 +27,7 @@ pub(crate) fn volume(
     let mut rings: [Vec<f64>; RINGS] = std::array::from_fn(|_| Vec::new());
     let mut radii = Vec::with_capacity(samples.points.len());
     for s in &samples.points {
-        let zeta = alignment.zeta(s.d);
+        let zeta = alignment.zeta(s.d, view.camera.ray(s.u, s.v));
         let height = view.height(s.u, s.v, zeta);
         if !(zeta > 0.0 && height < 0.8) {
             continue;

@@ -57,8 +57,8 @@ fn visible<'a>(
     alignment: Alignment,
 ) -> impl Iterator<Item = Visible<'a>> {
     samples.points.iter().filter_map(move |sample| {
-        let zeta = alignment.zeta(sample.d);
         let ray = view.camera.ray(sample.u, sample.v);
+        let zeta = alignment.zeta(sample.d, ray);
         let q = dot(view.down, ray);
         (zeta > 0.0 && zeta < MAX_DEPTH && q >= MIN_FALL).then_some(Visible { sample, zeta, ray, q })
     })
@@ -127,13 +127,20 @@ pub(crate) fn integrate(
 ) -> Integrals {
     scratch.clear();
     let f2 = view.camera.focal_px * view.camera.focal_px;
+    let trend = alignment.trend.map(|t| t / view.camera.focal_px);
     let (mut columns, mut frustum, mut footprint) = (0.0, 0.0, 0.0);
     let mut moments = Moments::default();
     for Visible { sample, zeta, ray, q } in visible(samples, view, alignment) {
         let slope = -zeta * zeta / alignment.a;
         let level = zeta * zeta / (f2 * q);
         let area = view
-            .ground_area(sample.u, sample.v, zeta, slope * sample.du, slope * sample.dv)
+            .ground_area(
+                sample.u,
+                sample.v,
+                zeta,
+                slope * (sample.du - trend[0]),
+                slope * (sample.dv - trend[1]),
+            )
             .clamp(-MAX_AREA * level, MAX_AREA * level);
         let ground = [zeta * dot(view.e1, ray), zeta * dot(view.e2, ray)];
         let under = base.at(ground);

@@ -1,6 +1,7 @@
 //! Reading the depth raster at pixels of the photo, as disparity `d` with `zeta = a / (d - b)` (geometry.md 3.1).
 
 use crate::geometry::error::GeometryError;
+use crate::geometry::math::vector::{V3, dot};
 use crate::geometry::types::Depth;
 
 /// Depth raster seen from the photo's pixel grid.
@@ -39,16 +40,34 @@ fn between(pixels: usize, cells: usize) -> Vec<Between> {
         .collect()
 }
 
-/// Disparity to depth: `zeta = a / (d - b)` in camera heights.
+/// Disparity to depth: `zeta = a / (d - trend . ray - b)` in camera heights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Alignment {
     pub(crate) a: f64,
     pub(crate) b: f64,
+    /// What a network draws the table's plane off by, in coefficients of the ray; zero for true depth (geometry.md 3.6).
+    pub(crate) trend: V3,
 }
 
 impl Alignment {
-    pub(crate) fn zeta(&self, d: f64) -> f64 {
-        self.a / (d - self.b)
+    /// `d` is what the raster holds where this ray goes.
+    pub(crate) fn zeta(&self, d: f64, ray: V3) -> f64 {
+        self.a / (d - dot(self.trend, ray) - self.b)
+    }
+
+    /// The table as a plane `d = n . ray`.
+    pub(crate) fn plane(&self, down: V3) -> V3 {
+        let level = [self.a * down[0], self.a * down[1], self.a * down[2] + self.b];
+        std::array::from_fn(|i| level[i] + self.trend[i])
+    }
+
+    /// The same with a trend that makes the plane `d = n . ray` the table.
+    pub(crate) fn levelled(self, n: V3, down: V3) -> Self {
+        let level = [self.a * down[0], self.a * down[1], self.a * down[2] + self.b];
+        Self {
+            trend: std::array::from_fn(|i| n[i] - level[i]),
+            ..self
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use super::surface::Alignment;
 use super::table::TableSamples;
 use crate::geometry::math::stats::{MAD_TO_SD, TUKEY, median};
-use crate::geometry::priors::DISPARITY_SHIFT;
 use crate::geometry::view::camera::View;
 
 /// Neighbouring values of a network's depth err together: all samples are worth so many independent ones.
@@ -40,15 +39,26 @@ pub(crate) struct SlopePrior {
     pub(crate) sigma: f64,
 }
 
+/// How far the raster and the view may be off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FitErrors {
+    /// Smooth error of a network's heights over the table, sd in camera heights; 0 for true depth.
+    pub(crate) relief: f64,
+    /// Shift of the disparity, sd as a share of the table's.
+    pub(crate) shift: f64,
+    /// Of the tilt, radians.
+    pub(crate) tilt: f64,
+}
+
 /// Fits the samples that are kept. With `metric` the shift is zero; otherwise the table's own slope is combined with the
-/// priors and with a shift near zero. `tilt_sigma` is in radians. `None` for under 3 samples.
+/// priors and with a shift near zero. `None` for under 3 samples.
 pub(crate) fn fit(
     samples: &TableSamples,
     keep: &[bool],
     view: &View,
     metric: bool,
     priors: &[SlopePrior],
-    tilt_sigma: f64,
+    errors: FitErrors,
 ) -> Option<TableFit> {
     let points: Vec<[f64; 2]> = samples
         .points
@@ -65,14 +75,15 @@ pub(crate) fn fit(
         (line.a, 0.0, 1.0)
     } else {
         // A wrong tilt stretches q: by cot(tilt) a radian.
-        let lean = tilt_sigma / view.down[0].hypot(view.down[1]).max(1e-6);
-        line.combined(priors, lean)?
+        let lean = errors.tilt / view.down[0].hypot(view.down[1]).max(1e-6);
+        line.combined(priors, lean, errors)?
     };
     let (correlation, q_spread) = correlation(&points);
     Some(TableFit {
         alignment: Alignment {
             a,
             b: if metric { 0.0 } else { line.d - a * line.q },
+            trend: [0.0; 3],
         },
         slope_sigma,
         by_table,
@@ -166,36 +177,40 @@ impl Line {
     }
 
     /// The slope with all witnesses, its sd, and the table's share in it. `lean` is the relative error of `q` by the tilt's.
-    fn combined(&self, priors: &[SlopePrior], lean: f64) -> Option<(f64, f64, f64)> {
+    fn combined(&self, priors: &[SlopePrior], lean: f64, errors: FitErrors) -> Option<(f64, f64, f64)> {
         let [d_level, q_level] = self.level;
         let unit = d_level.abs().max((self.a * q_level).abs());
-        let ramp = RAMP_SHARE * unit / (12.0 * self.q_variance).sqrt().max(1e-9);
+        let q_sd = self.q_variance.sqrt().max(1e-9);
+        let ramp = (RAMP_SHARE / 12.0_f64.sqrt()).hypot(errors.relief) * unit / q_sd;
         let stretch = unit / self.q * lean.min(10.0);
-        let noise = self.sd * self.sd / (INDEPENDENT_SAMPLES * self.q_variance.max(1e-18));
+        let noise = self.sd * self.sd / (INDEPENDENT_SAMPLES * q_sd * q_sd);
         let of_table = (noise + ramp * ramp + stretch * stretch).recip();
-        let (mut a, mut weight) = (self.a, of_table);
-        let mut combine = |prior: &SlopePrior, a: &mut f64| {
-            let sigma = if weight > 0.0 {
-                weight.powf(-0.5)
-            } else {
-                f64::INFINITY
-            };
-            let agrees = (prior.slope - *a).abs() <= CONTRADICTION_SIGMAS * sigma.hypot(prior.sigma);
-            if prior.slope > 0.0 && agrees {
-                let w = prior.sigma.powi(-2);
-                *a = (*a * weight + prior.slope * w) / (weight + w);
-                weight += w;
-            }
+        let table = SlopePrior {
+            slope: self.a,
+            sigma: of_table.powf(-0.5),
         };
-        for prior in priors {
-            combine(prior, &mut a);
-        }
         // The shift is in units of the table as the other witnesses have it: a slope that a wrong tilt stretched is none.
         let near_zero = SlopePrior {
             slope: self.d / self.q,
-            sigma: DISPARITY_SHIFT.sigma * self.d.abs().max((a * self.q).abs()) / self.q,
+            sigma: errors.shift * unit / self.q,
         };
-        combine(&near_zero, &mut a);
+        let mut witnesses: Vec<SlopePrior> = priors.iter().copied().chain([near_zero, table]).collect();
+        witnesses.retain(|w| w.slope.is_finite() && w.sigma.is_finite() && w.sigma > 0.0);
+        witnesses.sort_by(|a, b| a.sigma.total_cmp(&b.sigma));
+        let (mut a, mut weight, mut by_table) = (0.0, 0.0_f64, 0.0);
+        // The surest comes first; one that contradicts those before it is left out.
+        for witness in &witnesses {
+            let off = (witness.slope - a).abs();
+            if weight > 0.0 && off > CONTRADICTION_SIGMAS * weight.powf(-0.5).hypot(witness.sigma) {
+                continue;
+            }
+            let w = witness.sigma.powi(-2);
+            a = (a * weight + witness.slope * w) / (weight + w);
+            weight += w;
+            if *witness == table {
+                by_table = w;
+            }
+        }
         if weight <= 0.0 {
             return None;
         }
@@ -203,7 +218,7 @@ impl Line {
         Some(if a <= 0.0 {
             (near_zero.slope, near_zero.sigma, 0.0)
         } else {
-            (a, weight.powf(-0.5), of_table / weight)
+            (a, weight.powf(-0.5), by_table / weight)
         })
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct ItemSolution {
     pub(crate) volume: CubicHeights,
     /// Sd of ln(volume) by the shape.
     pub(crate) shape_sigma: f64,
-    /// Relative sd of the volume by the base.
+    /// Sd of the height of what it stands on.
     pub(crate) base_sigma: f64,
     /// The outline cast on the table, and what the label says of its size.
     pub(crate) outline: CastOutline,
@@ -61,16 +61,15 @@ impl ItemSolution {
             shape,
             portion: if bowl.is_some() { IN_BOWL } else { portion },
         });
-        let base_error = base.sigma() * integrals.footprint / integrals.columns.0.max(1e-9);
         Self {
             dish: dish.map(|(index, _)| index),
             in_bowl: bowl.is_some(),
             volume,
             shape_sigma,
-            base_sigma: base_error.clamp(0.0, 1.0),
+            base_sigma: base.sigma(),
             outline: samples.cast(view),
             portion,
-            base: base.likely(integrals.centre),
+            base: base.at(integrals.centre),
             integrals,
         }
     }

@@ -5,11 +5,14 @@ use dragunov_models::Mask;
 use crate::geometry::dish::samples::DishSamples;
 use crate::geometry::error::GeometryError;
 use crate::geometry::limits;
+use crate::geometry::raster::clearance::Clearance;
+use crate::geometry::raster::free_plane::free_plane;
+use crate::geometry::raster::halo::HaloSamples;
 use crate::geometry::raster::reference::RefSamples;
 use crate::geometry::raster::samples::Samples;
 use crate::geometry::raster::surface::Surface;
 use crate::geometry::raster::table::TableSamples;
-use crate::geometry::raster::table_fit::{self, SlopePrior, TableFit};
+use crate::geometry::raster::table_fit::{self, FitErrors, SlopePrior, TableFit};
 use crate::geometry::types::{Depth, Scene};
 use crate::geometry::view::camera::View;
 
@@ -25,6 +28,8 @@ pub(crate) struct Readings<'a, 's> {
     pub(crate) on_table: Vec<bool>,
     /// What rims say of the slope of disparity; nothing until the camera is settled.
     pub(crate) slopes: Vec<SlopePrior>,
+    /// Of a network's raster; empty for true depth.
+    pub(crate) halo: HaloSamples,
     pub(crate) dishes: Vec<DishSamples>,
     /// `None` for references without a measurable size.
     pub(crate) references: Vec<Option<RefSamples>>,
@@ -51,16 +56,24 @@ impl<'a, 's> Readings<'a, 's> {
             .iter()
             .map(|r| Samples::of(r.mask, surface, ITEM_SAMPLES))
             .collect();
+        let size = [scene.camera.width, scene.camera.height];
+        let foods = Clearance::of(scene.items.iter().map(|r| r.mask), size[0], size[1]);
+        let halo = if scene.relief_sigma > 0.0 {
+            HaloSamples::collect(surface, size, &near, &covered[near.len()..])
+        } else {
+            HaloSamples::default()
+        };
         Self {
             scene,
             metric: matches!(scene.depth, Depth::Metric { .. }),
             on_table: vec![true; table.points.len()],
             table,
             slopes: Vec::new(),
+            halo,
             dishes: scene
                 .dishes
                 .iter()
-                .map(|d| DishSamples::collect(d.mask, d.kind, surface, scene.relief_sigma))
+                .map(|d| DishSamples::collect(d.mask, d.kind, surface, &foods, scene.relief_sigma))
                 .collect(),
             references: scene.references.iter().map(RefSamples::collect).collect(),
             coarse: items.iter().map(|s| s.thinned(COARSE_STEP)).collect(),
@@ -68,19 +81,35 @@ impl<'a, 's> Readings<'a, 's> {
         }
     }
 
-    /// `tilt_sigma` is in radians.
+    /// `tilt_sigma` is in radians. What a network draws the table's plane off by becomes the alignment's trend.
     pub(crate) fn fit_table(&self, view: &View, tilt_sigma: f64) -> Result<TableFit, GeometryError> {
-        table_fit::fit(
+        let errors = FitErrors {
+            relief: self.scene.relief_sigma,
+            shift: self.scene.shift_sigma,
+            tilt: tilt_sigma,
+        };
+        let mut fit = table_fit::fit(
             &self.table,
             &self.on_table,
             view,
             self.metric,
             &self.slopes,
-            tilt_sigma,
+            errors,
         )
         .ok_or(GeometryError::TableNotVisible {
             samples: self.on_table.iter().filter(|k| **k).count(),
             needed: limits::TABLE_SAMPLES,
-        })
+        })?;
+        if self.by_network()
+            && let Some((plane, _)) = free_plane(&self.table, &self.on_table, view)
+        {
+            fit.alignment = fit.alignment.levelled(plane, view.down);
+        }
+        Ok(fit)
+    }
+
+    /// Whether the raster is a network's; false for true depth.
+    pub(crate) fn by_network(&self) -> bool {
+        self.scene.relief_sigma > 0.0
     }
 }

@@ -2,10 +2,13 @@
 
 use super::readings::Readings;
 use super::sight::gravity_by_sight;
+use super::stated::{OVERRULED_SIGMA_DEG, Verdict, judge};
 use super::warnings::warn;
 use crate::contract::{DishKind, Estimated, TiltSource, Warning, WarningCode, bounds};
 use crate::geometry::dish::rim;
+use crate::geometry::dish::samples::DishSamples;
 use crate::geometry::dish::slope::slope_by_rim;
+use crate::geometry::dish::ware::slope_by_ware;
 use crate::geometry::error::GeometryError;
 use crate::geometry::limits;
 use crate::geometry::raster::free_plane::free_plane;
@@ -22,11 +25,6 @@ use crate::geometry::view::tilt::{self, DepthTilt, Ring};
 const RIM_COVERAGE: f64 = 0.6;
 const RIM_RESIDUAL: f64 = 0.03;
 const RIM_SIGMA: f64 = 0.008;
-/// A stated pitch is doubted if gravity moved by so many of its sigmas (of at least a degree), or if the circles alone show a
-/// tilt that is so many degrees off.
-const MOVED_SIGMAS: f64 = 4.0;
-const CIRCLE_OFF_DEG: f64 = 12.0;
-
 /// Refines gravity by circles and by the table, and settles which samples are table and rim.
 pub(crate) fn settle_camera(
     readings: &mut Readings<'_, '_>,
@@ -40,7 +38,7 @@ pub(crate) fn settle_camera(
         .filter_map(RefSamples::ring)
         .collect();
     let (start, source) = match readings.scene.gravity {
-        Some(g) => (g, TiltSource::Gravity),
+        Some(stated) => weigh_stated(readings, &coins, stated, warnings),
         None => gravity_by_sight(readings, &coins, warnings)?,
     };
     limits::check_gravity(&start)?;
@@ -73,8 +71,8 @@ pub(crate) fn settle_camera(
             tilt_source.extend(refined_by.into_iter().filter(|(_, yes)| *yes).map(|(by, _)| by));
         }
     }
-    if let Some(stated) = &readings.scene.gravity {
-        doubt_stated(stated, &gravity, from_circle, warnings);
+    if readings.scene.gravity.is_some() && source != TiltSource::Gravity {
+        gravity.tilt_sigma_deg = gravity.tilt_sigma_deg.hypot(OVERRULED_SIGMA_DEG);
     }
     limits::check_gravity(&gravity)?;
     Ok(CameraFit {
@@ -83,6 +81,43 @@ pub(crate) fn settle_camera(
         tilt_source,
         tilt_from_circle_deg: from_circle,
     })
+}
+
+/// The stated gravity, wider where the photo doubts it, or what the photo shows where that is sure.
+fn weigh_stated(
+    readings: &Readings<'_, '_>,
+    coins: &[Ring],
+    stated: Gravity,
+    warnings: &mut Vec<Warning>,
+) -> (Gravity, TiltSource) {
+    match judge(readings, coins, &stated) {
+        Verdict::Stands => (stated, TiltSource::Gravity),
+        Verdict::Doubted { seen_deg, sigma_deg } => {
+            let message = format!(
+                "the stated tilt is {:.0} degrees, the photo looks as if taken from {seen_deg:.0}: the stated one is used, with a \
+                 wider interval",
+                stated.tilt_deg()
+            );
+            warn(warnings, WarningCode::PitchInconsistent, &message);
+            let tilt_sigma_deg = sigma_deg;
+            (
+                Gravity {
+                    tilt_sigma_deg,
+                    ..stated
+                },
+                TiltSource::Gravity,
+            )
+        }
+        Verdict::Overruled { seen, source } => {
+            let message = format!(
+                "the stated tilt is {:.0} degrees, but the round things and the table on the photo agree on {:.0}, which is used",
+                stated.tilt_deg(),
+                seen.tilt_deg()
+            );
+            warn(warnings, WarningCode::PitchInconsistent, &message);
+            (seen, source)
+        }
+    }
 }
 
 /// Settles under this view which samples are table and rim, and what rims say of the raster's slope; the alignment by that.
@@ -94,20 +129,30 @@ fn settle_samples(
     let scene = readings.scene;
     readings.on_table = table::inliers(&readings.table, view, readings.metric, scene.seed);
     let fit = readings.fit_table(view, tilt_sigma)?;
+    let by_network = readings.by_network();
+    let halo_px = if by_network {
+        readings.halo.width_px(view, fit.alignment)
+    } else {
+        0.0
+    };
     for (i, dish) in readings.dishes.iter_mut().enumerate() {
-        if scene.relief_sigma > 0.0 {
+        if by_network {
             dish.relief_sigma = scene.relief_sigma.hypot(fit.residual_rel);
+            dish.halo_px = halo_px;
         }
         rim::find(dish, view, fit.alignment, scene.seed ^ i as u64);
     }
     if readings.metric {
         return Ok(fit.alignment);
     }
-    readings.slopes = readings
-        .dishes
-        .iter()
-        .filter_map(|d| slope_by_rim(d, view, &fit))
-        .collect();
+    let by_dish = |dish: &DishSamples| {
+        if by_network {
+            slope_by_ware(dish, view, &fit)
+        } else {
+            slope_by_rim(dish, view, &fit)
+        }
+    };
+    readings.slopes = readings.dishes.iter().filter_map(by_dish).collect();
     Ok(readings.fit_table(view, tilt_sigma)?.alignment)
 }
 
@@ -135,32 +180,15 @@ fn plate_rims(readings: &Readings<'_, '_>, view: &View, alignment: Alignment) ->
 
 fn depth_tilt(readings: &Readings<'_, '_>, view: &View, start: &Gravity) -> Option<DepthTilt> {
     let (n, covariance) = free_plane(&readings.table, &readings.on_table, view)?;
-    if readings.metric {
-        Some(tilt::from_metric_plane(n, covariance, start))
+    let mut depth = if readings.metric {
+        tilt::from_metric_plane(n, covariance, start)
     } else {
-        tilt::from_relative_plane(n, covariance, start)
+        tilt::from_relative_plane(n, covariance, start)?
+    };
+    // A network's plane leans by more than its residual tells.
+    if readings.by_network() {
+        let lean = readings.scene.table_tilt_sigma_deg.to_radians();
+        depth.sigma = depth.sigma.map(|sigma| sigma.hypot(lean));
     }
-}
-
-/// Warns where the photo contradicts the stated gravity.
-fn doubt_stated(
-    stated: &Gravity,
-    settled: &Gravity,
-    from_circle_deg: Option<f64>,
-    warnings: &mut Vec<Warning>,
-) {
-    if settled.angle_deg(stated) > MOVED_SIGMAS * stated.tilt_sigma_deg.max(1.0) {
-        warn(
-            warnings,
-            WarningCode::PitchInconsistent,
-            "the stated pitch does not fit the plate and the table in the photo",
-        );
-    }
-    if from_circle_deg.is_some_and(|seen| (seen - stated.tilt_deg()).abs() > CIRCLE_OFF_DEG) {
-        warn(
-            warnings,
-            WarningCode::PitchInconsistent,
-            "the plate's ellipse shows another tilt than the stated pitch",
-        );
-    }
+    Some(depth)
 }

@@ -32,16 +32,7 @@ pub(super) fn gravity_by_sight(
     coins: &[Ring],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Gravity, TiltSource), GeometryError> {
-    let plates = readings
-        .dishes
-        .iter()
-        .filter(|d| d.kind == DishKind::Plate)
-        .map(|d| Ring {
-            pixels: d.edge.iter().map(|p| [p[0], p[1]]).collect(),
-            height: PLATE_RIM_HEIGHT,
-            sigma: PLATE_RIM_SIGMA,
-        });
-    let rings: Vec<Ring> = coins.iter().cloned().chain(plates).collect();
+    let rings: Vec<Ring> = coins.iter().cloned().chain(rings_by_plates(readings)).collect();
     let table = gravity_by_table(readings);
     if let Some(mut found) = consensus(readings.scene.camera, &rings, table.as_ref()) {
         let by_plate = found.round[coins.len()..].contains(&true);
@@ -72,6 +63,16 @@ pub(super) fn gravity_by_sight(
     ))
 }
 
+/// The edges of plates, before any fit.
+pub(super) fn rings_by_plates<'r>(readings: &'r Readings<'_, '_>) -> impl Iterator<Item = Ring> + 'r {
+    let plates = readings.dishes.iter().filter(|d| d.kind == DishKind::Plate);
+    plates.map(|d| Ring {
+        pixels: d.edge.iter().map(|p| [p[0], p[1]]).collect(),
+        height: PLATE_RIM_HEIGHT,
+        sigma: PLATE_RIM_SIGMA,
+    })
+}
+
 /// A coin lies flat only if the table is seen from about where the coin by itself is. Of several things taken for
 /// coins the roundest is compared: nothing that lies flat is rounder than the table's tilt allows.
 fn check_coins(readings: &Readings<'_, '_>, coins: &[Ring], table: &Gravity) -> Result<(), GeometryError> {
@@ -94,7 +95,7 @@ fn check_coins(readings: &Readings<'_, '_>, coins: &[Ring], table: &Gravity) -> 
 
 /// Gravity by the direction and steepness in which the table's disparity grows, its shift taken for 0. `None`
 /// where the table is no plane in the raster.
-fn gravity_by_table(readings: &Readings<'_, '_>) -> Option<Gravity> {
+pub(super) fn gravity_by_table(readings: &Readings<'_, '_>) -> Option<Gravity> {
     let view = View::new(
         readings.scene.camera,
         &Gravity::from_pitch(0.0, 0.0, ASSUMED_SIGMA_DEG),

@@ -45,7 +45,7 @@ pub(crate) fn solve(
     let view = View::new(state.camera, &state.gravity);
     let mut fit = readings.fit_table(&view, state.gravity.tilt_sigma_deg.to_radians())?;
     if !readings.metric {
-        shift_alignment(&mut fit, state.shift);
+        shift_alignment(&mut fit, state.shift, view.down);
     }
     let dishes: Vec<DishModel> = readings
         .dishes
@@ -81,11 +81,16 @@ pub(crate) fn solve(
 }
 
 /// Moves the shift by so many of its sigmas. At fixed table disparity a larger shift is a smaller slope.
-fn shift_alignment(fit: &mut TableFit, sigmas: f64) {
+fn shift_alignment(fit: &mut TableFit, sigmas: f64, down: [f64; 3]) {
     let [_, q] = fit.level;
     let slope = fit.alignment.a;
+    let plane = fit.alignment.plane(down);
+    let levelled = fit.alignment.trend != [0.0; 3];
     fit.alignment.a = (slope - sigmas * fit.slope_sigma).max(0.1 * slope);
     fit.alignment.b += (slope - fit.alignment.a) * q;
+    if levelled {
+        fit.alignment = fit.alignment.levelled(plane, down);
+    }
 }
 
 /// The innermost dish under each item.

@@ -5,6 +5,7 @@
 use super::flags;
 use super::fusion::{SHARED, VolumeEstimate, fuse};
 use super::item::ItemSolution;
+use super::plausible::{Figures, impossible};
 use super::readings::Readings;
 use super::sensitivity::{Sensitivity, sensitivities};
 use super::solution::{Solution, State};
@@ -14,7 +15,7 @@ use crate::geometry::error::GeometryError;
 use crate::geometry::food::portion::{ByOutline, SCALE_POWER};
 use crate::geometry::math::random::Random;
 use crate::geometry::math::stats::quantile;
-use crate::geometry::priors::FOOD_HEIGHT_CM;
+use crate::geometry::priors::{FOOD_HEIGHT_CM, RELIEF_GAIN};
 use crate::geometry::raster::outline::border_share;
 use crate::geometry::types::{ItemGeometry, ShapeClass};
 
@@ -28,12 +29,10 @@ const MIN_VOLUME_CM3: f64 = 1e-6;
 const GAPS: f64 = 0.1;
 /// Least mean height that the raster's error is compared with, in camera heights.
 const MIN_RELIEF: f64 = 1e-3;
-/// Largest sd of ln(volume) by the raster's error, where the view slants.
+/// Largest sd of ln(volume) by the raster's level.
 const RELIEF_SIGMA_MAX: f64 = 0.8;
-/// Under this tilt a network sees less and less relief, degrees; straight down its error counts one and this many times
-/// (model card of `plate-tiny`: four times the median error), and some show no relief at all.
-const SLANTING_DEG: f64 = 20.0;
-const NADIR_FACTOR: f64 = 4.0;
+/// Rounds in which the height that the raster's error is compared with settles.
+const HEIGHT_ROUNDS: usize = 3;
 /// Sd of ln(volume) where nothing rises: of the fallback by footprint, and added to the outline's.
 const NO_RELIEF_SIGMA: f64 = 0.7;
 const OUTLINE_ALONE_SIGMA: f64 = 0.15;
@@ -55,7 +54,6 @@ pub(crate) fn items(
     let shared: Vec<Draw> = (0..DRAWS)
         .map(|_| std::array::from_fn(|_| random.normal()))
         .collect();
-    let tilt_deg = state.gravity.tilt_deg();
     let mut out = Vec::with_capacity(solution.items.len());
     for (index, [by_relief, by_outline]) in sensitivities.iter().enumerate() {
         let item = Item {
@@ -63,7 +61,6 @@ pub(crate) fn items(
             solution,
             solved: &solution.items[index],
             index,
-            tilt_deg,
         };
         let combined = item.combined(by_relief, by_outline);
         let volume_cm3 = interval(&combined.volume, solution.scale.sigma_ln, &shared, &mut random);
@@ -101,7 +98,6 @@ struct Item<'r> {
     solution: &'r Solution,
     solved: &'r ItemSolution,
     index: usize,
-    tilt_deg: f64,
 }
 
 /// The volume by relief and outline together.
@@ -115,7 +111,10 @@ struct Combined {
 impl Item<'_> {
     fn combined(&self, by_relief: &Sensitivity, by_outline: &Sensitivity) -> Combined {
         let mut flags = Vec::new();
-        let relief = self.by_relief(by_relief, &mut flags);
+        let mut relief = self.by_relief(by_relief, &mut flags);
+        let seen_height = self.solved.integrals.mean_height().max(MIN_RELIEF);
+        let shape_own = relief.own;
+        relief.own = shape_own.hypot(self.relief_error(seen_height));
         let outline = self.solved.by_outline(self.solution.scale.height_cm);
         let estimate = outline.map(|o| VolumeEstimate {
             ln: o.volume_cm3.max(MIN_VOLUME_CM3).ln(),
@@ -130,7 +129,12 @@ impl Item<'_> {
                 (VolumeEstimate { own, ..*outline }, 0.0)
             }
             Some(outline) => {
-                let fused = fuse(&relief, outline);
+                let mut fused = fuse(&relief, outline);
+                for _ in 0..HEIGHT_ROUNDS {
+                    let height = seen_height * (fused.estimate.ln - relief.ln).exp();
+                    relief.own = shape_own.hypot(self.relief_error(height));
+                    fused = fuse(&relief, outline);
+                }
                 if fused.disagreement_sigmas > UNUSUAL_SIGMAS {
                     flags.push(ItemFlag::UnusualSize);
                 }
@@ -156,21 +160,12 @@ impl Item<'_> {
     fn by_relief(&self, sensitivity: &Sensitivity, flags: &mut Vec<ItemFlag>) -> VolumeEstimate {
         let item = self.solved;
         let h = self.solution.scale.height_cm;
-        let mut own = item.shape_sigma.hypot(item.base_sigma);
+        let mut own = item.shape_sigma;
         let gaps = self.readings.items[self.index].gaps;
         if gaps > GAPS {
             flags.push(ItemFlag::DepthGaps);
             own = own.hypot(gaps);
         }
-        // What the raster leaves on the table it also leaves on the food, and the network's own error with it.
-        let relief = item.integrals.mean_height().max(MIN_RELIEF);
-        let from_above = 1.0 + NADIR_FACTOR * (1.0 - self.tilt_deg / SLANTING_DEG).max(0.0);
-        let error = self
-            .solution
-            .fit
-            .residual_rel
-            .hypot(self.readings.scene.relief_sigma * from_above);
-        own = own.hypot((error / relief).min(RELIEF_SIGMA_MAX * from_above));
         let mut volume_cm3 = item.volume.cm3(h);
         if self.nothing_rises() {
             flags.push(ItemFlag::NoRelief);
@@ -185,6 +180,20 @@ impl Item<'_> {
             power: 3.0,
             own,
         }
+    }
+
+    /// Relative error of a mean height of this many camera heights: by the raster, by the base under it, and by how much a
+    /// network exaggerates.
+    fn relief_error(&self, height: f64) -> f64 {
+        let network = self.readings.scene.relief_sigma;
+        let level = self
+            .solution
+            .fit
+            .residual_rel
+            .hypot(network)
+            .hypot(self.solved.base_sigma);
+        let gain = if network > 0.0 { RELIEF_GAIN.sigma } else { 0.0 };
+        (level / height.max(MIN_RELIEF)).min(RELIEF_SIGMA_MAX).hypot(gain)
     }
 
     /// Flags of where it lies and what it is.
@@ -238,6 +247,16 @@ impl Item<'_> {
             relief_share,
             &mut flags,
         );
+        let region = &self.readings.scene.items[self.index];
+        let figures = Figures {
+            volume_cm3,
+            mean_height_cm,
+            footprint_cm2,
+        };
+        let implausible = impossible(&figures, region.shape, region.portion, item, self.solution);
+        if implausible.is_some() {
+            flags.push(ItemFlag::Implausible);
+        }
         let slopes: f64 = volume.slopes.iter().map(|s| s * s).sum();
         ItemGeometry {
             volume_cm3,
@@ -251,6 +270,7 @@ impl Item<'_> {
             depth_share: relief_share,
             dish: item.dish,
             flags,
+            implausible,
             volume_sigma_ln: VolumeSigma {
                 shared: slopes.sqrt().hypot(volume.power * scale.sigma_ln),
                 own: volume.own,

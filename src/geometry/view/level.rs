@@ -32,7 +32,7 @@ pub(crate) fn consensus(camera: CameraModel, rings: &[Ring], table: Option<&Grav
         let by_table = table.map_or(0.0, |t| cauchy_loss(g.angle_deg(t) / t.tilt_sigma_deg));
         (!seen.is_empty()).then(|| by_table + seen.iter().map(|x| cauchy_loss(*x)).sum::<f64>())
     };
-    let start = candidates(table)
+    let start = candidates([table, None])
         .filter_map(|g| loss(&g).map(|s| (s, g)))
         .min_by(|a, b| a.0.total_cmp(&b.0))?
         .1;
@@ -66,15 +66,16 @@ fn cauchy_loss(sigmas: f64) -> f64 {
     CAUCHY_SIGMAS * CAUCHY_SIGMAS * (sigmas / CAUCHY_SIGMAS).powi(2).ln_1p()
 }
 
-/// Every tilt of the first search, in every direction in which the photo's bottom may be: a phone's is, and where the table comes
-/// nearer.
-fn candidates(table: Option<&Gravity>) -> impl Iterator<Item = Gravity> {
+/// Every tilt of the first search, in every direction in which the photo's bottom may be: a phone's is, and where these lean to.
+pub(crate) fn candidates(leaning: [Option<&Gravity>; 2]) -> impl Iterator<Item = Gravity> {
     let upright = Gravity::from_pitch(0.0, 0.0, START_SIGMA_DEG);
-    let near = table.and_then(|t| {
-        let flat = t.down[0].hypot(t.down[1]);
-        (flat > MIN_SLOPE).then(|| [t.down[0] / flat, t.down[1] / flat])
+    let ways = leaning.map(|g| {
+        let g = g?;
+        let flat = g.down[0].hypot(g.down[1]);
+        (flat > MIN_SLOPE).then(|| [g.down[0] / flat, g.down[1] / flat])
     });
-    std::iter::once([0.0, 1.0]).chain(near).flat_map(move |[x, y]| {
+    let ways = std::iter::once([0.0, 1.0]).chain(ways.into_iter().flatten());
+    ways.flat_map(move |[x, y]| {
         (0..=(STEEPEST_DEG / STEP_DEG) as usize).map(move |i| {
             let (sin, cos) = (STEP_DEG * i as f64).to_radians().sin_cos();
             Gravity {

@@ -21,13 +21,17 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
     pixels.extend(SIGNATURE);
     let mut meta = Metadata::default();
     let mut header: Option<Header> = None;
-    let (mut in_pixels, mut late, mut transparent) = (false, false, false);
+    let (mut in_pixels, mut late, mut transparent, mut damaged) = (false, false, false, false);
     let mut at = SIGNATURE.len();
     while let Some(&[l3, l2, l1, l0, a, b, c, d]) = bytes.get(at..at + 8) {
         let (length, kind) = (u32::from_be_bytes([l3, l2, l1, l0]) as usize, [a, b, c, d]);
         let rest = &bytes[at + 8..];
         let data = first(rest, length);
         let whole = rest.len() >= length.saturating_add(4);
+        if matches!(&kind, b"IHDR" | b"PLTE" | b"tRNS" | b"IDAT") && whole {
+            let stated = rest[length..].first_chunk().map(|sum| u32::from_be_bytes(*sum));
+            damaged |= stated != Some(checksum(&kind, data));
+        }
         match &kind {
             b"IEND" => break,
             b"CgBI" => return Err(foreign("it is a PNG of an iPhone's own programs")),
@@ -40,12 +44,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
                 transparent = true;
                 chunk(&mut pixels, kind, data);
             }
-            // With its own checksum: of a whole chunk it is part of what is checked.
-            b"IDAT" if whole => {
-                in_pixels = true;
-                pixels.extend(&bytes[at..at + 12 + length]);
-            }
-            // The last one of a file that was cut; whether all rows are there shows when they are decoded.
+            // The last one of a file may be cut; whether all rows are there shows when they are decoded.
             b"IDAT" => {
                 in_pixels = true;
                 chunk(&mut pixels, kind, data);
@@ -71,7 +70,12 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
         crop: None,
         bytes_a_pixel: header.bytes_a_pixel(),
         alpha: transparent || matches!(header.colour, 4 | 6),
-        lacking: (!in_pixels).then_some("the file ends before its pixels"),
+        // The decoder has read all rows before it comes to the last checksum, and looks at it no more.
+        lacking: match (in_pixels, damaged) {
+            (false, _) => Some("the file ends before its pixels"),
+            (true, true) => Some("its data are damaged"),
+            (true, false) => None,
+        },
         exif: meta.exif.or(meta.raw_exif.map(Cow::Owned)),
         turn: None,
         xmp_orientation: meta.orientation,
@@ -119,10 +123,14 @@ fn chunk(out: &mut Vec<u8>, kind: [u8; 4], data: &[u8]) {
     out.extend((data.len() as u32).to_be_bytes());
     out.extend(kind);
     out.extend(data);
+    out.extend(checksum(&kind, data).to_be_bytes());
+}
+
+fn checksum(kind: &[u8; 4], data: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
-    crc.update(&kind);
+    crc.update(kind);
     crc.update(data);
-    out.extend(crc.sum().to_be_bytes());
+    crc.sum()
 }
 
 impl<'a> Metadata<'a> {

@@ -15,6 +15,11 @@ const PNG_BUFFERS: usize = 1 << 20;
 /// Neighbours further apart than this, as a ratio, are not of one surface: nothing lies between them.
 const EDGE: f32 = 1.05;
 
+/// Two values of one surface are no further apart than this many standard deviations of one.
+const SAME_SURFACE_SIGMAS: f32 = 4.2;
+/// A Gaussian of one cell, by distance in cells.
+const SMOOTHING: [f32; 3] = [1.0, 0.606_53, 0.135_34];
+
 /// Row by row; 0 where nothing is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Raster {
@@ -174,6 +179,35 @@ impl Raster {
                 self.values[y * w + x]
             })
             .collect();
+        Self {
+            width,
+            height,
+            values,
+        }
+    }
+
+    /// With the mean of the cells around each that are of its surface: those no farther off than the noise explains.
+    pub(super) fn smoothed(self, sigma_rel: f64) -> Self {
+        let (width, height) = (self.width, self.height);
+        let most = SAME_SURFACE_SIGMAS * sigma_rel as f32;
+        let mut values = vec![0.0; self.values.len()];
+        for y in 0..height {
+            for x in 0..width {
+                let z = self.values[y * width + x];
+                let (mut sum, mut weight) = (0.0, 0.0);
+                for ny in y.saturating_sub(2)..(y + 3).min(height) {
+                    for nx in x.saturating_sub(2)..(x + 3).min(width) {
+                        let near = self.values[ny * width + nx];
+                        if near > 0.0 && (near - z).abs() <= most * z {
+                            let w = SMOOTHING[ny.abs_diff(y)] * SMOOTHING[nx.abs_diff(x)];
+                            sum += w * near;
+                            weight += w;
+                        }
+                    }
+                }
+                values[y * width + x] = if weight > 0.0 { sum / weight } else { z };
+            }
+        }
         Self {
             width,
             height,

@@ -8,6 +8,7 @@
 use crate::contract::ItemFlag;
 use crate::contract::ScaleSource;
 use crate::contract::result::VolumeSigma;
+use crate::geometry::Portion;
 use crate::pipeline::measure::MeasuredScene;
 
 /// Correlation of the shared errors of two photos whose scale comes from the same thing; of two whose scale comes from different ones.
@@ -23,11 +24,13 @@ const UNUSUAL_SIGMA_LN: f64 = 0.2;
 /// One item as one photo measured it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    item: usize,
+    pub(super) item: usize,
     photo: usize,
     ln_cm3: f64,
     shared: f64,
     own: f64,
+    /// Own error that no other photo has: a mask that went wrong here.
+    alone: f64,
     scale: ScaleSource,
 }
 
@@ -43,9 +46,18 @@ impl Observation {
             photo,
             ln_cm3: measured.volume_cm3.p50.ln(),
             shared: sigma.shared.max(1e-4),
-            own: sigma.own.max(1e-3).hypot(cut).hypot(odd),
+            own: sigma.own.max(1e-3),
+            alone: cut.hypot(odd),
             scale: scene.geometry.scale.source,
         }
+    }
+
+    /// Less sure by as much as it is farther from the usual size than that spreads.
+    pub(super) fn doubt(&mut self, usual: &Portion) {
+        let ln_usual = (usual.area_cm2 * usual.height_cm).ln();
+        let spread = usual.area_sigma_ln.hypot(usual.height_sigma_ln);
+        let excess = ((self.ln_cm3 - ln_usual).abs() - spread).max(0.0);
+        self.alone = self.alone.hypot(excess);
     }
 
     /// Shared and own covariance with another one.
@@ -58,10 +70,10 @@ impl Observation {
         };
         let own = match () {
             () if self.item != other.item => 0.0,
-            () if same_photo => 1.0,
-            () => OWN,
+            () if same_photo => self.own.powi(2) + self.alone.powi(2),
+            () => OWN * self.own * other.own,
         };
-        (shared * self.shared * other.shared, own * self.own * other.own)
+        (shared * self.shared * other.shared, own)
     }
 }
 
@@ -131,8 +143,8 @@ fn volume(observations: &[Observation], item: usize, weights: &[f64]) -> FusedVo
         for &j in &of_item[k + 1..] {
             let (a, b) = (&observations[i], &observations[j]);
             let (s, o) = a.covariance(b);
-            let variance =
-                a.shared.powi(2) + a.own.powi(2) + b.shared.powi(2) + b.own.powi(2) - 2.0 * (s + o);
+            let of = |o: &Observation| o.shared.powi(2) + o.own.powi(2) + o.alone.powi(2);
+            let variance = of(a) + of(b) - 2.0 * (s + o);
             apart = apart.max((a.ln_cm3 - b.ln_cm3).abs() / variance.max(1e-6).sqrt());
         }
     }
@@ -209,6 +221,7 @@ mod tests {
             ln_cm3: cm3.ln(),
             shared,
             own,
+            alone: 0.0,
             scale: ScaleSource::PlatePrior,
         }
     }
@@ -249,6 +262,24 @@ mod tests {
         let alone = fused[2].ln_cm3.exp();
         assert!((55.0..66.0).contains(&alone), "{alone}");
         assert!(fused[2].sigma.shared < 0.2, "{:?}", fused[2]);
+    }
+
+    #[test]
+    fn of_two_that_contradict_each_other_the_usual_size_is_believed() {
+        let usual = Portion {
+            area_cm2: 30.0,
+            area_sigma_ln: 0.4,
+            height_cm: 2.0,
+            height_sigma_ln: 0.2,
+        };
+        let mut both = [seen(0, 0, 450.0, 0.15, 0.25), seen(0, 1, 80.0, 0.15, 0.25)];
+        both.iter_mut().for_each(|o| o.doubt(&usual));
+        let fused = &fuse(&both, 1)[0];
+        assert!((75.0..100.0).contains(&fused.ln_cm3.exp()), "{fused:?}");
+        // Near the usual size nothing is doubted.
+        let mut near = seen(0, 0, 70.0, 0.15, 0.25);
+        near.doubt(&usual);
+        assert_eq!(near.alone, 0.0);
     }
 
     #[test]

@@ -27,6 +27,15 @@ unsigned softcuda_warp_ballot(unsigned mask, int predicate);
 void softcuda_warp_barrier(unsigned mask);
 unsigned softcuda_lane();
 unsigned softcuda_active_lanes();
+/// Shows an address to the warp and learns those of all lanes; valid until the warp's next barrier. All 32 take part.
+void softcuda_warp_show(const void* mine, const void** all);
+/// An access that the compiler does not see: of wrappers around instructions.
+void softcuda_access(const void* at, unsigned bytes, unsigned alignment, bool write);
+/// Copies of 16 bytes to shared memory that are made when the thread waits for their group; until then the destination
+/// holds 0xFF.
+void softcuda_copy_start(void* to, const void* from, unsigned bytes);
+void softcuda_copy_commit();
+void softcuda_copy_wait(unsigned pending);
 /// Tells the checks that the next access to these bytes is one indivisible operation.
 void softcuda_atomic(const void* address, unsigned bytes);
 /// A `__shared__` variable's place for the running block.

@@ -124,7 +124,10 @@ fn scored(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tens
     let rows = op.dims.group() * nq;
     let (k, v) = (k.contiguous()?, v.contiguous()?);
     let q = q.contiguous()?.reshape((b, kv_heads, rows, d))?;
-    let scores = q.matmul(&k.transpose(2, 3)?)?.to_dtype(DType::F32)?;
+    // A product of bf16 is rounded to bf16, and scores of tens lose whole units of the exponent by that: they are made in
+    // f32, as on the CPU.
+    let (q, k) = (q.to_dtype(DType::F32)?, k.to_dtype(DType::F32)?);
+    let scores = q.matmul(&k.transpose(2, 3)?)?;
     let scores = (scores * f64::from(op.scale))?.reshape((b, h, nq, nk))?;
     let weights = softmax_last_dim(&masked(op, scores)?)?.to_dtype(v.dtype())?;
     let weights = weights.reshape((b, kv_heads, rows, nk))?;

@@ -1,0 +1,114 @@
+// Tensor-core instructions of sm_80 and later: PTX under nvcc, plain C++ on the software device (docs/softcuda.md).
+//
+// Fragments of m16n8k16, g = lane / 4, t = lane % 4; a register holds two 16-bit elements, the lower column first:
+//   A 16x16  a0 = (g, 2t..), a1 = (g + 8, 2t..), a2 = (g, 2t + 8..), a3 = (g + 8, 2t + 8..)
+//   B 16x8   b0 = (k = 2t.., n = g), b1 = (k = 2t + 8.., n = g)
+//   C, D     c0, c1 = (g, 2t), (g, 2t + 1); c2, c3 = (g + 8, 2t), (g + 8, 2t + 1)
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+namespace tensor_core {
+
+#ifndef SOFTCUDA
+
+__device__ __forceinline__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+// d = a b + c, sums in f32.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+__device__ __forceinline__ void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+
+// Four 8x8 matrices of 16-bit elements from shared memory: lane 8m + r gives the 16-byte aligned address of row r of
+// matrix m, and receives of each matrix the elements (lane / 4, 2 (lane % 4)) and the next; `trans`: of its transpose.
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+
+// Starts a copy of 16 bytes from global to shared memory, of which the first `bytes` are read and the rest are zero.
+__device__ __forceinline__ void copy_async_16(void* to, const void* from, int bytes = 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Until at most `pending` of this thread's newest groups are under way. Other threads see the data after a barrier.
+template <int pending> __device__ __forceinline__ void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory"); }
+
+#else
+
+inline float element(uint32_t pair, int half, bool bf16) {
+    const uint16_t bits = uint16_t(pair >> 16 * half);
+    return bf16 ? softcuda::bfloat16_value(bits) : softcuda::half_value(bits);
+}
+
+struct Operands { uint32_t a[4], b[2]; };
+
+__device__ __attribute__((no_sanitize("thread"))) inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                                                const float (&c)[4], bool bf16) {
+    Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    const void* all[32];
+    softcuda::softcuda_warp_show(&mine, all);
+    const int g = softcuda::softcuda_lane() / 4, t = softcuda::softcuda_lane() % 4;
+    float sums[4];
+    for (int i = 0; i < 4; i++) {
+        const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
+        float sum = 0;
+        for (int k = 0; k < 16; k++) {
+            auto* left = static_cast<const Operands*>(all[row % 8 * 4 + k % 8 / 2]);
+            auto* right = static_cast<const Operands*>(all[column * 4 + k % 8 / 2]);
+            sum += element(left->a[row / 8 + 2 * (k / 8)], k % 2, bf16) * element(right->b[k / 8], k % 2, bf16);
+        }
+        sums[i] = c[i] + sum;
+    }
+    softcuda::softcuda_warp_barrier(~0u);  // until all have read what this lane showed
+    for (int i = 0; i < 4; i++) d[i] = sums[i];
+}
+inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, true); }
+inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, false); }
+
+__device__ __attribute__((no_sanitize("thread"))) inline void gather(uint32_t (&r)[4], const void* row, bool transposed) {
+    const void* rows[32];
+    softcuda::softcuda_warp_show(row, rows);
+    const int lane = softcuda::softcuda_lane();
+    for (int m = 0; m < 4; m++) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; i++) {
+            const int y = transposed ? 2 * (lane % 4) + i : lane / 4, x = transposed ? lane / 4 : 2 * (lane % 4) + i;
+            pair[i] = static_cast<const uint16_t*>(rows[8 * m + y])[x];
+        }
+        r[m] = pair[0] | uint32_t(pair[1]) << 16;
+    }
+    softcuda::softcuda_warp_barrier(~0u);
+}
+__forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+    softcuda::softcuda_access(row, 16, 16, false);
+    gather(r, row, false);
+}
+__forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
+    softcuda::softcuda_access(row, 16, 16, false);
+    gather(r, row, true);
+}
+
+__forceinline__ void copy_async_16(void* to, const void* from, int bytes = 16) {
+    softcuda::softcuda_access(from, bytes, 16, false);
+    softcuda::softcuda_access(to, 16, 16, true);
+    softcuda::softcuda_copy_start(to, from, bytes);
+}
+__forceinline__ void copy_commit() { softcuda::softcuda_copy_commit(); }
+template <int pending> __forceinline__ void copy_wait() { softcuda::softcuda_copy_wait(pending); }
+
+#endif
+
+}  // namespace tensor_core

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# bio-bff with servers and clients that are fetched: TimescaleDB (npm), SQS of ministack (PyPI), schemathesis (PyPI), and
+# its tests at full size. Names of stages as arguments run only those: timescale sqs volume openapi.
+# BFF_BIN and BFF_TESTS, the program and its built tests, are optional.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/ci-lib.sh
+stages=("$@")
+[ $# -gt 0 ] || stages=(volume timescale sqs openapi)
+target="${CARGO_TARGET_DIR:-target}"
+if [ -z "${BFF_TESTS:-}" ]; then
+  built="$(cargo test --quiet --locked --workspace --test bff --no-run --message-format=json)"
+  BFF_TESTS="$(sed -n 's/.*"name":"bff".*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)"
+fi
+bff="${BFF_BIN:-$target/debug/bio-bff}"
+tests="$(readlink -f "$BFF_TESTS")"
+work="$(mktemp -d)"
+# As root the servers run as nobody.
+chmod 755 "$work"
+children=()
+end() {
+  for pid in "${children[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap end EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Runs the tests of a module; a test that says it did not run is a failure here.
+run_tests() {
+  (cd bff && CI=true timeout 600 "$tests" --nocapture "$@") >"$work/tests" 2>&1 || { cat "$work/tests"; return 1; }
+  grep -E '^test result|: in [0-9]' "$work/tests"
+  if grep 'NOT RUN' "$work/tests" || grep -q ' 0 passed' "$work/tests"; then echo "FAILED: nothing ran"; return 1; fi
+}
+
+# Waits until something listens on a port, or says what PROGRAM wrote before it ended.
+wait_for() {
+  local port="$1" pid="$2" log="$3"
+  for _ in $(seq 600); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return 0
+    kill -0 "$pid" 2>/dev/null || { cat "$log"; return 1; }
+    sleep 0.1
+  done
+  cat "$log"; return 1
+}
+
+python_with() {
+  local venv="$1" module="$2"; shift 2
+  need_program python3 python3
+  if ! "$venv/bin/python" -c "import $module" 2>/dev/null; then
+    rm -rf "$venv"
+    if ! python3 -m venv "$venv" 2>/dev/null; then
+      fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
+      python3 -m venv "$venv"
+    fi
+    fetch "$* (PyPI)" "$venv/bin/pip" install --disable-pip-version-check "$@"
+  fi
+}
+
+volume() {
+  echo "-- 10,000 consumes over 50 connections"
+  BFF_CONSUMES=10000 run_tests consume::many_connections
+}
+
+timescale() {
+  echo "-- TimescaleDB: hypertable, compression, continuous aggregate"
+  need_program node nodejs
+  need_program npm npm
+  local folder="$cache/timescale-0.3.14-1"
+  if [ ! -f "$folder/installed" ]; then
+    rm -rf "$folder"; mkdir -p "$folder"
+    cp scripts/timescale/* "$folder"
+    fetch "TimescaleDB for WASM (npm)" npm ci --prefix "$folder" --ignore-scripts --legacy-peer-deps --no-audit --no-fund
+    touch "$folder/installed"
+  fi
+  cp scripts/timescale/server.mjs "$folder"
+  # A young build of somebody's: not as root, and with nothing to write to.
+  local as_other=()
+  if [ "$(id -u)" = 0 ]; then
+    as_other=(setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME=/nonexistent)
+    cp -r "$folder" "$work/timescale"; folder="$work/timescale"
+  fi
+  local port; port="$(free_port)"
+  "${as_other[@]}" node "$folder/server.mjs" "$port" >"$work/timescale.log" 2>&1 &
+  children+=($!)
+  wait_for "$port" $! "$work/timescale.log"
+  BFF_TEST_TIMESCALE_URL="postgres://postgres:x@127.0.0.1:$port/template1?sslmode=disable&statement-cache-capacity=0" \
+    run_tests timescale::
+}
+
+sqs() {
+  echo "-- SQS of ministack"
+  local venv="$cache/ministack-1.5.33"
+  python_with "$venv" ministack,boto3 'ministack==1.5.33' boto3
+  local port; port="$(free_port)"
+  BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$venv/bin/ministack" >"$work/ministack.log" 2>&1 &
+  children+=($!)
+  wait_for "$port" $! "$work/ministack.log"
+  BFF_TEST_AWS_ENDPOINT="http://127.0.0.1:$port" run_tests sqs::
+}
+
+openapi() {
+  echo "-- schemathesis against the description"
+  local venv="$cache/schemathesis-4.32.5"
+  python_with "$venv" schemathesis 'schemathesis==4.32.5'
+  "$bff" dev --dir "$work/dev" --listen 127.0.0.1:0 >"$work/dev.log" 2>"$work/dev.err" &
+  children+=($!)
+  local pid=$! base idp
+  for _ in $(seq 600); do
+    grep -q 'Stop it' "$work/dev.log" && break
+    kill -0 "$pid" 2>/dev/null || { cat "$work/dev.log" "$work/dev.err"; return 1; }
+    sleep 0.1
+  done
+  base="$(sed -n 's/^bio-bff is at \(http[^ ]*\).*/\1/p' "$work/dev.log")"
+  idp="$(sed -n 's/^TOKEN=.*\(http[^ ]*\)\/token.*/\1/p' "$work/dev.log")"
+  attack() {
+    local seconds="$1" token; shift
+    token="$(curl -sf "$idp/token" -H 'content-type: application/json' -d '{"sub":"stranger"}')"
+    # In the work folder, where it leaves its notes.
+    (cd "$work" && "$venv/bin/st" run "$base/openapi.json" -H "Authorization: Bearer $token" "$@" --no-shrink --max-time "$seconds" -w 2 \
+      -c not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance \
+      --suppress-health-check all --warnings off) >"$work/st" 2>&1 || { tail -n 150 "$work/st"; return 1; }
+    tail -n 20 "$work/st"
+  }
+  # DELETE /me comes last: what follows it is 404 everywhere.
+  attack 150 --exclude-path /me/erasure --exclude-operation-id delete_me
+  attack 20 --include-operation-id delete_me
+  if grep -E 'panic|internal error' "$work/dev.err"; then echo "FAILED: the service's log has these"; return 1; fi
+}
+
+for stage in "${stages[@]}"; do "$stage"; done
