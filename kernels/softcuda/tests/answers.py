@@ -157,8 +157,11 @@ def main():
         BUDGETS.write_text(json.dumps(allowed | spent, indent=2) + "\n")
     else:
         for name, counts in spent.items():
+            if name not in allowed:
+                print(f"{name}: no budget yet; --write-budgets makes one")
+                continue
             for key, count in counts.items():
-                most = allowed.get(name, {}).get(key)
+                most = allowed[name].get(key)
                 if most is None or count > most:
                     failures.append(f"{name}: {count} {key}, the budget is {most}")
                 elif count < most:
