@@ -13,8 +13,14 @@ fn recompute_request() -> Value {
 async fn corrections_and_foods_need_no_models() {
     let service = Served::start(&["--no-models"], &[]).await;
     let url = |path: &str| format!("{}{path}", service.url);
-    let ready = service.http.get(url("/readyz")).send().await.unwrap();
-    assert_eq!(ready.status(), 200);
+    let ready = async || service.http.get(url("/readyz")).send().await.unwrap().status();
+    for _ in 0..500 {
+        if ready().await == 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ready().await, 200);
     let info: Value = service
         .http
         .get(url("/info"))

@@ -33,12 +33,12 @@ async fn run(mut command: Command) -> (i32, String, String) {
 async fn list_pull_verify() {
     let (server, dir) = (FakeHub::start().await, tempfile::tempdir().unwrap());
     // Unpinned in the table.
-    const REPOSITORY: &str = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf";
+    const REPOSITORY: &str = "facebook/sam-vit-large";
     for file in ["config.json", "preprocessor_config.json"] {
         server.put(REPOSITORY, file, CONFIG, false);
     }
     server.put(REPOSITORY, "model.safetensors", &weights(), true);
-    let name = "depth-anything-v2-metric-indoor-small";
+    let name = "sam-vit-large";
 
     let (code, out, _) = run(dragunov(&server, dir.path(), &["models", "list", "--json"])).await;
     let listed: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -70,7 +70,7 @@ async fn list_pull_verify() {
 
     let weights = dir
         .path()
-        .join("hub/models--depth-anything--Depth-Anything-V2-Metric-Indoor-Small-hf/blobs")
+        .join("hub/models--facebook--sam-vit-large/blobs")
         .join(sha256(&weights()));
     std::fs::write(weights, b"half a file").unwrap();
     let (code, out, err) = run(dragunov(&server, dir.path(), &["models", "verify", name])).await;

@@ -68,7 +68,7 @@ NEW=$(curl -sf {base}/scans -H "$AUTH" -H "$JSON" \
   -d '{{"photos":[{{"content_type":"image/jpeg","bytes":'"$(wc -c <"$PHOTO")"',"pitch_deg":25}}]}}')
 SCAN=$(echo "$NEW" | grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
 PUT=$(echo "$NEW" | grep -o '"put":{{.*' | grep -o '"url":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
-curl -sf -T "$PHOTO" "$PUT" -H 'content-type: image/jpeg' -H 'x-amz-meta-pitch: 25'
+curl -sf -T "$PHOTO" "$PUT" -H 'content-type: image/jpeg' -H 'x-amz-meta-pitch: 25' -H 'if-none-match: *'
 curl -sfN "{base}/scans/$SCAN/events?wait=60" -H "$AUTH"
 ETAG=$(curl -sf -o /dev/null -D - {base}/scans/$SCAN -H "$AUTH" | grep -i '^etag:' | tr -d '\r' | cut -d ' ' -f 2)
 curl -sf {base}/scans/$SCAN/confirm -H "$AUTH" -H "$JSON" -H "if-match: $ETAG" -d '{{}}'; echo

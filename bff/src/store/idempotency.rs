@@ -1,6 +1,8 @@
 //! `idempotency_keys`: claim, effect and stored answer are one transaction. A crash leaves nothing and a retry runs;
 //! there is no "in progress" row that could stay behind.
 
+use std::time::Duration;
+
 use super::UserTx;
 use super::row::{Columns, Result};
 
@@ -33,22 +35,30 @@ pub enum Claim {
     InFlight,
 }
 
+/// An answered request may hold its lock until its transaction is rolled back in the background.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
+
 impl UserTx {
     /// # Errors
     /// The database.
     pub async fn claim(&mut self, action: &Action) -> Result<Claim> {
         let user = self.user().uuid();
-        let locked: bool = sqlx::query_scalar(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended($1::uuid::text || $2 || $3 || $4, 0))",
-        )
-        .bind(user)
-        .bind(action.method)
-        .bind(action.path)
-        .bind(&action.key)
-        .fetch_one(self.conn())
-        .await?;
-        if !locked {
-            return Ok(Claim::InFlight);
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let locked: bool = sqlx::query_scalar(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended($1::uuid::text || $2 || $3 || $4, 0))",
+            )
+            .bind(user)
+            .bind(action.method)
+            .bind(action.path)
+            .bind(&action.key)
+            .fetch_one(self.conn())
+            .await?;
+            match pauses.next() {
+                _ if locked => break,
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Ok(Claim::InFlight),
+            }
         }
         // A statement of its own: its snapshot must be younger than the lock.
         let row = sqlx::query(

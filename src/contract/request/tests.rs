@@ -32,7 +32,7 @@ fn requests_with_photos_and_depth_are_read_and_written() {
 #[test]
 fn a_result_of_several_photos_is_read_and_written() {
     let value = fixture("scan_result_images.json");
-    let result: crate::ScanResult = serde_json::from_value(value.clone()).unwrap();
+    let result: crate::contract::ScanResult = serde_json::from_value(value.clone()).unwrap();
     assert_eq!(result.photos.len(), 2);
     let seen = |id: &String| {
         result

@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn the_shift_of_a_disparity_is_found() {
-        let (w, h) = (320, 240);
+        let (w, h) = (640, 480);
         let view = View::new(
-            CameraModel::centred(w, h, 260.0, 0.0),
+            CameraModel::centred(w, h, 520.0, 0.0),
             &Gravity::from_pitch(30.0, 0.0, 1.0),
         );
         // A block of a tenth of the camera's height, 40 cm up, in the middle of the table.
         let zeta = |x: usize, y: usize| {
-            let rise = if (120..200).contains(&x) && (80..160).contains(&y) {
+            let rise = if (240..400).contains(&x) && (160..320).contains(&y) {
                 0.1
             } else {
                 0.0
