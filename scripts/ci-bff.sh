@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # bio-bff with servers and clients that are fetched: TimescaleDB (npm), SQS of ministack (PyPI), schemathesis (PyPI), and
 # its tests at full size. Names of stages as arguments run only those: timescale sqs volume openapi.
-# BFF_BIN and BFF_TESTS, the program and its built tests, are optional.
+# BFF_BIN and BFF_TESTS, the program and its built tests, are optional: else what `cargo test --workspace` builds, with the features
+# that its dependencies have there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
@@ -9,7 +10,7 @@ stages=("$@")
 [ $# -gt 0 ] || stages=(volume timescale sqs openapi)
 target="${CARGO_TARGET_DIR:-target}"
 if [ -z "${BFF_TESTS:-}" ]; then
-  built="$(cargo test --quiet --locked --workspace --test bff --no-run --message-format=json)"
+  built="$(cargo test --quiet --locked --workspace --no-run --message-format=json)"
   BFF_TESTS="$(sed -n 's/.*"name":"bff".*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)"
 fi
 bff="${BFF_BIN:-$target/debug/bio-bff}"

@@ -58,7 +58,7 @@ async fn upkeep(hands: Hands, queue: Arc<dyn Queue>) {
             }
         }
         if round.is_multiple_of(20)
-            && let Err(error) = hands.db.upkeep().await
+            && let Err(error) = hands.db.upkeep(hands.clock.now()).await
         {
             tracing::warn!("upkeep waits: {}", crate::problem::Problem::from(error).detail);
         }

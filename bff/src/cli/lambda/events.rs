@@ -57,7 +57,7 @@ async fn tick(hands: &Hands) {
     {
         tracing::warn!("scans wait: {stuck}");
     }
-    if let Err(error) = hands.db.upkeep().await {
+    if let Err(error) = hands.db.upkeep(hands.clock.now()).await {
         tracing::warn!("upkeep waits: {}", Problem::from(error).detail);
     }
 }
