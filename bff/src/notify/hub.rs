@@ -88,7 +88,7 @@ impl Hub {
 
     /// Listens until cancelled. After each reconnection everybody is woken: what was missed is in the table.
     pub async fn listen(&self, db: &Db, stop: CancellationToken) {
-        loop {
+        while !stop.is_cancelled() {
             let outcome = tokio::select! {
                 outcome = self.listen_once(db) => outcome,
                 () = stop.cancelled() => return,

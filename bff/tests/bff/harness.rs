@@ -224,6 +224,10 @@ impl Running {
                 rules: parts.rules,
             })
         });
+        if wish.connections == 1 {
+            // The server takes one connection: none is left to listen for notices.
+            app.hub.closing.cancel();
+        }
         let app = Arc::new(app);
         let stop = CancellationToken::new();
         let drain = bio_bff::serve::Drain {
