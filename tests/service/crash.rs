@@ -178,7 +178,7 @@ async fn clean_stops_are_not_counted() {
         Service::start(&flags.each_ref().map(String::as_str))
     };
     let mut service = start();
-    let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 3})).await;
+    let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 8})).await;
     for _ in 0..7 {
         until(&http, &service, &id, &["IN_PROGRESS"]).await;
         service.terminate();

@@ -94,8 +94,12 @@ async fn drain(body: Body, mut check: Option<Check>) -> Result<Option<Check>, Pr
 /// Objects have come: a notification of S3 or EventBridge, from the orchestrator that has the token.
 #[utoipa::path(post, path = "/internal/storage-events", tag = "hooks", security(()), request_body = Object,
     responses((status = 200, description = "heard"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn storage_event(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
