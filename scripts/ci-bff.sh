@@ -46,19 +46,6 @@ wait_for() {
   cat "$log"; return 1
 }
 
-python_with() {
-  local venv="$1" module="$2"; shift 2
-  need_program python3 python3
-  if ! "$venv/bin/python" -c "import $module" 2>/dev/null; then
-    rm -rf "$venv"
-    if ! python3 -m venv "$venv" 2>/dev/null; then
-      fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
-      python3 -m venv "$venv"
-    fi
-    fetch "$* (PyPI)" "$venv/bin/pip" install --disable-pip-version-check "$@"
-  fi
-}
-
 volume() {
   echo "-- 10,000 consumes over 50 connections"
   BFF_CONSUMES=10000 run_tests consume::many_connections
@@ -92,10 +79,9 @@ timescale() {
 
 sqs() {
   echo "-- SQS of ministack"
-  local venv="$cache/ministack-1.5.33"
-  python_with "$venv" ministack,boto3 'ministack==1.5.33' boto3
+  python_with ministack-1.5.33 'ministack==1.5.33' boto3
   local port; port="$(free_port)"
-  BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$venv/bin/ministack" >"$work/ministack.log" 2>&1 &
+  BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$(dirname "$python")/ministack" >"$work/ministack.log" 2>&1 &
   children+=($!)
   wait_for "$port" $! "$work/ministack.log"
   BFF_TEST_AWS_ENDPOINT="http://127.0.0.1:$port" run_tests sqs::
@@ -103,8 +89,7 @@ sqs() {
 
 openapi() {
   echo "-- schemathesis against the description"
-  local venv="$cache/schemathesis-4.32.5"
-  python_with "$venv" schemathesis 'schemathesis==4.32.5'
+  python_with schemathesis-4.32.5 'schemathesis==4.32.5'
   "$bff" dev --dir "$work/dev" --listen 127.0.0.1:0 >"$work/dev.log" 2>"$work/dev.err" &
   children+=($!)
   local pid=$! base idp
@@ -119,7 +104,7 @@ openapi() {
     local seconds="$1" token; shift
     token="$(curl -sf "$idp/token" -H 'content-type: application/json' -d '{"sub":"stranger"}')"
     # In the work folder, where it leaves its notes.
-    (cd "$work" && "$venv/bin/st" run "$base/openapi.json" -H "Authorization: Bearer $token" "$@" --no-shrink --max-time "$seconds" -w 2 \
+    (cd "$work" && "$(dirname "$python")/st" run "$base/openapi.json" -H "Authorization: Bearer $token" "$@" --no-shrink --max-time "$seconds" -w 2 \
       -c not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance \
       --suppress-health-check all --warnings off) >"$work/st" 2>&1 || { tail -n 150 "$work/st"; return 1; }
     tail -n 20 "$work/st"

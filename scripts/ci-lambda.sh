@@ -4,16 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
-need_program python3 python3
-venv="$cache/ministack-lambda-1.5.33"
-if ! "$venv/bin/python" -c 'import ministack, boto3, cryptography, websockets' 2>/dev/null; then
-  rm -rf "$venv"
-  if ! python3 -m venv "$venv" 2>/dev/null; then
-    fetch "Debian's python3-venv" scripts/install-test-packages python3-venv
-    python3 -m venv "$venv"
-  fi
-  fetch "ministack 1.5.33 (PyPI)" "$venv/bin/pip" install --disable-pip-version-check 'ministack==1.5.33' boto3 cryptography 'websockets>=14'
-fi
+python_with ministack-lambda-1.5.33 'ministack==1.5.33' boto3 cryptography 'websockets>=14'
 pg="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)"
 [ -n "$pg" ] || { echo "SKIPPED: needs Debian's postgresql (scripts/install-test-packages)"; exit 0; }
 binary="${BIO_BFF_BIN:-}"
@@ -54,11 +45,11 @@ sql -c "CREATE ROLE bio_owner LOGIN CREATEROLE PASSWORD 'owner'" -c "CREATE DATA
 sql -tc "SELECT pg_reload_conf()" >/dev/null
 
 port="$(free)"
-BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$venv/bin/ministack" >"$work/ministack.log" 2>&1 &
+BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$(dirname "$python")/ministack" >"$work/ministack.log" 2>&1 &
 pids+=($!)
 start_service --private-webhooks --allow-private-urls
 trap finish EXIT
 for _ in $(seq 300); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
 strip -o "$work/bootstrap" "$binary" 2>/dev/null || cp "$binary" "$work/bootstrap"
-timeout 400 "$venv/bin/python" tests/clients/lambda_ministack.py "http://127.0.0.1:$port" "$work/bootstrap" "$url" "$pg_port" \
+timeout 400 "$python" tests/clients/lambda_ministack.py "http://127.0.0.1:$port" "$work/bootstrap" "$url" "$pg_port" \
   fixtures/plates/scene_005/photo.jpg || { echo "what ministack said:"; grep -v '"GET\|INFO' "$work/ministack.log" | tail -n 40; exit 1; }

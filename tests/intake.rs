@@ -22,6 +22,18 @@ use dragunov::ScanError;
 use dragunov::contract::Warning;
 use dragunov::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 
+/// Which stored quadrant stands at top left, top right, bottom left, bottom right after each orientation (EXIF 2.3, 4.6.4).
+const QUADRANTS: [[usize; 4]; 8] = [
+    [0, 1, 2, 3],
+    [1, 0, 3, 2],
+    [3, 2, 1, 0],
+    [2, 3, 0, 1],
+    [0, 2, 1, 3],
+    [2, 0, 3, 1],
+    [3, 1, 2, 0],
+    [1, 3, 0, 2],
+];
+
 /// Reads with nothing known but the file.
 fn read(bytes: &[u8]) -> Result<Photo, ScanError> {
     read_shot(bytes, &Shot::default())

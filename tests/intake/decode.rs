@@ -70,19 +70,8 @@ fn grey_alpha_and_16_bits_become_rgb8() {
 
 #[test]
 fn each_orientation_is_applied_exactly_once() {
-    // Which stored quadrant stands at top left, top right, bottom left, bottom right afterwards (EXIF 2.3, 4.6.4).
-    let order: [[usize; 4]; 8] = [
-        [0, 1, 2, 3],
-        [1, 0, 3, 2],
-        [3, 2, 1, 0],
-        [2, 3, 0, 1],
-        [0, 2, 1, 3],
-        [2, 0, 3, 1],
-        [3, 1, 2, 0],
-        [1, 3, 0, 2],
-    ];
     let plain = jpeg(&quadrants(128, 64));
-    for (i, want) in order.iter().enumerate() {
+    for (i, want) in crate::QUADRANTS.iter().enumerate() {
         let tag = i as u16 + 1;
         let photo = read(&with_exif(&plain, &tiff(&[(ORIENTATION, V::Short(tag))], &[]))).unwrap();
         assert_eq!(u16::from(photo.orientation), tag);

@@ -119,18 +119,7 @@ fn exif_does_not_turn_a_heic() {
 
 #[test]
 fn every_turn_and_mirror_is_applied() {
-    // Which stored quadrant stands at top left, top right, bottom left, bottom right (EXIF 2.3, 4.6.4).
-    let order: [[usize; 4]; 8] = [
-        [0, 1, 2, 3],
-        [1, 0, 3, 2],
-        [3, 2, 1, 0],
-        [2, 3, 0, 1],
-        [0, 2, 1, 3],
-        [2, 0, 3, 1],
-        [3, 1, 2, 0],
-        [1, 3, 0, 2],
-    ];
-    for (i, places) in order.into_iter().enumerate() {
+    for (i, places) in crate::QUADRANTS.into_iter().enumerate() {
         let photo = read(&fixture(&format!("turned-{}.heic", i + 1))).unwrap();
         assert_eq!(usize::from(photo.orientation), i + 1);
         let (w, h) = (photo.image.width(), photo.image.height());
