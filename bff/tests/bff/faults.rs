@@ -92,7 +92,9 @@ async fn live(client: Client, stop: Arc<AtomicBool>) -> Ledger {
     let stew = json!({"recipe_name": "Stew", "total_servings": 999.9, "calories_per_serving": CALORIES * 10,
         "macros_json": {"p": 10, "c": 10, "f": 10}});
     let id = client.post("/pantry/leftovers", Some("stew"), &stew).await["id"].clone();
-    let begun = Timestamp::now();
+    // At the start of a quarter of an hour: a record over the end of one would be stored as two.
+    let quarter = 15 * 60;
+    let begun = Timestamp::from_second(Timestamp::now().as_second() / quarter * quarter).unwrap();
     let mut ledger = Ledger::default();
     for turn in 0i64.. {
         if stop.load(Ordering::Relaxed) {
