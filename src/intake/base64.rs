@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use crate::contract::{ErrorCode, ScanError};
 
 /// Standard base64, padded or not, line breaks allowed, optionally as a `data:` URL.
-pub fn decode(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
+pub(super) fn decode(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

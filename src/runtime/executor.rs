@@ -179,7 +179,8 @@ impl Executor {
         let place = self.place(admission).await?;
         let (work, photo, place) = match self.begin(input, ctx)? {
             Begun::Mock(script) => (Work::Mock(script), None, place),
-            Begun::Photo(wanted) => self.prepare(*wanted, place, ctx, admission, turn).await?,
+            // Boxed: this deep, the compiler lays out no more futures inside one another.
+            Begun::Photo(wanted) => Box::pin(self.prepare(*wanted, place, ctx, admission, turn)).await?,
         };
         let (reply, answer) = oneshot::channel();
         place.send(Item {
