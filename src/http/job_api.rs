@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::SharedApp;
-use super::body::{self, Taken};
+use super::body::{self, WholeBody};
 use super::extract::{JobId, Wait};
 use super::openapi::JobInputDoc;
 use super::problem::Problem;
@@ -192,11 +192,16 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Health> {
     })
 }
 
-async fn submit(app: &SharedApp, headers: &HeaderMap, taken: Taken, sync: bool) -> Result<JobView, Problem> {
+async fn submit(
+    app: &SharedApp,
+    headers: &HeaderMap,
+    taken: WholeBody,
+    sync: bool,
+) -> Result<JobView, Problem> {
     app.check_accepting()?;
     body::expect_json(app, headers)?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
-    let Taken { bytes, held: _held } = taken;
+    let WholeBody { bytes, held: _held } = taken;
     // A list would be read as the fields in their order.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
         return Err(bad(

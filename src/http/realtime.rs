@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::SharedApp;
-use super::body::{self, Taken};
+use super::body::{self, WholeBody};
 use super::openapi::JobInputDoc;
 use super::problem::Problem;
 use super::refusals::{OfBody, OfQueue};
@@ -51,7 +51,7 @@ pub async fn realtime(
 ) -> Result<Json<Value>, Problem> {
     app.check_accepting()?;
     body::expect_json(&app, &headers)?;
-    let Taken { bytes, held: _held } = body::read(&app, &headers, body, app.options.runsync_body).await?;
+    let WholeBody { bytes, held: _held } = body::read(&app, &headers, body, app.options.runsync_body).await?;
     let bad = |text: &str| Problem::new(ErrorCode::BadRequest, text);
     let Value::Object(mut job) = body::json(&app, bytes).await? else {
         return Err(bad("the body must be a JSON object"));
