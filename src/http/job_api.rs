@@ -140,7 +140,7 @@ pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<Jo
 
 /// Stop a job; one that has ended stays as it is.
 #[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
-    responses((status = 200, description = "how it stands now", body = JobState), OfJob))]
+    responses((status = 200, description = "how it stands now", body = JobState), OfJob, OfReadiness))]
 pub async fn cancel(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobState> {
     let status = app.store.cancel(&id).await.map_err(|e| refused(&app, &id, e))?;
     Ok(Json(JobState { id, status }))

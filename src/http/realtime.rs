@@ -14,7 +14,7 @@ use super::body::{self, WholeBody};
 use super::openapi::JobInputDoc;
 use super::problem::Problem;
 use super::refusals::{OfBody, OfQueue};
-use crate::contract::ErrorCode;
+use crate::contract::{ErrorCode, bounds};
 use crate::runpod::Outcome;
 use crate::runtime::context::Limit;
 use crate::runtime::{Admission, JobContext};
@@ -62,6 +62,9 @@ pub async fn realtime(
         Some(Value::Number(id)) => id.to_string(),
         _ => return Err(bad("id is required, as text")),
     };
+    if id.len() > bounds::ID_BYTES {
+        return Err(bad(&format!("id is over {} bytes", bounds::ID_BYTES)));
+    }
     let ctx = JobContext::of(id)
         .limit(Limit::At(Instant::now() + app.options.direct_time))
         .build();
