@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# bio-bff with servers and clients that are fetched: TimescaleDB (npm), SQS of ministack (PyPI), schemathesis (PyPI), and
-# its tests at full size. Names of stages as arguments run only those: timescale sqs volume openapi.
+# bio-bff with servers and clients that are fetched: TimescaleDB (npm), SQS and S3 of ministack (PyPI), schemathesis (PyPI), and
+# its tests at full size. Names of stages as arguments run only those: timescale aws volume openapi.
 # BFF_BIN and BFF_TESTS, the program and its built tests, are optional: else what `cargo test --workspace` builds, with the features
 # that its dependencies have there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
 stages=("$@")
-[ $# -gt 0 ] || stages=(volume timescale sqs openapi)
+[ $# -gt 0 ] || stages=(volume timescale aws openapi)
 target="${CARGO_TARGET_DIR:-target}"
 if [ -z "${BFF_TESTS:-}" ]; then
   built="$(cargo test --quiet --locked --workspace --no-run --message-format=json)"
@@ -77,14 +77,14 @@ timescale() {
     run_tests timescale::
 }
 
-sqs() {
-  echo "-- SQS of ministack"
+aws() {
+  echo "-- SQS and S3 of ministack"
   python_with ministack-1.5.33 'ministack==1.5.33' boto3
   local port; port="$(free_port)"
   BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" "$(dirname "$python")/ministack" >"$work/ministack.log" 2>&1 &
   children+=($!)
   wait_for "$port" $! "$work/ministack.log"
-  BFF_TEST_AWS_ENDPOINT="http://127.0.0.1:$port" run_tests sqs::
+  BFF_TEST_AWS_ENDPOINT="http://127.0.0.1:$port" run_tests sqs:: ministack::
 }
 
 openapi() {
