@@ -1,6 +1,6 @@
 //! All models of a set, loaded on one device.
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
 use dragunov_models::device::DeviceChoice;
@@ -22,6 +22,8 @@ pub struct Scanner {
     pub(super) names: Models,
     pub(super) dtype: DType,
     pub(super) device: DeviceChoice,
+    /// What SAM and the vision-language model are on; depth has a queue of its own.
+    pub(super) on: Device,
     pub(super) overlap: bool,
     pub(super) weights_bytes: u64,
     pub(super) sam: Sam,
@@ -91,6 +93,7 @@ impl Scanner {
             dtype,
             device,
             overlap: config.overlap.unwrap_or(on.is_cuda()),
+            on,
             weights_bytes,
             sam,
             depth,
