@@ -6,7 +6,7 @@
 
 mod amount;
 mod categories;
-mod csv;
+pub(crate) mod csv;
 pub mod food;
 mod found;
 mod item;
