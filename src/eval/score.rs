@@ -254,7 +254,7 @@ pub fn errors(pairs: &[(f64, Option<Estimated>)]) -> Option<Errors> {
 }
 
 /// Whether two labels name one row of the food table ("grape" and "grapes"), or are the same text.
-fn same_food(a: &str, b: &str) -> bool {
+pub(super) fn same_food(a: &str, b: &str) -> bool {
     let exact = |label: &str| {
         let found = FoodTable::builtin();
         let m = found.lookup(label);

@@ -68,7 +68,8 @@ impl Scanner {
             (None, Some(checkpoint)) => {
                 let model = QwenVl::load(checkpoint, dtype, &on)?;
                 let name = format!("{} (Qwen2.5-VL)", set.name);
-                let native = NativeIdentifier::new(model, name, set.labels(&foods.table)?, set.grounds());
+                let native = NativeIdentifier::new(model, name, set.labels(&foods.table)?, set.grounds())
+                    .with_novelty(set.novelty.clone());
                 Some(Box::new(native) as Box<dyn Identifier>)
             }
             (Some(mut other), _) => {
@@ -124,6 +125,11 @@ impl Scanner {
         }
     }
 
+    /// Who names the food.
+    pub(crate) fn identifier(&mut self) -> Option<&mut dyn Identifier> {
+        self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier)
+    }
+
     pub fn config(&self) -> &ScannerConfig {
         &self.config
     }
@@ -139,7 +145,7 @@ impl Scanner {
     /// `checkpoint_invalid` if a file of the set cannot be read.
     pub fn outputs_fingerprint(&self) -> Result<String, ScanError> {
         let settings = format!(
-            "{:?} {:?} {:?} {} {} {:?} {}",
+            "{:?} {:?} {:?} {} {} {:?} {} {:?}",
             self.config.strategy,
             self.config.amg,
             self.config.search,
@@ -147,6 +153,7 @@ impl Scanner {
             self.names.identify,
             self.dtype,
             env!("CARGO_PKG_VERSION"),
+            self.set.novelty,
         );
         let mut hash = Sha256::new();
         hash.update(self.set.fingerprint()?);
