@@ -629,3 +629,46 @@ fn amounts_in_a_name_are_kept() {
     assert!(absurd.flags.contains(&ItemFlag::LabelAmountDisagrees));
     assert!(plain.details.fibre_g.is_some() && plain.details.sodium_mg.is_some());
 }
+
+/// Names of every kind that people type: heads, orders of words, amounts, spellings, plurals, British words, accents.
+#[test]
+fn names_that_were_kept_aside_are_right() {
+    let table = FoodTable::builtin();
+    let (mut rows, mut wrong) = (0, Vec::new());
+    let lines = include_str!("nutrition/names.tsv").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [label, right, never, grams] = fields[..] else {
+            panic!("{line}: four fields")
+        };
+        rows += 1;
+        let m = table.lookup(label);
+        let id = m.food.id.as_ref().map(|id| id.as_str());
+        let fits = right.split(',').any(|r| match r.strip_prefix('=') {
+            Some(category) => m.food.category == category,
+            None => id == Some(r),
+        });
+        let named = |word: &str| !word.is_empty() && id.is_some() && m.food.name.contains(word);
+        let told = m.amount.and_then(|a| a.mass(m.food)).map(|told| told.grams);
+        let amount = match (grams, told) {
+            ("" | "any", _) | ("none", None) => true,
+            (range, Some(told)) => range.split_once('-').is_some_and(|(low, high)| {
+                (low.parse::<f64>().unwrap()..=high.parse().unwrap()).contains(&told)
+            }),
+            _ => false,
+        };
+        if !fits || never.split(',').any(named) || !amount {
+            wrong.push(format!(
+                "{label}: {id:?} {} ({}) {:?} {:.2}, {told:?} g",
+                m.food.name, m.food.category, m.kind, m.score
+            ));
+        }
+    }
+    assert!(rows >= 60, "{rows}");
+    assert!(
+        wrong.is_empty(),
+        "{} of {rows}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}

@@ -91,7 +91,8 @@ pub fn fit(
     let mut names = NameSample::default();
     for sample in dataset.samples.iter().filter(|s| s.expect_error.is_none()) {
         if let Err(e) = name_items(&dataset.root, sample, scanner, &mut names) {
-            out.failures.push(format!("{}: names: {}", sample.id, e.code.as_str()));
+            out.failures
+                .push(format!("{}: names: {}", sample.id, e.code.as_str()));
         }
         if sample.depth.is_some() {
             let measured = Subject::load(&dataset.root, sample, scanner, cache)
@@ -103,7 +104,8 @@ pub fn fit(
         }
         tick(sample);
     }
-    out.names = names.fit(scanner.set().novelty.is_some());
+    let foods = scanner.config().foods.current();
+    out.names = names.fit(scanner.set().novelty.is_some(), &foods.table);
     if out.photos == 0 && out.names.is_none() {
         return Err(ScanError::new(
             ErrorCode::BadRequest,

@@ -55,7 +55,13 @@ impl NameBelief {
         let told = identity.confidence + identity.alternatives.iter().map(|(_, p)| p).sum::<f64>();
         let rest = (1.0 - told).max(0.0).powf(power);
         let tempered = |p: f64| p.max(0.0).powf(power);
-        let sum = rest + tempered(identity.confidence) + identity.alternatives.iter().map(|(_, p)| tempered(*p)).sum::<f64>();
+        let sum = rest
+            + tempered(identity.confidence)
+            + identity
+                .alternatives
+                .iter()
+                .map(|(_, p)| tempered(*p))
+                .sum::<f64>();
         let chance = |p: f64| if sum > 0.0 { known * tempered(p) / sum } else { 0.0 };
         identity.confidence = chance(identity.confidence);
         for (_, p) in &mut identity.alternatives {

@@ -40,7 +40,11 @@ impl Novelty {
             return Ok(None);
         }
         let failed = |e: std::io::Error| {
-            ScanError::new(ErrorCode::CheckpointInvalid, format!("cannot read {}", path.display())).source(e)
+            ScanError::new(
+                ErrorCode::CheckpointInvalid,
+                format!("cannot read {}", path.display()),
+            )
+            .source(e)
         };
         let size = std::fs::metadata(&path).map_err(failed)?.len();
         if size > MAX_FILE_BYTES {
@@ -65,7 +69,9 @@ impl Novelty {
         let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
             .map_err(|e| invalid("it is no safetensors file".into()).source(e))?;
         let read = |name: &str, rank: usize| -> Result<(Vec<usize>, Vec<f32>), ScanError> {
-            let tensor = tensors.get(name).ok_or_else(|| invalid(format!("it lacks {name}")))?;
+            let tensor = tensors
+                .get(name)
+                .ok_or_else(|| invalid(format!("it lacks {name}")))?;
             let dims = tensor.dims().to_vec();
             let values = tensor
                 .flatten_all()
@@ -79,7 +85,9 @@ impl Novelty {
         let ((c, mean), (k, whitening), (n, centres)) =
             (read("mean", 1)?, read("whitening", 2)?, read("centres", 2)?);
         if k[1] != c[0] || n[1] != k[0] {
-            return Err(invalid(format!("mean {c:?}, whitening {k:?} and centres {n:?} do not fit")));
+            return Err(invalid(format!(
+                "mean {c:?}, whitening {k:?} and centres {n:?} do not fit"
+            )));
         }
         Ok(Self {
             mean,
@@ -147,7 +155,9 @@ impl Novelty {
     /// `config_invalid` if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ScanError> {
         let (c, k) = (self.mean.len(), self.whitening.len() / self.mean.len());
-        let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(DType::F16);
+        let tensor = |values: &[f32], shape: &[usize]| {
+            Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(DType::F16)
+        };
         let all = || -> candle_core::Result<HashMap<&str, Tensor>> {
             Ok(HashMap::from([
                 ("mean", tensor(&self.mean, &[c])?),
@@ -158,7 +168,11 @@ impl Novelty {
         all()
             .and_then(|all| candle_core::safetensors::save(&all, path))
             .map_err(|e| {
-                ScanError::new(ErrorCode::ConfigInvalid, format!("cannot write {}", path.display())).source(e)
+                ScanError::new(
+                    ErrorCode::ConfigInvalid,
+                    format!("cannot write {}", path.display()),
+                )
+                .source(e)
             })
     }
 
@@ -199,14 +213,20 @@ fn inverse_root(mut covariance: Vec<f64>, n: usize) -> Option<Vec<f64>> {
         for j in 0..=i {
             let dot: f64 = (0..j).map(|k| root[i * n + k] * root[j * n + k]).sum();
             let rest = root[i * n + j] - dot;
-            root[i * n + j] = if i == j { rest.sqrt() } else { rest / root[j * n + j] };
+            root[i * n + j] = if i == j {
+                rest.sqrt()
+            } else {
+                rest / root[j * n + j]
+            };
         }
     }
     let mut inverse = vec![0.0; n * n];
     for column in 0..n {
         for i in column..n {
             let unit = f64::from(u8::from(i == column));
-            let dot: f64 = (column..i).map(|k| root[i * n + k] * inverse[k * n + column]).sum();
+            let dot: f64 = (column..i)
+                .map(|k| root[i * n + k] * inverse[k * n + column])
+                .sum();
             inverse[i * n + column] = (unit - dot) / root[i * n + i];
         }
     }
@@ -224,7 +244,14 @@ mod tests {
             .map(|i| {
                 let wave = |k: f32| (i as f32 * k).sin();
                 let food = i % 2;
-                (food, vec![10.0 * food as f32 + 0.1 * wave(1.7), 5.0 * wave(0.9), 5.0 * wave(0.9) + 0.5 * wave(2.3)])
+                (
+                    food,
+                    vec![
+                        10.0 * food as f32 + 0.1 * wave(1.7),
+                        5.0 * wave(0.9),
+                        5.0 * wave(0.9) + 0.5 * wave(2.3),
+                    ],
+                )
             })
             .collect()
     }

@@ -5,6 +5,7 @@ use dragunov_models::{Mask, RgbImage};
 use crate::contract::ScanError;
 use crate::eval::score::same_food;
 use crate::identify::{Identified, Kind, NameBelief, Novelty};
+use crate::nutrition::FoodTable;
 use crate::perceive::crop;
 use crate::pipeline::Scanner;
 
@@ -80,7 +81,7 @@ impl NameSample {
     }
 
     /// Temperature and limit; the known foods themselves where the set has none (`has_known`). `None` for too few crops.
-    pub(super) fn fit(&self, has_known: bool) -> Option<FittedNames> {
+    pub(super) fn fit(&self, has_known: bool, foods: &FoodTable) -> Option<FittedNames> {
         let (learn, judge): (Vec<&Named>, Vec<&Named>) = if has_known {
             (Vec::new(), self.crops.iter().collect())
         } else {
@@ -107,11 +108,11 @@ impl NameSample {
         let foods: Vec<(f64, bool)> = judge
             .iter()
             .filter(|c| c.said.kind == Kind::Food)
-            .map(|c| (c.said.confidence, same_food(&c.said.label, &c.label)))
+            .map(|c| (c.said.confidence, same_food(foods, &c.said.label, &c.label)))
             .collect();
         Some(FittedNames {
             belief: NameBelief {
-                temperature: temperature(&judge),
+                temperature: temperature(&judge, foods),
                 novelty_limit: limit,
                 novelty_width: WIDTH_SHARE * limit.unwrap_or(1.0),
             },
@@ -135,7 +136,7 @@ fn numbered(crops: &[&Named]) -> Vec<(usize, Vec<f32>)> {
 }
 
 /// The temperature under which what was said is likeliest.
-fn temperature(crops: &[&Named]) -> f64 {
+fn temperature(crops: &[&Named], foods: &FoodTable) -> f64 {
     let loss = |temperature: f64| -> f64 {
         let belief = NameBelief {
             temperature,
@@ -149,7 +150,11 @@ fn temperature(crops: &[&Named]) -> f64 {
                 said.novelty = said.novelty.or(Some(0.0));
                 belief.judge(&mut said);
                 let p = said.confidence.clamp(1e-4, 1.0 - 1e-4);
-                if same_food(&said.label, &c.label) { -p.ln() } else { -(1.0 - p).ln() }
+                if same_food(foods, &said.label, &c.label) {
+                    -p.ln()
+                } else {
+                    -(1.0 - p).ln()
+                }
             })
             .sum()
     };

@@ -36,13 +36,18 @@ impl Fitted {
             };
         }
         let _ = match &self.names {
-            Some(FittedNames { belief, crops, right, .. }) => writeln!(
+            Some(FittedNames {
+                belief, crops, right, ..
+            }) => writeln!(
                 out,
                 "temperature           {:>8.4}, novelty_limit {:.4} ({right} of {crops} foods named rightly)",
                 belief.temperature,
                 belief.novelty_limit.unwrap_or(f64::NAN)
             ),
-            None => writeln!(out, "temperature                not measured: too few foods with true masks"),
+            None => writeln!(
+                out,
+                "temperature                not measured: too few foods with true masks"
+            ),
         };
         for failure in &self.failures {
             let _ = writeln!(out, "not all of it measured: {failure}");
@@ -153,7 +158,9 @@ impl Fitted {
 
 fn names_comment(names: Option<&FittedNames>) -> String {
     match names {
-        Some(FittedNames { crops, right, .. }) => format!("# Fitted on {crops} foods, {right} named rightly."),
+        Some(FittedNames { crops, right, .. }) => {
+            format!("# Fitted on {crops} foods, {right} named rightly.")
+        }
         None => "# NOT measured, too few foods with true masks; kept as it was.".to_owned(),
     }
 }
@@ -208,7 +215,10 @@ mod tests {
         assert_eq!(read.errors.relief_sigma, 0.0312);
         assert_eq!(read.errors.shift_sigma, 0.21);
         assert_eq!(read.errors.outline_sigma, MIN_SIGMA);
-        assert_eq!((read.names.temperature, read.names.novelty_limit), (1.25, Some(1.5)));
+        assert_eq!(
+            (read.names.temperature, read.names.novelty_limit),
+            (1.25, Some(1.5))
+        );
         assert_eq!(
             read.errors.table_tilt_sigma_deg,
             before.errors.table_tilt_sigma_deg

@@ -16,7 +16,10 @@ pub(super) struct Seen<O> {
 
 impl<O: Observer> Seen<O> {
     pub(super) fn by(inner: O) -> Self {
-        Self { inner, features: None }
+        Self {
+            inner,
+            features: None,
+        }
     }
 
     /// The mean of each prompt's pictures, in the order of the batch; `None` where the stage was not reached.
