@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
 
 use crate::contract::{ErrorCode, ScanError};
 
@@ -20,13 +21,21 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 const SHRINKAGE: f64 = 0.05;
 
 /// Where known foods lie among the features of a stage of the vision tower.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Novelty {
     mean: Vec<f32>,
     /// K rows of as many columns as `mean`.
     whitening: Vec<f32>,
     /// Rows of K, whitened.
     centres: Vec<f32>,
+}
+
+impl std::fmt::Debug for Novelty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Novelty")
+            .field("channels", &self.mean.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Novelty {
@@ -189,6 +198,16 @@ impl Novelty {
         };
         let nearest = self.centres.chunks_exact(seen.len()).map(squares);
         (nearest.fold(f64::INFINITY, f64::min) / seen.len() as f64).sqrt()
+    }
+
+    /// SHA-256 over all values.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for values in [&self.mean, &self.whitening, &self.centres] {
+            hash.update((values.len() as u64).to_le_bytes());
+            values.iter().for_each(|v| hash.update(v.to_le_bytes()));
+        }
+        hash.finalize().into()
     }
 
     fn whitened(&self, features: &[f32]) -> Vec<f32> {

@@ -151,7 +151,7 @@ impl Scanner {
     /// `checkpoint_invalid` if a file of the set cannot be read.
     pub fn outputs_fingerprint(&self) -> Result<String, ScanError> {
         let settings = format!(
-            "{:?} {:?} {:?} {} {} {:?} {} {:?}",
+            "{:?} {:?} {:?} {} {} {:?} {}",
             self.strategy,
             self.config.amg,
             self.config.search,
@@ -159,11 +159,13 @@ impl Scanner {
             self.names.identify,
             self.dtype,
             env!("CARGO_PKG_VERSION"),
-            self.set.novelty,
         );
         let mut hash = Sha256::new();
         hash.update(self.set.fingerprint()?);
         hash.update(settings);
+        if let Some(novelty) = &self.set.novelty {
+            hash.update(novelty.fingerprint());
+        }
         Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
 }
