@@ -8,7 +8,7 @@ pub mod openai;
 use dragunov_models::{ImagePx, Rect, RgbImage};
 use serde::{Deserialize, Serialize};
 
-pub use belief::NameBelief;
+pub use belief::{NameBelief, of_one_photo};
 pub use novelty::{NOVELTY_FILE, Novelty};
 
 pub use crate::contract::kinds::Kind;

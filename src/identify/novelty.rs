@@ -18,7 +18,7 @@ pub const NOVELTY_FILE: &str = "novelty.safetensors";
 /// A larger file holds something else: 2,048 channels and a thousand names take 13 MB.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Share of the covariance that is replaced by its mean variance: few crops say little of many channels.
-const SHRINKAGE: f64 = 0.05;
+const SHRINKAGE: f64 = 0.1;
 
 /// Where known foods lie among the features of a stage of the vision tower.
 #[derive(Clone, PartialEq)]
@@ -129,8 +129,15 @@ impl Novelty {
             let (count, sum) = &by_name[&name];
             sum.iter().map(|s| s / count).collect()
         };
+        // One crop of a name says nothing of the spread; n say it less by one.
+        let weight = |name: usize| match by_name[&name].0 {
+            n if n > 1.0 => n / (n - 1.0),
+            _ => 0.0,
+        };
+        let counted = known.iter().filter(|(name, _)| weight(*name) > 0.0).count();
         let mut covariance = vec![0.0; channels * channels];
         for (name, features) in known {
+            let weight = weight(*name) / counted.max(1) as f64;
             let off: Vec<f64> = features
                 .iter()
                 .zip(middle(*name))
@@ -138,7 +145,7 @@ impl Novelty {
                 .collect();
             for (i, a) in off.iter().enumerate() {
                 for (j, b) in off[..=i].iter().enumerate() {
-                    covariance[i * channels + j] += a * b / known.len() as f64;
+                    covariance[i * channels + j] += weight * a * b;
                 }
             }
         }

@@ -4,7 +4,7 @@ use dragunov_models::{Mask, RgbImage};
 
 use super::refine::{fit_coin_edge, without_bleed};
 use crate::contract::{DishKind, ReferenceKind};
-use crate::identify::{Identified, NameBelief};
+use crate::identify::{Identified, NameBelief, of_one_photo};
 
 /// What a name counts for at least in [`Candidate::score`]: a good mask without a name is still a thing.
 const MIN_NAME_WEIGHT: f64 = 0.05;
@@ -68,7 +68,14 @@ impl Regions {
 
     /// Reads every name as the identifier's calibration says.
     pub fn judge(&mut self, belief: &NameBelief) {
-        self.foods.iter_mut().for_each(|f| belief.judge(&mut f.identity));
+        let told: Vec<f64> = self.foods.iter().filter_map(|f| f.identity.novelty).collect();
+        let mut shared = of_one_photo(&told).into_iter();
+        for food in &mut self.foods {
+            if food.identity.novelty.is_some() {
+                food.identity.novelty = shared.next();
+            }
+            belief.judge(&mut food.identity);
+        }
     }
 
     /// All that lies on table and dishes.

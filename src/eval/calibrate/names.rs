@@ -4,7 +4,7 @@ use dragunov_models::{Mask, RgbImage};
 
 use crate::contract::ScanError;
 use crate::eval::score::same_food;
-use crate::identify::{Identified, Kind, NameBelief, Novelty};
+use crate::identify::{Identified, Kind, NameBelief, Novelty, of_one_photo};
 use crate::nutrition::FoodTable;
 use crate::perceive::crop;
 use crate::pipeline::Scanner;
@@ -12,9 +12,7 @@ use crate::pipeline::Scanner;
 /// Fewer crops than this fit nothing.
 const MIN_CROPS: usize = 40;
 /// Share of known foods that may be taken for unknown ones: what lies beyond the limit.
-const LOST_SHARE: f64 = 0.03;
-/// The width, as a share of the limit.
-const WIDTH_SHARE: f64 = 0.03;
+const LOST_SHARE: f64 = 0.05;
 /// Temperatures that are tried: powers of this.
 const TEMPERATURE_STEP: f64 = 1.03;
 
@@ -95,12 +93,13 @@ impl NameSample {
         } else {
             Some(Novelty::fit(&numbered(&learn))?)
         };
+        let novelty = |c: &Named| match &known {
+            Some(known) => Some(known.of(&c.features)),
+            None => c.said.novelty,
+        };
         let mut novelties: Vec<f64> = judge
-            .iter()
-            .filter_map(|c| match &known {
-                Some(known) => Some(known.of(&c.features)),
-                None => c.said.novelty,
-            })
+            .chunk_by(|a, b| a.photo == b.photo)
+            .flat_map(|photo| of_one_photo(&photo.iter().filter_map(|c| novelty(c)).collect::<Vec<_>>()))
             .collect();
         novelties.sort_unstable_by(f64::total_cmp);
         let at = ((1.0 - LOST_SHARE) * novelties.len() as f64) as usize;
@@ -114,7 +113,7 @@ impl NameSample {
             belief: NameBelief {
                 temperature: temperature(&judge, foods),
                 novelty_limit: limit,
-                novelty_width: WIDTH_SHARE * limit.unwrap_or(1.0),
+                ..NameBelief::default()
             },
             crops: judge.len(),
             right: foods.iter().filter(|(_, right)| *right).count(),
