@@ -17,6 +17,7 @@ use crate::eval::{
     Bootstrap, Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate,
     convert, meals, sensitivity,
 };
+use crate::identify::NOVELTY_FILE;
 use crate::nutrition::FoodTable;
 use crate::pipeline::Scanner;
 
@@ -346,6 +347,11 @@ impl RunArgs {
         print!("{}", fitted.text());
         write(file, fitted.toml(&scanner, &name)?)?;
         println!("written to {}", file.display());
+        if let Some(known) = fitted.names.as_ref().and_then(|names| names.known.as_ref()) {
+            let beside = file.with_file_name(NOVELTY_FILE);
+            known.write(&beside)?;
+            println!("known foods written to {}", beside.display());
+        }
         Ok(())
     }
 }

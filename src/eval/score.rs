@@ -250,7 +250,7 @@ fn matches(root: &Path, sample: &Sample, items: &[PredictedItem]) -> Vec<Option<
 }
 
 /// Whether two labels name one row of this food table ("grape" and "grapes"), or are the same text.
-fn same_food(foods: &FoodTable, a: &str, b: &str) -> bool {
+pub(super) fn same_food(foods: &FoodTable, a: &str, b: &str) -> bool {
     let exact = |label: &str| {
         let m = foods.lookup(label);
         matches!(m.kind, MatchKind::Exact | MatchKind::SameWords)

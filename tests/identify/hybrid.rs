@@ -33,6 +33,7 @@ fn named(kind: Kind, label: &str) -> Identified {
         confidence: 0.9,
         alternatives: Vec::new(),
         grams: None,
+        novelty: None,
     }
 }
 
