@@ -49,7 +49,7 @@ curl -sf {base}/sync/batch -H "$AUTH" -H "$JSON" -d '{{"device":"Sample Watch","
   {{"kind":"sleep_score","start":"'"$NOW"'","value":15,"source":"watch"}},
   {{"kind":"hrv_sdnn","start":"'"$NOW"'","value":14,"source":"watch"}}]}}'; echo
 curl -sf {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
-sleep 2
+for _ in $(seq 60); do curl -sf {base}/plan -H "$AUTH" | grep -q '"status":"suggested"' && break; sleep 1; done
 curl -sf {base}/plan -H "$AUTH"; echo
 
 # Everything that is kept of this user.
