@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,10 +39,21 @@ def device_run(arguments, **settings):
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_REPORT": report.name} | settings
         begun = time.monotonic()
-        subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        sys.stderr.write(done.stderr)
+        done.check_returncode()
+        if "smaller batches" in done.stderr:
+            sys.exit(f"{arguments[0]} ran out of the memory that it said it needs")
         counters = json.loads(pathlib.Path(report.name).read_text())
         counters["seconds"] = time.monotonic() - begun
         return counters
+
+
+def needed_memory():
+    """What the scan's refusal says that the models and their work need, in bytes."""
+    environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_MEMORY": "1M"}
+    done = subprocess.run([BINARY, *SCAN, "--dtype", "f32", "--device", "cuda:0"], env=environment, capture_output=True, text=True)
+    return str(int(float(re.search(r"the models need ([\d.]+) GB", done.stderr)[1]) * 1e9) + 1_000_000)  # it is told to the megabyte
 
 
 def cpu_run(arguments):
@@ -148,7 +160,8 @@ def main():
         if given.case and name not in given.case:
             continue
         if case["what"] == "scan":
-            counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, **case.get("settings", {}))
+            # On a device that has no more than the least that is let in.
+            counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, SOFTCUDA_MEMORY=needed_memory())
         elif case["what"] == "depth":
             (counters, gap), where = depths(tiny / case["checkpoint"], case["dtype"]), ""
         else:
