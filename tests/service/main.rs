@@ -92,6 +92,7 @@ mod crash;
 mod description;
 mod direct;
 mod echo;
+mod evidence;
 mod hardening;
 mod jobs;
 mod no_models;
