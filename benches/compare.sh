@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times our benchmarks and PyTorch's run by run in turn, and prints the ratios and the peak memory of both.
+# Times our benchmarks, PyTorch's and ONNX Runtime's run by run in turn, and prints the ratios and the peak memory of each.
 #
 #   PYTHON=.../bin/python benches/compare.sh [FILTER] [--pairs N] [--out FILE.md]
 #

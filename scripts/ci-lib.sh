@@ -55,3 +55,18 @@ start_service() {
   done
   echo "the service did not start"; exit 1
 }
+
+# attack SECONDS URL ARGUMENT...: schemathesis on the service at URL, by its own /openapi.json: no 5xx, and no status, content type,
+# header or body but those described. Its last lines are shown, more of them where it finds something.
+attack() {
+  local seconds="$1" url="$2" folder status=0; shift 2
+  python_with schemathesis-4.32.5 'schemathesis==4.32.5'
+  # A folder of its own, where it leaves its notes.
+  folder="$(mktemp -d)"
+  (cd "$folder" && "$(dirname "$python")/st" run "$url/openapi.json" "$@" --no-shrink --max-time "$seconds" -w 2 \
+    -c not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance \
+    --suppress-health-check all --warnings off) >"$folder/said" 2>&1 || status=$?
+  tail -n "$([ $status = 0 ] && echo 20 || echo 150)" "$folder/said"
+  rm -rf "$folder"
+  return $status
+}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The OpenAPI document as a stranger uses it: checked by openapi-spec-validator, turned into a client by
-# openapi-python-client, which then scans a photo. DRAGUNOV_BIN=path is optional.
+# The OpenAPI document as strangers use it: checked by openapi-spec-validator, turned into a client by openapi-python-client,
+# which then scans a photo, and attacked by schemathesis. DRAGUNOV_BIN=path is optional.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
@@ -25,3 +25,10 @@ binary="${DRAGUNOV_BIN:-${CARGO_TARGET_DIR:-target}/debug/dragunov}"
 "$binary" scan fixtures/plates/scene_015/photo.jpg --pitch 23.4 --plate 29.2 --json "$out/scan.json" >"$out/scan.txt"
 PYTHONPATH="$out" timeout 120 "$python" tests/clients/openapi_client.py "$url" "$key" \
   fixtures/plates/scene_005/photo.jpg "$out/scan.json" "$out/openapi.json"
+
+echo "-- schemathesis against the description"
+# The same service for everybody, and one with nothing but corrections and the food table. No photo has to come from elsewhere.
+attack 90 "$url" -H "Authorization: Bearer $key"
+kill "$service"; wait "$service" 2>/dev/null || true
+start_service --no-models
+attack 20 "$url" -H "Authorization: Bearer $key" --include-path /v1/recompute --include-path /v1/foods --include-path /info

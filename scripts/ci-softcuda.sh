@@ -29,11 +29,23 @@ cat "$alone/stderr"
 [ "$code" = 2 ] || { echo "exit code $code instead of 2" >&2; exit 1; }
 grep -q device_unavailable "$alone/stderr" && grep -q libcuda.so.1 "$alone/stderr" || { echo "the refusal does not say why" >&2; exit 1; }
 
-step "planted faults"
 CANDLE_KERNELS=$(cargo metadata --locked --format-version 1 --features cuda |
   python3 -c 'import json, pathlib, sys; print(next(pathlib.Path(p["manifest_path"]).parent / "src" for p in json.load(sys.stdin)["packages"] if p["name"] == "candle-kernels"))')
 export CANDLE_KERNELS
-python3 kernels/softcuda/tests/faults.py
+
+# One host thread of a program computes on the device: two at a time fill two cores.
+kernels() {
+  step "planted faults"
+  python3 kernels/softcuda/tests/faults.py
+  step "our kernels against the CPU's, every access watched"
+  SOFTCUDA_CHECK=full SOFTCUDA_EXIT=97 SOFTCUDA_ORDER=random:1 scripts/softcuda test --test agreement on_device
+  step "devices that are refused"
+  python3 kernels/softcuda/tests/start.py
+  step "a service on a device that fails"
+  python3 kernels/softcuda/tests/service.py
+}
+kernels >"$alone/kernels.log" 2>&1 &
+kernels=$!
 
 step "answers as the CPU's, counters within budget"
 python3 kernels/softcuda/tests/answers.py "$@"
@@ -42,5 +54,7 @@ step "every stage of every model against its reference, on the device"
 # Tests that compare whole models. Others of the suite make their inputs on the CPU.
 scripts/softcuda test --test parity -- agree every_stage_of greedy_steps tied_head
 
-step "a service on a device that fails"
-python3 kernels/softcuda/tests/service.py
+code=0
+wait "$kernels" || code=$?
+cat "$alone/kernels.log"
+exit "$code"

@@ -1,11 +1,13 @@
 //! What goes in and what comes out: the job contract, shared by every front, and its words.
 
 pub mod bounds;
+pub mod camera_hint;
 pub mod control;
 pub mod depth_map;
 pub mod error;
 pub mod estimate;
 pub mod flag;
+pub mod image_source;
 pub mod kinds;
 pub mod model_answer;
 pub mod photos;

@@ -12,6 +12,9 @@ use crate::contract::{ErrorCode, ScanError};
 /// Items that one answer about a whole photo may hold.
 pub(crate) const MAX_BOXES: usize = 40;
 
+/// Crops that one question may be about: as many of Qwen2.5-VL's tokens as one batch holds.
+pub(crate) const MAX_TOGETHER: usize = 12;
+
 /// What a region most likely is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identified {
@@ -54,6 +57,15 @@ pub trait Identifier: Send {
         crops: &[RgbImage],
         cancelled: &dyn Fn() -> bool,
     ) -> Vec<Result<Identified, ScanError>>;
+
+    /// The same of a few crops in one call of the model; a backend that takes no more than one crop a call is called for each.
+    fn identify_together(
+        &mut self,
+        crops: &[RgbImage],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Vec<Result<Identified, ScanError>> {
+        self.identify(crops, cancelled)
+    }
 
     /// The foods that answers should name from now on.
     fn set_foods(&mut self, names: Vec<String>);

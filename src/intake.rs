@@ -3,6 +3,7 @@
 //! Nothing here looks at what the photo shows. No EXIF field outlives this module except the numbers in
 //! [`CameraGuess`] and [`Gravity`]; GPS, owner and time are never read.
 
+mod base64;
 pub mod camera;
 mod container;
 pub mod decode;
@@ -16,17 +17,13 @@ mod heif;
 #[cfg(not(feature = "heif"))]
 #[path = "intake/heif_absent.rs"]
 mod heif;
+mod photo;
 pub mod sensors;
 pub mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use dragunov_models::RgbImage;
-use dragunov_models::resample::{self, Filter};
 use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 pub use camera::CameraGuess;
@@ -34,91 +31,18 @@ pub use decode::DecodeLimits;
 pub use depth_map::{DepthInput, PhoneDepth};
 pub use fetch_pool::FetchPlace;
 pub use gravity::{Gravity, SourceMeta};
+pub use photo::{Loaded, Photo, Shot};
 pub use validate::RequestLimits;
 
 use crate::contract::bounds::DEPTH_MAP_BYTES;
 use crate::contract::depth_map::DepthMap;
-use crate::contract::photos::MealPhoto;
-use crate::contract::request::{CameraHint, ImageSource};
-use crate::contract::{ErrorCode, ScanError, ScanRequest, Warning};
+use crate::contract::request::ImageSource;
+use crate::contract::{ErrorCode, ScanError, ScanRequest};
 use crate::egress::check_url;
 use crate::s3::{Bucket, ObjectReader, S3Config, S3Uri};
 
 /// A meal's further photos are kept at this many pixels on the long side: no more is measured.
 const MEAL_SIDE_PX: usize = 1536;
-
-/// A decoded photo, ready for the models and the geometry.
-#[derive(Debug, Clone)]
-pub struct Photo {
-    /// Upright, sRGB, 8 bits a channel.
-    pub image: RgbImage,
-    /// EXIF orientation tag that was applied, 1 to 8.
-    pub orientation: u8,
-    pub camera: CameraGuess,
-    /// Down in the upright camera frame; none when neither the request nor the file says.
-    pub gravity: Option<Gravity>,
-    /// Every fallback that was taken.
-    pub warnings: Vec<Warning>,
-    /// What the phone measured.
-    pub depth: Option<PhoneDepth>,
-    /// Width and height before [`Self::reduced`]; none where the picture is as it was sent.
-    pub full_size: Option<(usize, usize)>,
-}
-
-impl Photo {
-    /// With at most `max_side_px` pixels on the long side, as the pipeline would make it.
-    ///
-    /// # Errors
-    /// If the picture cannot be resampled.
-    pub fn reduced(mut self, max_side_px: usize) -> Result<Self, ScanError> {
-        let (width, height) = (self.image.width(), self.image.height());
-        let long = width.max(height);
-        if long > max_side_px {
-            let k = max_side_px as f64 / long as f64;
-            let size = |v: usize| ((v as f64 * k).round() as usize).max(1);
-            self.image = resample::pil(&self.image, size(width), size(height), Filter::Bilinear)?;
-            self.camera.focal_px *= k;
-            self.full_size = self.full_size.or(Some((width, height)));
-        }
-        Ok(self)
-    }
-}
-
-/// What the sender says of how the photo was taken.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Shot {
-    pub pitch_deg: Option<f64>,
-    pub roll_deg: Option<f64>,
-    /// Down, in device axes.
-    pub gravity: Option<[f64; 3]>,
-    pub camera: CameraHint,
-    /// What the phone measured.
-    pub depth: Option<DepthInput>,
-}
-
-impl Shot {
-    /// Of one of a meal's photos; its depth map is to be fetched.
-    pub fn from_photo(photo: &MealPhoto) -> Self {
-        Self {
-            pitch_deg: photo.pitch_deg,
-            roll_deg: photo.roll_deg,
-            gravity: photo.gravity,
-            camera: photo.camera.clone(),
-            depth: None,
-        }
-    }
-
-    /// Of the photo, or the first of several; its depth map is to be fetched.
-    pub fn from_request(request: &ScanRequest) -> Self {
-        Self {
-            pitch_deg: request.pitch_deg,
-            roll_deg: request.roll_deg,
-            gravity: request.gravity,
-            camera: request.camera.clone(),
-            depth: None,
-        }
-    }
-}
 
 /// Limits and addresses of the photo sources.
 #[derive(Debug, Clone)]
@@ -166,27 +90,6 @@ pub struct Intake {
     memory: Arc<Semaphore>,
     /// Of the photos of meals that are decoded already, in MiB. A meal that holds some waits for no more of it.
     meals: Arc<Semaphore>,
-}
-
-/// A photo and the memory set aside for it, free for others when it is dropped.
-#[derive(Debug)]
-pub struct Loaded {
-    pub photo: Photo,
-    _memory: Option<OwnedSemaphorePermit>,
-}
-
-impl Loaded {
-    /// The photo, and what holds its memory while it is in use.
-    pub fn into_parts(self) -> (Photo, Option<OwnedSemaphorePermit>) {
-        (self.photo, self._memory)
-    }
-}
-
-impl From<Photo> for Loaded {
-    /// A photo that no memory is set aside for.
-    fn from(photo: Photo) -> Self {
-        Self { photo, _memory: None }
-    }
 }
 
 impl Intake {
@@ -288,7 +191,7 @@ impl Intake {
             drop(memory.split(memory.num_permits().saturating_sub(kept)));
             Ok(Loaded {
                 photo,
-                _memory: Some(memory),
+                memory: Some(memory),
             })
         })
         .await?
@@ -381,7 +284,7 @@ impl Intake {
                 Err(ScanError::photo_too_large(bytes.len() as u64, cap))
             }
             ImageSource::Bytes(bytes) => Ok((bytes, SourceMeta::default())),
-            ImageSource::Base64(text) => Ok((from_base64(&text, cap)?, SourceMeta::default())),
+            ImageSource::Base64(text) => Ok((base64::decode(&text, cap)?, SourceMeta::default())),
             ImageSource::Url(url) => {
                 let fetcher = self
                     .fetcher
@@ -479,47 +382,4 @@ pub fn read_photo(
         depth,
         full_size: None,
     })
-}
-
-/// Standard base64, padded or not, line breaks allowed, optionally as a `data:` URL.
-fn from_base64(text: &str, cap: usize) -> Result<Vec<u8>, ScanError> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let text = text.trim_start();
-    let data_url = text.get(..5).filter(|start| start.eq_ignore_ascii_case("data:"));
-    let body = match data_url {
-        None => text,
-        Some(start) => match text[start.len()..].split_once(',') {
-            Some((head, body)) if head.to_ascii_lowercase().ends_with(";base64") => body,
-            _ => {
-                return Err(ScanError::new(
-                    ErrorCode::BadRequest,
-                    "image.base64 is a data: URL without ;base64 data",
-                ));
-            }
-        },
-    };
-    // 4 characters make 3 bytes; line breaks can only make the text longer.
-    if body.len() / 4 > cap / 3 + 1 && body.len() / 4 * 3 > cap + cap / 16 {
-        return Err(ScanError::photo_too_large((body.len() / 4 * 3) as u64, cap));
-    }
-    let bytes = if body.bytes().any(|b| b.is_ascii_whitespace()) {
-        let tight: Vec<u8> = body.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        LENIENT.decode(tight)
-    } else {
-        LENIENT.decode(body)
-    }
-    .map_err(|e| {
-        ScanError::new(
-            ErrorCode::BadRequest,
-            format!("image.base64 is not standard base64: {e}"),
-        )
-        .next_step("send the file's bytes in standard base64 (RFC 4648), optionally as a data: URL")
-    })?;
-    if bytes.len() > cap {
-        return Err(ScanError::photo_too_large(bytes.len() as u64, cap));
-    }
-    Ok(bytes)
 }

@@ -6,9 +6,10 @@
 
 mod amount;
 mod categories;
-mod csv;
+pub(crate) mod csv;
 pub mod food;
 mod found;
+mod item;
 pub mod lookup;
 pub mod meal;
 mod names;
@@ -25,10 +26,9 @@ mod text;
 pub use amount::{Amount, ToldMass, Unit};
 pub use food::{Basis, Details, EnergyNote, Food, FoodId, Form, Hidden, HiddenKind, Nutrients, SHAPES, Tier};
 pub use found::FoundFood;
+pub use item::{ItemInput, VlmGrams, Volume};
 pub use lookup::{FoodMatch, MatchKind};
-pub use meal::{
-    ItemInput, Meal, Nourished, NutritionError, TOLD_SIGMA_LN, VlmGrams, Volume, nourish, nourish_noted,
-};
+pub use meal::{Meal, Nourished, NutritionError, TOLD_SIGMA_LN, nourish, nourish_noted};
 pub use note::Note;
 pub use row::{FoodRow, RowError};
 pub use table::{FoodTable, TableError, to_csv};

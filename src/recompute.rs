@@ -22,6 +22,9 @@ use crate::nutrition::{
 const FORM_SIGMA_LN: f64 = 0.05;
 /// Characters of a label.
 const MAX_LABEL_CHARS: usize = 200;
+/// What a result that comes back may say of an item's volume and of the camera's height, cm: far more than any scan answers.
+const MAX_VOLUME_CM3: f64 = 1e6;
+const HEIGHT_CM: std::ops::RangeInclusive<f64> = 0.1..=1e5;
 /// The question that asks which food it is.
 const IDENTITY_QUESTION: &str = "identity";
 
@@ -104,19 +107,24 @@ fn check_original(original: &ScanResult) -> Result<(), ScanError> {
             "send its `original`, with all edits since: a correction starts from what was measured",
         ));
     }
+    let impossible = |what: String| invalid(what).next_step("send the result of a scan unchanged");
+    if !HEIGHT_CM.contains(&original.scale.camera_height_cm.p50) {
+        return Err(impossible("original.scale: no photo was taken from there".into()));
+    }
+    // Sums of rounded shares may pass 1 by a little.
+    let share = |v: f64| (0.0..=1.0 + 1e-6).contains(&v);
+    let sigma = |v: f64| (0.0..=5.0).contains(&v);
     for item in &original.items {
-        let sane = |v: f64| v.is_finite() && v > 0.0;
-        let sigma = |v: f64| v.is_finite() && (0.0..=5.0).contains(&v);
-        if !sane(item.volume_cm3.p50)
-            || !sigma(item.volume_sigma_ln.shared)
-            || !sigma(item.volume_sigma_ln.own)
-            || !item.confidence.is_finite()
-        {
-            return Err(invalid(format!(
-                "original.items[{}]: its volume cannot be",
-                begin(&item.id)
-            ))
-            .next_step("send the result of a scan unchanged"));
+        let volume = item.volume_cm3.p50;
+        let measured = volume > 0.0
+            && volume <= MAX_VOLUME_CM3
+            && sigma(item.volume_sigma_ln.shared)
+            && sigma(item.volume_sigma_ln.own);
+        let named = share(item.confidence) && item.alternatives.iter().all(|other| share(other.confidence));
+        if !measured || !named {
+            let what = if measured { "confidence" } else { "volume" };
+            let id = begin(&item.id);
+            return Err(impossible(format!("original.items[{id}]: its {what} cannot be")));
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ pub mod input;
 pub mod json;
 pub mod memory;
 pub mod no_models;
+mod photos;
 pub mod stub;
 
 pub use context::{Event, JobContext};

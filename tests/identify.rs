@@ -3,6 +3,8 @@
 
 #[path = "identify/grounded.rs"]
 mod grounded;
+#[path = "identify/hybrid.rs"]
+mod hybrid;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bio-bff beside the same three paths in Python 3.11 + FastAPI + asyncpg + redis, on this machine, in one run.
 #
-#   benches/bff/compare.sh [--rounds N] [--quick]
+#   benches/bff/compare.sh [--rounds N] [--bare] [--quick]
 #
 # PYTHON is an interpreter with requirements.txt installed; without it a virtual environment is made under target/.
 set -euo pipefail

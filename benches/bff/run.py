@@ -300,6 +300,7 @@ def main() -> None:
     args.add_argument("bff", type=Path)
     args.add_argument("load", type=Path)
     args.add_argument("--rounds", type=int, default=3)
+    args.add_argument("--bare", action="store_true", help="FastAPI without request ids, metrics and limits, which ours keeps")
     args.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
     args = args.parse_args()
     scale = 0.1 if args.quick else 1
@@ -331,7 +332,7 @@ def compare(args, scale: float, folder: Path, servers: Servers) -> None:
                 common | {"TOKIO_WORKER_THREADS": "2"}, servers)
     theirs = Side("FastAPI", [sys.executable, "-m", "uvicorn", "server:app", "--host", "127.0.0.1", "--port", "PORT",
                               "--workers", "2", "--loop", "uvloop", "--http", "httptools", "--no-access-log",
-                              "--log-level", "warning"], common, servers)
+                              "--log-level", "warning"], common | ({"BARE": "1"} if args.bare else {}), servers)
     sides = [ours, theirs]
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     for number, (side, database) in enumerate(zip(sides, ("ours", "theirs"))):

@@ -1,17 +1,12 @@
 """The benchmarks of benches/suites in PyTorch (eager, CPU, f32); benches/paired.py runs them beside ours.
 
 Requirements: torch==2.15.* (any CPU build), transformers==5.23.*, numpy.
-
-Reads `load NAME` (answered by `ready`) and `run` (answered by milliseconds, and the peak of the process's memory since
-`load` in MiB above what it held before) from stdin; `--list` prints the names.
 """
-
-import argparse
-import sys
-import time
 
 import torch
 import torch.nn.functional as F
+from protocol import serve
+from whole_models import MODELS
 
 
 def linear(m, k, n):
@@ -60,92 +55,6 @@ def conv(size, cin, cout, k, **kw):
     return lambda: layer(x)
 
 
-# --- whole models ----------------------------------------------------------------------------------------------------
-
-
-def sam_encoder():
-    from transformers import SamConfig, SamModel
-
-    model = SamModel._from_config(SamConfig()).vision_encoder.eval()
-    pixels = torch.randn(1, 3, 1024, 1024)
-    return lambda: model(pixels)
-
-
-def sam_decoder():
-    """64 points on one embedding, three masks each."""
-    from transformers import SamConfig, SamModel
-
-    # The vision encoder is not run: keep it small.
-    config = SamConfig(vision_config=dict(num_hidden_layers=0, global_attn_indexes=[]))
-    model = SamModel._from_config(config).eval()
-    embedding = torch.randn(1, 256, 64, 64)
-    points = torch.rand(1, 64, 1, 2) * 1024
-    labels = torch.ones(1, 64, 1, dtype=torch.long)
-    return lambda: model(image_embeddings=embedding, input_points=points, input_labels=labels, multimask_output=True)
-
-
-def mobile_sam_encoder():
-    from tiny_vit import TinyVit
-
-    model, pixels = TinyVit().eval(), torch.randn(1, 3, 1024, 1024)
-    return lambda: model(pixels)
-
-
-def depth_small():
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-    backbone = Dinov2Config(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14,
-        out_indices=[3, 6, 9, 12], reshape_hidden_states=False,
-    )
-    model = DepthAnythingForDepthEstimation._from_config(DepthAnythingConfig(backbone_config=backbone)).eval()
-    pixels = torch.randn(1, 3, 518, 518)
-    return lambda: model(pixel_values=pixels)
-
-
-def qwen():
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    config = Qwen2_5_VLConfig(
-        text_config=dict(
-            vocab_size=512, hidden_size=2048, intermediate_size=11008, num_hidden_layers=1, num_attention_heads=16,
-            num_key_value_heads=2, bos_token_id=500, eos_token_id=501, pad_token_id=500,
-            rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24]),
-        ),
-        vision_config=dict(
-            depth=1, hidden_size=1280, num_heads=16, intermediate_size=3420, out_hidden_size=2048, window_size=112,
-            fullatt_block_indexes=[],
-        ),
-        image_token_id=505, video_token_id=506, vision_start_token_id=502, vision_end_token_id=503,
-        tie_word_embeddings=True,
-    )
-    return Qwen2_5_VLForConditionalGeneration._from_config(config).eval().model
-
-
-def qwen_vision():
-    model = qwen().visual
-    patches, grid = torch.randn(32 * 32, 1176), torch.tensor([[1, 32, 32]])
-    return lambda: model(patches, grid_thw=grid)
-
-
-def qwen_layer(before, n):
-    from transformers import DynamicCache
-
-    model = qwen().language_model
-    cache = DynamicCache(config=model.config)
-    place = lambda first, length: torch.arange(first, first + length).expand(3, 1, -1)
-    if before:
-        model(inputs_embeds=torch.randn(1, before, 2048), position_ids=place(0, before), past_key_values=cache)
-    x, positions = torch.randn(1, n, 2048), place(before, n)
-
-    def run():
-        if cache.get_seq_length() > before:
-            cache.crop(before - cache.get_seq_length())
-        return model(inputs_embeds=x, position_ids=positions, past_key_values=cache, use_cache=True)
-
-    return run
-
-
 def norm_case():
     y, norm = torch.randn(1, 4096, 768), torch.nn.LayerNorm(768, eps=1e-6)
     return lambda: norm(y)
@@ -192,49 +101,16 @@ CASES = {
     "conv/mobile_sam_depthwise": lambda: conv(256, 256, 256, 3, padding=1, groups=256),
     "conv/dav2_s_patches": lambda: conv(518, 3, 384, 14, stride=14),
     "upsample/dav2_s_148_to_296": upsample_case,
-    "model/sam_b_encoder": sam_encoder,
-    "model/mobile_sam_encoder": mobile_sam_encoder,
-    "model/sam_decoder_64_points": sam_decoder,
-    "model/dav2_s_518": depth_small,
-    "model/qwen_3b_vision_block": qwen_vision,
-    "model/qwen_3b_layer_prefill": lambda: qwen_layer(0, 512),
-    "model/qwen_3b_layer_decode": lambda: qwen_layer(512, 1),
+    **{name: lambda model=model: model().call for name, model in MODELS.items()},
 }
 
 
-def memory_kib(field):
-    with open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith(field)).split()[1])
+def prepare(threads):
+    import transformers.models  # noqa: F401 - not a cost of a case
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--list", action="store_true")
-    args = parser.parse_args()
-    if args.list:
-        print("\n".join(CASES))
-        return
-    torch.set_num_threads(args.threads)
-    work, before = None, 0
-    with torch.inference_mode():
-        for line in sys.stdin:
-            command, _, name = line.strip().partition(" ")
-            if command == "load" and name in CASES:
-                import transformers.models  # noqa: F401 - not a cost of the case
-
-                before = memory_kib("VmRSS:")
-                work = CASES[name]()
-                print("ready", flush=True)
-            elif command == "run" and work:
-                begun = time.perf_counter()
-                result = work()
-                ms = 1e3 * (time.perf_counter() - begun)
-                del result
-                print(ms, max(0, memory_kib("VmHWM:") - before) // 1024, flush=True)
-            else:
-                print("unknown", flush=True)
+    torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():
+        serve(__doc__, CASES, prepare)

@@ -2,12 +2,11 @@
 //!
 //! The algorithm is fixed here and never taken from the token; the user comes from the token and from nothing else.
 
-mod extract;
 mod jwks;
+mod jws;
 mod provider;
 mod verify;
 
-pub use extract::{Caller, CurrentUser, resolve};
 pub use jwks::{Jwks, JwksOptions};
 pub use provider::{Provider, ProviderKind};
 pub use verify::{Refused, Subject};

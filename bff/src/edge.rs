@@ -1,75 +1,29 @@
-//! The outermost layer: request id, span, metrics, one log line, and the body of problems.
+//! What leaves the service: request ids, the common shape of refusals, and what is counted.
 
-use std::any::Any;
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use metrics::{counter, histogram};
-use tracing::Instrument;
+use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::problem::{Code, Problem};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of the request being served; in its extensions.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub String);
-
-pub async fn observe(mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let id = given_id(&request).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let method = request.method().clone();
-    // Never the raw path: it holds ids.
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched", MatchedPath::as_str)
-        .to_owned();
-    let span = tracing::info_span!("request", request_id = id, %method, route);
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let problem = response.extensions_mut().remove::<Problem>();
-    let code = problem.as_ref().map_or("", |p| p.code.as_str());
-    if let Some(problem) = problem {
-        let body = serde_json::to_vec(&problem.body(&id)).unwrap_or_default();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.remove(header::CONTENT_LENGTH);
-        *response.body_mut() = body.into();
-    }
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, value);
-    }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    let status = response.status().as_u16();
-    let took = begun.elapsed();
-    let labels = [
-        ("route", route),
-        ("method", method.to_string()),
-        ("status", status.to_string()),
-    ];
-    counter!("bff_requests_total", &labels).increment(1);
-    histogram!("bff_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
-    span.in_scope(|| {
-        tracing::info!(status, code, ms = took.as_secs_f64() * 1e3, "answered");
-    });
-    response
+/// The client's id of a request if it is short and plain, else a new one: a UUID of version 7.
+pub fn request_id(request: &Request) -> String {
+    given_id(request).unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let ms = since.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(0));
+        // From this thread's generator: the crate's own version asks the kernel each time.
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &rand::random());
+        id.into_uuid().to_string()
+    })
 }
 
-/// The client's id if it is short and plain.
 fn given_id(request: &Request) -> Option<String> {
     let id = request.headers().get(&REQUEST_ID)?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -84,9 +38,8 @@ pub async fn wrong_method() -> Problem {
     Problem::new(Code::MethodNotAllowed, "this method is not allowed here")
 }
 
-/// Answers that a library wrote in plain text get the common shape.
-pub async fn plain_to_problem(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// An answer that a library wrote in plain text gets the common shape.
+pub fn in_common_shape(response: Response) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error())
         || response.extensions().get::<Problem>().is_some()
@@ -113,12 +66,99 @@ pub async fn plain_to_problem(request: Request, next: Next) -> Response {
         400..=499 => Problem::new(Code::BadRequest, "the request cannot be read"),
         _ => Problem::new(Code::Internal, "the service failed in an unforeseen way"),
     };
-    response = problem.into_response();
-    response
+    problem.into_response()
 }
 
-/// A panic in a handler: told without its text, which may hold values.
-pub fn from_panic(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request handler panicked");
-    Problem::new(Code::Internal, "the service failed in an unforeseen way").into_response()
+/// What every answer has: the body of a refusal, which tells the request's id, and the headers.
+pub fn finish(response: &mut Response, problem: Option<&Problem>, id: &str) {
+    if let Some(problem) = problem {
+        let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.remove(header::CONTENT_LENGTH);
+        *response.body_mut() = body.into();
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// The standard methods by name; a client may make up others, and each label that is counted stays for good.
+pub fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Counts requests by route, method and status; what counts each is looked up once.
+#[derive(Default)]
+pub struct Meters(RwLock<HashMap<String, Vec<Meter>>>);
+
+struct Meter {
+    method: &'static str,
+    status: u16,
+    requests: Counter,
+    took: Histogram,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meters")
+    }
+}
+
+impl Meter {
+    fn note(&self, took: Duration) {
+        self.requests.increment(1);
+        self.took.record(took.as_secs_f64());
+    }
+}
+
+impl Meters {
+    /// `route` is a template, never a path: those hold ids.
+    pub fn note(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        let is_it = |meter: &&Meter| meter.method == method && meter.status == status;
+        {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(meter) = known.get(route).and_then(|of| of.iter().find(is_it)) {
+                return meter.note(took);
+            }
+        }
+        let labels = [
+            ("route", route.to_owned()),
+            ("method", method.to_owned()),
+            ("status", status.to_string()),
+        ];
+        let meter = Meter {
+            method,
+            status,
+            requests: counter!("bff_requests_total", &labels),
+            took: histogram!("bff_request_duration_seconds", &labels[..2]),
+        };
+        meter.note(took);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let of = known.entry(route.to_owned()).or_default();
+        // Another request of the kind may have been faster.
+        if !of.iter().any(|m| is_it(&m)) {
+            of.push(meter);
+        }
+    }
 }

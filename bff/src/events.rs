@@ -10,5 +10,3 @@ pub mod relay;
 mod scan;
 pub mod uploads;
 pub mod worker;
-
-pub use crate::store::outbox::kinds;

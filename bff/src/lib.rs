@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod cache;
 pub mod cli;
+pub mod clock;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
@@ -18,6 +19,7 @@ pub mod menus;
 pub mod notify;
 pub mod objects;
 pub mod outgoing;
+pub mod plan;
 pub mod problem;
 pub mod queue;
 pub mod routes;

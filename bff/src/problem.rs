@@ -171,7 +171,8 @@ pub struct FieldError {
     pub code: &'static str,
 }
 
-/// A refusal on its way out; [`crate::edge::observe`] writes its body, because it knows the request id.
+/// A refusal on its way out; [`crate::edge::finish`] writes its body, which tells the
+/// request id.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub code: Code,

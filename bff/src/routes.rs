@@ -1,7 +1,10 @@
 //! Every path of the service. A handler reads its request, calls one thing, answers; OpenAPI comes from the same list.
 
 pub mod app;
+mod around;
+mod behind_gateway;
 pub mod body;
+mod caller;
 mod consents;
 mod consume;
 mod dashboard;
@@ -18,31 +21,31 @@ mod leftovers;
 mod me;
 pub mod openapi;
 mod pantry;
-pub(crate) mod plan;
+mod plan;
 pub mod probes;
 mod profile;
 mod query;
 mod resource;
 mod restaurant;
 mod scans;
+mod socket;
 mod sync;
 mod ws;
 
-pub use app::{App, Clock, Hooks, Limits};
+pub use app::{App, Hooks, Limits};
+pub use behind_gateway::on_message;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer, ExposeHeaders};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -157,13 +160,7 @@ pub fn router(app: Arc<App>) -> Router {
                     .and(NotForContentType::SSE),
             ),
         )
-        .layer(TimeoutLayer::with_status_code(
-            axum::http::StatusCode::SERVICE_UNAVAILABLE,
-            app.limits.request_time,
-        ))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), app::admission))
-        .layer(CatchPanicLayer::custom(edge::from_panic))
-        .layer(from_fn(edge::plain_to_problem));
+        .layer(from_fn_with_state(app.clone(), around::around));
     if !app.cors_origins.is_empty() {
         service = service.layer(
             CorsLayer::new()
@@ -176,5 +173,5 @@ pub fn router(app: Arc<App>) -> Router {
                 )),
         );
     }
-    service.layer(from_fn(edge::observe)).with_state(app)
+    service.with_state(app)
 }

@@ -13,13 +13,14 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 use uuid::Uuid;
 
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::objects::{Buckets, ObjectsError};
 use crate::problem::{Code, Problem};
-use crate::routes::Clock;
 use crate::store::Db;
 use crate::vision::{Services, VisionError};
 
@@ -63,6 +64,27 @@ pub struct Scans {
     /// Where the vision service reaches this one.
     pub public: Url,
     pub rules: Rules,
+    pub collecting: Places,
+}
+
+/// Results in hand at a time, in one process.
+const IN_HAND: usize = 16;
+
+/// Places for results in hand; clones share them.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(IN_HAND)))
+    }
+}
+
+impl Places {
+    async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed.
+        self.0.acquire().await.ok()
+    }
 }
 
 /// Why a step was not done; it is tried again.

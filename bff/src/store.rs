@@ -15,6 +15,7 @@ mod health_daily;
 pub mod health_metrics;
 pub mod idempotency;
 pub mod leftovers;
+mod listen;
 pub mod migrate;
 pub mod notices;
 pub mod outbox;

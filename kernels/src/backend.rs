@@ -1,5 +1,7 @@
 //! Who computes an op: the only place of this package that looks at a tensor's device.
 
+use std::sync::OnceLock;
+
 use candle_core::Device;
 
 /// What an op's public function hands its checked operands to.
@@ -12,12 +14,24 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// `cuda_kernel`: whether the op's `cuda_fwd` launches a kernel of ours. Every op has one for the CPU.
+    /// `cuda_kernel`: whether the op's `cuda_fwd` launches a kernel of ours for these operands. Every op has one for the CPU.
     pub(crate) fn of(device: &Device, cuda_kernel: bool) -> Self {
         match device {
             Device::Cpu => Self::Kernel,
-            Device::Cuda(_) if cuda_kernel => Self::Kernel,
+            Device::Cuda(_) if cuda_kernel && !reference_asked_for() => Self::Kernel,
             Device::Cuda(_) | Device::Metal(_) => Self::Composed,
         }
     }
+
+    /// Whether what several ops share (epilogues) is a kernel of ours there.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn has_cuda_kernels(device: &Device) -> bool {
+        device.is_cuda() && Self::of(device, true) == Self::Kernel
+    }
+}
+
+/// `DRAGUNOV_CUDA_REFERENCE=1`: every op on CUDA is composed of candle's, to tell whose fault a wrong number is.
+fn reference_asked_for() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| std::env::var_os("DRAGUNOV_CUDA_REFERENCE").is_some_and(|v| v == "1"))
 }

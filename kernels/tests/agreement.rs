@@ -7,5 +7,7 @@ mod it {
     pub(crate) mod conv;
     pub(crate) mod linear;
     pub(crate) mod norm;
+    #[cfg(feature = "cuda")]
+    pub(crate) mod on_device;
     pub(crate) mod support;
 }

@@ -1,9 +1,12 @@
 //! Which device computes: parsed from the command line, opened once, never replaced by another one.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
 mod driver;
 pub mod fault;
 pub mod memory;
+pub(crate) mod upload;
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,6 +60,12 @@ impl DeviceChoice {
     /// Whether this binary was built with feature `cuda`.
     pub const CUDA_BUILT: bool = cfg!(feature = "cuda");
 
+    /// The CUDA version, as major and minor, that a GPU's driver must run for this binary's kernels; none without `cuda`.
+    #[cfg(feature = "cuda")]
+    pub const NEEDED_CUDA: Option<(u32, u32)> = Some(cuda::version(cuda::TOOLKIT));
+    #[cfg(not(feature = "cuda"))]
+    pub const NEEDED_CUDA: Option<(u32, u32)> = None;
+
     /// Opens the device.
     ///
     /// # Errors
@@ -72,13 +81,19 @@ impl DeviceChoice {
                 "{self} was asked for, but there is no NVIDIA driver here (libcuda.so.1); in a container it comes with \
                  `--gpus` or the platform's GPU image"
             ))),
-            // A queue of its own: the driver's default one is another for every thread that touches a tensor.
-            Self::Cuda(ordinal) => Device::new_cuda_with_stream(ordinal).map_err(|e| {
-                ModelError::Device(format!(
-                    "{self} was asked for, but no usable GPU answers there: {e}"
-                ))
-            }),
+            Self::Cuda(ordinal) => Self::open_cuda(ordinal)
+                .map_err(|why| ModelError::Device(format!("{self} was asked for, but {why}"))),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn open_cuda(ordinal: usize) -> std::result::Result<Device, String> {
+        cuda::open(ordinal)
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn open_cuda(_: usize) -> std::result::Result<Device, String> {
+        Err("this binary was built without feature `cuda`".into())
     }
 
     #[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
@@ -98,11 +113,7 @@ impl DeviceChoice {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_beside(self) -> Result<Device> {
-        match self {
-            Self::Cuda(ordinal) if Self::CUDA_BUILT => Device::new_cuda_with_stream(ordinal)
-                .map_err(|e| ModelError::Device(format!("{self} gives no second stream: {e}"))),
-            _ => self.open(),
-        }
+        self.open()
     }
 }
 

@@ -172,9 +172,7 @@ impl QwenVl {
     /// Bounds the area of resized images, and with it the tokens an image costs (one per 28 x 28 pixels).
     #[must_use]
     pub fn with_max_pixels(mut self, max_pixels: usize) -> Self {
-        let factor = self.processor.patch_size * self.processor.merge_size;
-        self.processor.max_pixels = max_pixels.max(factor * factor);
-        self.processor.min_pixels = self.processor.min_pixels.min(self.processor.max_pixels);
+        self.processor = self.processor.with_max_pixels(max_pixels);
         self
     }
 
@@ -183,13 +181,26 @@ impl QwenVl {
     /// # Errors
     /// [`ModelError::Prompt`] for texts with control tokens, [`ModelError::Image`] for extreme photos.
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt> {
+        self.encode_by(&self.processor, prompt)
+    }
+
+    /// The same with images of at most `max_pixels` each, where the processor allows more.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_within(&self, prompt: &Prompt, max_pixels: usize) -> Result<EncodedPrompt> {
+        let most = max_pixels.min(self.processor.max_pixels);
+        self.encode_by(&self.processor.with_max_pixels(most), prompt)
+    }
+
+    fn encode_by(&self, processor: &ImageProcessor, prompt: &Prompt) -> Result<EncodedPrompt> {
         for text in prompt.texts() {
             self.tokenizer.check_plain(text)?;
         }
         let text = self.template.render(prompt)?;
         let images = prompt
             .images()
-            .map(|image| self.processor.patches(image))
+            .map(|image| processor.patches(image))
             .collect::<Result<_>>()?;
         EncodedPrompt::new(&text, images, &self.tokenizer, &self.config)
     }

@@ -34,9 +34,9 @@ pub(super) struct ModelArgs {
     /// Numbers that the models compute with [default: bf16 on a GPU, f32 on the CPU].
     #[arg(long, env = "DRAGUNOV_DTYPE", value_enum)]
     dtype: Option<Numbers>,
-    /// How food is found.
-    #[arg(long, env = "DRAGUNOV_STRATEGY", value_enum, default_value_t = Strategy::Automatic)]
-    strategy: Strategy,
+    /// How food is found [default: hybrid where the vision model gives boxes, automatic otherwise].
+    #[arg(long, env = "DRAGUNOV_STRATEGY", value_enum)]
+    strategy: Option<Strategy>,
     /// Name food by an OpenAI-compatible vision API at this base URL instead of the set's own model.
     #[arg(long, env = "DRAGUNOV_VLM_URL", value_name = "URL")]
     vlm_url: Option<String>,

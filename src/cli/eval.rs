@@ -8,13 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::choose::ModelArgs;
 use crate::contract::{ErrorCode, ScanError};
+use crate::eval::compare::{self, ResultFile};
+use crate::eval::convert::Layout;
 use crate::eval::oracle::{Damage, Oracle};
 use crate::eval::report::Report;
 use crate::eval::truth::Perturb;
 use crate::eval::{
-    Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate, convert,
-    meals, sensitivity,
+    Bootstrap, Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate,
+    convert, meals, sensitivity,
 };
+use crate::nutrition::FoodTable;
 use crate::pipeline::Scanner;
 
 /// Measure how good the results are on photos with known truth.
@@ -32,19 +35,39 @@ enum Command {
     /// Write the manifest of a published data set.
     Convert {
         layout: Layout,
-        /// The data set's folder.
+        /// The data set's folder, or the CSV file.
         dataset: PathBuf,
         /// Where to write the manifest; the data set's folder by default.
         out: Option<PathBuf>,
     },
+    /// Compare two runs over the same photos, item by item: B less A, each figure with its 95 % interval.
+    Compare {
+        /// What one run wrote with `--json`.
+        a: PathBuf,
+        /// What the other run wrote.
+        b: PathBuf,
+        /// How often photos are drawn.
+        #[arg(long, default_value_t = DRAWS, value_parser = draws)]
+        bootstrap: usize,
+        /// Seed of the draws.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Write all figures here.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Layout {
-    /// Folders `scene_*` with `scene.json`, masks and depth.
-    Plates,
-    /// ECUSTFD: `photos.csv` with `photos/` and masks.
-    Ecustfd,
+/// Draws of a bootstrap: by default, and at most.
+const DRAWS: usize = 2000;
+const MOST_DRAWS: usize = 100_000;
+
+fn draws(text: &str) -> Result<usize, String> {
+    let n: usize = text.parse().map_err(|_| "it is no number".to_owned())?;
+    (1..=MOST_DRAWS)
+        .contains(&n)
+        .then_some(n)
+        .ok_or_else(|| format!("between 1 and {MOST_DRAWS}"))
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,9 +113,15 @@ struct RunArgs {
     /// Only N photos, spread evenly over the data set.
     #[arg(long)]
     limit: Option<usize>,
-    /// Only photos whose ids stand in this file, one a line (a split).
+    /// Only photos whose ids, or whose meals, stand in this file, one a line (a split).
     #[arg(long, value_name = "FILE")]
     only: Option<PathBuf>,
+    /// Say how far the figures would move with other photos: 95 % intervals of so many draws of photos.
+    #[arg(long, value_name = "DRAWS", num_args = 0..=1, default_missing_value = "2000", value_parser = draws)]
+    bootstrap: Option<usize>,
+    /// Seed of these draws.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     #[command(flatten)]
     choose: ModelArgs,
     /// Write the report with plots here.
@@ -107,19 +136,42 @@ impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
         match (self.command, self.run) {
             (Some(Command::Convert { layout, dataset, out }), _) => {
-                let out = out.unwrap_or_else(|| dataset.clone());
-                let samples = match layout {
-                    Layout::Plates => convert::plates(&dataset)?,
-                    Layout::Ecustfd => convert::ecustfd(&dataset)?,
-                };
-                let moved = convert::relocate(samples, &dataset, &out)?;
-                Dataset::write(&moved, &out)?;
+                let (converted, folder) =
+                    convert::convert(layout, &dataset, out.as_deref()).map_err(|e| {
+                        ScanError::from(e).next_step("docs/evaluation.md says how each data set must lie")
+                    })?;
                 println!(
                     "{} photos in {}",
-                    moved.len(),
-                    out.join(crate::eval::manifest::MANIFEST).display()
+                    converted.samples.len(),
+                    folder.join(crate::eval::manifest::MANIFEST).display()
                 );
+                for (what, n) in converted.left_out {
+                    println!("{n} {what}");
+                }
                 Ok(())
+            }
+            (
+                Some(Command::Compare {
+                    a,
+                    b,
+                    bootstrap,
+                    seed,
+                    json: to,
+                }),
+                _,
+            ) => {
+                let read = |path: &Path| {
+                    ResultFile::read(path).map_err(|e| {
+                        ScanError::from(e).next_step("name files that `dragunov eval --json` wrote")
+                    })
+                };
+                let draws = Bootstrap {
+                    draws: bootstrap,
+                    seed,
+                };
+                let found = compare::compare(&read(&a)?, &read(&b)?, draws)?;
+                print!("{}", found.text());
+                to.map_or(Ok(()), |path| write(&path, json(&found)?))
             }
             (None, run) => run.run(),
         }
@@ -138,6 +190,7 @@ impl RunArgs {
             noise: self.noise,
         };
         let foods = self.choose.foods.read()?;
+        let table = foods.current().table;
         let predictor: Box<dyn Predictor> = if self.geometry_alone() {
             let geometry_only = GeometryOnly {
                 oracles: self.oracle.clone(),
@@ -164,14 +217,18 @@ impl RunArgs {
             let cache = self.cache(&scanner)?;
             let pipeline = FullPipeline::new(scanner, self.oracle.clone(), damage, self.known_size, cache);
             if self.meals {
-                return self.meals(&dataset, &pipeline, title);
+                return self.meals(&dataset, &pipeline, &table, title);
             }
             Box::new(pipeline)
         };
         let (bar, tick) = progress(&dataset);
-        let outcomes = crate::eval::run(&dataset, predictor.as_ref(), tick);
+        let outcomes = crate::eval::run(&dataset, predictor.as_ref(), &table, tick);
         bar.finish_and_clear();
-        let report = Report::new(title, outcomes);
+        let bootstrap = self.bootstrap.map(|draws| Bootstrap {
+            draws,
+            seed: self.seed,
+        });
+        let report = Report::new(title, outcomes, bootstrap);
         print!("{}", report.text());
         if let Some(path) = &self.html {
             write(path, report.html())?;
@@ -195,7 +252,9 @@ impl RunArgs {
                 ScanError::new(ErrorCode::NotFound, message).source(e)
             })?;
             let ids: HashSet<&str> = text.lines().map(str::trim).collect();
-            dataset.samples.retain(|s| ids.contains(s.id.as_str()));
+            dataset.samples.retain(|s| {
+                ids.contains(s.id.as_str()) || s.meal.as_deref().is_some_and(|meal| ids.contains(meal))
+            });
         }
         if let Some(limit) = self.limit.filter(|l| *l > 0 && *l < dataset.samples.len()) {
             let n = dataset.samples.len();
@@ -257,9 +316,15 @@ impl RunArgs {
         title
     }
 
-    fn meals(&self, dataset: &Dataset, pipeline: &FullPipeline, title: String) -> Result<(), ScanError> {
+    fn meals(
+        &self,
+        dataset: &Dataset,
+        pipeline: &FullPipeline,
+        foods: &FoodTable,
+        title: String,
+    ) -> Result<(), ScanError> {
         let (bar, tick) = progress(dataset);
-        let report = meals::run(dataset, pipeline, title, tick);
+        let report = meals::run(dataset, pipeline, foods, title, tick);
         bar.finish_and_clear();
         print!("{}", report.text());
         self.json

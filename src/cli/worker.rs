@@ -149,14 +149,18 @@ impl Args {
 
     fn hello(&self) {
         tracing::info!("Starting Serverless Worker | {}", crate::runpod::version());
-        for (given, flag) in [
+        for flag in self.idle_flags() {
+            tracing::warn!("{flag} has no effect here");
+        }
+    }
+
+    /// Flags that are given and do nothing.
+    fn idle_flags(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
             (self.debugger, "--rp_debugger"),
             (self.api_concurrency.is_some(), "--rp_api_concurrency"),
-        ] {
-            if given {
-                tracing::warn!("{flag} has no effect here");
-            }
-        }
+        ];
+        all.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
     fn local(&self) -> Result<(), ScanError> {
@@ -200,6 +204,9 @@ impl Args {
         let (address, port) = (format!("--host={address}"), format!("--port={port}"));
         let mut serve = FromEnvironment::parse_from(["worker", &address, &port]).serve;
         serve.allow_no_key |= allow_no_key;
+        for flag in self.idle_flags() {
+            eprintln!("note: {flag} has no effect here");
+        }
         serve::Args {
             no_models: false,
             serve,

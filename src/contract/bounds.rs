@@ -29,6 +29,8 @@ pub const ID_BYTES: usize = 256;
 pub const ADDRESS_BYTES: usize = 8192;
 /// A coordinate on a photo, pixels.
 pub const PIXEL: RangeInclusive<f64> = 0.0..=1e6;
+/// Numbers of a pose, metres: an AR session begins where it was started.
+pub const POSE_M: RangeInclusive<f64> = -1e4..=1e4;
 /// Photos of one meal.
 pub const PHOTOS: usize = 6;
 /// Columns and rows of a depth map.
@@ -37,5 +39,7 @@ pub const DEPTH_MAP_SIDE: RangeInclusive<usize> = 16..=2048;
 pub const DEPTH_MAP_VALUES: usize = 1 << 20;
 /// A depth map's file, bytes; so is its confidence's.
 pub const DEPTH_MAP_BYTES: usize = 4 << 20;
+/// The largest focal length, size and distance of the principal point that a depth map's intrinsics may give, pixels.
+pub const INTRINSICS_PX: f64 = 1e6;
 /// Noise of a depth map as a share of the distance.
 pub const DEPTH_MAP_SIGMA: RangeInclusive<f64> = 0.0005..=0.2;

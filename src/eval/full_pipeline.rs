@@ -6,16 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use dragunov_models::depth_anything::Depth;
 use dragunov_models::{Mask, RelativeDisparity};
 
+use super::amounts::EstimatedAmounts;
 use super::cache::PredictionCache;
 use super::label_oracle;
 use super::load;
 use super::manifest::{DataError, Sample, Support};
 use super::oracle::{Damage, Oracle, disparity, phone};
 use super::predictor::{Predicted, PredictedItem, Predictor};
+use super::scale_group::ScaleGroup;
 use super::truth::TrueMasks;
 use crate::contract::photos::MealPhoto;
 use crate::contract::request::{ImageSource, Reference};
-use crate::contract::result::MaskData;
+use crate::contract::result::{Item, MaskData, Totals};
 use crate::contract::{DishKind, ErrorCode, ReferenceKind, ScanError, ScanRequest, ScanResult};
 use crate::identify::{Identified, Kind};
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
@@ -71,6 +73,9 @@ impl FullPipeline {
         if self.has(Oracle::Camera) {
             request.camera.focal_px = sample.camera.focal_px;
             request.roll_deg = sample.roll_deg;
+        }
+        if self.has(Oracle::Height) {
+            request.camera.height_cm = sample.camera.height_cm;
         }
         if self.has(Oracle::Scale) {
             request.reference = reference(sample, self.known_size);
@@ -182,7 +187,7 @@ impl Predictor for FullPipeline {
             request,
             inputs,
         } = self.prepare(&mut scanner, root, sample)?;
-        let matched = inputs.oracle.regions.is_some();
+        let (matched, told) = (inputs.oracle.regions.is_some(), self.has(Oracle::Labels));
         let (result, _) = scanner.scan_with(&photo, &request, &JobContext::detached(), inputs)?;
         let items = result
             .items
@@ -191,19 +196,43 @@ impl Predictor for FullPipeline {
             .map(|(i, item)| PredictedItem {
                 mask: item.mask.as_ref().and_then(mask_of),
                 truth: matched.then_some(i),
+                confidence: (!told).then_some(item.confidence),
+                amounts: amounts_of(&item),
                 label: item.label,
-                volume_cm3: item.volume_cm3,
-                mass_g: Some(item.mass_g),
                 flags: item.flags,
             })
             .collect();
         Ok(Predicted {
             items,
+            totals: totals_of(&result.totals),
             tilt_deg: Some(result.camera.tilt_deg),
             camera_height_cm: Some(result.scale.camera_height_cm.p50),
-            scale_source: Some(result.scale.source),
+            scale: Some(ScaleGroup::of(result.scale.source, &result.scale.candidates)),
             warnings: result.warnings.into_iter().map(|w| w.code).collect(),
         })
+    }
+}
+
+pub(super) fn amounts_of(item: &Item) -> EstimatedAmounts {
+    EstimatedAmounts {
+        volume_cm3: Some(item.volume_cm3),
+        mass_g: Some(item.mass_g),
+        kcal: Some(item.kcal),
+        protein_g: Some(item.protein_g),
+        carbs_g: Some(item.carbs_g),
+        fat_g: Some(item.fat_g),
+    }
+}
+
+/// A scan sums no volumes.
+fn totals_of(totals: &Totals) -> EstimatedAmounts {
+    EstimatedAmounts {
+        volume_cm3: None,
+        mass_g: Some(totals.mass_g),
+        kcal: Some(totals.kcal),
+        protein_g: Some(totals.protein_g),
+        carbs_g: Some(totals.carbs_g),
+        fat_g: Some(totals.fat_g),
     }
 }
 

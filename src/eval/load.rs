@@ -30,8 +30,8 @@ impl Labels {
     /// # Errors
     /// If the file cannot be read or is not of the photo's size.
     pub fn mask(&mut self, root: &Path, at: &MaskRef, size: [usize; 2]) -> Result<Mask, DataError> {
-        let (file, value) = match at {
-            MaskRef::Pixels { file, value } => (file, value),
+        let (file, value, above) = match at {
+            MaskRef::Pixels { file, value, above } => (file, value, above.unwrap_or(0)),
             MaskRef::Ellipse { ellipse } => {
                 return Ok(Mask::from_fn(size[0], size[1], |x, y| {
                     ellipse.holds(x as f64 + 0.5, y as f64 + 0.5)
@@ -54,7 +54,7 @@ impl Labels {
         let raw = image.as_raw();
         Ok(Mask::from_fn(size[0], size[1], |x, y| {
             let v = raw[y * size[0] + x];
-            value.map_or(v != 0, |want| v == want)
+            value.map_or(v > above, |want| v == want)
         }))
     }
 }

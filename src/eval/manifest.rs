@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::amounts::TrueAmounts;
 use crate::contract::{DishKind, ReferenceKind};
 
 /// One photo and everything known to be true of it. All pixels are of the upright photo.
@@ -31,12 +32,48 @@ pub struct Sample {
     pub items: Vec<ItemTruth>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<DepthTruth>,
+    /// Amounts of all food on the photo, where they are known of the whole and not of each item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<TrueAmounts>,
+    /// Names of what is on the photo, where their places are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<String>,
     /// Photos with the same word here show one meal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meal: Option<String>,
     /// A code that the scan of this photo must be refused with (side views).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_error: Option<String>,
+}
+
+impl Sample {
+    /// A photo of this size of which nothing else is known yet.
+    pub fn of_photo(id: impl Into<String>, image: impl Into<PathBuf>, [width, height]: [usize; 2]) -> Self {
+        Self {
+            id: id.into(),
+            image: image.into(),
+            width,
+            height,
+            pitch_deg: None,
+            roll_deg: None,
+            camera: Camera::default(),
+            references: Vec::new(),
+            dishes: Vec::new(),
+            others: Vec::new(),
+            items: Vec::new(),
+            depth: None,
+            totals: None,
+            contents: Vec::new(),
+            meal: None,
+            expect_error: None,
+        }
+    }
+
+    /// True amounts of all food on the photo: as the set gives them, or the sums over the items.
+    pub fn amounts(&self) -> TrueAmounts {
+        let items: Vec<TrueAmounts> = self.items.iter().map(ItemTruth::amounts).collect();
+        self.totals.unwrap_or_else(|| TrueAmounts::sums(&items))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +88,8 @@ pub struct Camera {
     pub height_cm: Option<f64>,
 }
 
-/// Where a mask is: pixels of a label image that have one value or, without one, all that are not zero; or an ellipse.
+/// Where a mask is: pixels of a label image that have one value, or that are brighter than one, or all that are not zero; or an
+/// ellipse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
 pub enum MaskRef {
@@ -59,6 +97,9 @@ pub enum MaskRef {
         file: PathBuf,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<u8>,
+        /// For masks kept as JPEG, whose black is not quite black.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        above: Option<u8>,
     },
     Ellipse {
         ellipse: EllipseTruth,
@@ -99,7 +140,7 @@ impl EllipseTruth {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ItemTruth {
     pub label: String,
@@ -107,6 +148,14 @@ pub struct ItemTruth {
     pub volume_cm3: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mass_g: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kcal: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protein_g: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carbs_g: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fat_g: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskRef>,
     /// Where there is no mask.
@@ -118,6 +167,19 @@ pub struct ItemTruth {
     /// Physical thing that several photos may show; figures can be averaged over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+}
+
+impl ItemTruth {
+    pub fn amounts(&self) -> TrueAmounts {
+        TrueAmounts {
+            volume_cm3: self.volume_cm3,
+            mass_g: self.mass_g,
+            kcal: self.kcal,
+            protein_g: self.protein_g,
+            carbs_g: self.carbs_g,
+            fat_g: self.fat_g,
+        }
+    }
 }
 
 /// What an item stands on.
@@ -185,12 +247,26 @@ pub enum DataError {
     },
     #[error("{path}: {reason}")]
     Content { path: PathBuf, reason: String },
+    #[error("{path}, line {line}: {reason}")]
+    Line {
+        path: PathBuf,
+        line: usize,
+        reason: String,
+    },
 }
 
 impl DataError {
     pub(crate) fn content(path: &Path, reason: impl Into<String>) -> Self {
         Self::Content {
             path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn line(path: &Path, line: usize, reason: impl Into<String>) -> Self {
+        Self::Line {
+            path: path.to_owned(),
+            line,
             reason: reason.into(),
         }
     }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::full_pipeline::{FullPipeline, mask_of};
-use super::manifest::{Dataset, Sample};
+use super::figures::{Errors, Pair};
+use super::full_pipeline::{FullPipeline, amounts_of, mask_of};
+use super::manifest::{Dataset, Sample, Support};
 use super::predictor::{Predicted, PredictedItem, Predictor};
-use super::score::{self, Errors, Fate, Outcome, errors};
-use crate::contract::{Estimated, ScanError, ScanResult};
+use super::score::{self, Fate, Outcome, Outcomes};
+use crate::contract::{DishKind, Estimated, ScanError, ScanResult};
+use crate::nutrition::FoodTable;
 
 /// One thing that every photo of its meal shows.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +20,7 @@ pub struct SeenThing {
     pub meal: String,
     pub object: String,
     pub label: String,
+    pub in_bowl: bool,
     pub volume_cm3: f64,
     /// By each photo alone, in the manifest's order; null where it was missed.
     pub alone: Vec<Option<Estimated>>,
@@ -39,6 +42,9 @@ pub struct MealsReport {
     /// The same over the things that every photo alone found as well.
     pub alone_found: Option<Errors>,
     pub together_found: Option<Errors>,
+    /// The first two over the things that lie in bowls.
+    pub alone_in_bowls: Option<Errors>,
+    pub together_in_bowls: Option<Errors>,
     /// Correlation of the errors, ln(estimate / truth), of the first two photos alone.
     pub correlation: Option<f64>,
     pub things: Vec<SeenThing>,
@@ -50,6 +56,7 @@ pub struct MealsReport {
 pub fn run(
     dataset: &Dataset,
     pipeline: &FullPipeline,
+    foods: &FoodTable,
     title: String,
     mut tick: impl FnMut(&Sample),
 ) -> MealsReport {
@@ -64,7 +71,7 @@ pub fn run(
     for (meal, photos) in &meals {
         let alone: Vec<Vec<Outcome>> = photos
             .iter()
-            .map(|photo| outcomes(dataset, photo, pipeline.predict(&dataset.root, photo)))
+            .map(|photo| outcomes(dataset, photo, pipeline.predict(&dataset.root, photo), foods))
             .collect();
         let begun = Instant::now();
         let together = pipeline.predict_meal(&dataset.root, photos);
@@ -84,6 +91,7 @@ pub fn run(
                     dataset,
                     photos[k],
                     answer.map_err(|e| ScanError::new(e.code, e.message.clone())),
+                    foods,
                 )
             })
             .collect();
@@ -93,11 +101,17 @@ pub fn run(
     MealsReport::new(title, meals.len(), refused, left_out, things, took)
 }
 
-fn outcomes(dataset: &Dataset, sample: &Sample, answer: Result<Predicted, ScanError>) -> Vec<Outcome> {
-    let mut out = Vec::new();
-    score::sample(&dataset.root, sample, answer, Duration::ZERO, &mut out);
-    out.retain(|outcome| outcome.fate != Fate::Extra);
-    out
+/// Of the true items, in their order.
+fn outcomes(
+    dataset: &Dataset,
+    sample: &Sample,
+    answer: Result<Predicted, ScanError>,
+    foods: &FoodTable,
+) -> Vec<Outcome> {
+    let mut out = Outcomes::default();
+    score::sample(&dataset.root, sample, answer, Duration::ZERO, foods, &mut out);
+    out.items.retain(|outcome| outcome.fate != Fate::Extra);
+    out.items
 }
 
 /// The meal's items where one of its photos shows them.
@@ -115,8 +129,8 @@ fn on_photo(result: &ScanResult, k: usize) -> Predicted {
                 .find(|item| Some(&item.id) == seen.item.as_ref())?;
             Some(PredictedItem {
                 label: item.label.clone(),
-                volume_cm3: item.volume_cm3,
-                mass_g: Some(item.mass_g),
+                confidence: Some(item.confidence),
+                amounts: amounts_of(item),
                 mask: seen.mask.as_ref().and_then(mask_of),
                 truth: None,
                 flags: item.flags.clone(),
@@ -154,13 +168,14 @@ fn shown_by_all(
                 lists
                     .iter()
                     .zip(&at)
-                    .map(|(list, &i)| list.get(i)?.predicted_volume_cm3)
+                    .map(|(list, &i)| list.get(i)?.predicted.volume_cm3)
                     .collect()
             };
             Some(SeenThing {
                 meal: meal.to_owned(),
                 object: object.clone(),
                 label: item.label.clone(),
+                in_bowl: item.dish == Some(Support::Dish(DishKind::Bowl)),
                 volume_cm3,
                 alone: of(alone),
                 together: of(fused).into_iter().flatten().next(),
@@ -178,13 +193,13 @@ impl MealsReport {
         things: Vec<SeenThing>,
         took: Duration,
     ) -> Self {
-        let pairs = |things: &[&SeenThing]| -> Vec<(f64, Option<Estimated>)> {
+        let pairs = |things: &[&SeenThing]| -> Vec<Pair> {
             things
                 .iter()
                 .flat_map(|t| t.alone.iter().map(|e| (t.volume_cm3, *e)))
                 .collect()
         };
-        let joint = |things: &[&SeenThing]| -> Vec<(f64, Option<Estimated>)> {
+        let joint = |things: &[&SeenThing]| -> Vec<Pair> {
             things.iter().map(|t| (t.volume_cm3, t.together)).collect()
         };
         let all: Vec<&SeenThing> = things.iter().collect();
@@ -193,8 +208,23 @@ impl MealsReport {
             .copied()
             .filter(|t| t.alone.iter().all(Option::is_some) && t.together.is_some())
             .collect();
-        let figures = [pairs(&all), joint(&all), pairs(&found), joint(&found)].map(|p| errors(&p));
-        let [alone, together, alone_found, together_found] = figures;
+        let bowls: Vec<&SeenThing> = all.iter().copied().filter(|t| t.in_bowl).collect();
+        let [
+            alone,
+            together,
+            alone_found,
+            together_found,
+            alone_in_bowls,
+            together_in_bowls,
+        ] = [
+            pairs(&all),
+            joint(&all),
+            pairs(&found),
+            joint(&found),
+            pairs(&bowls),
+            joint(&bowls),
+        ]
+        .map(|p| Errors::of(&p));
         Self {
             title,
             meals,
@@ -204,6 +234,8 @@ impl MealsReport {
             together,
             alone_found,
             together_found,
+            alone_in_bowls,
+            together_in_bowls,
             correlation: correlation(&found),
             took_ms: took.as_secs_f64() * 1e3 / meals.max(1) as f64,
             things,
@@ -228,6 +260,8 @@ impl MealsReport {
             ("all photos together", &self.together),
             ("found by every photo alone: one photo", &self.alone_found),
             ("found by every photo alone: all together", &self.together_found),
+            ("in bowls: one photo", &self.alone_in_bowls),
+            ("in bowls: all photos together", &self.together_in_bowls),
         ] {
             if let Some(e) = e {
                 let _ = writeln!(

@@ -22,6 +22,8 @@ pub enum Oracle {
     Labels,
     /// Sizes of plates and coins.
     Scale,
+    /// Height of the lens above the table, as an AR session tells it.
+    Height,
     /// Exact focal length and gravity; otherwise EXIF and pitch as a phone gives them.
     Camera,
 }

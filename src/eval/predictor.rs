@@ -4,10 +4,12 @@ use std::path::Path;
 
 use dragunov_models::Mask;
 
+use super::amounts::EstimatedAmounts;
 use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle};
+use super::scale_group::ScaleGroup;
 use super::truth::{Perturb, Truth};
-use crate::contract::{ErrorCode, Estimated, ItemFlag, ScaleSource, ScanError, WarningCode};
+use crate::contract::{ErrorCode, ItemFlag, ScanError, WarningCode};
 use crate::food_store::FoodStore;
 use crate::geometry::measure;
 
@@ -15,8 +17,9 @@ use crate::geometry::measure;
 #[derive(Debug, Clone)]
 pub struct PredictedItem {
     pub label: String,
-    pub volume_cm3: Estimated,
-    pub mass_g: Option<Estimated>,
+    /// Stated probability of the label; none where it was told.
+    pub confidence: Option<f64>,
+    pub amounts: EstimatedAmounts,
     pub mask: Option<Mask>,
     /// Index of the true item where the oracle of masks decided it; otherwise they are matched by overlap.
     pub truth: Option<usize>,
@@ -27,10 +30,12 @@ pub struct PredictedItem {
 #[derive(Debug, Clone, Default)]
 pub struct Predicted {
     pub items: Vec<PredictedItem>,
+    /// Of all items together.
+    pub totals: EstimatedAmounts,
     /// Angle from straight down that was used.
     pub tilt_deg: Option<f64>,
     pub camera_height_cm: Option<f64>,
-    pub scale_source: Option<ScaleSource>,
+    pub scale: Option<ScaleGroup>,
     pub warnings: Vec<WarningCode>,
 }
 
@@ -94,8 +99,11 @@ impl GeometryOnly {
                 } else {
                     "unknown".to_owned()
                 },
-                volume_cm3: item.volume_cm3,
-                mass_g: None,
+                confidence: None,
+                amounts: EstimatedAmounts {
+                    volume_cm3: Some(item.volume_cm3),
+                    ..EstimatedAmounts::default()
+                },
                 mask: Some(mask.clone()),
                 truth: Some(i),
                 flags: item.flags,
@@ -105,7 +113,8 @@ impl GeometryOnly {
             items,
             tilt_deg: Some(measured.camera.gravity.tilt_deg()),
             camera_height_cm: Some(measured.scale.camera_height_cm.p50),
-            scale_source: Some(measured.scale.source),
+            scale: Some(ScaleGroup::of(measured.scale.source, &measured.scale.candidates)),
+            totals: EstimatedAmounts::default(),
             warnings: measured.warnings.into_iter().map(|w| w.code).collect(),
         })
     }

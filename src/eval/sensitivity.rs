@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::manifest::{Dataset, Sample, Support};
-use super::predictor::GeometryOnly;
+use super::predictor::{GeometryOnly, Predicted};
 use super::score::NADIR_DEG;
 use super::truth::Perturb;
 use crate::contract::{DishKind, ScanError};
@@ -88,14 +88,16 @@ pub fn moves(
         let start = geometry_only.answer(&truth, sample, Perturb::default())?;
         for perturb in departures(by) {
             let moved = geometry_only.answer(&truth, sample, perturb);
-            for (i, (item, from)) in sample.items.iter().zip(&start.items).enumerate() {
-                let to = moved.as_ref().ok().and_then(|m| m.items.get(i));
+            for (i, item) in sample.items.iter().take(start.items.len()).enumerate() {
+                let volume = |p: &Predicted| Some(p.items.get(i)?.amounts.volume_cm3?.p50);
+                let to = moved.as_ref().ok().and_then(volume);
+                let from = volume(&start);
                 out.push(Move {
                     sample: sample.id.clone(),
                     label: item.label.clone(),
                     group: Group::of(sample, i),
                     perturb,
-                    share: to.map(|t| t.volume_cm3.p50 / from.volume_cm3.p50 - 1.0),
+                    share: to.zip(from).map(|(to, from)| to / from - 1.0),
                 });
             }
         }

@@ -50,7 +50,7 @@ impl BodyMemory {
 
 /// A whole body; its memory counts until `held` is dropped.
 #[derive(Debug)]
-pub struct Taken {
+pub struct WholeBody {
     pub bytes: Bytes,
     pub held: Held,
 }
@@ -100,7 +100,7 @@ pub async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
-) -> Result<Taken, Problem> {
+) -> Result<WholeBody, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
@@ -158,7 +158,7 @@ async fn collect(
     memory: &BodyMemory,
     announced: usize,
     limit: usize,
-) -> Result<Taken, Problem> {
+) -> Result<WholeBody, Problem> {
     let mut held = Held::default();
     // What is announced need not come: memory is taken as it does.
     let mut bytes = Vec::with_capacity(announced.min(SMALL));
@@ -188,7 +188,7 @@ async fn collect(
             counted = bytes.capacity();
         }
     }
-    Ok(Taken {
+    Ok(WholeBody {
         bytes: bytes.into(),
         held,
     })

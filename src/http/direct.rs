@@ -15,7 +15,7 @@ use futures::stream::{self, Stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::body::{self, Held, Taken};
+use super::body::{self, Held, WholeBody};
 use super::edge::RequestId;
 use super::multipart::{self, ScanFormDoc};
 use super::openapi::{InvocationAnswerDoc, JobInputDoc, PhotoBodyDoc, ScanInputDoc};
@@ -111,7 +111,7 @@ pub async fn recompute(
 ) -> Answer {
     app.check_accepting()?;
     body::expect_json(&app, &headers)?;
-    let Taken { bytes, held } = read(&app, &headers, body).await?;
+    let WholeBody { bytes, held } = read(&app, &headers, body).await?;
     let Value::Object(mut fields) = body::json(&app, bytes).await? else {
         let text = "the body must be a JSON object";
         return Err(Problem::new(ErrorCode::BadRequest, text));
@@ -160,7 +160,7 @@ pub async fn identify(
 async fn one_model(app: SharedApp, id: String, headers: HeaderMap, body: Body, task: ModelTask) -> Answer {
     app.check_accepting()?;
     body::expect_json(&app, &headers)?;
-    let Taken { bytes, held } = read(&app, &headers, body).await?;
+    let WholeBody { bytes, held } = read(&app, &headers, body).await?;
     let Value::Object(fields) = body::json(&app, bytes).await? else {
         return Err(Problem::new(
             ErrorCode::BadRequest,
@@ -170,7 +170,7 @@ async fn one_model(app: SharedApp, id: String, headers: HeaderMap, body: Body, t
     answer(&app, id, JobInput::model(task, fields)?, held).await
 }
 
-async fn read(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
+async fn read(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<WholeBody, Problem> {
     body::read(app, headers, body, app.options.direct_body).await
 }
 
@@ -289,7 +289,7 @@ async fn read_scan(app: &SharedApp, headers: &HeaderMap, body: Body) -> Result<(
     // Any word could be base64; only a text is taken for it.
     let addressed =
         |source: &ImageSource| is("text/") || matches!(source, ImageSource::S3(_) | ImageSource::Url(_));
-    let Taken { bytes, held } = read(app, headers, body).await?;
+    let WholeBody { bytes, held } = read(app, headers, body).await?;
     let mut scan = if is("multipart/form-data") {
         multipart::scan(headers, bytes).await?
     } else {

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::SharedApp;
-use super::body::{self, Taken};
+use super::body::{self, WholeBody};
 use super::extract::{JobId, Wait};
 use super::openapi::JobInputDoc;
 use super::problem::Problem;
@@ -140,7 +140,7 @@ pub async fn stream(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<Jo
 
 /// Stop a job; one that has ended stays as it is.
 #[utoipa::path(post, path = "/cancel/{id}", tag = "jobs", params(("id" = String, Path, description = "of the job")),
-    responses((status = 200, description = "how it stands now", body = JobState), OfJob))]
+    responses((status = 200, description = "how it stands now", body = JobState), OfJob, OfReadiness))]
 pub async fn cancel(State(app): State<SharedApp>, JobId(id): JobId) -> Answer<JobState> {
     let status = app.store.cancel(&id).await.map_err(|e| refused(&app, &id, e))?;
     Ok(Json(JobState { id, status }))
@@ -192,11 +192,16 @@ pub async fn health(State(app): State<SharedApp>) -> Json<Health> {
     })
 }
 
-async fn submit(app: &SharedApp, headers: &HeaderMap, taken: Taken, sync: bool) -> Result<JobView, Problem> {
+async fn submit(
+    app: &SharedApp,
+    headers: &HeaderMap,
+    taken: WholeBody,
+    sync: bool,
+) -> Result<JobView, Problem> {
     app.check_accepting()?;
     body::expect_json(app, headers)?;
     let bad = |text: String| Problem::new(ErrorCode::BadRequest, text);
-    let Taken { bytes, held: _held } = taken;
+    let WholeBody { bytes, held: _held } = taken;
     // A list would be read as the fields in their order.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
         return Err(bad(

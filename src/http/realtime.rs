@@ -10,11 +10,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::SharedApp;
-use super::body::{self, Taken};
+use super::body::{self, WholeBody};
 use super::openapi::JobInputDoc;
 use super::problem::Problem;
 use super::refusals::{OfBody, OfQueue};
-use crate::contract::ErrorCode;
+use crate::contract::{ErrorCode, bounds};
 use crate::runpod::Outcome;
 use crate::runtime::context::Limit;
 use crate::runtime::{Admission, JobContext};
@@ -51,7 +51,7 @@ pub async fn realtime(
 ) -> Result<Json<Value>, Problem> {
     app.check_accepting()?;
     body::expect_json(&app, &headers)?;
-    let Taken { bytes, held: _held } = body::read(&app, &headers, body, app.options.runsync_body).await?;
+    let WholeBody { bytes, held: _held } = body::read(&app, &headers, body, app.options.runsync_body).await?;
     let bad = |text: &str| Problem::new(ErrorCode::BadRequest, text);
     let Value::Object(mut job) = body::json(&app, bytes).await? else {
         return Err(bad("the body must be a JSON object"));
@@ -62,6 +62,9 @@ pub async fn realtime(
         Some(Value::Number(id)) => id.to_string(),
         _ => return Err(bad("id is required, as text")),
     };
+    if id.len() > bounds::ID_BYTES {
+        return Err(bad(&format!("id is over {} bytes", bounds::ID_BYTES)));
+    }
     let ctx = JobContext::of(id)
         .limit(Limit::At(Instant::now() + app.options.direct_time))
         .build();

@@ -72,15 +72,15 @@ refusals! {
     /// Of routes that read a body.
     OfBody: 400 408 413 415;
     /// Of routes that name a job.
-    OfJob: 400 404 502;
+    OfJob: 400 404;
     /// Of routes that queue a job.
-    OfQueue: 422 429 502 503;
+    OfQueue: 422 429 503;
     /// Of routes that run a job while the caller waits.
     OfScan: 400 404 408 409 413 415 422 429 500 501 502 503 504;
     /// Of routes that look something up.
     OfQuery: 422;
     /// Of routes that may be switched off.
     OfSwitch: 404;
-    /// Of routes that work only while the service is ready.
+    /// Of routes that work only while the service is ready and can write its jobs.
     OfReadiness: 503;
 }

@@ -17,6 +17,10 @@ const GROUNDING: &str = "Locate every food, plate, bowl, glass, coin and piece o
 /// Foods told beside the chosen one.
 const ALTERNATIVES: usize = 4;
 
+/// Largest area that the model sees of a crop: 1280 tokens, transformers' default. A published set allows sixteen times as
+/// many for a mask the size of a table, and the time and memory of an attention grow with their square.
+const CROP_PIXELS: usize = 1280 * 28 * 28;
+
 /// Prompt tokens from which on no more crops join a batch: enough for products to be of many rows, and a bound on the
 /// memory of caches and activations.
 const BATCH_TOKENS: usize = 2048;
@@ -258,10 +262,8 @@ impl Identifier for NativeIdentifier {
         let mut out: Vec<Option<Result<Identified, ScanError>>> = crops.iter().map(|_| None).collect();
         let (mut batch, mut places, mut tokens) = (Vec::new(), Vec::new(), 0);
         for (i, crop) in crops.iter().enumerate() {
-            match self
-                .model
-                .encode(&Prompt::ask([crop.clone()], self.asked(QUESTION)))
-            {
+            let prompt = Prompt::ask([crop.clone()], self.asked(QUESTION));
+            match self.model.encode_within(&prompt, CROP_PIXELS) {
                 Ok(encoded) => {
                     tokens += encoded.ids.len();
                     batch.push(encoded);

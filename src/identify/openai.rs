@@ -1,6 +1,6 @@
 //! Naming regions through any OpenAI-compatible vision API (`POST {base}/chat/completions`).
 //!
-//! One request a crop, a few at a time, or one for all boxes of a photo. Servers differ: strict JSON schema is asked for
+//! One request a crop, a few at a time, one for a dozen crops, or one for all boxes of a photo. Servers differ: strict JSON schema is asked for
 //! first, then a plain JSON object, then nothing but the prompt; the answer is read leniently, thing by thing and field by field,
 //! and checked strictly. A server is asked again with what was wrong with its answer.
 
@@ -9,6 +9,7 @@ mod chat;
 mod fields;
 mod frame;
 mod lenient;
+mod together;
 mod wire;
 
 use std::sync::atomic::AtomicU8;
@@ -150,6 +151,22 @@ impl OpenAi {
         chat.answer(body, wire::parse).await
     }
 
+    /// What each of a few crops shows, by one answer about all of them.
+    async fn together(&self, crops: &[RgbImage]) -> Result<together::Answers, ScanError> {
+        let chat = Chat::new(&self.config, &self.format, self.config.total_timeout)?;
+        let deadline = Instant::now() + self.config.total_timeout;
+        let pictures = crops
+            .iter()
+            .map(|crop| wire::data_url(crop, wire::fitted(crop, self.config.max_side)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+        let body = |format| together::request(&self.config, &pictures, format);
+        let parse = |text: &str| together::parse(text, crops.len());
+        timeout_at(deadline, chat.answer(body, parse))
+            .await
+            .unwrap_or_else(|_| Err(self.late("name the regions")))
+    }
+
     /// Every item of the photo with its box.
     async fn boxes(&self, photo: &RgbImage) -> Result<Groundings, ScanError> {
         // One long answer: it may take all the time that there is.
@@ -251,6 +268,29 @@ impl Identifier for OpenAi {
                 .map(|_| Err(ScanError::new(e.code, e.message.clone())))
                 .collect()
         })
+    }
+
+    /// Blocks the caller.
+    fn identify_together(
+        &mut self,
+        crops: &[RgbImage],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Vec<Result<Identified, ScanError>> {
+        if crops.is_empty() {
+            return Vec::new();
+        }
+        let this = &*self;
+        let answers = wait(async || this.together(crops).await, cancelled).and_then(|found| found);
+        match answers {
+            Ok(answers) => answers
+                .into_iter()
+                .map(|answer| answer.map_err(|why| ScanError::new(ErrorCode::FetchFailed, why)))
+                .collect(),
+            Err(e) => crops
+                .iter()
+                .map(|_| Err(ScanError::new(e.code, e.message.clone())))
+                .collect(),
+        }
     }
 
     /// Blocks the caller.

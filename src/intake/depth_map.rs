@@ -7,7 +7,9 @@ mod raster;
 
 use dragunov_models::MetricDepth;
 
-use crate::contract::bounds::{DEPTH_MAP_SIDE, DEPTH_MAP_SIGMA, DEPTH_MAP_VALUES, FOV_LONG_DEG};
+use crate::contract::bounds::{
+    DEPTH_MAP_SIDE, DEPTH_MAP_SIGMA, DEPTH_MAP_VALUES, FOV_LONG_DEG, INTRINSICS_PX,
+};
 use crate::contract::depth_map::{DepthMap, Intrinsics};
 use crate::contract::{DepthMapUnit, FovSource, ScanError, Warning, WarningCode};
 
@@ -93,13 +95,18 @@ pub(super) fn check(map: &DepthMap) -> Result<(), ScanError> {
         ));
     }
     if let Some(k) = &map.intrinsics {
-        let positive = [k.fx, k.fy, k.width.unwrap_or(1.0), k.height.unwrap_or(1.0)]
+        let sizes = [k.fx, k.fy, k.width.unwrap_or(1.0), k.height.unwrap_or(1.0)];
+        let positive = sizes.iter().all(|v| *v > 0.0);
+        let small = sizes
             .iter()
-            .all(|v| v.is_finite() && *v > 0.0);
-        if !(positive && k.cx.is_finite() && k.cy.is_finite()) {
+            .chain([&k.cx, &k.cy])
+            .all(|v| v.abs() <= INTRINSICS_PX);
+        if !(positive && small) {
             return Err(invalid(
                 "depth.intrinsics",
-                "they must be finite, and fx, fy and the size above 0",
+                format_args!(
+                    "fx, fy and the size must be above 0, and no number over {INTRINSICS_PX} pixels"
+                ),
             ));
         }
     }

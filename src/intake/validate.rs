@@ -207,6 +207,9 @@ fn camera(camera: &CameraHint) -> Result<(), ScanError> {
 fn pose(pose: &CameraPose) -> Result<(), ScanError> {
     const FIELD: &str = "camera.pose.transform";
     let t = &pose.transform;
+    for number in t {
+        within(FIELD, *number, bounds::POSE_M, "metres")?;
+    }
     let column = |k: usize| [t[4 * k], t[4 * k + 1], t[4 * k + 2]];
     let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     let (x, y, z) = (column(0), column(1), column(2));
@@ -222,7 +225,7 @@ fn pose(pose: &CameraPose) -> Result<(), ScanError> {
         ],
         z,
     ) > 0.0;
-    if !t.iter().all(|v| v.is_finite()) || !lengths || !angles || !handed {
+    if !lengths || !angles || !handed {
         return Err(invalid(FIELD, "its first three columns are no rotation")
             .next_step("send camera to world, column by column, as ARKit's camera.transform and ARCore's getPose().toMatrix()"));
     }

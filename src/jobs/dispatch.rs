@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::store::Taken;
+use super::store::ClaimedJob;
 use super::{Status, Store};
 use crate::contract::{ErrorCode, ScanError};
 use crate::runpod::{Outcome, WorkerIdentity};
@@ -71,8 +71,8 @@ impl Dispatcher {
     }
 
     /// `slot` is given back while the job's photo is fetched, and taken again after it.
-    async fn one(&self, taken: Taken, mut slot: Option<OwnedSemaphorePermit>, slots: Slots) {
-        let Taken {
+    async fn one(&self, taken: ClaimedJob, mut slot: Option<OwnedSemaphorePermit>, slots: Slots) {
+        let ClaimedJob {
             id,
             input,
             policy,

@@ -72,7 +72,7 @@ pub enum StoreError {
 
 /// A job taken from the queue.
 #[derive(Debug)]
-pub struct Taken {
+pub struct ClaimedJob {
     pub id: String,
     pub input: Arc<RawValue>,
     pub policy: Policy,

@@ -5,9 +5,9 @@ use std::str::Chars;
 
 /// Fields of one record, and the line of the text that it begins on, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) line: usize,
-    pub(super) fields: Vec<String>,
+pub(crate) struct Record {
+    pub(crate) line: usize,
+    pub(crate) fields: Vec<String>,
 }
 
 /// Splits into records of fields; quotes doubled inside quoted fields, line ends `\n` or `\r\n`. Empty lines and a byte
@@ -15,7 +15,7 @@ pub(super) struct Record {
 ///
 /// # Errors
 /// The line of a record with a misplaced quote: one left open, or one inside an unquoted field.
-pub(super) fn records(text: &str) -> Result<Vec<Record>, usize> {
+pub(crate) fn records(text: &str) -> Result<Vec<Record>, usize> {
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
     let mut records = Vec::new();
     let mut line = 1;
@@ -68,7 +68,7 @@ fn field(chars: &mut Peekable<Chars<'_>>) -> Option<(String, usize)> {
 }
 
 /// One record as text, its line end included.
-pub(super) fn line(fields: &[String]) -> String {
+pub(crate) fn line(fields: &[String]) -> String {
     let quoted = fields.iter().map(|field| {
         if field.contains(['"', ',', '\n', '\r']) {
             format!("\"{}\"", field.replace('"', "\"\""))

@@ -1,11 +1,15 @@
-//! How regions are found: automatic masks named crop by crop, or names with boxes turned into masks.
+//! How regions are found: automatic masks named crop by crop, names with boxes turned into masks, or the second and then the first
+//! for what it left out.
 
 mod automatic;
 mod bowls;
 mod grounded;
 mod hints;
+mod hybrid;
+mod relief;
 mod zoom;
 
+use dragunov_models::depth_anything::Depth;
 use dragunov_models::observer::{self, Observer};
 use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, RgbImage};
@@ -19,14 +23,30 @@ use crate::contract::{Control, ScanError, Stage, Warning, WarningCode};
 use crate::identify::Identifier;
 
 /// How food is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Strategy {
-    /// A grid of points gives masks; each mask is named by its crop.
-    #[default]
+    /// A grid of points gives masks; each mask is named by its crop, up to 72 of them.
     Automatic,
-    /// The vision-language model names items with boxes; each box becomes a mask.
+    /// The vision-language model names items with boxes; each box becomes a mask. One question.
     Grounded,
+    /// Boxes first; what they left out on a dish is named by at most 12 crops in a second question.
+    Hybrid,
 }
+
+impl Strategy {
+    /// Hybrid where boxes can be had, automatic otherwise.
+    pub fn usual(grounds: bool) -> Self {
+        if grounds { Self::Hybrid } else { Self::Automatic }
+    }
+
+    /// Whether it needs an identifier that gives boxes.
+    pub fn grounds(self) -> bool {
+        self != Self::Automatic
+    }
+}
+
+/// Waits for the depth raster of the photo; `None` where it cannot be had.
+pub type DepthLater = Box<dyn FnOnce() -> Option<Depth>>;
 
 /// Each holds three masks at the photo's size while it is decoded.
 const PROMPTS_AT_A_TIME: usize = 32;
@@ -58,6 +78,8 @@ pub struct Finder<'a> {
     pub strategy: Strategy,
     /// The photo as the image encoder sees it, where that is known already.
     pub embedding: Option<Embedding>,
+    /// The photo's depth, for the hybrid strategy, which does well without.
+    pub depth: Option<DepthLater>,
 }
 
 impl std::fmt::Debug for Finder<'_> {
@@ -97,7 +119,7 @@ impl Finder<'_> {
         let (hinted, unnamed) = hints::masks(self.sam, &embedding, hints, control)?;
         let mut masks = match self.strategy {
             Strategy::Automatic => self.automatic_masks(image, &embedding, control)?,
-            Strategy::Grounded => Vec::new(),
+            Strategy::Grounded | Strategy::Hybrid => Vec::new(),
         };
         masks.extend(unnamed);
         let mut candidates = self.named(image, masks, control, &mut warnings)?;
@@ -113,7 +135,7 @@ impl Finder<'_> {
                 )?);
             }
             Strategy::Automatic => {}
-            Strategy::Grounded => {
+            Strategy::Grounded | Strategy::Hybrid => {
                 candidates.extend(self.grounded_or_unnamed(image, &embedding, control, &mut warnings)?);
             }
         }
@@ -141,8 +163,13 @@ impl Finder<'_> {
         control: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
-        match self.grounded(image, embedding, control, warnings) {
+        let found = match self.strategy {
+            Strategy::Hybrid => self.hybrid(image, embedding, control, warnings),
+            _ => self.grounded(image, embedding, control, warnings),
+        };
+        match found {
             Ok(found) => Ok(found),
+            Err(why) if why.code.is_of_device() => Err(why),
             Err(why) => {
                 control.check()?;
                 warnings.push(Warning::new(

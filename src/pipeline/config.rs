@@ -14,7 +14,8 @@ const MAX_SIDE_PX: usize = 1536;
 /// What a deployment chooses, and what the checkpoint set asks for.
 #[derive(Debug, Clone)]
 pub struct ScannerConfig {
-    pub strategy: Strategy,
+    /// None: hybrid where the vision-language model gives boxes, automatic otherwise.
+    pub strategy: Option<Strategy>,
     /// Of the set's calibration, as are the next four.
     pub amg: AmgConfig,
     pub search: Search,
@@ -40,7 +41,7 @@ impl ScannerConfig {
     pub fn for_set(set: &ModelSet) -> Self {
         let calibration = set.calibration.clone().unwrap_or_default();
         Self {
-            strategy: Strategy::Automatic,
+            strategy: None,
             amg: calibration.mask_grid.amg(),
             search: calibration.search,
             errors: calibration.errors,

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use dragunov_models::RgbImage;
+use dragunov_models::device::memory;
 
 use super::{PhotoEncoding, Pictures, ScanInputs, Scanner};
 use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult};
@@ -25,7 +26,7 @@ const SPARING_POINTS: usize = 8;
 
 impl Scanner {
     /// Does `work`; where the device had no room for it, once more with one network at a time and small batches.
-    fn sparing<T>(
+    pub(super) fn sparing<T>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, ScanError>,
     ) -> Result<T, ScanError> {
@@ -64,8 +65,9 @@ impl Engine for Scanner {
             dtype: format!("{:?}", self.dtype).to_lowercase(),
             memory: Some(MemoryInfo {
                 weights_bytes: self.weights_bytes,
-                peak_bytes: None,
-                total_bytes: None,
+                // The pool gives nothing back: what it holds after work is the most that was held.
+                peak_bytes: memory::held(&self.on),
+                total_bytes: memory::of(&self.on).map(|m| m.total_bytes),
             }),
         }
     }

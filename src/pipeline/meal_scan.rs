@@ -56,8 +56,13 @@ impl Scanner {
         let foods = self.foods();
         let (mut measured, mut failed) = (Vec::new(), Vec::new());
         for ((photo, shot), inputs) in photos.into_iter().enumerate().zip(inputs) {
-            let seen = shot
-                .and_then(|shot| self.look(&shot, &request.of_photo(photo), ctx, inputs, &foods, &mut clock));
+            let mut inputs = Some(inputs);
+            let seen = shot.and_then(|shot| {
+                self.sparing(|scanner| {
+                    let inputs = inputs.take().unwrap_or_default();
+                    scanner.look(&shot, &request.of_photo(photo), ctx, inputs, &foods, &mut clock)
+                })
+            });
             match seen {
                 Ok(seen) => measured.push(Seen { photo, seen }),
                 Err(error) if concerns_the_photo(&error) => failed.push((photo, error)),

@@ -1,5 +1,6 @@
 //! What the networks say of a photo: depth and regions at once or one after the other, for one photo or for several.
 
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use dragunov_models::depth_anything::{Depth, DepthAnything, Policy};
@@ -8,7 +9,7 @@ use dragunov_models::{RgbImage, observer};
 
 use super::clock::Clock;
 use super::working::Working;
-use super::{NetworkOutputs, Scanner};
+use super::{NetworkOutputs, Scanner, Strategy};
 use crate::contract::{ScanError, ScanRequest, Stage};
 use crate::identify::Identifier;
 use crate::intake::Photo;
@@ -73,22 +74,29 @@ impl Scanner {
     ) -> Result<(Depth, Detections), ScanError> {
         let at_once = self.overlap && known.depth.is_none() && known.detections.is_none();
         let network = &self.depth;
+        // The finder may be at work while depth is estimated; it waits where it needs to know.
+        let (tell, told) = channel();
+        let tell = (self.strategy == Strategy::Hybrid).then_some(tell);
         let mut finder = Finder {
             sam: &self.sam,
             identifier: self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier),
             amg: &self.config.amg,
             search: self.config.search,
-            strategy: self.config.strategy,
+            strategy: self.strategy,
             embedding: known.embedding,
+            depth: Some(Box::new(move || told.recv().ok())),
         };
         let ((depth, took), detections) = both(
             at_once,
             || {
-                timed(|| {
+                let estimated = timed(|| {
                     known
                         .depth
                         .map_or_else(|| estimate(network, work.image(), ctx), Ok)
-                })
+                })?;
+                // A finder that does not listen needs nothing.
+                let _ = tell.map(|tell| tell.send(estimated.0.clone()));
+                Ok(estimated)
             },
             || match known.detections {
                 Some(detections) => Ok(detections),

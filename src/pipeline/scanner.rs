@@ -1,6 +1,6 @@
 //! All models of a set, loaded on one device.
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
 use dragunov_models::device::DeviceChoice;
@@ -22,11 +22,14 @@ pub struct Scanner {
     pub(super) names: Models,
     pub(super) dtype: DType,
     pub(super) device: DeviceChoice,
+    /// What SAM and the vision-language model are on; depth has a queue of its own.
+    pub(super) on: Device,
     pub(super) overlap: bool,
     pub(super) weights_bytes: u64,
     pub(super) sam: Sam,
     pub(super) depth: DepthAnything,
     pub(super) identifier: Option<Box<dyn Identifier>>,
+    pub(super) strategy: Strategy,
     /// Revision of the food table whose names the identifier may answer; none if it has a list of its own.
     vocabulary: Option<String>,
     pub(super) config: ScannerConfig,
@@ -47,7 +50,7 @@ impl Scanner {
     ///
     /// # Errors
     /// `device_unavailable` if CUDA was asked for in vain; `checkpoint_invalid` with file, key and shape; `config_invalid` for
-    /// the grounded strategy with an identifier that gives no boxes.
+    /// a strategy of boxes with an identifier that gives none.
     pub fn load(
         set: &ModelSet,
         device: DeviceChoice,
@@ -77,7 +80,7 @@ impl Scanner {
             }
             (None, None) => None,
         };
-        check_strategy(config.strategy, identifier.as_deref())?;
+        let strategy = strategy(config.strategy, identifier.as_deref())?;
         let names = Models {
             set: set.name.clone(),
             sam: format!("{} (Segment Anything)", set.name),
@@ -91,10 +94,12 @@ impl Scanner {
             dtype,
             device,
             overlap: config.overlap.unwrap_or(on.is_cuda()),
+            on,
             weights_bytes,
             sam,
             depth,
             identifier,
+            strategy,
             vocabulary: own_vlm
                 .is_none_or(|vlm| !vlm.has(LABELS_FILE))
                 .then_some(foods.info.revision),
@@ -118,9 +123,10 @@ impl Scanner {
     /// How food is found and who names it, in words.
     pub fn finds(&self) -> String {
         let who = &self.names.identify;
-        match self.config.strategy {
+        match self.strategy {
             Strategy::Automatic => format!("automatic masks, named by {who}"),
             Strategy::Grounded => format!("boxes of {who}"),
+            Strategy::Hybrid => format!("boxes of {who}, and what they left out"),
         }
     }
 
@@ -140,7 +146,7 @@ impl Scanner {
     pub fn outputs_fingerprint(&self) -> Result<String, ScanError> {
         let settings = format!(
             "{:?} {:?} {:?} {} {} {:?} {}",
-            self.config.strategy,
+            self.strategy,
             self.config.amg,
             self.config.search,
             self.config.max_side_px,
@@ -192,14 +198,17 @@ fn check_room(weights_bytes: u64, memory: DeviceMemory) -> Result<(), ScanError>
     .next_step("use a smaller checkpoint set, or a GPU with more memory that nothing else holds"))
 }
 
-fn check_strategy(strategy: Strategy, identifier: Option<&dyn Identifier>) -> Result<(), ScanError> {
-    if strategy == Strategy::Automatic || identifier.is_some_and(|i| i.grounds()) {
-        return Ok(());
+/// The strategy that was chosen, or the one for what the identifier can do.
+fn strategy(chosen: Option<Strategy>, identifier: Option<&dyn Identifier>) -> Result<Strategy, ScanError> {
+    let grounds = identifier.is_some_and(|i| i.grounds());
+    let strategy = chosen.unwrap_or(Strategy::usual(grounds));
+    if grounds || !strategy.grounds() {
+        return Ok(strategy);
     }
     let who = identifier.map_or_else(|| "no identifier".into(), |i| i.name());
     Err(ScanError::new(
         ErrorCode::ConfigInvalid,
-        format!("the grounded strategy needs a model that gives boxes; {who} does not"),
+        format!("the strategies grounded and hybrid need a model that gives boxes; {who} does not"),
     )
     .next_step("use --strategy automatic, or a set with a published Qwen2.5-VL"))
 }

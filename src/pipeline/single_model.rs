@@ -142,13 +142,18 @@ impl Scanner {
 
     /// Runs every model once on a small grey picture.
     pub(super) fn touch(&mut self, ctx: &JobContext) -> Result<(), ScanError> {
-        let grey = RgbImage::new(64, 48, vec![127; 64 * 48 * 3])?;
+        // On a GPU of the sizes that scans have: the memory that these take is held from here on, and reported.
+        let (w, h, points) = match self.on.is_cuda() {
+            true => (1024, 768, self.config.amg.points_per_batch.max(1)),
+            false => (64, 48, 1),
+        };
+        let grey = RgbImage::new(w, h, vec![127; w * h * 3])?;
+        let prompts = vec![Prompt::point(32.0, 24.0); points];
         ctx.check()?;
         self.depth.infer(&grey, Policy::Hf, &mut Unobserved)?;
         ctx.check()?;
         let embedding = self.sam.embed(&grey, &mut Unobserved)?;
-        self.sam
-            .predict(&embedding, &[Prompt::point(32.0, 24.0)], true, &mut Unobserved)?;
+        self.sam.predict(&embedding, &prompts, true, &mut Unobserved)?;
         if let Some(identifier) = &mut self.identifier {
             for answer in identifier.identify(&[grey], &|| ctx.is_cancelled()) {
                 answer?;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::engine::{Encoded, ScanJob};
-use super::executor::{MealPhotos, Ready};
+use super::photos::{MealPhotos, Ready};
 use super::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest};
 use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::telemetry::names;

@@ -1,30 +1,22 @@
 //! From a parsed job to its answer: a place in the queue, the decoded photo, the device.
 
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use metrics::histogram;
 use serde_json::Value;
 use tokio::sync::mpsc::OwnedPermit;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::device::{Item, Work};
+use super::photos::{Photos, Sent};
 use super::{Device, JobContext, JobInput, ModelRequest, NoModels};
-use crate::contract::depth_map::DepthMap;
 use crate::contract::recompute::RecomputeRequest;
 use crate::contract::request::{ImageSource, ModelCall};
-use crate::contract::{ErrorCode, Fault, ScanError, ScanRequest, ScanResult, Stage};
+use crate::contract::{ErrorCode, ScanError, ScanRequest, ScanResult, Stage};
 use crate::food_store::FoodStore;
-use crate::intake::{DepthInput, Intake, Loaded, Shot, SourceMeta, validate};
+use crate::intake::{Intake, Shot, validate};
 use crate::recompute::{place, recompute_with};
 use crate::s3::Buckets;
-use crate::telemetry::names;
-
-/// How long a photo that is being fetched counts as one of those held ahead of the device.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +31,8 @@ pub enum Admission {
 #[derive(Clone)]
 pub struct Executor {
     device: Device,
-    intake: Arc<Intake>,
+    photos: Photos,
     buckets: Buckets,
-    /// Photos fetched, decoded, or decoded and waiting for the device: each may hold a hundred megabytes.
-    photos: Arc<Semaphore>,
     ahead: usize,
     takes_scripts: bool,
     takes_photos: bool,
@@ -60,9 +50,8 @@ impl Executor {
     pub fn new(device: Device, intake: Intake, buckets: Buckets, ahead: usize) -> Self {
         Self {
             device,
-            intake: Arc::new(intake),
+            photos: Photos::new(intake, ahead.max(1)),
             buckets,
-            photos: Arc::new(Semaphore::new(ahead.max(1))),
             ahead: ahead.max(1),
             takes_scripts: false,
             takes_photos: true,
@@ -106,7 +95,7 @@ impl Executor {
     }
 
     pub fn intake(&self) -> &Intake {
-        &self.intake
+        self.photos.intake()
     }
 
     /// Photos prepared ahead of the device.
@@ -187,59 +176,11 @@ impl Executor {
             return Err(NoModels::refusal());
         }
         // The place comes first: a refusal costs no download. While the photo is fetched it is left to others.
-        let mut place = self.place(admission).await?;
-        let (work, photo) = match self.begin(input, ctx)? {
-            Begun::Mock(script) => (Work::Mock(script), None),
-            Begun::Photo(wanted) => {
-                let mut wanted = *wanted;
-                let more = std::mem::take(&mut wanted.more);
-                let (depth, further);
-                if wanted.first.depth_is_remote() || more.iter().any(Sent::is_remote) {
-                    drop(place);
-                    depth = self.depth(&mut wanted.first, ctx).await?;
-                    further = self.further(more, ctx).await?;
-                    place = self.place(admission).await?;
-                } else {
-                    depth = self.depth(&mut wanted.first, ctx).await?;
-                    further = self.further(more, ctx).await?;
-                }
-                let Sent { image, mut shot, .. } = wanted.first;
-                shot.depth = depth;
-                let (fetched, permit) = if image.is_remote() {
-                    drop(place);
-                    // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
-                    let _fetching = self.intake.fetch_place(&image, ctx.bucket()).await?;
-                    let (fetched, mut permit) = self.fetch(image, ctx).await?;
-                    let mut again = pin!(async {
-                        turn.await;
-                        self.place(admission).await
-                    });
-                    place = match futures::poll!(again.as_mut()) {
-                        Poll::Ready(place) => place?,
-                        // Others have turn and place and wait for the permit: it comes last.
-                        Poll::Pending => {
-                            drop(permit.take());
-                            let place = again.await?;
-                            permit = self.photos.clone().acquire_owned().await.ok();
-                            place
-                        }
-                    };
-                    (fetched, permit)
-                } else {
-                    self.fetch(image, ctx).await?
-                };
-                ctx.stage(Stage::Decode)?;
-                let first = self.decode(fetched, shot).await?;
-                let work = match (wanted.model, further) {
-                    (Some(model), _) => Work::Model(model, first),
-                    (None, None) => Work::Scan(wanted.request, first),
-                    (None, Some(mut photos)) => {
-                        photos.photos.insert(0, Ok(first));
-                        Work::Meal(wanted.request, photos)
-                    }
-                };
-                (work, permit)
-            }
+        let place = self.place(admission).await?;
+        let (work, photo, place) = match self.begin(input, ctx)? {
+            Begun::Mock(script) => (Work::Mock(script), None, place),
+            // Boxed: this deep, the compiler lays out no more futures inside one another.
+            Begun::Photo(wanted) => Box::pin(self.prepare(*wanted, place, ctx, admission, turn)).await?,
         };
         let (reply, answer) = oneshot::channel();
         place.send(Item {
@@ -260,6 +201,58 @@ impl Executor {
             crate::runpod::pictures::store(&mut result, bucket, ctx.id()).await;
         }
         Ok(result)
+    }
+
+    /// The photos of a job that has a place: fetched, in memory, decoded. While anything is fetched the place is left to others.
+    async fn prepare(
+        &self,
+        wanted: Wanted,
+        mut place: OwnedPermit<Item>,
+        ctx: &JobContext,
+        admission: Admission,
+        turn: impl Future<Output = ()> + Send,
+    ) -> Result<(Work, Option<OwnedSemaphorePermit>, OwnedPermit<Item>), ScanError> {
+        let Wanted {
+            mut first,
+            more,
+            request,
+            model,
+        } = wanted;
+        let (depth, further);
+        if first.depth_is_remote() || more.iter().any(Sent::is_remote) {
+            drop(place);
+            depth = self.photos.depth(&mut first, ctx).await?;
+            further = self.photos.further(more, ctx).await?;
+            place = self.place(admission).await?;
+        } else {
+            depth = self.photos.depth(&mut first, ctx).await?;
+            further = self.photos.further(more, ctx).await?;
+        }
+        let Sent { image, mut shot, .. } = first;
+        shot.depth = depth;
+        let (fetched, permit);
+        if image.is_remote() {
+            drop(place);
+            // Held until the photo counts as one ahead of the device: bytes that wait are bounded by it.
+            let _fetching = self.intake().fetch_place(&image, ctx.bucket()).await?;
+            let (bytes, held) = self.photos.fetch(image, ctx).await?;
+            let again = async {
+                turn.await;
+                self.place(admission).await
+            };
+            fetched = bytes;
+            (permit, place) = self.photos.hold_unless_waiting(held, again).await?;
+        } else {
+            (fetched, permit) = self.photos.fetch(image, ctx).await?;
+        }
+        ctx.stage(Stage::Decode)?;
+        let first = self.photos.decode(fetched, shot).await?;
+        let work = match (model, further) {
+            (Some(model), _) => Work::Model(model, first),
+            (None, None) => Work::Scan(request, first),
+            (None, Some(photos)) => Work::Meal(request, photos.after(first)),
+        };
+        Ok((work, permit, place))
     }
 
     /// A millisecond's work, so the device is not asked; unless the photo is needed to find what lies at a place.
@@ -317,7 +310,7 @@ impl Executor {
                 (request, Some(model))
             }
         };
-        validate::request(&request, &self.intake.config().request)?;
+        validate::request(&request, &self.intake().config().request)?;
         if request.options.stream {
             ctx.stream_stages();
         }
@@ -344,91 +337,6 @@ impl Executor {
             model,
         })))
     }
-
-    /// A photo's bytes, and the permit of one photo held ahead of the device. A host that takes its time gives the
-    /// permit to others meanwhile.
-    async fn fetch(
-        &self,
-        source: ImageSource,
-        ctx: &JobContext,
-    ) -> Result<(Fetched, Option<OwnedSemaphorePermit>), ScanError> {
-        let mut permit = self.photos.clone().acquire_owned().await.ok();
-        let begun = Instant::now();
-        let mut fetching = pin!(self.intake.fetch(source, ctx.bucket()));
-        let (bytes, meta) = match tokio::time::timeout(PATIENCE, fetching.as_mut()).await {
-            Ok(result) => result?,
-            Err(_) => {
-                drop(permit.take());
-                let result = fetching.await?;
-                permit = self.photos.clone().acquire_owned().await.ok();
-                result
-            }
-        };
-        let took = begun.elapsed();
-        histogram!(names::FETCH_SECONDS).record(took.as_secs_f64());
-        Ok((Fetched { bytes, meta, took }, permit))
-    }
-
-    /// Decodes a photo while the device is busy with other work.
-    async fn decode(&self, fetched: Fetched, shot: Shot) -> Result<Ready, ScanError> {
-        let Fetched { bytes, meta, took } = fetched;
-        let begun = Instant::now();
-        let loaded = self.intake.decode(bytes, shot, meta).await?;
-        let decoded = begun.elapsed();
-        histogram!(names::DECODE_SECONDS).record(decoded.as_secs_f64());
-        Ok(Ready {
-            loaded,
-            fetched: took,
-            decoded,
-        })
-    }
-
-    /// A meal's second photo and those after it, one after the other, each reduced to what is measured. One that is no photo is left to
-    /// the engine, which goes on with the others.
-    async fn further(&self, photos: Vec<Sent>, ctx: &JobContext) -> Result<Option<MealPhotos>, ScanError> {
-        if photos.is_empty() {
-            return Ok(None);
-        }
-        let memory = self.intake.meal_place(photos.len()).await?;
-        let mut out = MealPhotos {
-            photos: Vec::new(),
-            _memory: memory,
-        };
-        for (i, mut sent) in photos.into_iter().enumerate() {
-            ctx.check()?;
-            let name = format!("images[{}]", i + 1);
-            sent.shot.depth = self.depth(&mut sent, ctx).await.map_err(|e| e.of(&name))?;
-            let Sent {
-                image: source, shot, ..
-            } = sent;
-            let _fetching = self
-                .intake
-                .fetch_place(&source, ctx.bucket())
-                .await
-                .map_err(|e| e.of(&name))?;
-            let (fetched, _permit) = self.fetch(source, ctx).await.map_err(|e| e.of(&name))?;
-            let Fetched { bytes, meta, took } = fetched;
-            let begun = Instant::now();
-            let ready = match self.intake.decode_further(bytes, shot, meta).await {
-                Ok(loaded) => Ok(Ready {
-                    loaded,
-                    fetched: took,
-                    decoded: begun.elapsed(),
-                }),
-                Err(error) if error.code.fault() == Fault::Client => Err(error),
-                Err(error) => return Err(error.of(&name)),
-            };
-            out.photos.push(ready);
-        }
-        Ok(Some(out))
-    }
-
-    async fn depth(&self, sent: &mut Sent, ctx: &JobContext) -> Result<Option<DepthInput>, ScanError> {
-        match sent.depth.take() {
-            Some(map) => Ok(Some(self.intake.fetch_depth(map, ctx.bucket()).await?)),
-            None => Ok(None),
-        }
-    }
 }
 
 /// A job whose photos are not here yet.
@@ -440,48 +348,9 @@ struct Wanted {
     model: Option<Box<ModelRequest>>,
 }
 
-/// One photo as it was sent, and what was said of it.
-struct Sent {
-    image: ImageSource,
-    shot: Shot,
-    depth: Option<DepthMap>,
-}
-
-impl Sent {
-    fn is_remote(&self) -> bool {
-        self.image.is_remote() || self.depth_is_remote()
-    }
-
-    fn depth_is_remote(&self) -> bool {
-        self.depth.as_ref().is_some_and(DepthMap::is_remote)
-    }
-}
-
 enum Begun {
     Mock(Value),
     Photo(Box<Wanted>),
-}
-
-/// A photo that is here, not yet decoded.
-struct Fetched {
-    bytes: Vec<u8>,
-    meta: SourceMeta,
-    took: Duration,
-}
-
-/// A photo that needs the device next, and what it took to get there.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) loaded: Loaded,
-    pub(super) fetched: Duration,
-    pub(super) decoded: Duration,
-}
-
-/// The photos of a meal, in order, or why one cannot be read.
-#[derive(Debug)]
-pub(super) struct MealPhotos {
-    pub(super) photos: Vec<Result<Ready, ScanError>>,
-    _memory: OwnedSemaphorePermit,
 }
 
 /// Resolves when the job's time is up.

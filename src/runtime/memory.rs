@@ -155,9 +155,9 @@ pub(super) fn measured(mut info: MemoryInfo, device: &str) -> MemoryInfo {
     if let Some(ordinal) = device.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         if let Some(gpu) = gpus().and_then(|all| visible_gpu(&all, ordinal, visible.as_deref())) {
-            // candle's allocator keeps what it once took: what is used after the warm-up is its peak.
-            info.peak_bytes = Some(gpu.used_bytes);
-            info.total_bytes = Some(gpu.total_bytes);
+            // The driver's view, of all processes, where the engine cannot tell what it holds itself.
+            info.peak_bytes = info.peak_bytes.or(Some(gpu.used_bytes));
+            info.total_bytes = info.total_bytes.or(Some(gpu.total_bytes));
         }
     } else {
         info.peak_bytes = peak_resident();

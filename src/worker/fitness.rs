@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dragunov_models::device::DeviceChoice;
 use rustix::fs::statvfs;
 
 use crate::runtime::memory::{self, Gpu};
@@ -46,7 +47,8 @@ impl Fitness {
             skip_gpu: yes("RUNPOD_SKIP_GPU_CHECK"),
             min_cuda: get("RUNPOD_MIN_CUDA_VERSION")
                 .and_then(|v| memory::parse_version(&v))
-                .unwrap_or((11, 8)),
+                .unwrap_or((11, 8))
+                .max(DeviceChoice::NEEDED_CUDA.unwrap_or_default()),
             skip: yes("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS"),
             min_memory_gb: number("RUNPOD_MIN_MEMORY_GB", 4.0),
             min_disk_percent: number("RUNPOD_MIN_DISK_PERCENT", 10.0),
@@ -199,7 +201,12 @@ mod tests {
             usual.cuda_version(Some((11, 7))).unwrap_err().check,
             "_cuda_version_check"
         );
-        assert!(usual.cuda_version(Some((11, 8))).is_ok() && usual.cuda_version(None).is_ok());
+        let needed = DeviceChoice::NEEDED_CUDA.unwrap_or((11, 8));
+        assert!(usual.cuda_version(Some(needed)).is_ok() && usual.cuda_version(None).is_ok());
+        assert_eq!(
+            usual.min_cuda, needed,
+            "what this binary's kernels need, whatever is asked for"
+        );
     }
 
     #[test]

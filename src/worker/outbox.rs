@@ -41,7 +41,7 @@ struct Shared {
 
 /// What the stream came to.
 #[derive(Debug, Default, PartialEq)]
-pub struct Spoken {
+pub struct StreamEnd {
     /// Chunks were said: the final post is that of a stream.
     pub streamed: bool,
     /// All chunks, where they are kept.
@@ -93,7 +93,7 @@ impl Outbox {
     }
 
     /// Drops waiting progress, posts the chunks that are left, and returns when nothing is under way any more.
-    pub async fn close(mut self) -> Spoken {
+    pub async fn close(mut self) -> StreamEnd {
         {
             let mut pending = self.shared.lock();
             pending.closed = true;
@@ -105,7 +105,7 @@ impl Outbox {
             tracing::error!("an outbox failed");
         }
         let mut pending = self.shared.lock();
-        Spoken {
+        StreamEnd {
             streamed: !pending.all.is_empty() || pending.failure.is_some(),
             all: std::mem::take(&mut pending.all),
             undelivered: std::mem::take(&mut pending.undelivered),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use dragunov::eval::oracle::{Damage, Oracle};
 use dragunov::eval::{Dataset, GeometryOnly, Outcome, convert, run};
+use dragunov::nutrition::FoodTable;
 
 fn volumes(oracles: &[Oracle], damage: Damage) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
@@ -17,8 +18,13 @@ fn volumes(oracles: &[Oracle], damage: Damage) -> String {
         portions: true,
         ..GeometryOnly::default()
     };
-    let outcomes = run(&Dataset { root, samples }, &geometry, |_| ());
-    outcomes.iter().fold(String::new(), |mut out, o| {
+    let outcomes = run(
+        &Dataset { root, samples },
+        &geometry,
+        &FoodTable::builtin(),
+        |_| (),
+    );
+    outcomes.items.iter().fold(String::new(), |mut out, o| {
         writeln!(out, "{}", line(o).trim_end()).unwrap();
         out
     })
@@ -26,7 +32,7 @@ fn volumes(oracles: &[Oracle], damage: Damage) -> String {
 
 fn line(o: &Outcome) -> String {
     let flags: Vec<&str> = o.flags.iter().map(|f| f.as_str()).collect();
-    match o.predicted_volume_cm3 {
+    match o.predicted.volume_cm3 {
         Some(v) => format!(
             "{} {}: {:.6} {:.6} {:.6} {}",
             o.sample,

@@ -6,6 +6,7 @@ use dragunov::eval::oracle::{Damage, Oracle};
 use dragunov::eval::report::Report;
 use dragunov::eval::{Dataset, GeometryOnly, convert};
 use dragunov::geometry::Gravity;
+use dragunov::nutrition::FoodTable;
 
 fn report(oracles: &[Oracle], damage: Damage) -> Report {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plates");
@@ -16,13 +17,18 @@ fn report(oracles: &[Oracle], damage: Damage) -> Report {
         damage,
         ..GeometryOnly::default()
     };
-    let outcomes = dragunov::eval::run(&Dataset { root, samples }, &perceiver, |_| ());
-    Report::new("sample plates".to_owned(), outcomes)
+    let outcomes = dragunov::eval::run(
+        &Dataset { root, samples },
+        &perceiver,
+        &FoodTable::builtin(),
+        |_| (),
+    );
+    Report::new("sample plates".to_owned(), outcomes, None)
 }
 
-fn group<'a>(report: &'a Report, name: &str) -> &'a dragunov::eval::score::Errors {
+fn group<'a>(report: &'a Report, name: &str) -> &'a dragunov::eval::figures::Errors {
     let (_, summary) = report.groups.iter().find(|(n, _)| n == name).unwrap();
-    summary.volume.as_ref().unwrap()
+    summary.volume().unwrap()
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn fixtures(part: &str) -> PathBuf {
 }
 
 /// A sample plate with its truth, and its photo as a scan is given it.
-fn plate(id: &str) -> (Sample, Photo, ScanRequest) {
+pub(super) fn plate(id: &str) -> (Sample, Photo, ScanRequest) {
     let samples = convert::plates(&fixtures("plates")).unwrap();
     let sample = samples.into_iter().find(|s| s.id == id).unwrap();
     let mut request = ScanRequest::new(ImageSource::Bytes(Vec::new()));
@@ -40,7 +40,7 @@ fn plate(id: &str) -> (Sample, Photo, ScanRequest) {
     (sample, photo, request)
 }
 
-fn masks(sample: &Sample) -> Vec<Mask> {
+pub(super) fn masks(sample: &Sample) -> Vec<Mask> {
     let mut labels = Labels::default();
     let size = [sample.width, sample.height];
     let food = sample.items.iter().map(|i| i.mask.as_ref());
@@ -51,7 +51,7 @@ fn masks(sample: &Sample) -> Vec<Mask> {
 }
 
 /// Boxes of the foods and the plate in pixels of the picture in this request.
-fn boxes(sample: &Sample, masks: &[Mask], body: &Value) -> String {
+pub(super) fn boxes(sample: &Sample, masks: &[Mask], body: &Value) -> String {
     let sent = sent_picture(body);
     let told = format!("{} x {} pixels", sent.width(), sent.height());
     assert!(body["messages"][0]["content"].as_str().unwrap().contains(&told));
@@ -75,11 +75,16 @@ fn boxes(sample: &Sample, masks: &[Mask], body: &Value) -> String {
     json!({"items": items}).to_string()
 }
 
-async fn scan(config: OpenAiConfig, photo: Photo, request: ScanRequest) -> Result<ScanResult, ScanError> {
+pub(super) async fn scan(
+    config: OpenAiConfig,
+    photo: Photo,
+    request: ScanRequest,
+    strategy: Option<Strategy>,
+) -> Result<ScanResult, ScanError> {
     tokio::task::spawn_blocking(move || {
         let set = ModelSet::bundled().unwrap();
         let manner = ScannerConfig {
-            strategy: Strategy::Grounded,
+            strategy,
             ..ScannerConfig::for_set(&set)
         };
         let api = Box::new(OpenAi::new(config));
@@ -102,7 +107,9 @@ async fn boxes_of_an_api_become_masks_and_volumes() {
         total_timeout: Duration::from_secs(60),
         ..config(&server)
     };
-    let result = scan(patient, photo, request).await.unwrap();
+    let result = scan(patient, photo, request, Some(Strategy::Grounded))
+        .await
+        .unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 1, "one question a photo");
     assert_eq!(result.items.len(), sample.items.len(), "{:?}", result.warnings);
     assert!(
@@ -126,7 +133,9 @@ async fn boxes_of_an_api_become_masks_and_volumes() {
 async fn without_an_answer_volumes_are_given_without_names() {
     let (_, photo, request) = plate("scene_015");
     let (server, _) = server(|_, _| ResponseTemplate::new(401)).await;
-    let result = scan(config(&server), photo, request).await.unwrap();
+    let result = scan(config(&server), photo, request, Some(Strategy::Grounded))
+        .await
+        .unwrap();
     assert!(!result.items.is_empty());
     assert!(result.items.iter().all(|i| i.label == Identified::UNKNOWN));
     let warning = result
@@ -163,7 +172,7 @@ fn random_weights_name_boxes_on_the_photo() {
         ..ModelSet::bundled().unwrap()
     };
     let manner = ScannerConfig {
-        strategy: Strategy::Grounded,
+        strategy: Some(Strategy::Grounded),
         ..ScannerConfig::for_set(&set)
     };
     let mut scanner = Scanner::load(&set, DeviceChoice::Cpu, manner, None).unwrap();
@@ -183,7 +192,7 @@ fn random_weights_name_boxes_on_the_photo() {
 fn what_gives_no_boxes_is_refused_at_the_start() {
     let set = ModelSet::bundled().unwrap();
     let manner = ScannerConfig {
-        strategy: Strategy::Grounded,
+        strategy: Some(Strategy::Grounded),
         ..ScannerConfig::for_set(&set)
     };
     let e = Scanner::load(&set, DeviceChoice::Cpu, manner, None).unwrap_err();

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::patience::until;
+
 pub struct Knobs {
     pub app: AppOptions,
     pub limits: Limits,
@@ -74,14 +76,12 @@ impl TestApp {
         turn(&mut knobs);
         let clock = Clock::default();
         // A store of this process that was just dropped closes its file on a thread of its own.
-        let mut opened = Store::open(dir, knobs.limits, clock.clone(), "w-test");
-        for _ in 0..500 {
-            if opened.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            opened = Store::open(dir, knobs.limits, clock.clone(), "w-test");
-        }
+        let mut opened = None;
+        until("the store can be opened", async || {
+            opened = Store::open(dir, knobs.limits, clock.clone(), "w-test").ok();
+            opened.is_some()
+        })
+        .await;
         let (store, due) = opened.unwrap();
         let device = Device::start(knobs.engine, knobs.device).unwrap();
         let buckets = Buckets::new(knobs.bucket.as_ref(), knobs.intake.allow_private_urls).unwrap();
@@ -143,25 +143,22 @@ impl TestApp {
 
     /// `/status` until the job has ended.
     pub async fn ended(&self, id: &str) -> Value {
-        for _ in 0..3000 {
+        let mut view = Value::Null;
+        until("the job ends", async || {
             let (status, body) = self.get(&format!("/status/{id}")).await;
             assert_eq!(status, 200, "{body}");
-            if !matches!(body["status"].as_str(), Some("IN_QUEUE" | "IN_PROGRESS")) {
-                return body;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{id} did not end");
+            view = body;
+            !matches!(view["status"].as_str(), Some("IN_QUEUE" | "IN_PROGRESS"))
+        })
+        .await;
+        view
     }
 
     pub async fn until_running(&self, id: &str) {
-        for _ in 0..4000 {
-            if self.get(&format!("/status/{id}")).await.1["status"] == "IN_PROGRESS" {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{id} did not start");
+        until("the job starts", async || {
+            self.get(&format!("/status/{id}")).await.1["status"] == "IN_PROGRESS"
+        })
+        .await;
     }
 }
 

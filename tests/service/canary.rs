@@ -108,8 +108,7 @@ async fn serve_keeps_secrets() {
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("dragunov_requests_total"));
     clean("metrics", &metrics);
-    // Webhooks are tried three times before the end.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    service.until_logged("webhook not taken").await;
     let log = service.stop().await;
     for line in [
         "job ended",

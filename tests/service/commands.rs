@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::app::read;
+use crate::patience::{PATIENCE, until};
 
 /// No setting of the machine that runs the tests reaches the process.
 pub fn bare(args: &[&str], vars: &[(&str, &str)]) -> Command {
@@ -50,6 +51,8 @@ pub struct Served {
     pub http: reqwest::Client,
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with what the process writes.
+    reader: tokio::task::JoinHandle<()>,
 }
 
 impl Served {
@@ -58,7 +61,7 @@ impl Served {
         let mut child = bare(&[&fixed, args].concat(), vars).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (into, mut from) = (log.clone(), child.stderr.take().unwrap());
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(n @ 1..) = from.read(&mut buffer).await {
                 into.lock()
@@ -75,6 +78,7 @@ impl Served {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             child,
             log,
+            reader,
         }
     }
 
@@ -83,23 +87,19 @@ impl Served {
         read(request.send().await.unwrap()).await
     }
 
+    /// Waits until it has written this.
+    pub async fn until_logged(&self, words: &str) {
+        until(words, async || self.log.lock().unwrap().contains(words)).await;
+    }
+
     /// SIGTERM, then what it wrote.
     pub async fn stop(mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.unwrap().success());
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         assert!(ended.unwrap().unwrap().success());
-        // The pipe closes with the process; its reader may be a moment behind.
-        let mut seen = 0;
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let now = self.log.lock().unwrap().len();
-            if now == seen {
-                break;
-            }
-            seen = now;
-        }
+        self.reader.await.unwrap();
         self.log.lock().unwrap().clone()
     }
 }

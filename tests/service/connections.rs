@@ -7,14 +7,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app::TestApp;
+use crate::patience::PATIENCE;
 use crate::process::{Service, client};
 
 const IDLE: Duration = Duration::from_millis(400);
-/// For what must happen, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn app() -> TestApp {
-    TestApp::with(|k| k.serve.connections.idle_time = IDLE).await
+    idling(IDLE).await
+}
+
+async fn idling(time: Duration) -> TestApp {
+    TestApp::with(|k| k.serve.connections.idle_time = time).await
 }
 
 async fn connect(app: &TestApp) -> TcpStream {
@@ -90,10 +93,12 @@ async fn dribbled_heads_are_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn used_connections_are_kept() {
-    let app = app().await;
+    // Long enough for a slow machine to begin the second request within it.
+    let idle = 10 * IDLE;
+    let app = idling(idle).await;
     let mut stream = connect(&app).await;
     // A request that runs for longer than a connection may idle.
-    let long = json!({"input": {"mock_return": "long", "mock_delay": IDLE.as_secs_f64() * 3.0}}).to_string();
+    let long = json!({"input": {"mock_return": "long", "mock_delay": idle.as_secs_f64() * 1.5}}).to_string();
     let head = format!(
         "POST /runsync HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{long}",
         long.len()
@@ -105,7 +110,6 @@ async fn used_connections_are_kept() {
         "{said}"
     );
     // Its time to idle begins anew.
-    tokio::time::sleep(IDLE / 4).await;
     stream
         .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
@@ -155,4 +159,13 @@ async fn idle_connections_do_not_use_up_the_listener() {
     drop(idle);
     assert_eq!(client().get(&livez).send().await.unwrap().status(), 200);
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
+/// Where the machine allows more file handles than the process begins with, it takes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_soft_limit_of_files_is_raised() {
+    let limits = "ulimit -S -n 200 && ulimit -H -n 900";
+    let service = Service::of(env!("CARGO_BIN_EXE_dragunov"), limits, &["--engine", "stub"]);
+    service.ready(&client()).await;
+    assert_eq!(service.file_limits(), [900, 900]);
 }

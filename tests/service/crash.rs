@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::patience::until;
 use crate::process::{Service, client, get};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,13 +42,11 @@ async fn accepted_jobs_survive_kill_9() {
         service.kill();
     }
     let service = Service::stub(dir.path());
-    for _ in 0..3000 {
+    until("all jobs end", async || {
         look(&http, &service.url, &accepted, &mut ended, usize::MAX).await;
-        if ended.len() == accepted.len() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        ended.len() == accepted.len()
+    })
+    .await;
     assert!(
         accepted.len() > kills as usize,
         "only {} jobs were accepted",
@@ -100,10 +99,10 @@ async fn look(
     }
 }
 
-struct Xorshift(u64);
+pub struct Xorshift(pub u64);
 
 impl Xorshift {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -119,15 +118,14 @@ async fn submit(http: &reqwest::Client, service: &Service, input: Value) -> Stri
     view["id"].as_str().unwrap_or_else(|| panic!("{view}")).to_owned()
 }
 
-async fn until(http: &reqwest::Client, service: &Service, id: &str, wanted: &[&str]) -> Value {
-    for _ in 0..3000 {
-        let view = get(http, format!("{}/status/{id}", service.url)).await;
-        if wanted.contains(&view["status"].as_str().unwrap()) {
-            return view;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{id} is not {wanted:?}");
+async fn until_is(http: &reqwest::Client, service: &Service, id: &str, wanted: &[&str]) -> Value {
+    let mut view = Value::Null;
+    until(&format!("{id} is {wanted:?}"), async || {
+        view = get(http, format!("{}/status/{id}", service.url)).await;
+        wanted.contains(&view["status"].as_str().unwrap())
+    })
+    .await;
+    view
 }
 
 /// A job that kills the process is found out and failed; those that were in hand beside it are not.
@@ -137,14 +135,14 @@ async fn a_deadly_job_is_failed_and_its_neighbours_are_not() {
     let http = client();
     let mut service = Service::stub(dir.path());
     let deadly = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 60})).await;
-    until(&http, &service, &deadly, &["IN_PROGRESS"]).await;
+    until_is(&http, &service, &deadly, &["IN_PROGRESS"]).await;
     // In hand beside it, and behind it.
     let beside = submit(&http, &service, json!({"mock_return": 2})).await;
     let behind = submit(&http, &service, json!({"mock_return": 3})).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut deaths = 0;
     let end = loop {
-        let view = until(&http, &service, &deadly, &["IN_PROGRESS", "FAILED"]).await;
+        let view = until_is(&http, &service, &deadly, &["IN_PROGRESS", "FAILED"]).await;
         if view["status"] == "FAILED" {
             break view;
         }
@@ -156,7 +154,7 @@ async fn a_deadly_job_is_failed_and_its_neighbours_are_not() {
     let error: Value = serde_json::from_str(end["error"].as_str().unwrap()).unwrap();
     assert_eq!(error["error_type"], "internal", "{error}");
     for (id, output) in [(&beside, 2), (&behind, 3)] {
-        let view = until(&http, &service, id, &["COMPLETED", "FAILED"]).await;
+        let view = until_is(&http, &service, id, &["COMPLETED", "FAILED"]).await;
         assert_eq!(
             (&view["status"], &view["output"]),
             (&json!("COMPLETED"), &json!(output))
@@ -180,10 +178,63 @@ async fn clean_stops_are_not_counted() {
     let mut service = start();
     let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 8})).await;
     for _ in 0..7 {
-        until(&http, &service, &id, &["IN_PROGRESS"]).await;
+        until_is(&http, &service, &id, &["IN_PROGRESS"]).await;
         service.terminate();
         service = start();
     }
-    let view = until(&http, &service, &id, &["COMPLETED", "FAILED"]).await;
+    let view = until_is(&http, &service, &id, &["COMPLETED", "FAILED"]).await;
     assert_eq!(view["status"], "COMPLETED", "{view}");
+}
+
+/// A disk that takes no more is told to callers and to probes; what was accepted before runs in the next process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = client();
+    let flags = ["--engine", "stub", "--state-dir", dir.path().to_str().unwrap()];
+    // No file grows beyond some megabytes; to write on is an error and no signal.
+    let limits = "trap '' XFSZ; ulimit -f 16384";
+    let service = Service::of(env!("CARGO_BIN_EXE_dragunov"), limits, &flags);
+    service.ready(&http).await;
+    let blocker = submit(&http, &service, json!({"mock_delay": 300})).await;
+    until_is(&http, &service, &blocker, &["IN_PROGRESS"]).await;
+    let large = json!({"input": {"mock_return": 1, "padding": "x".repeat(200_000)}});
+    let mut accepted = Vec::new();
+    let probe = async |path: &str| {
+        let answer = http.get(format!("{}{path}", service.url)).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    until("the disk is full", async || {
+        let request = http.post(format!("{}/run", service.url)).json(&large);
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body: Value = response.json().await.unwrap();
+        if status == 200 {
+            accepted.push(body["id"].as_str().unwrap().to_owned());
+            return false;
+        }
+        assert_eq!((status, &body["code"]), (503, &json!("storage")), "{body}");
+        assert!(headers.contains_key("retry-after"), "{body}");
+        // Small changes may still be written: then it is well again until the next large one.
+        probe("/readyz").await == 503 && probe("/ping").await == 503
+    })
+    .await;
+    assert!(accepted.len() > 5, "only {} jobs were accepted", accepted.len());
+    for id in &accepted {
+        until_is(&http, &service, id, &["IN_QUEUE"]).await;
+    }
+    service.kill();
+    let service = Service::start(&flags);
+    let cancel = http.post(format!("{}/cancel/{blocker}", service.url));
+    assert_eq!(cancel.send().await.unwrap().status(), 200);
+    for id in &accepted {
+        until_is(&http, &service, id, &["COMPLETED"]).await;
+    }
+    let api = serde_json::to_value(dragunov::http::description(false)).unwrap();
+    for path in ["/run", "/runsync", "/cancel/{id}", "/retry/{id}", "/purge-queue"] {
+        assert!(
+            api["paths"][path]["post"]["responses"]["503"].is_object(),
+            "{path}"
+        );
+    }
 }

@@ -103,7 +103,6 @@ async fn every_answer_is_described() {
         k.app.run_body = 3000;
         k.app.runsync_body = 3000;
         k.app.direct_body = 3000;
-        k.app.body_time = Duration::from_millis(500);
         k.intake.allow_private_urls = false;
     })
     .await;
@@ -184,13 +183,15 @@ async fn every_answer_is_described() {
     }
     check(&app, &api, cases).await;
 
+    let hasty = TestApp::with(|k| k.app.body_time = Duration::from_millis(500)).await;
     for route in ["/run", "/runsync", "/v1/scan", "/invocations", "/v1/depth"] {
         let to = format!("{}{route}", app.url);
         let packed = app.http.post(&to).header("content-encoding", "gzip").body("x");
         let status = assert_described(&api, &Method::POST, route, packed.send().await.unwrap()).await;
         assert_eq!(status, 415, "{route}");
         let never = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
-        let slow = app.http.post(&to).body(reqwest::Body::wrap_stream(never));
+        let to = format!("{}{route}", hasty.url);
+        let slow = hasty.http.post(to).body(reqwest::Body::wrap_stream(never));
         let status = assert_described(&api, &Method::POST, route, slow.send().await.unwrap()).await;
         assert_eq!(status, 408, "{route}");
     }

@@ -6,6 +6,7 @@ use dragunov::runtime::{DeviceOptions, StubEngine};
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, png, png_base64, read};
+use crate::patience::{PATIENCE, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scan_takes_json_forms_and_images() {
@@ -160,7 +161,8 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
             queue: 2,
             ..DeviceOptions::default()
         };
-        k.engine = StubEngine::factory(Duration::from_secs(20));
+        // Only a scan that is given up ends in the time of this test.
+        k.engine = StubEngine::factory(2 * PATIENCE);
     })
     .await;
     let scan = app
@@ -183,12 +185,10 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
     let calls: Vec<_> = (0..2)
         .map(|_| tokio::spawn(scan.try_clone().unwrap().send()))
         .collect();
-    let full = async {
-        while app.app.executor.device().waiting() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(15), full).await.unwrap();
+    until("the queue is full", async || {
+        app.app.executor.device().waiting() == 2
+    })
+    .await;
     let response = scan.send().await.unwrap();
     assert_eq!(response.status(), 429);
     assert!(response.headers().contains_key("retry-after"));
@@ -196,19 +196,17 @@ async fn overload_is_429_and_abandoned_work_is_skipped() {
     for call in &calls {
         call.abort();
     }
-    let free = async {
-        while app.app.executor.device().waiting() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(15), free).await.unwrap();
+    until("the queue is empty", async || {
+        app.app.executor.device().waiting() == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_call_has_a_deadline() {
     let app = TestApp::with(|k| {
         k.app.direct_time = Duration::from_millis(200);
-        k.engine = StubEngine::factory(Duration::from_secs(20));
+        k.engine = StubEngine::factory(2 * PATIENCE);
     })
     .await;
     let (status, body) = app

@@ -1,13 +1,12 @@
 //! What hostile clients send: none of it crashes, fills or holds up the service.
 
-use std::time::Duration;
-
 use dragunov::http::problem::from_panic;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::app::{TestApp, png_base64, read};
+use crate::patience::until;
 use crate::process::{Service, client};
 
 /// Compressed bodies are not taken, so no small one becomes a large one.
@@ -145,13 +144,7 @@ async fn callers_that_hang_up_leave_no_half_jobs() {
     }
     let last = app.run(json!({"image": {"base64": png_base64()}})).await;
     app.ended(&last).await;
-    for _ in 0..3000 {
-        if app.app.store.unfinished() == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(app.app.store.unfinished(), 0);
+    until("every job ends", async || app.app.store.unfinished() == 0).await;
     let health: Value = app.get("/health").await.1;
     assert_eq!(health["jobs"]["inQueue"], 0, "{health}");
 }
@@ -302,6 +295,52 @@ async fn long_texts_are_refused() {
         let (status, body) = app.post("/run", &job).await;
         assert_eq!(status, 400, "{name}: {body}");
         assert!(body["detail"].as_str().unwrap().contains(name), "{name}: {body}");
+    }
+}
+
+/// All that a job brings counts in the memory set aside for jobs: its webhook's address and its store's keys as well as its
+/// input.
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_and_keys_of_jobs_count_in_their_memory() {
+    const MEMORY: usize = 100_000;
+    let pad = |n: usize| "x".repeat(n);
+    let keys = json!({"endpointUrl": "https://s3.example.com", "bucketName": "b", "accessId": pad(2000),
+        "accessSecret": pad(2000)});
+    for (more, bytes) in [
+        (json!({"s3Config": keys}), 4000),
+        (
+            json!({"webhook": format!("https://h.example/{}", pad(2000))}),
+            2000,
+        ),
+        (json!({}), 0),
+    ] {
+        let app = TestApp::with(|k| {
+            k.limits.bytes = MEMORY;
+            k.intake.allow_private_urls = false;
+        })
+        .await;
+        let blocker = app.run(json!({"mock_delay": 300})).await;
+        app.until_running(&blocker).await;
+        let mut job = json!({"input": {"mock_return": 1}});
+        let fields = job.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        let mut accepted = 0;
+        let refused = loop {
+            let (status, body) = app.post("/run", &job).await;
+            if status != 200 {
+                break (status, body["code"].clone());
+            }
+            accepted += 1;
+            assert!(accepted < 1000, "{bytes} bytes each, and no end");
+        };
+        assert_eq!(refused, (429, json!("queue_full")));
+        // A job weighs some 600 bytes beside what it brings.
+        let most = MEMORY / (bytes + 400);
+        assert!(
+            (MEMORY / (bytes + 900)..=most).contains(&accepted),
+            "{bytes} bytes each: {accepted} jobs"
+        );
+        app.post(&format!("/cancel/{blocker}"), &Value::Null).await;
     }
 }
 

@@ -281,7 +281,7 @@ async fn records_expire() {
     app.app.store.sweep();
     assert_eq!(app.get(&format!("/status/{run}")).await.0, 404);
 
-    let blocker = app.run(json!({"mock_delay": 20})).await;
+    let blocker = app.run(json!({"mock_delay": 300})).await;
     app.until_running(&blocker).await;
     let (_, short) = app
         .post(

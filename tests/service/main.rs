@@ -83,6 +83,8 @@
 mod ahead;
 mod app;
 mod bombs;
+mod bounds;
+mod bucket_limits;
 mod buckets;
 mod canary;
 mod commands;
@@ -92,12 +94,14 @@ mod crash;
 mod description;
 mod direct;
 mod echo;
+mod endurance;
 mod evidence;
 mod hardening;
 mod jobs;
 mod no_models;
 mod operations;
 mod packaging;
+mod patience;
 mod plane;
 mod process;
 #[path = "../common/s3.rs"]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::app::png_base64;
 use crate::commands::Served;
+use crate::patience::until;
 
 fn recompute_request() -> Value {
     serde_json::from_str(include_str!("../../fixtures/contract/recompute_request.json")).unwrap()
@@ -14,13 +15,7 @@ async fn corrections_and_foods_need_no_models() {
     let service = Served::start(&["--no-models"], &[]).await;
     let url = |path: &str| format!("{}{path}", service.url);
     let ready = async || service.http.get(url("/readyz")).send().await.unwrap().status();
-    for _ in 0..500 {
-        if ready().await == 200 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    assert_eq!(ready().await, 200);
+    until("the service is ready", async || ready().await == 200).await;
     let info: Value = service
         .http
         .get(url("/info"))

@@ -9,6 +9,7 @@ use dragunov::runtime::EngineFactory;
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, read};
+use crate::patience::until;
 
 /// H7.
 #[tokio::test(flavor = "multi_thread")]
@@ -66,15 +67,8 @@ async fn an_engine_that_does_not_start_ends_the_service() {
     let broken: EngineFactory =
         Arc::new(|| Err(ScanError::new(ErrorCode::CheckpointInvalid, "sam: no such file")));
     let app = TestApp::with(|k| k.engine = broken).await;
-    let error = tokio::time::timeout(Duration::from_secs(30), async {
-        loop {
-            if app.app.is_draining() {
-                break app.stop().await.unwrap_err();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    let error = error.await.unwrap();
+    until("the service ends", async || app.app.is_draining()).await;
+    let error = app.stop().await.unwrap_err();
     assert_eq!(error.code, ErrorCode::DeviceUnavailable);
     assert!(error.message.contains("sam: no such file"));
 }
@@ -82,7 +76,7 @@ async fn an_engine_that_does_not_start_ends_the_service() {
 /// Not ready first, still serving; then the accepted job is finished before the process ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_finishes_what_was_accepted() {
-    let app = TestApp::with(|k| k.serve.drain_delay = Duration::from_secs(3)).await;
+    let app = TestApp::with(|k| k.serve.drain_delay = Duration::from_secs(8)).await;
     let first = app.run(json!({"mock_delay": 0.5})).await;
     let second = app.run(json!({"mock_delay": 0.1})).await;
     app.until_running(&first).await;

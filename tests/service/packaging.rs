@@ -40,6 +40,42 @@ fn the_hub_finds_what_it_needs() {
     assert!(file(".runpod/handler.py").contains("dragunov worker") && !file(".runpod/README.md").is_empty());
 }
 
+#[test]
+fn the_image_ci_and_the_software_device_are_of_one_cuda_version() {
+    let after = |path: &str, begin: &str| {
+        let text = file(path);
+        let (_, rest) = text
+            .split_once(begin)
+            .unwrap_or_else(|| panic!("{path} has no {begin:?}"));
+        rest.chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect::<String>()
+    };
+    let version = after("scripts/cuda-toolkit.sh", "\nVERSION=");
+    assert_eq!(after("kernels/softcuda/toolkit/nvcc", "VERSION = \""), version);
+    for base in ["BUILD_BASE=nvidia/cuda:", "RUN_BASE=nvidia/cuda:"] {
+        let image = after("Dockerfile.cuda", base);
+        assert!(
+            image.starts_with(&format!("{version}.")),
+            "{base}{image} and {version}"
+        );
+    }
+    let number = |v: &str| v.split('.').map(|n| n.parse().unwrap()).collect::<Vec<u32>>();
+    let hub: Value = serde_json::from_str(&file(".runpod/hub.json")).unwrap();
+    let tests: Value = serde_json::from_str(&file(".runpod/tests.json")).unwrap();
+    for config in [&hub["config"], &tests["config"]] {
+        let allowed = config["allowedCudaVersions"].as_array().unwrap();
+        assert!(!allowed.is_empty());
+        for driver in allowed {
+            let driver = driver.as_str().unwrap();
+            assert!(
+                number(driver) >= number(&version),
+                "a driver of {driver} loads no kernel of {version}"
+            );
+        }
+    }
+}
+
 /// The Hub posts these to the image; a test passes there if its job does not fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hubs_tests_are_jobs_with_readable_photos() {

@@ -93,7 +93,7 @@ impl Running {
     /// Ends the worker, which must not take as long as the answers that tests hold back.
     pub async fn stop(self) -> Ended {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.worker)
+        tokio::time::timeout(AGES / 2, self.worker)
             .await
             .unwrap()
             .unwrap()

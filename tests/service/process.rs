@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::patience::until;
+
 pub struct Service {
     child: Child,
     pub url: String,
@@ -20,8 +22,16 @@ impl Service {
 
     /// The same with so many file handles at most.
     pub fn with_files(files: u32, flags: &[&str]) -> Self {
-        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
-        let program = env!("CARGO_BIN_EXE_dragunov");
+        Self::of(
+            env!("CARGO_BIN_EXE_dragunov"),
+            &format!("ulimit -n {files}"),
+            flags,
+        )
+    }
+
+    /// Another build of the program, after a shell command that sets its limits.
+    pub fn of(program: &str, limits: &str, flags: &[&str]) -> Self {
+        let script = format!("{limits}; exec \"$0\" \"$@\"");
         Self::run(
             Command::new("sh")
                 .args(["-c", &script, program])
@@ -52,14 +62,11 @@ impl Service {
 
     /// Waits until models are loaded.
     pub async fn ready(&self, http: &reqwest::Client) {
-        for _ in 0..1200 {
+        until("the service is ready", async || {
             let answer = http.get(format!("{}/readyz", self.url)).send().await;
-            if answer.is_ok_and(|a| a.status() == 200) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("not ready");
+            answer.is_ok_and(|a| a.status() == 200)
+        })
+        .await;
     }
 
     pub fn address(&self) -> &str {
@@ -71,6 +78,17 @@ impl Service {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+
+    /// File handles that it may have: the soft limit and the hard one.
+    pub fn file_limits(&self) -> [u64; 2] {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|l| l.strip_prefix("Max open files"))
+            .unwrap();
+        let mut words = line.split_whitespace().map(|word| word.parse().unwrap());
+        [(); 2].map(|()| words.next().unwrap())
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, png, png_base64, read};
-use crate::commands::{bare, output};
+use crate::commands::{Served, bare, output};
+use crate::s3::{KEY_ID, S3, SECRET};
 
 const ATTRIBUTES: &str = "x-amzn-sagemaker-custom-attributes";
 
@@ -195,6 +196,53 @@ async fn a_body_may_be_an_address() {
         (422, &json!("invalid_field")),
         "{answer}"
     );
+}
+
+/// An asynchronous call whose payload in S3 is an address: the object is read with the service's own keys, and what its
+/// metadata say of the phone counts. Attributes win over them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asynchronous_call_may_name_an_object() {
+    let s3 = S3::start(&["meals"]).await;
+    s3.put("meals", "u/1/a.png", &[("pitch-deg", "41.5")], png(64, 48))
+        .await;
+    let service = Served::start(
+        &["--s3-path-style", "--s3-buckets", "meals"],
+        &[
+            ("AWS_ENDPOINT_URL", s3.url.as_str()),
+            ("AWS_ACCESS_KEY_ID", KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ],
+    )
+    .await;
+    let object = "s3://meals/u/1/a.png";
+    for (kind, body) in [
+        ("text/plain", object.to_owned()),
+        ("text/csv; charset=utf-8", format!("{object}\n")),
+        ("application/json", json!(object).to_string()),
+        ("application/json", json!({"image": object}).to_string()),
+        ("application/json", json!({"image": {"s3": object}}).to_string()),
+    ] {
+        for (attributes, tilt) in [("", 41.5), ("pitch_deg=30", 30.0)] {
+            let request = service
+                .http
+                .post(format!("{}/invocations", service.url))
+                .header("content-type", kind)
+                .header(
+                    "x-amzn-sagemaker-inference-id",
+                    "c000b4f9-df62-4c85-a0bf-7c525f9104a4",
+                )
+                .header(ATTRIBUTES, attributes)
+                .body(body.clone());
+            let (status, answer) = read(request.send().await.unwrap()).await;
+            assert_eq!(
+                (status, &answer["camera"]["tilt_deg"]),
+                (200, &json!(tilt)),
+                "{kind} {attributes}: {answer}"
+            );
+        }
+    }
 }
 
 /// What decides on the address: flags, then SageMaker, then RunPod's load balancer.

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dragunov::jobs::disk::{Disk, DiskError};
+use dragunov::jobs::disk::{Disk, DiskError, Found};
 use dragunov::jobs::{Clock, Limits, Policy, Store, Submission};
 use redb::{Database, TableDefinition};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::app::TestApp;
+use crate::patience::until;
 
 fn job() -> Submission {
     Submission {
@@ -24,15 +25,32 @@ fn job() -> Submission {
 }
 
 /// A store that was dropped closes its file on a thread of its own.
-async fn open(dir: &Path, set_aside: bool, clock: &Clock) -> Result<Store, DiskError> {
-    for _ in 0..500 {
-        match Disk::open(dir, set_aside) {
-            Err(DiskError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-            Err(error) => return Err(error),
-            Ok(disk) => return Ok(Store::over(Some(disk), Limits::default(), clock.clone(), "w").0),
+async fn disk(dir: &Path, set_aside: bool) -> Result<(Disk, Found), DiskError> {
+    let mut opened = Disk::open(dir, set_aside);
+    until("the file is let go", async || {
+        if matches!(opened, Err(DiskError::InUse { .. })) {
+            opened = Disk::open(dir, set_aside);
         }
-    }
-    panic!("in use for ever");
+        !matches!(opened, Err(DiskError::InUse { .. }))
+    })
+    .await;
+    opened
+}
+
+async fn open(dir: &Path, set_aside: bool, clock: &Clock) -> Result<Store, DiskError> {
+    let disk = disk(dir, set_aside).await?;
+    Ok(Store::over(Some(disk), Limits::default(), clock.clone(), "w").0)
+}
+
+/// The file itself, when whatever the store still had to write is written.
+async fn database(dir: &Path) -> Database {
+    let mut opened = None;
+    until("the file is let go", async || {
+        opened = Database::create(dir.join("jobs.redb")).ok();
+        opened.is_some()
+    })
+    .await;
+    opened.unwrap()
 }
 
 /// What a broken disk does to a file.
@@ -72,13 +90,7 @@ async fn a_damaged_file_says_what_to_do_and_can_be_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         with_jobs(dir.path(), 3).await;
         let file = dir.path().join("jobs.redb");
-        for _ in 0..500 {
-            // Opened and closed here: whatever the store still had to write is written.
-            if Database::create(&file).is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        drop(database(dir.path()).await);
         let mut bytes = std::fs::read(&file).unwrap();
         damage(&mut bytes);
         std::fs::write(&file, bytes).unwrap();
@@ -106,10 +118,9 @@ async fn one_unreadable_record_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     let ids = with_jobs(dir.path(), 2).await;
     drop(open(dir.path(), false, &Clock::default()).await.unwrap());
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let records: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
     {
-        let db = Database::create(dir.path().join("jobs.redb")).unwrap();
+        let db = database(dir.path()).await;
         let write = db.begin_write().unwrap();
         let mut table = write.open_table(records).unwrap();
         table.insert("odd", b"no record".as_slice()).unwrap();
@@ -121,10 +132,7 @@ async fn one_unreadable_record_is_put_aside() {
     assert!(store.status(&ids[0]).is_none() && store.status(&ids[1]).is_some());
     drop(store);
     // It is not told of again, and not gone.
-    let (_, found) = {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        Disk::open(dir.path(), false).unwrap()
-    };
+    let (_, found) = disk(dir.path(), false).await.unwrap();
     assert_eq!(found.records.len(), 1);
 }
 

@@ -1,7 +1,6 @@
 //! OpenTelemetry: traces leave when a collector is configured, and the process does not care if it is away.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -9,6 +8,7 @@ use axum::routing::post;
 use serde_json::json;
 
 use crate::commands::Served;
+use crate::patience::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_reach_the_collector() {
@@ -29,12 +29,7 @@ async fn spans_reach_the_collector() {
     assert_eq!(status, 200);
     let log = service.stop().await;
     assert!(!log.contains("panic"), "{log}");
-    for _ in 0..200 {
-        if !got.lock().unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("spans arrive", async || !got.lock().unwrap().is_empty()).await;
     let spans = String::from_utf8_lossy(&got.lock().unwrap()).into_owned();
     // Protobuf holds its texts as they are.
     for word in ["dragunov", "request", "device", "/runsync", "request_id"] {

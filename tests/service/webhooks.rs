@@ -11,6 +11,7 @@ use dragunov::jobs::webhook::signature;
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
+use crate::patience::until;
 
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<(Instant, HeaderMap, Bytes)>>>);
@@ -37,14 +38,11 @@ async fn receiver(fail: usize) -> (String, Seen) {
 }
 
 async fn calls(seen: &Seen, n: usize) -> Vec<(Instant, HeaderMap, Bytes)> {
-    for _ in 0..500 {
-        let now = seen.0.lock().unwrap().clone();
-        if now.len() >= n {
-            return now;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the webhook was not called {n} times");
+    until("the webhook is called", async || {
+        seen.0.lock().unwrap().len() >= n
+    })
+    .await;
+    seen.0.lock().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ async fn an_answer_that_is_arriving_is_read_to_its_end() {
         let plane = Plane::start().await;
         let (take, begun) = answers_in_parts(parts.clone(), ms(400)).await;
         let timings = Timings {
-            take_grace: ms(1500),
+            take_grace: ms(10_000),
             ..quick()
         };
         let worker = Running::with(&plane, WorkerOptions::default(), timings, |env| {

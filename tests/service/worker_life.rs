@@ -84,7 +84,7 @@ async fn stopped_jobs_post_nothing() {
     plane.script(
         "take",
         [Answer::json(json!([
-            {"id": "b", "input": {"mock_delay": 0.9, "mock_return": "b"}},
+            {"id": "b", "input": {"mock_delay": 5, "mock_return": "b"}},
             {"id": "a", "input": {"mock_delay": 60}},
         ]))],
     );
@@ -228,10 +228,7 @@ async fn refresh_ends_the_worker_before_another_take() {
             ..WorkerOptions::default()
         };
         let worker = Running::with(&plane, options, quick(), |_| {});
-        let ended = tokio::time::timeout(Duration::from_secs(30), worker.worker)
-            .await
-            .unwrap()
-            .unwrap();
+        let ended = tokio::time::timeout(AGES, worker.worker).await.unwrap().unwrap();
         assert_eq!(ended, Ended::Refreshed);
         let finals = plane.finals();
         assert_eq!(finals.len(), 1);

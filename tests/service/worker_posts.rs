@@ -16,7 +16,11 @@ async fn finals_of(
     plane
         .script("take", [Answer::job("j", input)])
         .script("done", done);
-    let worker = Running::start(plane);
+    let timings = Timings {
+        result_for: AGES,
+        ..quick()
+    };
+    let worker = Running::with(plane, WorkerOptions::default(), timings, |_| {});
     let finals = plane.until_finals(n).await;
     worker.stop().await;
     assert_eq!(plane.finals().len(), n, "no further post");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use crate::patience::PATIENCE;
 use crate::plane::{AGES, Answer, Plane};
 
 pub fn binary(vars: &HashMap<String, String>, args: &[&str]) -> Child {
@@ -46,7 +47,7 @@ pub fn signal(child: &Child, name: &str) {
 }
 
 pub async fn output(child: Child) -> Output {
-    tokio::time::timeout(Duration::from_secs(30), child.wait_with_output())
+    tokio::time::timeout(PATIENCE, child.wait_with_output())
         .await
         .unwrap()
         .unwrap()
@@ -109,6 +110,22 @@ async fn the_process_ends_well() {
     assert_eq!(output(child).await.status.code(), Some(143));
 }
 
+/// The drain has one deadline, which a flag sets: a platform that takes a result and never answers does not hold it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_sets_the_time_of_the_drain() {
+    let plane = Plane::start().await;
+    plane
+        .script("take", [Answer::job("j", json!({"mock_return": 1}))])
+        .script("done", (0..100).map(|_| Answer::status(200).held(AGES)));
+    let child = binary(&plane.env(), &["--drain-timeout", "1s"]);
+    plane.until_finals(1).await;
+    signal(&child, "-TERM");
+    let begun = std::time::Instant::now();
+    output(child).await;
+    // Without the flag it is 25 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
 /// G9: nothing of a killed worker goes on pinging.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_is_silent() {
@@ -117,7 +134,7 @@ async fn a_killed_worker_is_silent() {
     plane.until_calls("ping", 1).await;
     child.kill().await.unwrap();
     // What was under way when it died.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let pings = plane.calls("ping").len();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(plane.calls("ping").len(), pings);
@@ -295,6 +312,13 @@ async fn local_jobs() {
         let (got, log) = run(given(job), none()).await;
         assert_eq!(got, Some(code), "{job}: {log}");
         assert!(log.contains(words), "{job}: {log}");
+    }
+    let mut flags = given(r#"{"input": {"mock_return": 7}}"#);
+    flags.extend(["--rp_debugger", "--rp_api_concurrency", "4"].map(str::to_owned));
+    let (code, log) = run(flags, none()).await;
+    assert_eq!(code, Some(0), "{log}");
+    for flag in ["--rp_debugger", "--rp_api_concurrency"] {
+        assert!(log.contains(&format!("{flag} has no effect here")), "{log}");
     }
     let (code, log) = run(vec![], none()).await;
     assert_eq!(code, Some(1));

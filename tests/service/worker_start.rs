@@ -203,7 +203,7 @@ async fn every_line_of_a_batch_names_it() {
 /// The flags of the official worker serve, or are taken with a note.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_flags_serve() {
-    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = free.local_addr().unwrap().port().to_string();
     drop(free);
@@ -248,6 +248,14 @@ async fn the_official_flags_serve() {
         )
         .await;
         assert_eq!(done, json!({"output": {"a": 1}, "error": "soft"}));
+        child.kill().await.unwrap();
+        let mut notes = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut notes).await.unwrap();
+        for flag in ["--rp_api_concurrency", "--rp_debugger"] {
+            let noted = notes.contains(&format!("{flag} has no effect here"));
+            assert_eq!(noted, args.contains(&flag), "{notes}");
+        }
     }
 }
 

@@ -95,7 +95,7 @@ async fn hub_templates() {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches() {
     let plane = Plane::start().await;
-    let two = json!([{"id": "a", "input": {"mock_delay": 0.6}}, {"id": "b", "input": {"mock_delay": 0.1}, "batchId": "B9"}]);
+    let two = json!([{"id": "a", "input": {"mock_delay": 3}}, {"id": "b", "input": {"mock_delay": 0.1}, "batchId": "B9"}]);
     plane.script("take", [Answer::json(two)]);
     let worker = Running::with(&plane, concurrency(3), quick(), |_| {});
     let takes = plane.until_calls("take", 2).await;

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
+
+use super::jws::Key;
 
 /// How keys are fetched.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub(super) fn client(options: &JwksOptions) -> Result<reqwest::Client, reqwest::
         .build()
 }
 
-type Keys = HashMap<String, DecodingKey>;
+type Keys = HashMap<String, Arc<Key>>;
 
 #[derive(Debug, Default)]
 struct Fetches {
@@ -56,7 +57,7 @@ struct Fetches {
 }
 
 struct Known {
-    keys: Arc<Keys>,
+    keys: Keys,
     /// From here on they are refetched in passing.
     stale_at: Instant,
 }
@@ -82,7 +83,7 @@ impl std::fmt::Debug for Jwks {
 /// What a key id came to.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    Key(Box<DecodingKey>),
+    Key(Arc<Key>),
     Unknown,
     /// No key has ever been seen.
     Away,
@@ -110,7 +111,7 @@ impl Jwks {
                 if stale {
                     self.refetch_in_passing();
                 }
-                Lookup::Key(Box::new(key))
+                Lookup::Key(key)
             }
             (None, _) => self.find_unknown(kid).await,
         }
@@ -133,7 +134,7 @@ impl Jwks {
         let mut fetches = self.fetches.lock().await;
         // The fetch that this one waited for may have brought it.
         if let (Some(key), _) = self.known(kid) {
-            return Lookup::Key(Box::new(key));
+            return Lookup::Key(key);
         }
         let never = self.is_empty();
         let resting = if never {
@@ -148,7 +149,7 @@ impl Jwks {
             self.fetch(&mut fetches).await;
         }
         match self.known(kid) {
-            (Some(key), _) => Lookup::Key(Box::new(key)),
+            (Some(key), _) => Lookup::Key(key),
             (None, _) if self.is_empty() => Lookup::Away,
             (None, _) => Lookup::Unknown,
         }
@@ -167,7 +168,7 @@ impl Jwks {
     }
 
     /// The key, and whether the set is due for a refetch.
-    fn known(&self, kid: &str) -> (Option<DecodingKey>, bool) {
+    fn known(&self, kid: &str) -> (Option<Arc<Key>>, bool) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         match known.as_ref() {
             Some(k) => (k.keys.get(kid).cloned(), k.stale_at <= Instant::now()),
@@ -181,7 +182,7 @@ impl Jwks {
             Ok((keys, lifetime)) => {
                 fetches.failed = None;
                 let known = Known {
-                    keys: Arc::new(keys),
+                    keys,
                     stale_at: Instant::now() + lifetime,
                 };
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
@@ -252,16 +253,15 @@ fn parse(body: &[u8]) -> Result<Keys, &'static str> {
         };
         let signing = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
         let rs256 = matches!(jwk.common.key_algorithm, None | Some(KeyAlgorithm::RS256));
-        let rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
         let Some(kid) = jwk.common.key_id.clone().filter(|k| !k.is_empty()) else {
             continue;
         };
         if signing
             && rs256
-            && rsa
-            && let Ok(key) = DecodingKey::from_jwk(&jwk)
+            && let AlgorithmParameters::RSA(rsa) = &jwk.algorithm
+            && let Some(key) = Key::of(&rsa.n, &rsa.e)
         {
-            keys.insert(kid, key);
+            keys.insert(kid, Arc::new(key));
         }
     }
     Ok(keys)

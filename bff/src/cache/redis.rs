@@ -24,7 +24,7 @@ const VERSION_LIFE_MS: i64 = 3_600_000;
 struct Live {
     connection: MultiplexedConnection,
     /// Identity of the server process behind this very connection.
-    run: String,
+    run: Arc<str>,
 }
 
 struct Inner {
@@ -125,7 +125,7 @@ impl RedisCache {
             .lines()
             .find_map(|l| l.strip_prefix("run_id:"))?
             .trim()
-            .to_owned();
+            .into();
         let live = Live { connection, run };
         // What the server was not told while it was away; who comes too late for this tells it at the next look.
         let untold: Vec<UserId> = self.untold().iter().copied().collect();
@@ -180,7 +180,7 @@ impl RedisCache {
             .await?;
         if let (Some(v), Some(bv), Some(run), Some(body)) = (&v, bv, run, body)
             && *v == bv
-            && run == live.run
+            && *run == *live.run
         {
             return Ok(Look::Hit(body));
         }
@@ -247,7 +247,7 @@ impl Cache for RedisCache {
                 .fill
                 .key(key(user))
                 .arg(ticket.0.to_string())
-                .arg(run)
+                .arg(&*run)
                 .arg(body)
                 .arg(u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1))
                 .invoke_async(&mut live.connection)

@@ -1,7 +1,7 @@
 //! `bio-bff config`
 
+use crate::clock::Clock;
 use crate::config::{AuthArgs, CacheArgs, DatabaseArgs, HttpArgs, ScanArgs, shown};
-use crate::routes::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

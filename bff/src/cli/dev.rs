@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, JwksOptions, Provider};
 use crate::cache::MemoryCache;
+use crate::clock::Clock;
 use crate::config::{ConfigError, LogArgs, MenuArgs};
 use crate::dev::guide::{self, Places};
 use crate::dev::idp::{CLIENT_ID, DevIdp};
@@ -27,7 +28,7 @@ use crate::events::menu::Fetching;
 use crate::events::worker;
 use crate::notify::push::Senders;
 use crate::queue::PostgresQueue;
-use crate::routes::{App, Clock, Limits};
+use crate::routes::{App, Limits};
 use crate::serve::{Drain, serve, stop_signal};
 use crate::store::{self, Db};
 use crate::telemetry;

@@ -12,11 +12,12 @@ use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
 use super::{serve, worker};
+use crate::clock::Clock;
 use crate::config::{CacheArgs, ConfigError, DatabaseArgs, GatewayArgs, LogArgs, QueueArgs, ScanArgs};
 use crate::domain::upload::uploads_seen;
 use crate::events::menu::Fetching;
-use crate::notify::gateway::{Gateway, on_message};
-use crate::routes::{App, Clock};
+use crate::notify::gateway::Gateway;
+use crate::routes::{App, on_message};
 use crate::scans::{Scans, Stuck};
 use crate::store::Db;
 use crate::{store, telemetry};

@@ -6,8 +6,9 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::auth::{Auth, JwksOptions};
+use crate::clock::Clock;
 use crate::config::{AuthArgs, CacheArgs, ConfigError, DatabaseArgs, HttpArgs, LogArgs, ScanArgs};
-use crate::routes::{App, Clock};
+use crate::routes::App;
 use crate::serve::{Drain, serve, stop_signal};
 use crate::store::Db;
 use crate::telemetry;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::{CacheArgs, DatabaseArgs, GatewayArgs, LogArgs, MenuArgs, PushArgs, QueueArgs, ScanArgs};
 use crate::events::handle::Hands;
 use crate::events::menu::Fetching;
 use crate::events::{uploads, worker};
 use crate::menus::Menus;
 use crate::queue::Queue;
-use crate::routes::Clock;
 use crate::serve::stop_signal;
 use crate::store::Db;
 use crate::telemetry;

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::{ConfigError, secret, wrong};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::objects::{Buckets, Objects};
 use crate::queue::SqsQueue;
-use crate::routes::{Clock, Hooks};
-use crate::scans::{PHOTO_BYTES, Rules, Scans};
+use crate::routes::Hooks;
+use crate::scans::{PHOTO_BYTES, Places, Rules, Scans};
 use crate::store::Db;
 use crate::vision::{JobApi, Recompute, SageMaker, Services, Vision};
 
@@ -133,6 +134,7 @@ impl ScanArgs {
                 under_way: self.scans_under_way,
                 ..Rules::default()
             },
+            collecting: Places::default(),
         })))
     }
 

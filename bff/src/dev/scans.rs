@@ -8,10 +8,10 @@ use url::Url;
 
 use super::s3::{Listener, S3};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::domain::upload::uploads_seen;
 use crate::objects::Buckets;
-use crate::routes::Clock;
-use crate::scans::{Rules, Scans};
+use crate::scans::{Places, Rules, Scans};
 use crate::store::Db;
 use crate::vision::{JobApi, Recompute, Services, Vision};
 
@@ -58,6 +58,7 @@ impl DevScans {
             vision: Services::new(service.clone(), Default::default()),
             public: public.clone(),
             rules: Rules::default(),
+            collecting: Places::default(),
         };
         let scans = Self {
             api: Arc::new(of(api)),

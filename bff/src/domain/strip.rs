@@ -1,6 +1,9 @@
 //! A photo without anything but its picture: no EXIF, place, serial number, thumbnail or text, and nothing behind its end,
 //! where phones put a second picture or a film. Pixels are not touched.
 
+mod boxes;
+mod heic;
+
 /// The file again with the picture only, and its content type. `None` for a kind that is not known well enough, and for
 /// what does not read as one.
 pub fn stripped(bytes: &[u8]) -> Option<(Vec<u8>, &'static str)> {
@@ -8,6 +11,7 @@ pub fn stripped(bytes: &[u8]) -> Option<(Vec<u8>, &'static str)> {
         [0xff, 0xd8, ..] => jpeg(bytes).map(|b| (b, "image/jpeg")),
         [0x89, b'P', b'N', b'G', ..] => png(bytes).map(|b| (b, "image/png")),
         [b'R', b'I', b'F', b'F', ..] => webp(bytes).map(|b| (b, "image/webp")),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => heic::heic(bytes).map(|b| (b, "image/heic")),
         _ => None,
     }
 }
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn other_kinds_are_not_guessed_at() {
-        assert_eq!(stripped(b"\0\0\0\x18ftypheic...."), None);
+        assert_eq!(stripped(b"\0\0\0\x18ftypavif...."), None);
         assert_eq!(stripped(b""), None);
     }
 

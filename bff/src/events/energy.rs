@@ -4,10 +4,10 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use super::handle::{Failed, Hands};
-use super::kinds::UPDATE_DAILY_PLAN;
 use crate::domain::energy;
-use crate::routes::plan;
+use crate::plan;
 use crate::store::UserId;
+use crate::store::outbox::kinds::UPDATE_DAILY_PLAN;
 
 /// Computes the score from the tables; asks for another plan when it crosses the threshold downwards.
 pub(super) async fn calculate(hands: &Hands, user: UserId) -> Result<(), Failed> {

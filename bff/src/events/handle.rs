@@ -7,18 +7,18 @@ use jiff::civil::Date;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kinds::{
-    CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN,
-};
 use super::{deliver, energy, erase, menu, scan};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::notify::gateway::Gateway;
 use crate::notify::push::Senders;
 use crate::objects::Objects;
 use crate::problem::Problem;
 use crate::queue::Event;
-use crate::routes::Clock;
 use crate::scans::Scans;
+use crate::store::outbox::kinds::{
+    CALCULATE_ENERGY_SCORE, DELIVER, ERASE_USER, FETCH_MENU, REFRESH_HEALTH_DAILY, UPDATE_DAILY_PLAN,
+};
 use crate::store::{Db, UserId};
 
 /// What handlers can reach.

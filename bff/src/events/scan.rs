@@ -4,10 +4,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::handle::{Failed, Hands};
-use super::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS, FORGET_TRAINING, KEEP_PHOTOS, SUBMIT_SCAN};
 use crate::queue::Event;
 use crate::scans::{Scans, Stuck};
 use crate::store::UserId;
+use crate::store::outbox::kinds::{
+    COPY_FOR_TRAINING, FORGET_PHOTOS, FORGET_TRAINING, KEEP_PHOTOS, SUBMIT_SCAN,
+};
 
 impl From<Stuck> for Failed {
     fn from(stuck: Stuck) -> Self {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{Failed, Hands};
 use super::relay::relay_once;
 use crate::queue::{Queue, Received};
+use crate::store::notices;
 
 /// How long a message stays hidden while it is handled, unless told.
 pub const VISIBILITY: Duration = Duration::from_secs(60);
@@ -22,7 +24,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(500);
 /// Runs until `stop`; what is in hand is finished.
 pub async fn run(hands: Hands, queue: Arc<dyn Queue>, visibility: Duration, stop: CancellationToken) {
     let upkeep = tokio::spawn(upkeep(hands.clone(), queue.clone()));
-    let relay = tokio::spawn(relay(hands.clone(), queue.clone(), stop.clone()));
+    let news = Arc::new(Notify::new());
+    let hearing = tokio::spawn(hear(hands.clone(), news.clone()));
+    let relay = tokio::spawn(relay(hands.clone(), queue.clone(), news, stop.clone()));
     let reconciler = tokio::spawn(reconcile(hands.clone(), stop.clone()));
     while !stop.is_cancelled() {
         let received = tokio::select! {
@@ -41,6 +45,7 @@ pub async fn run(hands: Hands, queue: Arc<dyn Queue>, visibility: Duration, stop
     }
     let _ = tokio::join!(relay, reconciler);
     upkeep.abort();
+    hearing.abort();
 }
 
 /// Clears what has served its time, and measures the queue.
@@ -79,7 +84,12 @@ async fn reconcile(hands: Hands, stop: CancellationToken) {
     }
 }
 
-async fn relay(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
+/// A notice has committed somewhere: somebody waits for what is in the outbox.
+async fn hear(hands: Hands, news: Arc<Notify>) {
+    hands.db.hear(notices::CHANNEL, |_| news.notify_one()).await;
+}
+
+async fn relay(hands: Hands, queue: Arc<dyn Queue>, news: Arc<Notify>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match relay_once(&hands.db, &*queue).await {
             Ok(0) => Duration::from_millis(100),
@@ -91,6 +101,7 @@ async fn relay(hands: Hands, queue: Arc<dyn Queue>, stop: CancellationToken) {
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = news.notified() => {}
             () = stop.cancelled() => {}
         }
     }

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,7 +15,6 @@ pub const OF_A_USER: usize = 8;
 /// Sockets of one process.
 pub const IN_ALL: usize = 10_000;
 const STRANGERS: usize = 1024;
-const RECONNECT: Duration = Duration::from_millis(500);
 
 /// The sockets of this process, by user.
 #[derive(Debug)]
@@ -86,37 +83,17 @@ impl Hub {
         });
     }
 
-    /// Listens until cancelled. After each reconnection everybody is woken: what was missed is in the table.
+    /// Listens until cancelled. Whenever it begins to, everybody is woken: what was missed is in the table.
     pub async fn listen(&self, db: &Db, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let outcome = tokio::select! {
-                outcome = self.listen_once(db) => outcome,
-                () = stop.cancelled() => return,
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(
-                    "notices are not heard: {}",
-                    crate::problem::Problem::from(error).detail
-                );
-            }
-            tokio::time::sleep(RECONNECT).await;
+        let heard = db.hear(CHANNEL, |user| match user.map(str::parse) {
+            None => self.wake_all(),
+            Some(Ok(user)) => self.wake(user),
+            Some(Err(_)) => {}
+        });
+        tokio::select! {
+            _ = heard => {}
+            () = stop.cancelled() => {}
         }
-    }
-
-    async fn listen_once(&self, db: &Db) -> Result<(), sqlx::Error> {
-        // A connection of its own: it is held for good.
-        let options = db.pool().connect_options().as_ref().clone();
-        let own = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen(CHANNEL).await?;
-        self.wake_all();
-        // `None`: the connection was lost, and is made anew.
-        while let Some(notification) = listener.try_recv().await? {
-            if let Ok(user) = notification.payload().parse() {
-                self.wake(user);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,15 +1,17 @@
 //! In PostgreSQL, claimed with SKIP LOCKED.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sqlx::Row;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Depth, Outcome, Outgoing, Queue, Received};
 use crate::store::Db;
 
-/// How often an empty queue is looked at.
+/// How often an empty queue is looked at; what this process sends it sees at once.
 const POLL: Duration = Duration::from_millis(200);
 
 /// One queue of the table `ops.messages`.
@@ -18,6 +20,7 @@ pub struct PostgresQueue {
     db: Db,
     name: String,
     attempts: i32,
+    sent: Arc<Notify>,
 }
 
 impl PostgresQueue {
@@ -27,6 +30,7 @@ impl PostgresQueue {
             db,
             name: name.into(),
             attempts,
+            sent: Arc::default(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Queue for PostgresQueue {
             .bind(delays)
             .execute(self.db.pool())
             .await?;
+            self.sent.notify_waiters();
             // Dropped as a repetition is taken, too.
             Ok(vec![true; messages.len()])
         })
@@ -100,11 +105,13 @@ impl Queue for PostgresQueue {
         Box::pin(async move {
             let begun = Instant::now();
             loop {
+                // Before the look, so that nothing is sent unheard between the two.
+                let sent = self.sent.notified();
                 let got = self.claim(most, visibility).await?;
                 if !got.is_empty() || begun.elapsed() >= wait {
                     return Ok(got);
                 }
-                tokio::time::sleep(POLL).await;
+                let _ = tokio::time::timeout(POLL, sent).await;
             }
         })
     }

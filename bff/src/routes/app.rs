@@ -2,16 +2,12 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use governor::{DefaultKeyedRateLimiter, Quota};
-use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
@@ -19,35 +15,12 @@ use super::dashboard::Flights;
 use super::scans::Watch;
 use crate::auth::{Auth, Subject};
 use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::edge::Meters;
 use crate::notify::hub::Hub;
 use crate::problem::{Code, Problem};
 use crate::scans::Scans;
 use crate::store::{Db, UserId};
-
-/// The time, or in tests one that is set. Microseconds, as the database keeps them.
-#[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
-
-impl Clock {
-    /// A clock that stands still.
-    pub fn fixed(at: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(at.as_microsecond()))))
-    }
-
-    pub fn set(&self, at: Timestamp) {
-        if let Some(us) = &self.0 {
-            us.store(at.as_microsecond(), Ordering::SeqCst);
-        }
-    }
-
-    pub fn now(&self) -> Timestamp {
-        let us = match &self.0 {
-            Some(us) => us.load(Ordering::SeqCst),
-            None => Timestamp::now().as_microsecond(),
-        };
-        Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-}
 
 /// What clients may ask of one process.
 #[derive(Debug, Clone)]
@@ -115,7 +88,8 @@ pub struct App {
     pub users: moka::sync::Cache<Subject, UserId>,
     rate: DefaultKeyedRateLimiter<UserId>,
     pub(super) flights: Flights,
-    in_flight: Semaphore,
+    pub(super) in_flight: Semaphore,
+    pub(super) meters: Meters,
     draining: AtomicBool,
 }
 
@@ -143,6 +117,7 @@ impl App {
             rate: DefaultKeyedRateLimiter::keyed(quota),
             flights: Flights::default(),
             in_flight: Semaphore::new(limits.in_flight),
+            meters: Meters::default(),
             draining: AtomicBool::new(false),
             limits,
         }
@@ -186,16 +161,5 @@ impl App {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
-    }
-}
-
-/// Bounds the requests under way; probes always pass.
-pub(super) async fn admission(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
-        return next.run(request).await;
-    }
-    match app.in_flight.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => Problem::new(Code::Overloaded, "too many requests are under way").into_response(),
     }
 }

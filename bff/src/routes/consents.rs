@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Check, Json};
-use crate::auth::CurrentUser;
+use super::caller::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 use crate::store::consents::Consent;
 

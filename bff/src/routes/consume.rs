@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::App;
 use super::body::{Check, Json};
+use super::caller::CurrentUser;
 use super::idempotent::{self, Key};
 use super::leftovers::servings;
-use crate::auth::CurrentUser;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::store::food_logs::{FoodLog, FoodLogFields};
 use crate::store::leftovers::Leftover;
@@ -53,12 +53,12 @@ pub(super) async fn consume(
     key: Key,
     Json(wish): Json<Consumption>,
 ) -> Result<Response, Problem> {
-    let action = key.required()?.action("POST", PATH, &wish);
+    let action = key.required("POST", PATH, &wish)?;
     let mut check = Check::default();
     let wanted = servings(&mut check, "/consumed_servings", wish.consumed_servings);
     check.done()?;
-    let mut tx = app.db.user(user.id).await?;
-    if let Some(before) = idempotent::claim(&mut tx, action.as_ref()).await? {
+    let mut tx = app.db.user_for(user.id, Some(&action)).await?;
+    if let Some(before) = idempotent::claim(&mut tx, Some(&action)).await? {
         // The process that did it may have died before it told the cache.
         app.changed(user.id).await;
         return Ok(before);
@@ -94,10 +94,11 @@ pub(super) async fn consume(
         meta_data: meta,
         status: "confirmed".into(),
     };
-    let food_log = tx.add::<FoodLog>(&meal).await?.value;
+    let food_log = FoodLog::new(Uuid::new_v4(), meal);
     let consumed = Consumed { leftover, food_log };
-    let answer = idempotent::answer(&mut tx, action.as_ref(), StatusCode::OK, &consumed).await?;
+    let answer = idempotent::stored(StatusCode::OK, &consumed)?;
+    tx.log_and_answer(&consumed.food_log, &action, &answer).await?;
     tx.commit().await?;
     app.changed(user.id).await;
-    Ok(answer)
+    Ok(idempotent::json(StatusCode::OK, answer.body))
 }

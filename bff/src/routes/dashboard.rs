@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::{App, plan};
-use crate::auth::CurrentUser;
+use super::App;
+use super::caller::CurrentUser;
 use crate::cache::{Look, Ticket};
 use crate::domain::macros::Totals;
 use crate::domain::plan::Suggestion;
 use crate::domain::rings::{RingInputs, Rings};
 use crate::domain::targets::targets;
+use crate::plan;
 use crate::problem::Problem;
 use crate::store::UserId;
 

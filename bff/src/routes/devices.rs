@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::App;
 use super::body::{Check, Json};
+use super::caller::CurrentUser;
 use super::query::Id;
-use crate::auth::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 use crate::store::devices::Platform;
 

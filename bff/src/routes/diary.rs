@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::caller::CurrentUser;
 use super::query::Day;
-use crate::auth::CurrentUser;
 use crate::domain::day;
 use crate::domain::macros::Totals;
 use crate::domain::metrics::{SLOT_US, merged_slots, sum_between};

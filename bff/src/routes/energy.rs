@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Check, Json};
-use crate::auth::CurrentUser;
+use super::caller::CurrentUser;
 use crate::domain::energy::{self, EnergyScore};
 use crate::domain::metrics::Sample;
-use crate::events::kinds::CALCULATE_ENERGY_SCORE;
 use crate::problem::{Problem, ProblemBody};
+use crate::store::outbox::kinds::CALCULATE_ENERGY_SCORE;
 
 /// The score of today as it stands now, its components and what they are held against. Daytime samples of a watch
 /// against an all-day baseline are noisy, and the last four hours are often empty: then that term is absent.

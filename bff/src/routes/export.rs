@@ -15,8 +15,8 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::App;
+use super::caller::CurrentUser;
 use super::me::recent;
-use crate::auth::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 
 const README: &str = "Everything that is kept of you, one file a table, one JSON object a line (NDJSON).\n\

@@ -1,6 +1,7 @@
 //! News from outside: a job has ended, an object has come. Neither is believed; both make us look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -18,6 +19,8 @@ use crate::vision::signature::Check;
 
 /// Bytes of a call; those that come with a result hold its pictures.
 pub(super) const CALL_BYTES: usize = 128 << 20;
+/// A sender is not kept waiting for longer: most come again after ten seconds.
+const HEARD: Duration = Duration::from_secs(8);
 /// Characters of a token: 256 bits, base64url.
 const TOKEN: usize = 43;
 
@@ -61,11 +64,15 @@ pub(super) async fn webhook(
         return Err(unknown());
     };
     if has_job && let Some(user) = app.db.existing(due.user).await? {
-        match scans.collect(user, due.scan).await {
-            // Heard; the reconciler will look again.
-            Ok(_) | Err(Stuck::Vision(_)) => {}
+        // Goes on when the sender hangs up: what was fetched by then must not be fetched again.
+        let scans = scans.clone();
+        let collecting = tokio::spawn(async move { scans.collect(user, due.scan).await });
+        match tokio::time::timeout(HEARD, collecting).await {
             // The sender comes again, and so does the reconciler.
-            Err(stuck) => return Err(stuck.into()),
+            Ok(Ok(Err(stuck @ (Stuck::Database(_) | Stuck::Storage(_))))) => return Err(stuck.into()),
+            Ok(Err(_)) => return Err(Problem::new(Code::Internal, "the result could not be taken")),
+            // Heard.
+            Ok(Ok(Ok(_) | Err(Stuck::Vision(_)))) | Err(_) => {}
         }
     }
     Ok(StatusCode::OK)

@@ -48,16 +48,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
 }
 
 impl Key {
+    /// As [`Key::action`], of a request that needs one.
+    ///
     /// # Errors
     /// `idempotency_key_missing`.
-    pub(super) fn required(self) -> Result<Self, Problem> {
-        match self.0 {
-            Some(_) => Ok(self),
-            None => Err(Problem::new(
+    pub(super) fn required(
+        self,
+        method: &'static str,
+        path: &'static str,
+        request: &impl Serialize,
+    ) -> Result<Action, Problem> {
+        self.action(method, path, request).ok_or_else(|| {
+            Problem::new(
                 Code::IdempotencyKeyMissing,
                 "this action needs an Idempotency-Key",
-            )),
-        }
+            )
+        })
     }
 
     /// The action that this key stands for; the fingerprint is of what the request means, not of its bytes.
@@ -77,7 +83,7 @@ impl Key {
     }
 }
 
-/// Takes the key inside the transaction of the effect: `Some` is the answer of before.
+/// Takes the key inside the transaction of the effect, which [`crate::store::Db::user_for`] began: `Some` is the answer of before.
 ///
 /// # Errors
 /// `idempotency_key_reused`, `idempotency_in_flight`.
@@ -106,7 +112,7 @@ fn replay(stored: Stored) -> Response {
     response
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let kind = if status.is_client_error() {
         "application/problem+json"
     } else {
@@ -125,13 +131,21 @@ pub(super) async fn answer(
     status: StatusCode,
     body: &impl Serialize,
 ) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(body).map_err(|e| Problem::internal("an answer does not serialise", &e))?;
+    let stored = stored(status, body)?;
     if let Some(action) = action {
-        let stored = Stored {
-            status: status.as_u16(),
-            body: body.clone(),
-        };
         tx.store_answer(action, &stored).await?;
     }
-    Ok(json(status, body))
+    Ok(json(status, stored.body))
+}
+
+/// An answer as it is kept.
+///
+/// # Errors
+/// It does not serialise.
+pub(super) fn stored(status: StatusCode, body: &impl Serialize) -> Result<Stored, Problem> {
+    let body = serde_json::to_vec(body).map_err(|e| Problem::internal("an answer does not serialise", &e))?;
+    Ok(Stored {
+        status: status.as_u16(),
+        body,
+    })
 }

@@ -12,9 +12,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::App;
-use crate::auth::{Caller, CurrentUser, Subject};
-use crate::events::kinds::ERASE_USER;
+use super::caller::{Caller, CurrentUser};
+use crate::auth::Subject;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::store::outbox::kinds::ERASE_USER;
 use crate::store::users::{Account, Known};
 
 /// The account that the token stands for; its first request makes it.

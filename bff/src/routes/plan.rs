@@ -11,11 +11,10 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Check, Json};
-use crate::auth::CurrentUser;
-use crate::domain::day::next;
-use crate::domain::energy;
-use crate::domain::plan::{Eater, Rejected, Status, Suggestion, low_energy};
-use crate::domain::targets::{Targets, targets};
+use super::caller::CurrentUser;
+use crate::domain::plan::{Rejected, Status, Suggestion};
+use crate::domain::targets::targets;
+use crate::plan::{of_today, suggest};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::store::UserTx;
 use crate::store::bio_profile::BioProfile;
@@ -53,79 +52,6 @@ fn view(plan: DailyPlan, profile: &BioProfile) -> PlanView {
         rejected_suggestions: plan.rejected,
         energy_score: plan.energy_score,
     }
-}
-
-/// The plan of the diary day at `now`; its first reader makes it.
-pub(crate) async fn of_today(
-    tx: &mut UserTx,
-    profile: &BioProfile,
-    now: Timestamp,
-) -> Result<DailyPlan, Problem> {
-    let calendar = profile.calendar();
-    let today = calendar.diary_date(now);
-    if let Some(plan) = tx.plan(today).await? {
-        return Ok(plan);
-    }
-    let targets = targets_at(tx, profile, now).await?;
-    Ok(tx.plan_or_new(today, profile.zone_name(), &targets).await?)
-}
-
-async fn targets_at(tx: &mut UserTx, profile: &BioProfile, now: Timestamp) -> Result<Targets, Problem> {
-    let calendar = profile.calendar();
-    let samples = tx.samples_until(energy::reach(&calendar, now), now).await?;
-    let usual = energy::usual_active_kcal(&calendar, now, &samples);
-    Ok(targets(&profile.body(usual), calendar.diary_date(now)))
-}
-
-/// After a change of the profile, today follows it.
-pub(super) async fn retarget(tx: &mut UserTx, profile: &BioProfile, now: Timestamp) -> Result<(), Problem> {
-    let targets = targets_at(tx, profile, now).await?;
-    let today = profile.calendar().diary_date(now);
-    Ok(tx.retarget(today, profile.zone_name(), &targets).await?)
-}
-
-/// A dinner for a day of low energy, from what is known of the user now.
-pub(crate) async fn suggest(
-    tx: &mut UserTx,
-    profile: &BioProfile,
-    rejected: &[Rejected],
-    now: Timestamp,
-) -> Result<Suggestion, Problem> {
-    let calendar = profile.calendar();
-    let today = calendar.diary_date(now);
-    let pantry: Vec<_> = tx
-        .whole_pantry()
-        .await?
-        .into_iter()
-        .map(|i| (i.item_name, i.expiry_date))
-        .collect();
-    let eater = Eater {
-        diet: profile.dietary_preference.as_deref(),
-        allergies: &profile.allergies,
-        dislikes: &profile.dislikes,
-        pantry: &pantry,
-        rejected,
-    };
-    // Without fasting a dinner is never out of hours.
-    let (window, opens) = if calendar.hours.fasting {
-        let today = calendar.window(today);
-        let upcoming = if now < today.to {
-            today
-        } else {
-            calendar.window(next(calendar.local_date(now)))
-        };
-        (upcoming, calendar.wall_time(upcoming.from))
-    } else {
-        (
-            crate::domain::day::Window {
-                from: Timestamp::MIN,
-                to: Timestamp::MAX,
-            },
-            jiff::civil::Time::midnight(),
-        )
-    };
-    let opens = format!("{:02}:{:02}", opens.hour(), opens.minute());
-    Ok(low_energy(&eater, now, today, window, &opens))
 }
 
 /// The plan of today; the first read of a day makes it.

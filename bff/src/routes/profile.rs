@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Check, Json, given};
+use super::caller::CurrentUser;
 use super::etag::{IfMatch, outcome, tagged};
-use crate::auth::CurrentUser;
 use crate::domain::day;
-use crate::events::kinds::FORGET_TRAINING;
 use crate::problem::{Problem, ProblemBody};
 use crate::store::bio_profile::BioProfile;
+use crate::store::outbox::kinds::FORGET_TRAINING;
 use crate::store::row::Changed;
 
 /// The profile; before the first change everything is null.
@@ -185,7 +185,7 @@ pub(super) async fn change(
     let next = change.apply(old.value, now.to_zoned(jiff::tz::TimeZone::UTC).date())?;
     let changed = tx.put_profile(seen, &next).await?;
     if let Changed::Done(profile) = &changed {
-        super::plan::retarget(&mut tx, &profile.value, now).await?;
+        crate::plan::retarget(&mut tx, &profile.value, now).await?;
         if allowed && !profile.value.consent_training {
             tx.emit(FORGET_TRAINING, None, &serde_json::json!({})).await?;
         }

@@ -17,11 +17,11 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::App;
 use super::body::Json;
+use super::caller::CurrentUser;
 use super::describe::Described;
 use super::etag::{IfMatch, outcome, removal, tagged};
 use super::idempotent::{self, Key};
 use super::query::{Id, Params, page};
-use crate::auth::CurrentUser;
 use crate::problem::Problem;
 use crate::store::page::Page;
 use crate::store::resource::{Editable, Resource};
@@ -169,7 +169,7 @@ async fn add<R: Edited>(
 ) -> Result<Response, Problem> {
     let action = key.action("POST", R::PATH, &new);
     let fields = R::added(new, app.clock.now())?;
-    let mut tx = app.db.user(user.id).await?;
+    let mut tx = app.db.user_for(user.id, action.as_ref()).await?;
     if let Some(before) = idempotent::claim(&mut tx, action.as_ref()).await? {
         shown::<R>(&app, &user).await;
         return Ok(before);

@@ -13,13 +13,13 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
+use super::caller::CurrentUser;
 use super::query::Params;
-use crate::auth::CurrentUser;
 use crate::domain::menu::item::Item;
 use crate::domain::menu::name::NameKey;
-use crate::events::kinds::FETCH_MENU;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::store::UserId;
+use crate::store::outbox::kinds::FETCH_MENU;
 use crate::store::restaurant_cache::{Kept, Known};
 
 /// Longer than a fetch may take; then another may try.

@@ -22,8 +22,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
+use super::caller::CurrentUser;
 use super::query::{Id, Params, page};
-use crate::auth::CurrentUser;
 use crate::domain::scan;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::scans::Scans;
@@ -33,9 +33,9 @@ use shape::{ScanBody, ScanLineBody};
 impl App {
     /// # Errors
     /// `scans_off` where no vision service is configured.
-    pub(super) fn scans(&self) -> Result<&Scans, Problem> {
+    pub(super) fn scans(&self) -> Result<&Arc<Scans>, Problem> {
         let off = || Problem::new(Code::ScansOff, "no vision service is set up here");
-        self.scans.as_deref().ok_or_else(off)
+        self.scans.as_ref().ok_or_else(off)
     }
 }
 

@@ -19,12 +19,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::body::{Check, require_json, too_large};
+use super::caller::CurrentUser;
 use super::query::Params;
-use crate::auth::CurrentUser;
 use crate::domain::ingest::canonical::NotABatch;
 use crate::domain::ingest::{canonical, health_auto_export, open_wearables, sparky};
-use crate::events::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::store::outbox::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 use take::take;
 use verdict::{Counts, RecordVerdict, Verdict};
 

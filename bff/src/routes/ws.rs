@@ -6,9 +6,8 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::{IntoResponse, Response};
 
-use super::App;
+use super::{App, socket};
 use crate::notify::frame::MESSAGE;
-use crate::notify::socket;
 use crate::problem::{Code, Problem};
 
 pub(super) async fn open(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {

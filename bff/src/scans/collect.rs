@@ -1,22 +1,24 @@
 //! A job ends: its result becomes a meal that waits for its user.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Outcome, Picture, Scans};
+use super::reconcile::SOON;
+use super::submit::CLAIM;
+use super::{Outcome, Picture, Scans, Stuck};
 use crate::domain::notice::Kind;
 use crate::domain::result::{Scanned, scanned};
 use crate::domain::scan::{Event, SUBMISSIONS, State, look, pause};
-use crate::events::kinds::KEEP_PHOTOS;
 use crate::store::UserId;
+use crate::store::outbox::kinds::KEEP_PHOTOS;
 use crate::store::scans::{Scan, Step};
 use crate::vision::JobState;
 
 /// What a look at a job came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Collected {
-    /// There is no job to look at.
+    /// There is no job to look at, or somebody else looks.
     Nothing,
     /// It has not ended.
     NotYet,
@@ -24,77 +26,77 @@ pub enum Collected {
 }
 
 impl Scans {
-    /// Asks how the job of a scan stands, and does what follows. What a webhook said is never believed, only this.
+    /// Asks how the job of a scan stands, and does what follows. What a webhook said is never believed, only this. One
+    /// process asks at a time, and each for a few jobs only, because their pictures come with them.
     ///
     /// # Errors
     /// [`super::Stuck`]; the reconciler tries again.
     pub async fn collect(&self, user: UserId, id: Uuid) -> Outcome<Collected> {
+        let _place = self.collecting.enter().await;
+        let now = self.clock.now();
         let mut tx = self.db.user(user).await?;
-        let scan = match tx.scan(id).await {
-            Ok(scan) => scan,
-            Err(sqlx::Error::RowNotFound) => return Ok(Collected::Nothing),
-            Err(error) => return Err(error.into()),
+        let claimed = tx.claim_look(id, now, now + CLAIM).await?;
+        tx.commit().await?;
+        let Some(scan) = claimed else {
+            return Ok(Collected::Nothing);
         };
-        drop(tx);
-        let (State::Queued | State::Running, Some(job)) = (scan.state, &scan.job_id) else {
+        let outcome = self.look(user, &scan).await;
+        if let Err(stuck) = &outcome {
+            let after = match stuck {
+                Stuck::Vision(_) => pause(u32::try_from(scan.failures).unwrap_or(0)),
+                Stuck::Database(_) | Stuck::Storage(_) => SOON,
+            };
+            self.later_look(user, id, after).await;
+        }
+        outcome
+    }
+
+    /// As far as that can be written: if not, the claim runs out.
+    async fn later_look(&self, user: UserId, id: Uuid, after: SignedDuration) {
+        let write = async {
+            let mut tx = self.db.user(user).await?;
+            tx.look_again(id, self.clock.now() + after, true).await?;
+            tx.commit().await
+        };
+        if write.await.is_err() {
+            tracing::warn!("a scan waits until its claim runs out");
+        }
+    }
+
+    async fn look(&self, user: UserId, scan: &Scan) -> Outcome<Collected> {
+        let Some(job) = &scan.job_id else {
             return Ok(Collected::Nothing);
         };
         let Some(vision) = self.vision.named(scan.model_set.as_deref()) else {
-            self.fail(user, &scan, "model_set_unknown").await?;
+            self.fail(user, scan, "model_set_unknown").await?;
             return Ok(Collected::Ended);
         };
-        let state = match vision.state(job).await {
-            Ok(state) => state,
-            Err(error) => {
-                let failures = u32::try_from(scan.failures).unwrap_or(0);
-                let mut tx = self.db.user(user).await?;
-                tx.look_again(id, self.clock.now() + pause(failures), true)
-                    .await?;
-                tx.commit().await?;
-                return Err(error.into());
+        match vision.state(job).await? {
+            state @ (JobState::Waits | JobState::Runs) => {
+                self.still_runs(user, scan, state == JobState::Runs).await?;
+                return Ok(Collected::NotYet);
             }
-        };
-        match state {
-            JobState::Waits | JobState::Runs => {
-                self.still_runs(user, &scan, state == JobState::Runs).await?;
-                Ok(Collected::NotYet)
-            }
-            JobState::Done(result) => {
-                self.take(user, &scan, result).await?;
-                Ok(Collected::Ended)
-            }
-            JobState::Failed { code, again: false } => {
-                self.fail(user, &scan, &code).await?;
-                Ok(Collected::Ended)
-            }
-            JobState::Failed { code, again: true } => {
-                self.again(user, &scan, &code).await?;
-                Ok(Collected::Ended)
-            }
-            JobState::Unknown => {
-                self.again(user, &scan, "job_lost").await?;
-                Ok(Collected::Ended)
-            }
+            JobState::Done(result) => self.take(user, scan, result).await?,
+            JobState::Failed { code, again: false } => self.fail(user, scan, &code).await?,
+            JobState::Failed { code, again: true } => self.again(user, scan, &code).await?,
+            JobState::Unknown => self.again(user, scan, "job_lost").await?,
         }
+        Ok(Collected::Ended)
     }
 
     async fn still_runs(&self, user: UserId, scan: &Scan, runs: bool) -> Outcome<()> {
         let now = self.clock.now();
+        let next_at = now + look(now.duration_since(scan.entered_at));
         let mut tx = self.db.user(user).await?;
         let scan = tx.lock_scan(scan.id).await?;
-        let next_at = now + look(now.duration_since(scan.entered_at));
-        let step = Step {
-            next_at: Some(next_at),
-            ..Step::default()
-        };
-        let moved = if runs {
-            tx.step(&scan, Event::JobStarted, step, now).await?
-        } else {
-            None
-        };
-        if moved.is_none() && matches!(scan.state, State::Queued | State::Running) {
-            tx.look_again(scan.id, next_at, false).await?;
+        if runs {
+            let step = Step {
+                next_at: Some(next_at),
+                ..Step::default()
+            };
+            tx.step(&scan, Event::JobStarted, step, now).await?;
         }
+        tx.look_done(scan.id, now, next_at).await?;
         tx.commit().await?;
         Ok(())
     }

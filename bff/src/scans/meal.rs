@@ -7,7 +7,7 @@ use super::{Outcome, Picture, Scans};
 use crate::domain::notice::Kind;
 use crate::domain::result::{Meal, meal};
 use crate::domain::scan::{Event, State};
-use crate::events::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS};
+use crate::store::outbox::kinds::{COPY_FOR_TRAINING, FORGET_PHOTOS};
 use crate::store::row::{Changed, Version};
 use crate::store::scan_meals::{MealOf, meta_of};
 use crate::store::scans::{Scan, Step};

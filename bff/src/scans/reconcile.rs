@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Outcome, Scans, Stuck};
 use crate::domain::notice::Kind;
 use crate::domain::scan::{Event, State};
-use crate::events::kinds::FORGET_PHOTOS;
 use crate::store::UserId;
+use crate::store::outbox::kinds::FORGET_PHOTOS;
 use crate::store::scan_machine::Due;
 use crate::store::scans::{Scan, Step};
 
@@ -17,7 +17,7 @@ const SIDE_BY_SIDE: usize = 8;
 /// Another process takes a scan over whose round ended badly.
 const ROUND: SignedDuration = SignedDuration::from_secs(30);
 /// After storage or the database failed a step.
-const SOON: SignedDuration = SignedDuration::from_secs(3);
+pub(super) const SOON: SignedDuration = SignedDuration::from_secs(3);
 /// How often storage is asked for photos whose event does not come.
 const AWAITED: SignedDuration = SignedDuration::from_secs(15);
 
@@ -34,8 +34,9 @@ impl Scans {
             .for_each_concurrent(SIDE_BY_SIDE, |due| async move {
                 if let Err(stuck) = self.advance(due, now).await {
                     tracing::warn!(state = due.state.as_str(), "a scan waits: {stuck}");
-                    // A vision service that is away has a pause of its own, which grows.
-                    if !matches!(stuck, Stuck::Vision(_)) {
+                    // A vision service that is away, and a job that is asked after, have pauses of their own.
+                    let own = matches!(due.state, State::Queued | State::Running);
+                    if !own && !matches!(stuck, Stuck::Vision(_)) {
                         let _ = self.soon(due).await;
                     }
                 }

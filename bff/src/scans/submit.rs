@@ -13,8 +13,9 @@ use crate::store::UserId;
 use crate::store::scans::{Scan, Step};
 use crate::vision::{Job, JobPhoto, VisionError};
 
-/// Nobody else submits a scan while one may still be at it; longer than a call to the vision service may take.
-const CLAIM: SignedDuration = SignedDuration::from_secs(20);
+/// Nobody else submits a scan or asks after its job while one may still be at it; longer than a call to the vision service
+/// may take.
+pub(super) const CLAIM: SignedDuration = SignedDuration::from_secs(20);
 
 /// The secret part of a webhook's address; only its hash is kept.
 struct Token(String);

@@ -11,8 +11,8 @@ use super::{Outcome, Scans};
 use crate::domain::notice::Kind;
 use crate::domain::scan::{Event, State};
 use crate::domain::upload::{PhotoKey, PhotoKind, SNIFFED, UploadSeen};
-use crate::events::kinds::SUBMIT_SCAN;
 use crate::objects::{FormUpload, PutUpload, Upload};
+use crate::store::outbox::kinds::SUBMIT_SCAN;
 use crate::store::scans::{Photo, Scan, Step};
 use crate::store::{UserId, UserTx};
 

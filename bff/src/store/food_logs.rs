@@ -86,11 +86,7 @@ impl Resource for FoodLog {
             scan_id: row.get_as("scan_id")?,
             warnings: Vec::new(),
         };
-        if crate::domain::macros::disagree(log.calories, log.protein_g, log.carbs_g, log.fats_g)
-            && !log.is_alcohol
-        {
-            log.warnings.push("macros_inconsistent");
-        }
+        log.warn();
         Ok(log)
     }
 
@@ -98,6 +94,38 @@ impl Resource for FoodLog {
         Place {
             key: self.log_time.as_microsecond(),
             id: self.id,
+        }
+    }
+}
+
+impl FoodLog {
+    /// As it will read once it is written.
+    pub fn new(id: Uuid, fields: FoodLogFields) -> Self {
+        let mut log = Self {
+            id,
+            log_time: fields.log_time,
+            food_name: fields.food_name,
+            calories: fields.calories,
+            protein_g: fields.protein_g,
+            carbs_g: fields.carbs_g,
+            fats_g: fields.fats_g,
+            meal_type: fields.meal_type,
+            is_caffeine: fields.is_caffeine,
+            is_alcohol: fields.is_alcohol,
+            meta_data: fields.meta_data,
+            status: fields.status,
+            scan_id: None,
+            warnings: Vec::new(),
+        };
+        log.warn();
+        log
+    }
+
+    fn warn(&mut self) {
+        let disagree =
+            crate::domain::macros::disagree(self.calories, self.protein_g, self.carbs_g, self.fats_g);
+        if disagree && !self.is_alcohol {
+            self.warnings.push("macros_inconsistent");
         }
     }
 }

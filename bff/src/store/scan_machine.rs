@@ -157,6 +157,45 @@ impl UserTx {
         .await
     }
 
+    /// Takes a scan whose job is to be asked after: nobody else asks before `until`. `None` if there is nothing to ask for,
+    /// or somebody does.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn claim_look(&mut self, id: Uuid, now: Timestamp, until: Timestamp) -> Result<Option<Scan>> {
+        let row = sqlx::query(
+            "UPDATE scans SET claimed_until = $3, next_at = $3, hinted = false WHERE user_id = ops.current_user_id() \
+             AND id = $1 AND state IN ('queued', 'running') AND job_id IS NOT NULL \
+             AND (claimed_until IS NULL OR claimed_until <= $2) RETURNING id",
+        )
+        .bind(id)
+        .bind(instant(now))
+        .bind(instant(until))
+        .fetch_optional(self.conn())
+        .await?;
+        match row {
+            Some(_) => self.scan(id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The job is not done yet: looks again at `next_at`, or at once if a webhook came during the look.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn look_done(&mut self, id: Uuid, now: Timestamp, next_at: Timestamp) -> Result<()> {
+        sqlx::query(
+            "UPDATE scans SET claimed_until = NULL, hinted = false, next_at = CASE WHEN hinted THEN $2 ELSE $3 END \
+             WHERE user_id = ops.current_user_id() AND id = $1 AND state IN ('queued', 'running')",
+        )
+        .bind(id)
+        .bind(instant(now))
+        .bind(instant(next_at))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
     /// A submission that came to nothing: it does not count, and comes again at `next_at`.
     ///
     /// # Errors
@@ -173,13 +212,13 @@ impl UserTx {
         Ok(())
     }
 
-    /// Looks again at `next_at`; a failed attempt is counted.
+    /// Looks again at `next_at`, whoever does; a failed attempt is counted.
     ///
     /// # Errors
     /// The database.
     pub async fn look_again(&mut self, id: Uuid, next_at: Timestamp, failed: bool) -> Result<()> {
         sqlx::query(
-            "UPDATE scans SET next_at = $2, failures = failures + $3 \
+            "UPDATE scans SET next_at = $2, claimed_until = NULL, failures = failures + $3 \
              WHERE user_id = ops.current_user_id() AND id = $1 AND next_at IS NOT NULL",
         )
         .bind(id)

@@ -387,8 +387,8 @@ impl UserTx {
             return Ok(None);
         };
         let row = sqlx::query(sql(
-            "UPDATE scans SET state = $3, error = $4, next_at = $5, version = version + 1, failures = 0, \
-             updated_at = $6, entered_at = $6 WHERE user_id = ops.current_user_id() AND id = $1 AND state = $2 RETURNING ",
+            "UPDATE scans SET state = $3, error = $4, next_at = $5, claimed_until = NULL, version = version + 1, \
+             failures = 0, updated_at = $6, entered_at = $6 WHERE user_id = ops.current_user_id() AND id = $1 AND state = $2 RETURNING ",
             "",
         ))
         .bind(scan.id)

@@ -50,11 +50,16 @@ impl Db {
     /// # Errors
     /// No connection.
     pub async fn user(&self, user: UserId) -> Result<UserTx, sqlx::Error> {
+        self.user_with(user, "").await
+    }
+
+    /// As [`Db::user`], with statements after its first ones, in the same round trip.
+    pub(in crate::store) async fn user_with(&self, user: UserId, more: &str) -> Result<UserTx, sqlx::Error> {
         // One round trip. The text holds a uuid that we format, nothing else.
         let id = user.uuid();
         let begin = format!(
             "BEGIN; SELECT set_config('app.user_id', CASE WHEN EXISTS (SELECT FROM ops.erasures WHERE erased = '{id}') \
-             THEN '' ELSE '{id}' END, true)"
+             THEN '' ELSE '{id}' END, true){more}"
         );
         Ok(UserTx {
             tx: self.begin_with(&begin).await?,

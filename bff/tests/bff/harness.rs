@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bio_bff::auth::{Auth, JwksOptions, Provider};
 use bio_bff::cache::{Cache, NoCache, RedisCache};
+use bio_bff::clock::Clock;
 pub use bio_bff::dev::servers::{After, Postgres, PostgresOptions, Redis, free_port};
 use bio_bff::objects::Buckets;
-use bio_bff::routes::{App, Clock, Hooks, Limits};
+use bio_bff::routes::{App, Hooks, Limits};
 use bio_bff::scans::{Rules, Scans};
 use bio_bff::store::{self, Db};
 use bio_bff::vision::Services;
@@ -17,6 +18,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use super::auth::idp::Idp;
+
+/// For what comes by itself.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Both, shared by the tests of this binary.
 pub struct Servers {
@@ -222,6 +226,7 @@ impl Running {
                 vision: parts.vision,
                 public: format!("{base}/").parse().unwrap(),
                 rules: parts.rules,
+                collecting: Default::default(),
             })
         });
         if wish.connections == 1 {
@@ -365,6 +370,20 @@ impl Client {
     pub async fn delete(&self, path: &str) -> Answer {
         let tag = self.get(path).await.etag();
         self.call(Method::DELETE, path, &[("if-match", &tag)], None).await
+    }
+}
+
+/// Waits until something is so, with the patience that a machine needs on which everything runs at once.
+pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    until_in(PATIENCE, what, so).await;
+}
+
+/// As [`until`], for what takes longer.
+pub async fn until_in(patience: Duration, what: &str, so: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so().await {
+        assert!(begun.elapsed() < patience, "not in {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

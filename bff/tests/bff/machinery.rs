@@ -105,6 +105,188 @@ async fn a_database_of_an_older_version_comes_along_with_its_data() {
     assert_eq!(failed, Vec::<String>::new());
 }
 
+/// Columns that clients of the database rely on; others may stand beside them.
+const COLUMNS: &[(&str, &[&str])] = &[
+    (
+        "users",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "email character varying(255) NOT NULL UNIQUE",
+            "cognito_sub character varying(255) UNIQUE",
+            "created_at timestamp with time zone DEFAULT now()",
+            "tier character varying(50) DEFAULT 'free'::character varying",
+        ],
+    ),
+    (
+        "bio_profile",
+        &[
+            "user_id uuid PK",
+            "height_cm integer",
+            "weight_kg numeric(5,2)",
+            "birth_date date",
+            "gender character varying(20)",
+            "primary_goal character varying(50)",
+            "dietary_preference character varying(50)",
+            "allergies text[]",
+            "dislikes text[]",
+            "is_fasting_enabled boolean NOT NULL DEFAULT false",
+            "fasting_start_time time without time zone",
+            "fasting_end_time time without time zone",
+            "timezone character varying(64)",
+            "wake_time time without time zone",
+            "sleep_time time without time zone",
+            "plate_diameter_cm numeric(4,1)",
+            "consent_training boolean NOT NULL DEFAULT false",
+        ],
+    ),
+    (
+        "health_metrics",
+        &[
+            "time timestamp with time zone NOT NULL",
+            "user_id uuid NOT NULL",
+            "source character varying(50) NOT NULL",
+            "steps_delta integer",
+            "active_energy_kcal numeric",
+            "resting_hr integer",
+            "hrv_ms integer",
+            "sleep_score integer",
+            "hrv_kind character varying(10)",
+            "subj_feel integer",
+            "device character varying(100)",
+        ],
+    ),
+    (
+        "pantry_inventory",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "user_id uuid NOT NULL",
+            "item_name character varying(100) NOT NULL",
+            "category character varying(50)",
+            "expiry_date date",
+            "is_deleted boolean NOT NULL DEFAULT false",
+        ],
+    ),
+    (
+        "leftovers",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "user_id uuid NOT NULL",
+            "recipe_name character varying(150) NOT NULL",
+            "total_servings numeric(4,1) NOT NULL",
+            "remaining_servings numeric(4,1) NOT NULL",
+            "calories_per_serving integer NOT NULL",
+            "macros_json jsonb NOT NULL",
+            "created_at timestamp with time zone NOT NULL DEFAULT now()",
+            "is_active boolean GENERATED (remaining_servings > (0)::numeric)",
+        ],
+    ),
+    (
+        "food_logs",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "user_id uuid NOT NULL",
+            "log_time timestamp with time zone NOT NULL",
+            "food_name character varying(200) NOT NULL",
+            "calories integer",
+            "protein_g integer",
+            "carbs_g integer",
+            "fats_g integer",
+            "meal_type character varying(20)",
+            "is_caffeine boolean NOT NULL DEFAULT false",
+            "is_alcohol boolean NOT NULL DEFAULT false",
+            "meta_data jsonb NOT NULL DEFAULT '{}'::jsonb",
+            "status character varying(30) NOT NULL DEFAULT 'confirmed'::character varying",
+            "scan_id uuid",
+        ],
+    ),
+    (
+        "daily_plan",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "user_id uuid NOT NULL",
+            "date date NOT NULL",
+            "target_calories integer",
+            "target_protein integer",
+            "next_meal_suggestion jsonb",
+            "rejected_suggestions jsonb[] NOT NULL DEFAULT '{}'::jsonb[]",
+            "energy_score numeric(4,1)",
+        ],
+    ),
+    (
+        "scans",
+        &[
+            "id uuid PK DEFAULT uuid_generate_v4()",
+            "user_id uuid NOT NULL",
+            "meal_group uuid NOT NULL",
+            "job_id character varying(1000)",
+            "state character varying(20) NOT NULL DEFAULT 'created'::character varying",
+            "plate_diameter_cm numeric(4,1)",
+            "camera_height_cm numeric(5,1)",
+            "original_result jsonb",
+            "error character varying(50)",
+            "version bigint NOT NULL DEFAULT 1",
+            "created_at timestamp with time zone NOT NULL",
+            "updated_at timestamp with time zone NOT NULL",
+        ],
+    ),
+    // A meal has up to six photos: what is one photo's stands with it.
+    (
+        "scan_photos",
+        &[
+            "meal_group uuid NOT NULL",
+            "s3_key character varying(200) NOT NULL UNIQUE",
+            "pitch numeric(5,2)",
+        ],
+    ),
+    (
+        "restaurant_cache",
+        &[
+            "name_key character varying(80) PK",
+            "display_name character varying(120)",
+            "menu jsonb",
+            "source character varying(40)",
+            "fetched_at timestamp with time zone",
+            "expires_at timestamp with time zone",
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn columns_and_types_are_those_that_were_agreed() {
+    let s = service!();
+    for (table, wanted) in COLUMNS {
+        let found = s.sql(&format!(
+            "SELECT concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), \
+             CASE WHEN i.indisprimary THEN 'PK' WHEN a.attnotnull THEN 'NOT NULL' END, \
+             CASE WHEN i.indisunique AND NOT i.indisprimary THEN 'UNIQUE' END, \
+             CASE WHEN a.attgenerated = 's' THEN 'GENERATED ' || pg_get_expr(d.adbin, d.adrelid) \
+             ELSE 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) END) \
+             FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+             LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisunique AND i.indkey::text = a.attnum::text \
+             WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped"
+        ));
+        for column in *wanted {
+            assert!(
+                found.iter().any(|f| f == column),
+                "{table} lacks {column}: {found:#?}"
+            );
+        }
+    }
+    let unique = s.sql(
+        "SELECT conrelid::regclass::text || pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'u' ORDER BY 1",
+    );
+    for wanted in [
+        "health_metricsUNIQUE (\"time\", user_id, source)",
+        "daily_planUNIQUE (user_id, date)",
+    ] {
+        assert!(unique.iter().any(|u| u == wanted), "{unique:?}");
+    }
+    let follows = s.sql(
+        "SELECT confdeltype FROM pg_constraint WHERE conrelid = 'bio_profile'::regclass AND contype = 'f'",
+    );
+    assert_eq!(follows, ["c"], "ON DELETE CASCADE");
+}
+
 #[tokio::test]
 async fn errors_of_libraries_have_the_common_shape() {
     let s = service!();
@@ -170,6 +352,16 @@ async fn one_user_cannot_take_everything() {
     let refused = a.get("/me").await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.refused(429, "rate_limited");
+    // Exporters throw a chunk away that got 429, and come again after 503.
+    for path in [
+        "/sync/batch",
+        "/sync/adapters/open_wearables",
+        "/sync/adapters/sparky",
+    ] {
+        let refused = a.post(path, json!({"records": []})).await;
+        assert!(refused.headers.contains_key("retry-after"));
+        refused.refused(503, "overloaded");
+    }
     b.get("/me").await.expect(200);
 }
 

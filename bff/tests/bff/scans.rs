@@ -7,6 +7,8 @@ mod faults;
 mod happy;
 mod kills;
 mod load;
+mod ministack;
+mod real;
 mod sagemaker;
 mod training;
 
@@ -69,14 +71,20 @@ impl Lab {
         let s3 = S3::start(folder.path(), &buckets, Arc::new(|_| {}))
             .await
             .unwrap();
+        let buckets = Buckets {
+            uploads: s3.objects("uploads"),
+            media: s3.objects("media"),
+            training: Some(s3.objects("training")),
+        };
+        Self::over(now, buckets, folder).await
+    }
+
+    /// Over buckets that are there.
+    pub async fn over(now: Option<&str>, buckets: Buckets, folder: tempfile::TempDir) -> Option<Self> {
         let vision = Double::start().await;
         let large = job_api(&vision);
         let parts = ScanParts {
-            buckets: Buckets {
-                uploads: s3.objects("uploads"),
-                media: s3.objects("media"),
-                training: Some(s3.objects("training")),
-            },
+            buckets,
             vision: Services::new(job_api(&vision), [("large".to_owned(), large)].into()),
             rules: Rules::default(),
         };

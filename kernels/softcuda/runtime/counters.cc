@@ -61,6 +61,13 @@ Counters& counters() {
   return *all;
 }
 
+void pool_waited() {
+  Counters& c = counters();
+  uint64_t kept = std::min(c.reserved_bytes, std::max(c.live_bytes, c.release_threshold));
+  c.returned_bytes += c.reserved_bytes - kept;
+  c.reserved_bytes = kept;
+}
+
 std::string as_json() {
   const Counters& c = counters();
   std::string out = "{\n";
@@ -70,6 +77,7 @@ std::string as_json() {
   field("multiply_adds", c.multiply_adds);
   field("to_device_copies", c.to_device_copies);
   field("to_device_bytes", c.to_device_bytes);
+  field("pageable_bytes", c.pageable_bytes);
   field("to_host_copies", c.to_host_copies);
   field("to_host_bytes", c.to_host_bytes);
   field("on_device_copies", c.on_device_copies);
@@ -78,6 +86,8 @@ std::string as_json() {
   field("allocated_bytes", c.allocated_bytes);
   field("live_bytes", c.live_bytes);
   field("peak_bytes", c.peak_bytes);
+  field("reserved_bytes", c.reserved_bytes);
+  field("returned_bytes", c.returned_bytes);
   field("syncs", c.synced());
   field("events", c.events);
   field("modules", c.modules);

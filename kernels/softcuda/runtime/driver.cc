@@ -21,7 +21,6 @@ using namespace softcuda;
 namespace {
 
 using Pointer = unsigned long long;
-constexpr int DRIVER_VERSION = 13000;
 int context;  // its address is the one context's handle
 bool initialised, retained;
 
@@ -74,6 +73,7 @@ Status allocate(Pointer* out, size_t bytes) {
   c.allocated_bytes += rounded;
   c.live_bytes += rounded;
   c.peak_bytes = std::max(c.peak_bytes, c.live_bytes);
+  c.reserved_bytes = std::max(c.reserved_bytes, c.live_bytes);
   *out = at;
   return SUCCESS;
 }
@@ -111,6 +111,7 @@ Status to_device(Pointer to, const void* from, size_t bytes, Stream& stream, con
   std::shared_ptr<char[]> kept;
   // Ordinary memory may be overwritten as soon as this call is back; page-locked memory is read when the copy runs.
   if (!is_pinned(from)) {
+    counters().pageable_bytes += bytes;
     kept.reset(new char[bytes]);
     memcpy(kept.get(), from, bytes);
   }
@@ -162,7 +163,7 @@ Status cuInit(unsigned) {
   initialised = true;
   return SUCCESS;
 }
-Status cuDriverGetVersion(int* version) { return *version = DRIVER_VERSION, SUCCESS; }
+Status cuDriverGetVersion(int* version) { return *version = settings().driver, SUCCESS; }
 Status cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 Status cuDeviceGet(int* device, int ordinal) {
   Entrance entrance;
@@ -217,6 +218,8 @@ static const ErrorText ERRORS[] = {
     {2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
     {3, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
     {101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {209, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
+    {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
     {218, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
     {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {600, "CUDA_ERROR_NOT_READY", "device not ready"},
@@ -283,7 +286,7 @@ Status cuEventElapsedTime_v2(float* ms, void*, void*) { return *ms = 0, SUCCESS;
 Status cuMemGetInfo_v2(size_t* free, size_t* total) {
   CALL;
   *total = settings().memory;
-  *free = settings().memory - counters().live_bytes;
+  *free = settings().memory - counters().reserved_bytes;
   return SUCCESS;
 }
 Status cuMemAllocAsync(Pointer* out, size_t bytes, void*) { CALL; return allocate(out, bytes); }
@@ -322,19 +325,35 @@ Status cuMemcpyPeerAsync(Pointer to, void*, Pointer from, void*, size_t bytes, v
 Status cuMemcpyHtoD_v2(Pointer to, const void* from, size_t bytes) { CALL; return to_device(to, from, bytes, stream_of(nullptr), __func__); }
 Status cuMemcpyDtoH_v2(void* to, Pointer from, size_t bytes) { CALL; return to_host(to, from, bytes, stream_of(nullptr), __func__); }
 
-// The pool: everything is given back at once, so nothing but what lives is held.
+// The pool: above its threshold, what is free goes back to the driver whenever the host waits.
 static int default_pool;
 Status cuDeviceGetDefaultMemPool(void** pool, int) { CALL; return *pool = &default_pool, SUCCESS; }
 Status cuDeviceGetMemPool(void** pool, int) { CALL; return *pool = &default_pool, SUCCESS; }
-Status cuMemPoolSetAttribute(void*, int, void*) { CALL; return SUCCESS; }
+Status cuMemPoolSetAttribute(void*, int attribute, void* value) {
+  CALL;
+  if (attribute == 4) memcpy(&counters().release_threshold, value, 8);
+  return SUCCESS;
+}
 Status cuMemPoolGetAttribute(void*, int attribute, void* value) {
   CALL;
   const Counters& c = counters();
-  uint64_t of = attribute == 5 || attribute == 7 ? c.live_bytes : attribute == 6 || attribute == 8 ? c.peak_bytes : 0;
+  uint64_t of = 0;
+  switch (attribute) {
+    case 4: of = c.release_threshold; break;
+    case 5: of = c.reserved_bytes; break;
+    case 7: of = c.live_bytes; break;
+    case 6: case 8: of = c.peak_bytes; break;
+  }
   memcpy(value, &of, attribute >= 4 ? 8 : 4);
   return SUCCESS;
 }
-Status cuMemPoolTrimTo(void*, size_t) { CALL; return SUCCESS; }
+Status cuMemPoolTrimTo(void*, size_t) {
+  CALL;
+  Counters& c = counters();
+  c.returned_bytes += c.reserved_bytes - c.live_bytes;
+  c.reserved_bytes = c.live_bytes;
+  return SUCCESS;
+}
 
 // Code.
 Status cuModuleLoadData(void** out, const void* image) {

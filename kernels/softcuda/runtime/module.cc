@@ -121,6 +121,9 @@ Status load_module(const void* image, Module** module) {
     fprintf(stderr, "softcuda: this module was made by NVIDIA's compiler; build with the stand-in nvcc first on PATH (docs/softcuda.md)\n");
     return INVALID_PTX;
   }
+  // What the stand-in compiler makes is of its own version, 13.0, and for 8.0 and newer.
+  if (settings().driver < 13000) return UNSUPPORTED_PTX_VERSION;
+  if (settings().major < 8) return NO_BINARY_FOR_GPU;
   Description d = parse(text);
   if (!fs::exists(d.source)) {
     fprintf(stderr, "softcuda: the source %s of a module is gone; build the program again\n", d.source.c_str());

@@ -54,6 +54,11 @@ Settings read() {
   if (const char* arch = text("SOFTCUDA_ARCH")) {
     if (sscanf(arch, "%d.%d", &s.major, &s.minor) != 2) refuse("SOFTCUDA_ARCH", arch, "a compute capability such as 8.0");
   }
+  if (const char* driver = text("SOFTCUDA_DRIVER")) {
+    int major, minor;
+    if (sscanf(driver, "%d.%d", &major, &minor) != 2) refuse("SOFTCUDA_DRIVER", driver, "a CUDA version such as 12.4");
+    s.driver = major * 1000 + minor * 10;
+  }
   s.memory = number("SOFTCUDA_MEMORY", s.memory, true);
   s.fail_allocation = number("SOFTCUDA_OOM_AT", 0);
   s.lose_at = number("SOFTCUDA_LOST_AT", 0);

@@ -14,6 +14,7 @@ struct Settings {
   Order order = Order::Forward;  // SOFTCUDA_ORDER=forward | backward | random:SEED, of blocks and threads
   uint64_t seed = 1;
   int major = 8, minor = 0;      // SOFTCUDA_ARCH=8.0: whose limits hold
+  int driver = 13000;            // SOFTCUDA_DRIVER=13.0: the CUDA version that the driver says it runs
   uint64_t memory = 16ull << 30; // SOFTCUDA_MEMORY=8G, 512M or bytes
   uint64_t fail_allocation = 0;  // SOFTCUDA_OOM_AT=N: the N-th allocation finds no memory (1 is the first)
   uint64_t lose_at = 0;          // SOFTCUDA_LOST_AT=N: the device is lost at the N-th launch

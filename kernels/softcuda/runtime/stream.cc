@@ -138,6 +138,7 @@ void host_wait(Stream& stream, const char* call) {
   counters().syncs[call]++;
   run_until(stream, stream.queued);
   host_clock().join(stream.clock);
+  pool_waited();
 }
 
 void host_wait(const Event& event, const char* call) {
@@ -145,6 +146,7 @@ void host_wait(const Event& event, const char* call) {
   if (!event.stream) return;
   run_until(*event.stream, event.position);
   host_clock().join(event.clock);
+  pool_waited();
 }
 
 void host_wait_all(const char* call) {
@@ -153,6 +155,7 @@ void host_wait_all(const char* call) {
     run_until(*stream, stream->queued);
     host_clock().join(stream->clock);
   }
+  pool_waited();
 }
 
 }  // namespace softcuda

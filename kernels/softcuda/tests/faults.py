@@ -16,6 +16,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 CANDLE = pathlib.Path(os.environ.get("CANDLE_KERNELS", "/nonexistent"))
+OURS = HERE.parent.parent / "cu"
 
 
 def run(body, **environment):
@@ -82,6 +83,45 @@ ids = d.upload("I", [0, 9, 4])
 d.launch(module, "is_u32_f32", (1,), (32,), [u64(12), u64(1), d.upload("Q", [3, 1]), ids, x, y, u64(1), u64(10), u64(3), u64(4)])
 """,
 }
+# Of ../../cu: sizes that fill no block, and a last row, pixel or element beside the end of its memory.
+OWN_LAUNCHES = {
+    ("norm.cu", "layer_norm_f32"): """
+x, y = d.upload("f", [i % 7 for i in range(5 * 31)]), d.empty("f", 5 * 31)
+w, b = d.upload("f", range(31)), d.upload("f", range(31))
+d.launch(module, "layer_norm_f32", (2,), (32, 4), [x, w, b, y, i32(5), i32(31), ctypes.c_float(1e-5)])
+""",
+    ("norm.cu", "rms_norm_f32"): """
+x, y, w = d.upload("f", [i % 7 for i in range(5 * 40)]), d.empty("f", 5 * 40), d.upload("f", range(40))
+d.launch(module, "rms_norm_f32", (2,), (32, 4), [x, w, y, i32(5), i32(40), ctypes.c_float(1e-5)])
+""",
+    ("elementwise.cu", "epilogue_f32"): """
+x, b, r = d.upload("f", range(7 * 5)), d.upload("f", range(5)), d.upload("f", range(3 * 5))
+d.launch(module, "epilogue_f32", (1, 1), (8, 32), [x, b, r, i32(7), i32(5), i32(3), i32(1)])
+""",
+    ("elementwise.cu", "silu_mul_f32"): """
+a, b, y = d.upload("f", range(100)), d.upload("f", range(100)), d.empty("f", 100)
+d.launch(module, "silu_mul_f32", (1,), (256,), [a, b, y, u64(100)])
+""",
+    ("softmax.cu", "masked_softmax_f32"): """
+x, y = d.upload("f", [i % 7 for i in range(6 * 10)]), d.empty("f", 6 * 10)
+down, along = d.upload("f", range(6 * 2)), d.upload("f", range(6 * 5))
+d.launch(module, "masked_softmax_f32", (2,), (32, 4),
+         [x, y, down, along, u64(0), u64(0), u64(0), u64(0), i32(2), i32(6), i32(2), i32(3), i32(10), i32(0), i32(5), ctypes.c_float(1)])
+""",
+    ("convolution.cu", "patches_f32"): """
+x, y = d.upload("f", range(2 * 5 * 4 * 3)), d.empty("f", 2 * 5 * 4 * 27)
+d.launch(module, "patches_f32", (1, 8), (32, 8), [x, y, *map(i32, (2, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
+""",
+    ("convolution.cu", "depthwise_f32"): """
+x, w, b, y = d.upload("f", range(5 * 4 * 3)), d.upload("f", range(27)), d.upload("f", range(3)), d.empty("f", 5 * 4 * 3)
+d.launch(module, "depthwise_f32", (1, 1), (4, 64), [x, w, b, u64(0), y, i32(0), *map(i32, (1, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
+""",
+    ("upsample.cu", "upsample_f32"): """
+x, y = d.upload("f", range(5 * 4 * 3)), d.empty("f", 9 * 7 * 3)
+d.launch(module, "upsample_f32", (1, 1), (4, 64), [x, y, *map(i32, (1, 5, 4, 3, 9, 7, 0))])
+""",
+}
+LAUNCHES |= {kernel: body for (_, kernel), body in OWN_LAUNCHES.items()}
 FINISH = """
 try:
     d.wait()
@@ -111,25 +151,35 @@ FAULTS = [
     ("reduce.cu", "softmax_f32", "const int i = row*ncols + col;\n        max_val", "const int i = row*ncols + col + blockDim.y;\n        max_val", "out of bounds", "max_val = maxg(max_val, x[i])"),
     ("reduce.cu", "layernorm_f32", "            s_sum[warp_id] = mean_var;\n        }\n        __syncthreads();", "            s_sum[warp_id] = mean_var;\n            __syncthreads();\n        }", "divergent barrier", "__syncthreads();"),
     ("affine.cu", "affine_f32", "i < numel; i += blockDim.x * gridDim.x) { \\\n            TYPENAME x = inp ? inp[i]", "i <= numel; i += blockDim.x * gridDim.x) { \\\n            TYPENAME x = inp ? inp[i]", "out of bounds", "AFFINE_OP(float"),
+    ("norm.cu", "layer_norm_f32", "if (row >= (size_t)rows) return;", "", "out of bounds", "sum += wide(x[i])"),
+    ("norm.cu", "layer_norm_f32", "i < n; i += WARP) {\n        const", "i <= n; i += WARP) {\n        const", "out of bounds", "centred = wide(x[i])"),
+    ("norm.cu", "rms_norm_f32", "i < n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "i <= n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "race between blocks", "y[i] = narrow<T>(wide(narrow"),
+    ("elementwise.cu", "epilogue_f32", "    if (column >= columns) return;\n", "", "out of bounds", "wide(bias[column])"),
+    ("elementwise.cu", "epilogue_f32", "row % residual_rows * (size_t)columns", "row * (size_t)columns", "out of bounds", "wide(residual["),
+    ("elementwise.cu", "silu_mul_f32", "i < n; i", "i <= n; i", "out of bounds", "activated(wide(gate[i]), 2)"),
+    ("softmax.cu", "masked_softmax_f32", "down += row * (keys / side);", "down += row * side;", "out of bounds", "wide(down[key / side])"),
+    ("convolution.cu", "patches_f32", "row >= 0 && row < g.height", "row >= 0", "out of bounds", "inside ? x[from]"),
+    ("convolution.cu", "depthwise_f32", "i < g.kh && top + i < g.height", "i < g.kh", "out of bounds", "sum += wide(x[from])"),
+    ("upsample.cu", "upsample_f32", "min(top + 1, height - 1)", "top + 1", "out of bounds", "wide(image["),
     ("sort.cu", "asort_asc_f32", "            __syncthreads();\n        }", "        }", "race on shared memory", "dst_row["),
 ]
 
 
 class PlantedFaults(unittest.TestCase):
-    """Faults in kernels, of the demonstration and of candle's own."""
+    """Faults in kernels: of the demonstration, of candle and of ours."""
 
     def launch(self, source, kernel, **environment):
         return run(f"module = d.module({str(source)!r}, '-std=c++17')\n{LAUNCHES[kernel]}{FINISH}", **environment)
 
     def sources(self, folder):
         shutil.copy(HERE / "demo.cu", folder)
-        for file in CANDLE.glob("*.cu*"):
+        for file in [*CANDLE.glob("*.cu*"), *OURS.glob("*.cu*")]:
             shutil.copy(file, folder)
 
     def test_each_fault_is_caught_by_kind_kernel_and_line(self):
         for source, kernel, old, new, kind, line in FAULTS:
             with self.subTest(kernel=kernel, fault=new.strip() or f"without {old.strip()}"), tempfile.TemporaryDirectory() as folder:
-                if source != "demo.cu" and not CANDLE.exists():
+                if not any((home / source).exists() for home in (HERE, OURS, CANDLE)):
                     self.skipTest("CANDLE_KERNELS names no folder")
                 self.sources(folder)
                 path = pathlib.Path(folder, source)
@@ -151,7 +201,8 @@ class PlantedFaults(unittest.TestCase):
         for kernel in LAUNCHES:
             for order in ("forward", "backward", "random:1", "random:2"):
                 with self.subTest(kernel=kernel, order=order):
-                    file = next((f for f in CANDLE.glob("*.cu") if f"{kernel}" in f.read_text() or self.made_by_macro(f, kernel)), None)
+                    own = next((OURS / file for file, name in OWN_LAUNCHES if name == kernel), None)
+                    file = own or next((f for f in CANDLE.glob("*.cu") if f"{kernel}" in f.read_text() or self.made_by_macro(f, kernel)), None)
                     source = HERE / "demo.cu" if f"void {kernel}(" in (HERE / "demo.cu").read_text() else file
                     if source is None:
                         self.skipTest("CANDLE_KERNELS names no folder")

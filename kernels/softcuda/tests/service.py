@@ -26,7 +26,7 @@ DEPTH = {"input": {"task": "depth", "image": {"base64": PHOTO}}}
 class Service:
     """A service on the software device; `faults` is the file that tells the device to fail."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, warm_up=False):
         self.folder = tempfile.TemporaryDirectory()
         self.faults = pathlib.Path(self.folder.name, "faults")
         environment = os.environ | {
@@ -35,7 +35,7 @@ class Service:
         }
         self.log = open(pathlib.Path(self.folder.name, "log"), "w+")
         self.process = subprocess.Popen(
-            [BINARY, "serve", "--port", "0", "--device", "cuda:0", "--no-warm-up", *arguments], env=environment,
+            [BINARY, "serve", "--port", "0", "--device", "cuda:0", *([] if warm_up else ["--no-warm-up"]), *arguments], env=environment,
             stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.address = self.process.stdout.readline().split()[-1]
         self.until(lambda: self.get("/readyz")[0] == 200, 600)
@@ -75,11 +75,23 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(120)
         report = pathlib.Path(self.folder.name, "report.json")
-        findings = json.loads(report.read_text())["findings"] if report.exists() else None
+        self.counters = json.loads(report.read_text()) if report.exists() else {}
+        findings = self.counters.get("findings")
         self.log.close()
         self.process.stdout.close()
         self.folder.cleanup()
         return code, findings
+
+
+class OnADeviceThatIsWell(unittest.TestCase):
+    def test_the_memory_reported_is_what_the_pool_holds_after_the_warm_up(self):
+        service = Service(warm_up=True)
+        memory = json.loads(service.get("/info")[1])["engine"]["memory"]
+        self.assertEqual(service.end(), (0, []))
+        self.assertEqual(memory["peak_bytes"], service.counters["reserved_bytes"])
+        self.assertGreater(memory["peak_bytes"], memory["weights_bytes"])
+        self.assertEqual(memory["total_bytes"], 16 << 30)
+        self.assertEqual(service.counters["returned_bytes"], 0, "the pool gave memory back that the next job asks for again")
 
 
 class OnADeviceThatFails(unittest.TestCase):

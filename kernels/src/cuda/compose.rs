@@ -1,12 +1,18 @@
-//! Epilogues out of candle's own ops.
+//! Epilogues: of rows by our kernel where there is one, else out of candle's own ops.
 
 use candle_core::{Result, Tensor};
 
 use crate::Epilogue;
+#[cfg(feature = "cuda")]
+use crate::backend::Backend;
 use crate::ops::activation;
 
-/// Of `y` (..., channels).
+/// Of `y` (..., channels), which nothing else holds.
 pub(crate) fn rows(y: Tensor, epilogue: &Epilogue) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if Backend::has_cuda_kernels(y.device()) {
+        return super::epilogue::in_place(y, epilogue);
+    }
     let y = match &epilogue.bias {
         Some(bias) => y.broadcast_add(bias)?,
         None => y,

@@ -1,6 +1,10 @@
 //! What the CUDA side of several ops shares.
 //!
-//! No op has a CUDA kernel of its own yet; each is composed of candle's ops in its `cuda.rs`. Loading and launching
-//! compiled kernels belongs here once the first one exists (README, "Adding a CUDA kernel").
+//! `compose` puts ops together of candle's; with feature `cuda`, `launch` runs the kernels of `cu/`, and `epilogue` is the
+//! one that follows every product.
 
 pub(crate) mod compose;
+#[cfg(feature = "cuda")]
+mod epilogue;
+#[cfg(feature = "cuda")]
+pub(crate) mod launch;

@@ -12,6 +12,7 @@ use safetensors::SafeTensors;
 use super::Layout;
 use super::source::TensorSource;
 use super::torch;
+use crate::device::upload::Upload;
 use crate::{ModelError, Result};
 
 enum Bytes {
@@ -62,6 +63,17 @@ impl Shard {
         Self::parse(path, Bytes::Mapped(map))
     }
 
+    /// All of it will be read soon: the system may begin. Without that a network volume is asked for a page at a time.
+    fn read_ahead(&self) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            // A hint; nothing is lost where it is not taken.
+            #[cfg(unix)]
+            let _ = map.advise(memmap2::Advice::WillNeed);
+            #[cfg(not(unix))]
+            let _ = map;
+        }
+    }
+
     pub(super) fn from_static(path: PathBuf, bytes: &'static [u8]) -> Result<Self> {
         Self::parse(path, Bytes::Static(bytes))
     }
@@ -106,12 +118,13 @@ impl Shard {
         Some((name, entry.shape.clone(), data))
     }
 
+    /// `place` makes a tensor of dense bytes and a shape.
     fn load(
         &self,
         entry: &Entry,
         dtype: DType,
         rows: Option<&Range<usize>>,
-        device: &Device,
+        place: impl FnOnce(&[u8], &[usize]) -> candle_core::Result<Tensor>,
     ) -> candle_core::Result<Tensor> {
         let stored = &self.bytes[entry.data.clone()];
         let gathered = entry
@@ -125,7 +138,7 @@ impl Shard {
             data = &data[rows.start * row..rows.end * row];
             shape[0] = rows.len();
         }
-        Tensor::from_raw_buffer(data, dtype, &shape, device)
+        place(data, &shape)
     }
 }
 
@@ -186,10 +199,12 @@ pub(super) struct Store {
     sources: HashMap<String, Source>,
     asked: Mutex<BTreeSet<String>>,
     fault: Mutex<Option<ModelError>>,
+    upload: Upload,
 }
 
 impl Store {
     pub(super) fn new(path: PathBuf, shards: Vec<Shard>, layout: &Layout) -> Result<Self> {
+        shards.iter().for_each(Shard::read_ahead);
         let mut sources: HashMap<String, Source> = HashMap::new();
         for (index, shard) in shards.iter().enumerate() {
             for (key, shape) in shard.tensors() {
@@ -231,6 +246,7 @@ impl Store {
             sources,
             asked: Mutex::default(),
             fault: Mutex::default(),
+            upload: Upload::default(),
         })
     }
 
@@ -290,8 +306,9 @@ impl Store {
                 found,
             })
         })?;
+        let place = |data: &[u8], shape: &[usize]| self.upload.tensor(data, stored, shape, device);
         shard
-            .load(entry, stored, source.rows.as_ref(), device)?
+            .load(entry, stored, source.rows.as_ref(), place)?
             .to_dtype(dtype)
     }
 }

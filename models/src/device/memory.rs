@@ -14,6 +14,21 @@ pub fn of(device: &Device) -> Option<DeviceMemory> {
     read(device)
 }
 
+/// Bytes of a GPU that this process holds for tensors, in use or kept for the next ones; none on the CPU.
+pub fn held(device: &Device) -> Option<u64> {
+    pool(device)
+}
+
+#[cfg(feature = "cuda")]
+fn pool(device: &Device) -> Option<u64> {
+    super::cuda::held(device.as_cuda_device().ok()?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn pool(_: &Device) -> Option<u64> {
+    None
+}
+
 #[cfg(feature = "cuda")]
 fn read(device: &Device) -> Option<DeviceMemory> {
     let (free, total) = device

@@ -309,7 +309,8 @@ impl Decoder {
         let rotation = Rotation {
             cos: observer.stage(Stage::of("text.cos"), table.cos)?,
             sin: observer.stage(Stage::of("text.sin"), table.sin)?,
-        };
+        }
+        .to_dtype(x.dtype())?;
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))?;

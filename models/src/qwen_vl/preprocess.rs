@@ -216,6 +216,18 @@ impl ImageProcessor {
         Ok(this)
     }
 
+    /// Bounds the area of resized images; one token always fits.
+    #[must_use]
+    pub(super) fn with_max_pixels(&self, max_pixels: usize) -> Self {
+        let factor = self.patch_size * self.merge_size;
+        let max_pixels = max_pixels.max(factor * factor);
+        Self {
+            min_pixels: self.min_pixels.min(max_pixels),
+            max_pixels,
+            ..self.clone()
+        }
+    }
+
     /// Resizes `image` and cuts it into patches.
     ///
     /// Returns (h w, 3 temporal patch patch) f32 on the CPU, rows in merge blocks (see

@@ -20,7 +20,7 @@ impl Rotation {
         })
     }
 
-    fn to_dtype(&self, dtype: DType) -> Result<Self> {
+    pub(super) fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Ok(Self {
             cos: self.cos.to_dtype(dtype)?,
             sin: self.sin.to_dtype(dtype)?,

@@ -1,5 +1,7 @@
 //! Windows as row gathers: pad to whole windows, regroup tokens window by window, and back.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::{Device, Result, Tensor};
 
 /// Row numbers that cut a `grid` x `grid` map of tokens into `side` x `side` windows and put it together again.
@@ -9,11 +11,25 @@ use candle_core::{Device, Result, Tensor};
 pub(super) struct Windows {
     grid: usize,
     pub(super) side: usize,
+    /// Of the last batch: batches are nearly always of one size, and the numbers would go to the device every time.
+    rows: Arc<Mutex<Option<Rows>>>,
+}
+
+/// Row numbers for a batch of one size.
+#[derive(Debug, Clone)]
+struct Rows {
+    batch: usize,
+    split: Tensor,
+    join: Tensor,
 }
 
 impl Windows {
     pub(super) fn new(grid: usize, side: usize) -> Self {
-        Self { grid, side }
+        Self {
+            grid,
+            side,
+            rows: Arc::default(),
+        }
     }
 
     fn along(&self) -> usize {
@@ -23,38 +39,73 @@ impl Windows {
     /// `rows` (B * grid * grid + 1, C), the last row being the padding, to (B * windows, side * side, C).
     pub(super) fn split(&self, rows: &Tensor) -> Result<Tensor> {
         let (n, c) = rows.dims2()?;
-        let (grid, side) = (self.grid, self.side);
-        let batch = (n - 1) / (grid * grid);
-        let mut index = Vec::with_capacity(batch * self.along().pow(2) * side * side);
-        for b in 0..batch {
-            self.each(|y, x| {
-                let inside = y < grid && x < grid;
-                index.push(if inside { (b * grid + y) * grid + x } else { n - 1 } as u32);
-            });
-        }
-        let count = index.len() / (side * side);
-        rows.index_select(&self.tensor(index, rows.device())?, 0)?
-            .reshape((count, side * side, c))
+        let area = self.side * self.side;
+        let index = self.rows((n - 1) / (self.grid * self.grid), rows.device())?.split;
+        rows.index_select(&index, 0)?
+            .reshape((index.dim(0)? / area, area, c))
     }
 
     /// (B * windows, side * side, C) to (B, grid * grid, C), padding dropped.
     pub(super) fn join(&self, windows: &Tensor) -> Result<Tensor> {
         let (count, area, c) = windows.dims3()?;
+        let batch = count / self.along().pow(2);
+        let index = self.rows(batch, windows.device())?.join;
+        windows
+            .reshape((count * area, c))?
+            .index_select(&index, 0)?
+            .reshape((batch, self.grid * self.grid, c))
+    }
+
+    fn rows(&self, batch: usize, device: &Device) -> Result<Rows> {
+        let mut last = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rows) = last
+            .as_ref()
+            .filter(|r| r.batch == batch && r.split.device().same_device(device))
+        {
+            return Ok(rows.clone());
+        }
+        let tensor = |index: Vec<u32>| {
+            let len = index.len();
+            Tensor::from_vec(index, len, device)
+        };
+        let rows = Rows {
+            batch,
+            split: tensor(self.split_rows(batch))?,
+            join: tensor(self.join_rows(batch))?,
+        };
+        *last = Some(rows.clone());
+        Ok(rows)
+    }
+
+    fn split_rows(&self, batch: usize) -> Vec<u32> {
+        let (grid, side) = (self.grid, self.side);
+        let padding = batch * grid * grid;
+        let mut index = Vec::with_capacity(batch * self.along().pow(2) * side * side);
+        for b in 0..batch {
+            self.each(|y, x| {
+                let inside = y < grid && x < grid;
+                index.push(if inside {
+                    (b * grid + y) * grid + x
+                } else {
+                    padding
+                } as u32);
+            });
+        }
+        index
+    }
+
+    fn join_rows(&self, batch: usize) -> Vec<u32> {
         let (grid, side, along) = (self.grid, self.side, self.along());
-        let batch = count / (along * along);
         let mut index = Vec::with_capacity(batch * grid * grid);
         for b in 0..batch {
             for y in 0..grid {
                 for x in 0..grid {
                     let window = (b * along + y / side) * along + x / side;
-                    index.push((window * area + y % side * side + x % side) as u32);
+                    index.push((window * side * side + y % side * side + x % side) as u32);
                 }
             }
         }
-        windows
-            .reshape((count * area, c))?
-            .index_select(&self.tensor(index, windows.device())?, 0)?
-            .reshape((batch, grid * grid, c))
+        index
     }
 
     /// Calls `f(y, x)` for every token of every window, in order.
@@ -69,11 +120,6 @@ impl Windows {
                 }
             }
         }
-    }
-
-    fn tensor(&self, index: Vec<u32>, device: &Device) -> Result<Tensor> {
-        let len = index.len();
-        Tensor::from_vec(index, len, device)
     }
 }
 

@@ -88,13 +88,10 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
     let mask = |value: u8| MaskRef::Pixels {
         file: file("masks.png"),
         value: Some(value),
+        above: None,
     };
     let kind_of = |dish: usize| scene.plate.get(dish).map(|p| p.kind);
     Ok(Sample {
-        id: name.to_owned(),
-        image: file("photo.jpg"),
-        width: scene.width,
-        height: scene.height,
         pitch_deg: Some(scene.device_pitch_deg),
         // There the scene's up leans right when positive, here the camera is turned clockwise.
         roll_deg: Some(-scene.roll_deg),
@@ -141,18 +138,15 @@ fn scene(root: &Path, name: &str) -> Result<Sample, DataError> {
             .map(|food| ItemTruth {
                 label: food.label.clone(),
                 volume_cm3: Some(food.volume_cm3),
-                mass_g: None,
                 mask: Some(mask(food.id)),
-                bbox: None,
                 dish: kind_of(food.dish),
-                object: None,
+                ..ItemTruth::default()
             })
             .collect(),
         depth: Some(DepthTruth {
             file: file("depth.png"),
             unit_m: 1e-4,
         }),
-        meal: None,
-        expect_error: None,
+        ..Sample::of_photo(name, file("photo.jpg"), [scene.width, scene.height])
     })
 }

@@ -51,7 +51,7 @@ pub(super) fn request(config: &OpenAiConfig, picture: &str, size: [u32; 2], form
         detail: "high",
         max_tokens: 4000,
     }
-    .body(config, picture);
+    .body(config, &[picture]);
     wire::demand(&mut body, format, "items", || {
         let mut item = wire::schema(&kinds);
         item["properties"]["bbox_2d"] = json!({"type": "array", "items": {"type": "number"}});

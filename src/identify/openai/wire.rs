@@ -32,12 +32,12 @@ pub(super) fn request(config: &OpenAiConfig, picture: &str, format: u8) -> Value
         detail: "low",
         max_tokens: 200,
     }
-    .body(config, picture);
+    .body(config, &[picture]);
     demand(&mut body, format, "region", || schema(&kinds));
     body
 }
 
-/// What differs between the questions about a picture.
+/// What differs between the questions about pictures.
 pub(super) struct Question {
     pub(super) instruction: String,
     pub(super) ask: &'static str,
@@ -47,8 +47,8 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// The chat request, its answer not yet bound to a format.
-    pub(super) fn body(self, config: &OpenAiConfig, picture: &str) -> Value {
+    /// The chat request about some pictures, its answer not yet bound to a format.
+    pub(super) fn body(self, config: &OpenAiConfig, pictures: &[&str]) -> Value {
         let mut prompt = self.instruction;
         if !config.vocabulary.is_empty() {
             prompt.push_str("\nUse one of these names where it fits: ");
@@ -57,16 +57,17 @@ impl Question {
         if let Some(note) = &config.note {
             prompt.push_str(&about_note(note));
         }
+        let mut content = vec![json!({"type": "text", "text": self.ask})];
+        content.extend(pictures.iter().map(
+            |picture| json!({"type": "image_url", "image_url": {"url": picture, "detail": self.detail}}),
+        ));
         json!({
             "model": config.model,
             "temperature": 0,
             "max_tokens": self.max_tokens,
             "messages": [
                 {"role": "system", "content": prompt},
-                {"role": "user", "content": [
-                    {"type": "text", "text": self.ask},
-                    {"type": "image_url", "image_url": {"url": picture, "detail": self.detail}},
-                ]},
+                {"role": "user", "content": content},
             ],
         })
     }

@@ -1,6 +1,6 @@
 //! Jobs on their way from the queue to their end, and which of them is to blame if the process dies meanwhile.
 
-use super::{Store, Taken};
+use super::{ClaimedJob, Store};
 use crate::contract::{ErrorCode, ScanError};
 use crate::jobs::disk::{Change, Found};
 use crate::jobs::{Record, Status};
@@ -75,7 +75,7 @@ impl Store {
 
     /// The next job, first come first served; waits for one. That it is in hand is on disk before it is: a job that
     /// kills the process at once is known by it.
-    pub async fn next(&self) -> Taken {
+    pub async fn next(&self) -> ClaimedJob {
         loop {
             let arrived = self.0.arrived.notified();
             let Some((taken, record)) = self.take() else {
@@ -100,7 +100,7 @@ impl Store {
         }
     }
 
-    fn take(&self) -> Option<(Taken, Record)> {
+    fn take(&self) -> Option<(ClaimedJob, Record)> {
         let mut table = self.lock();
         loop {
             let id = table.pick()?;
@@ -111,7 +111,7 @@ impl Store {
                 continue;
             };
             entry.record.in_hand = true;
-            let taken = Taken {
+            let taken = ClaimedJob {
                 id,
                 input,
                 policy: entry.record.policy,

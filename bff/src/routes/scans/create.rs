@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::shape::{self, NewScanBody, ScanBody};
-use crate::auth::CurrentUser;
 use crate::domain::scan;
 use crate::domain::upload::{PHOTOS, PhotoKey, PhotoKind};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::routes::App;
 use crate::routes::body::{Check, Json};
+use crate::routes::caller::CurrentUser;
 use crate::routes::food_logs::MealType;
 use crate::routes::idempotent::{self, Key};
 use crate::routes::query::Id;
@@ -175,7 +175,7 @@ pub(in crate::routes) async fn add(
     let now = app.clock.now();
     let action = key.action("POST", PATH, &new);
     let (mut scan, photos) = new.checked(user.id.uuid(), scans.rules.photo_bytes, now)?;
-    let mut tx = app.db.user(user.id).await?;
+    let mut tx = app.db.user_for(user.id, action.as_ref()).await?;
     if let Some(before) = idempotent::claim(&mut tx, action.as_ref()).await? {
         return Ok(before);
     }

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::shape::PICTURE_LIFE;
-use crate::auth::CurrentUser;
 use crate::domain::upload::PHOTOS;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::App;
+use crate::routes::caller::CurrentUser;
 use crate::scans::{Picture, Scans, Stuck};
 
 /// Leads to a picture for a quarter of an hour.

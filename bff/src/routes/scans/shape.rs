@@ -10,9 +10,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::auth::CurrentUser;
 use crate::domain::scan;
 use crate::problem::Problem;
+use crate::routes::caller::CurrentUser;
 use crate::routes::etag::tagged;
 use crate::scans::{Picture, Scans, Signed};
 use crate::store::UserTx;

@@ -9,15 +9,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use serde::Deserialize;
 use serde_json::json;
-use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use crate::auth::CurrentUser;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::routes::App;
+use crate::routes::caller::CurrentUser;
 use crate::routes::query::{Id, Params};
 use crate::store::{Db, UserId};
 
@@ -52,23 +51,13 @@ impl Watch {
 }
 
 async fn listen(db: Db, sender: broadcast::Sender<Uuid>) {
-    loop {
-        let heard = async {
-            let mut listener = PgListener::connect_with(db.pool()).await?;
-            listener.listen(CHANNEL).await?;
-            loop {
-                if let Ok(id) = listener.recv().await?.payload().parse() {
-                    // Nobody may be there to hear.
-                    let _ = sender.send(id);
-                }
-            }
-        };
-        let ended: Result<Infallible, sqlx::Error> = heard.await;
-        if ended.is_err() {
-            tracing::debug!("the channel of scans is away");
+    db.hear(CHANNEL, |id| {
+        if let Some(id) = id.and_then(|id| id.parse().ok()) {
+            // Nobody may be there to hear.
+            let _ = sender.send(id);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    })
+    .await;
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

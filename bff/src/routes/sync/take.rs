@@ -6,16 +6,16 @@ use jiff::Timestamp;
 
 use super::SyncAnswer;
 use super::verdict::{differs, verdicts};
-use crate::auth::CurrentUser;
 use crate::domain::day;
 use crate::domain::ingest::fold::{Folded, fold};
 use crate::domain::ingest::{Batch, Bounds, Kind};
 use crate::domain::metrics::Sample;
-use crate::events::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 use crate::problem::Problem;
 use crate::routes::App;
+use crate::routes::caller::CurrentUser;
 use crate::store::UserTx;
 use crate::store::health_metrics as stored;
+use crate::store::outbox::kinds::{CALCULATE_ENERGY_SCORE, REFRESH_HEALTH_DAILY};
 
 pub(super) async fn take(
     app: &App,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bio_bff::domain::notice::Kind;
-use bio_bff::notify::gateway::{ApiGateway, Gateway, Posted, on_message};
+use bio_bff::notify::gateway::{ApiGateway, Gateway, Posted};
 use bio_bff::notify::push::{Push, Sent};
+use bio_bff::routes::on_message;
 use bio_bff::store::devices::{Device, Platform};
 use futures::future::BoxFuture;
 use reqwest::Method;

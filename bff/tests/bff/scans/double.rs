@@ -35,6 +35,9 @@ pub struct Shared {
     pub recomputed: usize,
     /// Jobs end as soon as they are taken, before the submission is answered.
     pub hasty: bool,
+    /// How often it was asked how a job stands, and how long it thinks about it.
+    pub asked: usize,
+    pub thinks: Duration,
 }
 
 pub struct Double {
@@ -97,6 +100,12 @@ async fn run(State((shop, http)): State<(Shop, reqwest::Client)>, Json(body): Js
 
 async fn status(State((shop, _)): State<(Shop, reqwest::Client)>, Path(id): Path<String>) -> Answer {
     at_work(&shop)?;
+    let thinks = {
+        let mut shared = shop.lock().unwrap();
+        shared.asked += 1;
+        shared.thinks
+    };
+    tokio::time::sleep(thinks).await;
     let shared = shop.lock().unwrap();
     let job = shared.jobs.get(&id).ok_or(StatusCode::NOT_FOUND);
     let Ok(job) = job else {
@@ -170,6 +179,11 @@ async fn call(http: &reqwest::Client, id: &str, webhook: &str, late: i64) -> u16
 }
 
 async fn try_call(http: &reqwest::Client, id: &str, webhook: &str, late: i64) -> reqwest::Result<u16> {
+    let request = signed(http, id, webhook, late);
+    Ok(request.send().await?.status().as_u16())
+}
+
+fn signed(http: &reqwest::Client, id: &str, webhook: &str, late: i64) -> reqwest::RequestBuilder {
     let body = json!({"id": id, "status": "COMPLETED", "output": "not to be believed"}).to_string();
     let at = jiff::Timestamp::now().as_second() - late;
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
@@ -181,7 +195,7 @@ async fn try_call(http: &reqwest::Client, id: &str, webhook: &str, late: i64) ->
         .header("webhook-timestamp", at)
         .header("webhook-signature", signature)
         .header("content-type", "application/json");
-    Ok(request.body(body).send().await?.status().as_u16())
+    request.body(body)
 }
 
 impl Double {
@@ -219,6 +233,11 @@ impl Double {
             .collect()
     }
 
+    /// How often it was asked how a job stands.
+    pub fn asked(&self) -> usize {
+        self.shared.lock().unwrap().asked
+    }
+
     pub fn recomputed(&self) -> usize {
         self.shared.lock().unwrap().recomputed
     }
@@ -230,6 +249,11 @@ impl Double {
 
     pub fn fail(&self, id: &str, error: &str) -> String {
         end(&self.shared, id, "FAILED", Value::Null, Some(error.to_owned()))
+    }
+
+    /// A call that is not made yet.
+    pub fn signed(&self, id: &str, webhook: &str) -> reqwest::RequestBuilder {
+        signed(&self.http, id, webhook, 0)
     }
 
     pub async fn call(&self, id: &str, webhook: &str, late: i64) -> u16 {

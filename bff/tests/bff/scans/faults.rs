@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{JPEG, begin, id, lab, put};
+use crate::harness::until;
 
 const NOW: &str = "2026-06-10T12:00:00Z";
 
@@ -73,6 +74,47 @@ async fn a_webhook_faster_than_its_submission_is_not_lost() {
     lab.vision.set(|s| s.hasty = true);
     let scan = lab.upload(&lab.c).await;
     lab.tell(&scan).await.expect(200);
+    assert_eq!(lab.state(&lab.c, &scan).await, "ready");
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_cuts_nothing_and_a_result_is_fetched_once() {
+    let lab = lab!();
+    let scan = lab.upload(&lab.c).await;
+    lab.tell(&scan).await.expect(200);
+    let webhook = lab.vision.end("job-1");
+    lab.vision.set(|s| s.thinks = Duration::from_secs(1));
+    let hangs_up = tokio::spawn(lab.vision.signed("job-1", &webhook).send());
+    until("it is asked", async || lab.vision.asked() == 1).await;
+    // Called again meanwhile, and looked at by the reconciler: heard, and that is all.
+    for _ in 0..3 {
+        assert_eq!(lab.vision.call("job-1", &webhook, 0).await, 200);
+    }
+    lab.s.sql("UPDATE scans SET next_at = now()");
+    lab.scans().reconcile().await.unwrap();
+    hangs_up.abort();
+    until("it is ready", async || lab.state(&lab.c, &scan).await == "ready").await;
+    assert_eq!(lab.vision.asked(), 1);
+    assert_eq!(meals(&lab.c).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_webhook_during_a_look_makes_the_next_look_come_at_once() {
+    let lab = lab!();
+    let scan = lab.upload(&lab.c).await;
+    lab.tell(&scan).await.expect(200);
+    let webhook = lab.vision.jobs()[0].1.webhook.clone();
+    // The look is answered that the job waits; the webhook comes while it waits for that answer.
+    lab.vision.set(|s| s.thinks = Duration::from_secs(1));
+    lab.s.sql("UPDATE scans SET next_at = now()");
+    let (looks, heard) = tokio::join!(lab.scans().reconcile(), async {
+        until("it is asked", async || lab.vision.asked() == 1).await;
+        lab.vision.call("job-1", &webhook, 0).await
+    });
+    assert_eq!((looks.unwrap(), heard), (1, 200));
+    assert_eq!(lab.state(&lab.c, &scan).await, "queued");
+    lab.vision.end("job-1");
+    assert_eq!(lab.scans().reconcile().await.unwrap(), 1, "without a pause");
     assert_eq!(lab.state(&lab.c, &scan).await, "ready");
 }
 

@@ -1,20 +1,15 @@
 //! Many scans at once. The figures are printed by scripts/bff-scan-figures.sh, on a quiet machine; here only that nothing
 //! is lost.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bio_bff::dev::s3::S3;
-use bio_bff::dev::vision::{VisionService, WEBHOOK_SECRET};
-use bio_bff::objects::Buckets;
-use bio_bff::scans::Rules;
-use bio_bff::vision::{JobApi, Recompute, Services};
+use bio_bff::dev::vision::VisionService;
+use serde_json::{Value, json};
 use sqlx::postgres::PgListener;
 
-use super::{JPEG, Lab, begin, id, lab, put};
+use super::{JPEG, Lab, begin, id, lab, put, real};
 use crate::events::Worker;
-use crate::harness::{Client, ScanParts, Service, Wish};
+use crate::harness::Client;
 
 fn asked(name: &str, usual: usize) -> usize {
     std::env::var(name)
@@ -67,48 +62,41 @@ async fn a_long_queue_before_a_slow_service_is_worked_off_to_the_last() {
     );
 }
 
-/// The vision service itself with its engine for load tests; `None` where its program is not at hand.
-fn stub() -> Option<VisionService> {
-    let program = std::env::var_os("DRAGUNOV_BIN").map(PathBuf::from);
-    let started = VisionService::start(program, &["--engine", "stub", "--stub-latency", "50ms"]).unwrap();
-    if started.is_none() {
-        eprintln!("NOT RUN: needs the program of the vision service (build it, or set DRAGUNOV_BIN)");
+/// As many jobs straight to the vision service, until the last has ended.
+async fn vision_alone(vision: &VisionService, photo: &str, n: usize) -> Duration {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let body = json!({"input": {"image": {"url": photo}, "pitch_deg": 25, "options": {"overlay": true, "depth": true}}});
+    let begun = Instant::now();
+    let mut ids = Vec::new();
+    for _ in 0..n {
+        let run = http.post(vision.url.join("run").unwrap()).json(&body);
+        let answer: Value = run.send().await.unwrap().json().await.unwrap();
+        ids.push(answer["id"].as_str().unwrap().to_owned());
     }
-    started
+    for id in ids {
+        let status = vision.url.join(&format!("status/{id}")).unwrap();
+        loop {
+            let answer = http.get(status.clone()).send().await.unwrap();
+            let answer: Value = answer.json().await.unwrap();
+            match answer["status"].as_str().unwrap() {
+                "COMPLETED" => break,
+                "IN_QUEUE" | "IN_PROGRESS" => tokio::time::sleep(Duration::from_millis(50)).await,
+                other => panic!("{other}: {answer}"),
+            }
+        }
+    }
+    begun.elapsed()
 }
 
 /// `BFF_IN_FLIGHT` says how many; scripts/bff-scan-figures.sh takes 200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_scans_in_flight_through_the_vision_service() {
-    if crate::harness::servers().is_none() {
+    let Some(real) = real::start(&["--engine", "stub", "--stub-latency", "50ms"]).await else {
         return;
-    }
-    let Some(vision) = stub() else { return };
+    };
+    let s = &real.s;
     let n = asked("BFF_IN_FLIGHT", 24);
-    let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::start(folder.path(), &["uploads", "media"], Arc::new(|_| {}))
-        .await
-        .unwrap();
-    let recompute = Recompute::Direct(vision.url.join("v1/recompute").unwrap());
-    let secret = Some(WEBHOOK_SECRET.to_owned().into());
-    let service = JobApi::new(vision.url.clone(), None, recompute, secret).unwrap();
-    let parts = ScanParts {
-        buckets: Buckets {
-            uploads: s3.objects("uploads"),
-            media: s3.objects("media"),
-            training: None,
-        },
-        vision: Services::new(Arc::new(service), Default::default()),
-        rules: Rules::default(),
-    };
-    let wish = Wish {
-        scans: Some(parts),
-        ..Wish::default()
-    };
-    let Some(s) = Service::start(wish).await else {
-        return;
-    };
-    let w = Worker::of(&s);
+    let w = Worker::of(s);
     let photo = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../fixtures/plates/scene_005/photo.jpg"
@@ -139,10 +127,18 @@ async fn many_scans_in_flight_through_the_vision_service() {
         scan_machine.reconcile().await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    eprintln!(
-        "{n} scans sent in {sent:.1?}, all ready after {:.1?}",
-        begun.elapsed()
-    );
+    let took = begun.elapsed();
+    eprintln!("{n} scans sent in {sent:.1?}, all ready after {took:.1?}");
+    if std::env::var_os("BFF_IN_FLIGHT").is_some() {
+        let objects = real.s3.objects("uploads");
+        objects.put("alone.jpg", "image/jpeg", photo).await.unwrap();
+        let url = objects
+            .presign_get("alone.jpg", Duration::from_secs(3600))
+            .await
+            .unwrap();
+        let alone = vision_alone(&real.vision, &url, n).await;
+        eprintln!("of it {alone:.1?} is what the vision service takes for {n} such jobs without bio-bff");
+    }
     // Through the real service: a correction and a confirmation.
     let (scan, c) = (&scans[0], s.user("user-0"));
     let body = serde_json::json!({"edits": [{"item": "item-1", "grams": 100}]});

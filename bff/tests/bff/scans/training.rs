@@ -14,12 +14,21 @@ fn with_gps() -> Vec<u8> {
     [&[0xff, 0xd8][..], &exif, &picture, b"film canary"].concat()
 }
 
+/// An iPhone's with its EXIF, where a place is, too.
+fn heic_with_gps() -> Vec<u8> {
+    let photo = include_bytes!("../../../../fixtures/tiny/heif/turned-6.heic");
+    [&photo[..photo.len() - 12], b"GPS canary !"].concat()
+}
+
 async fn confirmed(lab: &Lab, c: &Client) -> String {
-    let photo = with_gps();
-    let body = json!({"photos": [{"content_type": "image/jpeg", "bytes": photo.len()}]});
+    confirmed_of(lab, c, "image/jpeg", &with_gps()).await
+}
+
+async fn confirmed_of(lab: &Lab, c: &Client, content_type: &str, photo: &[u8]) -> String {
+    let body = json!({"photos": [{"content_type": content_type, "bytes": photo.len()}]});
     let new = c.post("/scans", body).await.expect(201);
     let scan = id(&new["scan"]);
-    put(c, &new["uploads"][0], &photo).await.expect(200);
+    put(c, &new["uploads"][0], photo).await.expect(200);
     c.post(&format!("/scans/{scan}/uploaded"), json!({}))
         .await
         .expect(200);
@@ -142,6 +151,26 @@ async fn only_confirmed_meals_of_those_who_allow_it_are_copied_without_a_trace_o
     lab.w.drain().await;
     assert_eq!(lab.objects("training"), Vec::<String>::new());
     assert_eq!(lab.s.sql("SELECT count(*) FROM ops.training_copies"), ["0"]);
+}
+
+#[tokio::test]
+async fn a_heic_is_copied_as_its_picture_alone() {
+    let lab = lab!();
+    let c = &lab.c;
+    c.patch("/profile", json!({"consent_training": true}))
+        .await
+        .expect(200);
+    let photo = heic_with_gps();
+    confirmed_of(&lab, c, "image/heic", &photo).await;
+    let copies = lab.objects("training");
+    assert_eq!(copies.len(), 2, "{copies:?}");
+    let (copy, label) = (read(&copies[0]), read(&copies[1]));
+    for trace in [&b"canary"[..], b"Exif", b"GPS"] {
+        assert!(!copy.windows(trace.len()).any(|w| w == trace));
+    }
+    assert_eq!(copy.len(), photo.len(), "the picture stays where it was");
+    let label: Value = serde_json::from_slice(&label).unwrap();
+    assert_eq!(label["photos"][0]["content_type"], "image/heic");
 }
 
 #[tokio::test]

@@ -31,6 +31,19 @@ pub fn activation(x: &Tensor, f: Activation) -> Result<Tensor> {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Activation {
+    /// Its number in `cu/element.cuh`.
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Self::Identity => 0,
+            Self::Gelu => 1,
+            Self::Silu => 2,
+            Self::Relu => 3,
+        }
+    }
+}
+
 impl CustomOp1 for Activation {
     fn name(&self) -> &'static str {
         "activation"

@@ -1,7 +1,11 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
+#[cfg(feature = "cuda")]
+use super::softmax;
 use super::{Attention, AttentionMask, Dims};
+#[cfg(feature = "cuda")]
+use crate::backend::Backend;
 
 /// Scores held at a time: 1 GiB of f32. It also keeps candle's softmax, whose index is 32 bits wide, far from its end.
 const MOST_SCORES: usize = 1 << 28;
@@ -128,10 +132,19 @@ fn scored(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tens
     // f32, as on the CPU.
     let (q, k) = (q.to_dtype(DType::F32)?, k.to_dtype(DType::F32)?);
     let scores = q.matmul(&k.transpose(2, 3)?)?;
-    let scores = (scores * f64::from(op.scale))?.reshape((b, h, nq, nk))?;
-    let weights = softmax_last_dim(&masked(op, scores)?)?.to_dtype(v.dtype())?;
+    let weights = shares(op, scores.reshape((b, h, nq, nk))?, v.dtype())?;
     let weights = weights.reshape((b, kv_heads, rows, nk))?;
     weights.matmul(&v)?.reshape((b, h, nq, dv))
+}
+
+/// Softmax of the scaled and masked scores (B, H, Nq, Nk).
+fn shares(op: &Attention<'_>, scores: Tensor, dtype: DType) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if Backend::has_cuda_kernels(scores.device()) {
+        return softmax::masked(op, &scores, dtype);
+    }
+    let scores = (scores * f64::from(op.scale))?;
+    softmax_last_dim(&masked(op, scores)?)?.to_dtype(dtype)
 }
 
 fn masked(op: &Attention<'_>, scores: Tensor) -> Result<Tensor> {

@@ -3,6 +3,8 @@
 mod cpu;
 mod cuda;
 pub(crate) mod reference;
+#[cfg(feature = "cuda")]
+mod softmax;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 

@@ -44,6 +44,29 @@ impl Geometry {
         })
     }
 
+    /// As the kernels of `cu/convolution.cu` take them.
+    ///
+    /// # Errors
+    /// More output pixels than they count.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn arguments(&self) -> Result<Vec<crate::cuda::launch::Argument>> {
+        use crate::cuda::launch::Argument;
+        Argument::size(self.batch * self.out_height * self.out_width)?;
+        let sizes = [
+            self.batch,
+            self.height,
+            self.width,
+            self.channels,
+            self.kh,
+            self.kw,
+            self.stride,
+            self.padding,
+            self.out_height,
+            self.out_width,
+        ];
+        sizes.into_iter().map(Argument::size).collect()
+    }
+
     /// Kernel rows that meet the image at output row `y`.
     pub(crate) fn kernel_rows(&self, y: usize) -> std::ops::Range<usize> {
         let top = y * self.stride;

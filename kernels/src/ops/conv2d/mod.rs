@@ -10,6 +10,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::{channels_last, depthwise};
 use crate::Epilogue;
+#[cfg(feature = "cuda")]
+use crate::backend::Backend;
 use geometry::Geometry;
 use weight::Arranged;
 pub use weight::ConvWeight;
@@ -40,6 +42,8 @@ pub fn conv2d(
     epilogue.check("conv2d", out.dims(), false)?;
     let op = Conv2d { geometry, epilogue };
     match weight.arranged() {
+        #[cfg(feature = "cuda")]
+        Arranged::ChannelsLast(w) if Backend::has_cuda_kernels(x.device()) => cuda::by_patches(&op, x, w),
         Arranged::ChannelsLast(w) => {
             let op = Conv2d {
                 epilogue: op.epilogue.dense(channels_last::dense)?,

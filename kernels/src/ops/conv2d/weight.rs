@@ -16,7 +16,7 @@ pub struct ConvWeight {
 
 #[derive(Debug, Clone)]
 pub(super) enum Arranged {
-    /// (out, kh, kw, in), for the kernel of one group.
+    /// (out, kh, kw, in), for the kernels of one group.
     ChannelsLast(Tensor),
     /// (kh, kw, channels): one input and one output channel a group.
     Depthwise(Tensor),
@@ -37,7 +37,7 @@ impl ConvWeight {
         let arranged = if groups > 1 && groups == out && per_group == 1 {
             let taps = weight.reshape((out, kh, kw))?;
             Arranged::Depthwise(taps.permute((1, 2, 0))?.contiguous()?)
-        } else if groups == 1 && Backend::of(weight.device(), false) == Backend::Kernel {
+        } else if groups == 1 && Backend::of(weight.device(), cfg!(feature = "cuda")) == Backend::Kernel {
             Arranged::ChannelsLast(weight.permute((0, 2, 3, 1))?.contiguous()?)
         } else {
             Arranged::Planes(weight.contiguous()?)

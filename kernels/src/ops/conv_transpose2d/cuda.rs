@@ -4,21 +4,24 @@ use super::ConvTranspose2d;
 use crate::Epilogue;
 use crate::cuda::compose;
 
-/// One product and a reordering to planes.
+/// One product and a reordering, to pixels where the epilogue is a kernel of ours, else to planes.
 pub(super) fn composed(op: ConvTranspose2d, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (b, h, w, k) = x.dims4()?;
     let (kh, kw, n, _) = weight.dims4()?;
     let weight = weight.reshape((kh * kw * n, k))?;
     let y = x.reshape((b * h * w, k))?.matmul(&weight.t()?)?;
-    let y = y
-        .reshape((b, h, w, kh, kw, n))?
-        .permute((0, 5, 1, 3, 2, 4))?
-        .reshape((b, n, h * kh, w * kw))?;
+    let y = y.reshape((b, h, w, kh, kw, n))?;
     let epilogue = Epilogue {
         bias: op.bias,
         activation: op.activation,
         residual: None,
     };
+    #[cfg(feature = "cuda")]
+    if crate::backend::Backend::has_cuda_kernels(x.device()) {
+        let y = y.permute((0, 1, 3, 2, 4, 5))?.reshape((b, h * kh, w * kw, n))?;
+        return compose::rows(y, &epilogue);
+    }
+    let y = y.permute((0, 5, 1, 3, 2, 4))?.reshape((b, n, h * kh, w * kw))?;
     compose::planes(y, &epilogue)?.permute((0, 2, 3, 1))
 }
 

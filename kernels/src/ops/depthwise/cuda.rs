@@ -1,7 +1,12 @@
 use candle_core::{Result, Tensor};
 
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, Layout, Shape};
+
 use super::Depthwise;
 use crate::cuda::compose;
+#[cfg(feature = "cuda")]
+use crate::cuda::launch::{self, Argument, CONVOLUTION, Held, Queue};
 
 /// Out of element-wise ops, one tap of the kernel after the other: candle's own convolution runs one product per
 /// channel.
@@ -34,6 +39,46 @@ pub(super) fn composed(op: &Depthwise, x: &Tensor, weight: &Tensor) -> Result<Te
         None => candle_core::bail!("conv2d: an empty kernel"),
     }
 }
+
+/// By `cu/convolution.cu`.
+#[cfg(feature = "cuda")]
+pub(super) fn forward(
+    op: &Depthwise,
+    (x, xl): (&CudaStorage, &Layout),
+    (w, wl): (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    let queue = Queue::of(x);
+    let g = &op.geometry;
+    let shape = g.out_shape(g.channels);
+    let mut out = queue.output(shape.elem_count())?;
+    {
+        let held = [&op.epilogue.bias, &op.epilogue.residual].map(|t| t.as_ref().map(Held::new));
+        let [bias, residual] = held.each_ref().map(Option::as_ref);
+        let (bias, residual) = (
+            launch::optional(bias, &queue)?,
+            launch::optional(residual, &queue)?,
+        );
+        let (x, w, y) = (queue.reads(x, xl)?, queue.reads(w, wl)?, queue.writes(&mut out)?);
+        let mut arguments = vec![
+            x.at(),
+            w.at(),
+            launch::at(bias.as_ref()),
+            launch::at(residual.as_ref()),
+            y.at(),
+            Argument::Int(op.epilogue.activation.code()),
+        ];
+        arguments.extend(g.arguments()?);
+        let pixels = g.batch * g.out_height * g.out_width;
+        queue.launch(
+            &CONVOLUTION,
+            "depthwise",
+            launch::tiles(g.channels, pixels),
+            &arguments,
+        )?;
+    }
+    Ok((out, shape))
+}
+
 /// Every `stride`-th element along `dim`, whose length is a multiple of it.
 fn every(x: &Tensor, dim: usize, stride: usize) -> Result<Tensor> {
     if stride == 1 {

@@ -28,7 +28,15 @@ pub(super) fn depthwise(
     epilogue: Epilogue,
 ) -> Result<Tensor> {
     let op = Depthwise { geometry, epilogue };
-    match Backend::of(x.device(), false) {
+    let alike = [
+        Some(weight),
+        op.epilogue.bias.as_ref(),
+        op.epilogue.residual.as_ref(),
+    ]
+    .iter()
+    .flatten()
+    .all(|t| t.dtype() == x.dtype());
+    match Backend::of(x.device(), alike && x.elem_count() > 0) {
         Backend::Kernel => {
             let op = Depthwise {
                 epilogue: op.epilogue.dense(channels_last::dense)?,
@@ -53,5 +61,16 @@ impl CustomOp2 for Depthwise {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        xl: &Layout,
+        w: &candle_core::CudaStorage,
+        wl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(self, (x, xl), (w, wl))
     }
 }

@@ -1,6 +1,11 @@
 use candle_core::{D, DType, Result, Tensor};
 
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, Layout, Shape};
+
 use super::Norm;
+#[cfg(feature = "cuda")]
+use crate::cuda::launch::{Argument, Held, NORM, Queue, warps};
 
 /// Out of candle's own ops, statistics in f32.
 pub(super) fn composed(op: &Norm, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -20,6 +25,40 @@ pub(super) fn composed(op: &Norm, x: &Tensor, weight: &Tensor) -> Result<Tensor>
             unit.to_dtype(x.dtype())?.broadcast_mul(weight)
         }
     }
+}
+
+/// By `cu/norm.cu`.
+#[cfg(feature = "cuda")]
+pub(super) fn forward(
+    op: &Norm,
+    (x, xl): (&CudaStorage, &Layout),
+    (w, wl): (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    let queue = Queue::of(x);
+    let n = wl.shape().elem_count();
+    let rows = xl.shape().elem_count() / n;
+    let mut out = queue.output(rows * n)?;
+    {
+        let (x, w, y) = (queue.reads(x, xl)?, queue.reads(w, wl)?, queue.writes(&mut out)?);
+        let sizes = [Argument::size(rows)?, Argument::size(n)?];
+        match op {
+            Norm::Layer { bias, eps } => {
+                let bias = Held::new(bias);
+                let bias = bias.operand(&queue)?;
+                let mut arguments = vec![x.at(), w.at(), bias.at(), y.at()];
+                arguments.extend(sizes);
+                arguments.push(Argument::Float(*eps as f32));
+                queue.launch(&NORM, "layer_norm", warps(rows), &arguments)?;
+            }
+            Norm::Rms { eps } => {
+                let mut arguments = vec![x.at(), w.at(), y.at()];
+                arguments.extend(sizes);
+                arguments.push(Argument::Float(*eps as f32));
+                queue.launch(&NORM, "rms_norm", warps(rows), &arguments)?;
+            }
+        }
+    }
+    Ok((out, xl.shape().clone()))
 }
 
 #[cfg(test)]

@@ -47,7 +47,12 @@ impl Norm {
         if x.dims().last() != Some(&n) {
             candle_core::bail!("{}: input {:?} against a weight of {n}", self.name(), x.shape())
         }
-        match Backend::of(x.device(), false) {
+        let bias = match self {
+            Self::Layer { bias, .. } => bias,
+            Self::Rms { .. } => weight,
+        };
+        let alike = weight.dtype() == x.dtype() && bias.dtype() == x.dtype();
+        match Backend::of(x.device(), alike && x.elem_count() > 0) {
             Backend::Kernel => x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, self),
             Backend::Composed => cuda::composed(self, x, weight),
         }
@@ -70,5 +75,16 @@ impl CustomOp2 for Norm {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        xl: &Layout,
+        w: &candle_core::CudaStorage,
+        wl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(self, (x, xl), (w, wl))
     }
 }

@@ -30,7 +30,7 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, align_corners:
         width,
         align_corners,
     };
-    match Backend::of(x.device(), false) {
+    match Backend::of(x.device(), x.elem_count() > 0) {
         Backend::Kernel if x.is_contiguous() => x.apply_op1_no_bwd(&op),
         Backend::Kernel => {
             // Planes are images of one channel.
@@ -49,5 +49,14 @@ impl CustomOp1 for Bilinear {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         cpu::forward(*self, x, layout)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(*self, x, layout)
     }
 }

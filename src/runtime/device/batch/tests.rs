@@ -14,7 +14,7 @@ use crate::contract::{ErrorCode, ModelAnswer, ScanError, ScanRequest, ScanResult
 use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::runtime::context::Limit;
 use crate::runtime::engine::{Encoded, ScanJob};
-use crate::runtime::executor::Ready;
+use crate::runtime::photos::Ready;
 use crate::runtime::{Engine, EngineFactory, EngineInfo, JobContext, ModelRequest, StubEngine};
 
 #[derive(Clone, Copy, PartialEq)]

@@ -7,17 +7,18 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use super::frame::{FromClient, ToClient, catch_up, event_id};
-use super::hub::Seat;
+use super::App;
+use super::caller::resolve;
+use crate::notify::frame::{FromClient, ToClient, catch_up, event_id};
+use crate::notify::hub::Seat;
 use crate::problem::{Code, Problem};
-use crate::routes::App;
 use crate::store::UserId;
 use crate::store::notices::AT_ONCE;
 
 /// For the first message.
 const HELLO: Duration = Duration::from_secs(10);
 /// Between two pings of ours; whoever has said nothing for two of them is gone.
-pub const PING: Duration = Duration::from_secs(25);
+const PING: Duration = Duration::from_secs(25);
 /// For a message to leave: a client that reads nothing is gone.
 const SEND: Duration = Duration::from_secs(10);
 /// As long as API Gateway lets one live.
@@ -59,7 +60,7 @@ impl From<axum::Error> for End {
 }
 
 /// Serves a socket until either side has enough.
-pub async fn run(app: Arc<App>, mut socket: WebSocket, stranger: OwnedSemaphorePermit) {
+pub(super) async fn run(app: Arc<App>, mut socket: WebSocket, stranger: OwnedSemaphorePermit) {
     metrics::gauge!("bff_sockets").increment(1.0);
     let end = match converse(&app, &mut socket, stranger).await {
         Ok(()) => End::Gone,
@@ -142,7 +143,7 @@ async fn hello(app: &Arc<App>, socket: &mut WebSocket) -> Result<(UserId, i64), 
                 let Ok(FromClient::Hello { token, last_event_id }) = serde_json::from_str(&text) else {
                     return Err(End::Closed(close_code::POLICY, "hello_missing"));
                 };
-                let user = crate::auth::resolve(app, &token).await?;
+                let user = resolve(app, &token).await?;
                 return Ok((user.id, event_id(last_event_id.as_deref())));
             }
             Message::Ping(_) | Message::Pong(_) => {}

@@ -1,16 +1,22 @@
-//! A vision API that has seen the truth: answers the question of the grounded strategy with the boxes and names of a
-//! manifest, so that an evaluation shows what that strategy comes to with a vision-language model that makes no mistakes.
+//! A vision API that has seen the truth: answers the questions of the grounded and the hybrid strategy with the boxes and names of a
+//! manifest, so that an evaluation shows what those strategies come to with a vision-language model that makes no mistakes, or only
+//! some of one kind.
 //!
 //! ```text
-//! true_boxes MANIFEST      prints its base URL, then answers POST /v1/chat/completions until it is stopped
-//! dragunov eval MANIFEST --oracle scale --strategy grounded --vlm-url URL
+//! true_boxes MANIFEST [SPOILED] [SHARE] [SEED]     prints its base URL, then answers until it is stopped
+//! dragunov eval MANIFEST --oracle scale --strategy hybrid --vlm-url URL
 //! ```
-//! The photo is recognised by its look. Each separate piece of a food has a box of its own; things other than food and
-//! dishes have the name that the manifest gives them.
+//! SPOILED is `left-out`, `moved` (by 5 % of its sides) or `doubled` and befalls that SHARE of the boxes, 0.2 if it is not named. The
+//! photo is recognised by its look, and crops by where they lie on the photo that was asked about last. Each separate piece of a food
+//! has a box of its own; things other than food and dishes have the name that the manifest gives them.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod locate;
+mod spoil;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -26,6 +32,7 @@ use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 use dragunov_models::Mask;
 use image::imageops::{FilterType, resize};
 use image::{GrayImage, RgbImage};
+use locate::Seen;
 use serde_json::{Value, json};
 
 /// Side of the thumbnails that photos are told apart by.
@@ -38,16 +45,33 @@ struct Known {
     look: Vec<u8>,
     /// Boxes in shares of the sides.
     items: Vec<Value>,
+    seen: Seen,
+}
+
+struct Truth {
+    known: Vec<Known>,
+    /// The photo that was asked about last.
+    last: AtomicUsize,
 }
 
 fn main() {
-    let manifest = std::env::args().nth(1).expect("true_boxes MANIFEST");
+    let manifest = std::env::args()
+        .nth(1)
+        .expect("true_boxes MANIFEST [SPOILED] [SHARE] [SEED]");
     let dataset = Dataset::open(Path::new(&manifest)).unwrap();
-    let known: Vec<Known> = dataset.samples.iter().map(|s| known(&dataset.root, s)).collect();
+    let mut known: Vec<Known> = dataset.samples.iter().map(|s| known(&dataset.root, s)).collect();
+    spoil::from_args(
+        std::env::args().skip(2),
+        known.iter_mut().map(|k| (k.id.as_str(), &mut k.items)),
+    );
+    let truth = Truth {
+        known,
+        last: AtomicUsize::new(0),
+    };
     let app = Router::new()
         .route("/v1/chat/completions", post(answer))
         .layer(DefaultBodyLimit::max(64 << 20))
-        .with_state(Arc::new(known));
+        .with_state(Arc::new(truth));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -85,10 +109,13 @@ fn known(root: &Path, sample: &Sample) -> Known {
     let mut labels = Labels::default();
     let mut mask = |at: &Option<MaskRef>| at.as_ref().map(|at| labels.mask(root, at, size).unwrap());
     let mut items = Vec::new();
+    let mut regions: Vec<(Mask, &str, String)> = Vec::new();
     for item in &sample.items {
-        for piece in mask(&item.mask).iter().flat_map(pieces) {
+        let whole = mask(&item.mask);
+        for piece in whole.iter().flat_map(pieces) {
             items.push(said(&piece, "food", &item.label));
         }
+        regions.extend(whole.map(|m| (m, "food", item.label.clone())));
     }
     for dish in &sample.dishes {
         let kind = match dish.kind.dish() {
@@ -97,7 +124,9 @@ fn known(root: &Path, sample: &Sample) -> Known {
             Some(DishKind::Board) => "board",
             None => continue,
         };
-        items.extend(mask(&dish.mask).map(|m| said(&m, kind, kind)));
+        let whole = mask(&dish.mask);
+        items.extend(whole.iter().map(|m| said(m, kind, kind)));
+        regions.extend(whole.map(|m| (m, kind, kind.to_owned())));
     }
     for reference in &sample.references {
         let kind = match reference.kind {
@@ -105,12 +134,16 @@ fn known(root: &Path, sample: &Sample) -> Known {
             ReferenceKind::Card => "card",
             ReferenceKind::Plate => continue,
         };
-        items.extend(mask(&reference.mask).map(|m| said(&m, kind, kind)));
+        let whole = mask(&reference.mask);
+        items.extend(whole.iter().map(|m| said(m, kind, kind)));
+        regions.extend(whole.map(|m| (m, kind, kind.to_owned())));
     }
+    let regions = regions.into_iter().filter(|(mask, ..)| !mask.is_empty());
     Known {
         id: sample.id.clone(),
         look: look(&upright),
         items: items.into_iter().filter(|i| !i.is_null()).collect(),
+        seen: Seen::new(upright, regions),
     }
 }
 
@@ -171,24 +204,45 @@ fn pieces(mask: &Mask) -> Vec<Mask> {
 }
 
 async fn answer(
-    State(known): State<Arc<Vec<Known>>>,
+    State(truth): State<Arc<Truth>>,
     Json(body): Json<Value>,
 ) -> Result<Json<Value>, (StatusCode, String)> {
-    let wrong = |why: &str| (StatusCode::BAD_REQUEST, why.to_owned());
     let asked = body["messages"][0]["content"].as_str().unwrap_or_default();
-    if !asked.contains("bbox_2d") {
-        return Err(wrong("only the question about a whole photo is answered"));
-    }
-    let url = body["messages"][1]["content"][1]["image_url"]["url"]
-        .as_str()
-        .unwrap_or_default();
-    let jpeg = url
-        .split_once("base64,")
-        .and_then(|(_, data)| STANDARD.decode(data).ok())
-        .and_then(|bytes| image::load_from_memory(&bytes).ok())
-        .ok_or_else(|| wrong("there is no picture"))?
-        .to_rgb8();
-    let (size, seen) = (jpeg.dimensions(), look(&jpeg));
+    let pictures: Vec<RgbImage> = body["messages"][1]["content"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|part| picture(part["image_url"]["url"].as_str()?))
+        .collect();
+    let (id, content) = match &pictures[..] {
+        [photo] if asked.contains("bbox_2d") => boxes(&truth, photo)?,
+        [] => return Err((StatusCode::BAD_REQUEST, "there is no picture".to_owned())),
+        crops => {
+            let known = &truth.known[truth.last.load(Ordering::SeqCst)];
+            let items: Vec<Value> = crops.iter().map(|crop| known.seen.name(crop)).collect();
+            // A question about one crop wants one object.
+            let content = match &items[..] {
+                [one] if !asked.contains("\"items\"") => one.clone(),
+                _ => json!({"items": items}),
+            };
+            (known.id.clone(), content)
+        }
+    };
+    Ok(Json(json!({
+        "id": id,
+        "choices": [{"message": {"role": "assistant", "content": content.to_string()}}],
+    })))
+}
+
+fn picture(url: &str) -> Option<RgbImage> {
+    let (_, data) = url.split_once("base64,")?;
+    let bytes = STANDARD.decode(data).ok()?;
+    Some(image::load_from_memory(&bytes).ok()?.to_rgb8())
+}
+
+/// The boxes of the photo that looks like this one, in its pixels.
+fn boxes(truth: &Truth, photo: &RgbImage) -> Result<(String, Value), (StatusCode, String)> {
+    let (size, seen) = (photo.dimensions(), look(photo));
     let apart = |k: &Known| -> u64 {
         k.look
             .iter()
@@ -196,11 +250,19 @@ async fn answer(
             .map(|(a, b)| u64::from(a.abs_diff(*b)))
             .sum()
     };
-    let found = known
+    let (place, found) = truth
+        .known
         .iter()
-        .min_by_key(|k| apart(k))
-        .filter(|k| apart(k) < 6 * u64::from(LOOK * LOOK))
-        .ok_or_else(|| wrong("this photo is not in the manifest"))?;
+        .enumerate()
+        .min_by_key(|(_, k)| apart(k))
+        .filter(|(_, k)| apart(k) < 6 * u64::from(LOOK * LOOK))
+        .ok_or_else(|| {
+            (
+                StatusCode::BAD_REQUEST,
+                "this photo is not in the manifest".to_owned(),
+            )
+        })?;
+    truth.last.store(place, Ordering::SeqCst);
     let mut items = found.items.clone();
     for item in &mut items {
         for (i, v) in item["bbox_2d"].as_array_mut().into_iter().flatten().enumerate() {
@@ -208,9 +270,5 @@ async fn answer(
             *v = json!(v.as_f64().unwrap_or_default() * side);
         }
     }
-    let content = json!({"items": items}).to_string();
-    Ok(Json(json!({
-        "id": found.id,
-        "choices": [{"message": {"role": "assistant", "content": content}}],
-    })))
+    Ok((found.id.clone(), json!({"items": items})))
 }

@@ -6,21 +6,21 @@ use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
-use super::Subject;
+use super::App;
+use crate::auth::Subject;
 use crate::problem::{Code, Problem};
-use crate::routes::App;
 use crate::store::UserId;
 use crate::store::users::Known;
 
 /// A verified subject, whether or not it is a user any more: only erasure asks for this.
 #[derive(Debug, Clone)]
-pub struct Caller(pub Subject);
+pub(super) struct Caller(pub(super) Subject);
 
 /// The user that the token stands for.
 #[derive(Debug, Clone)]
-pub struct CurrentUser {
-    pub id: UserId,
-    pub subject: Subject,
+pub(super) struct CurrentUser {
+    pub(super) id: UserId,
+    pub(super) subject: Subject,
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -47,7 +47,7 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
 ///
 /// # Errors
 /// The token is not good, or its user was erased.
-pub async fn resolve(app: &App, token: &str) -> Result<CurrentUser, Problem> {
+pub(super) async fn resolve(app: &App, token: &str) -> Result<CurrentUser, Problem> {
     let subject = app.auth.verify(token, app.clock.now().as_second()).await?;
     if let Some(id) = app.users.get(&subject) {
         return Ok(CurrentUser { id, subject });
