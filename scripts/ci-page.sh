@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The web page in headless Chromium. Screenshots go to the first argument, or to target/page.
-#   CHROMIUM=path  PHOTO=some.jpg  DRAGUNOV_BIN=path  are optional.
+#   CHROMIUM=path  PHOTO=some.jpg  SECOND=some.jpg  DRAGUNOV_BIN=path  are optional.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/ci-lib.sh
@@ -14,6 +14,7 @@ if [ ! -d "$root/node_modules/playwright-core" ]; then
   fetch "playwright-core 1.64 (npm)" npm install --prefix "$root" --no-audit --no-fund --ignore-scripts 'playwright-core@1.64'
 fi
 photo="${PHOTO:-fixtures/plates/scene_005/photo.jpg}"
+second="${SECOND:-fixtures/meal/b.jpg}"
 start_service --stub-latency 300ms
-NODE_ROOT="$root" CHROMIUM="${CHROMIUM:-$(command -v chromium)}" timeout 300 node tests/clients/page.mjs "$url" "$photo" \
+NODE_ROOT="$root" CHROMIUM="${CHROMIUM:-$(command -v chromium)}" timeout 600 node tests/clients/page.mjs "$url" "$photo" "$second" \
   fixtures/tiny/heif/iphone.heic "$out"

@@ -1,6 +1,8 @@
 //! Photos in, upright sRGB with camera and gravity out; hand-made files only.
 #![allow(clippy::unwrap_used)]
 
+#[path = "intake/avif.rs"]
+mod avif;
 #[path = "intake/camera.rs"]
 mod camera;
 #[path = "intake/damage.rs"]
@@ -13,6 +15,8 @@ mod files;
 mod gravity;
 #[path = "intake/heif.rs"]
 mod heif;
+#[path = "intake/pose.rs"]
+mod pose;
 #[path = "common/s3.rs"]
 mod s3;
 #[path = "intake/sources.rs"]

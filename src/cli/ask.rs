@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Folder with config.json, model.safetensors and tokenizer.json.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     checkpoint: PathBuf,
-    /// JPEG, PNG, WebP or HEIC; may be given several times, in the order of the question.
+    /// JPEG, PNG, WebP, HEIC or AVIF; may be given several times, in the order of the question.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     image: Vec<PathBuf>,
     /// The question.

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// .safetensors).
     #[arg(long, value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
     checkpoint: PathBuf,
-    /// JPEG, PNG, WebP or HEIC.
+    /// JPEG, PNG, WebP, HEIC or AVIF.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     image: PathBuf,
     /// Disparity (larger is nearer) or metres, depending on the checkpoint.

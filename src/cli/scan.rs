@@ -21,7 +21,7 @@ use depth_map::DepthMapArgs;
 /// Measure the food on one or more photos.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JPEG, PNG, WebP or HEIC files.
+    /// JPEG, PNG, WebP, HEIC or AVIF files.
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     photos: Vec<PathBuf>,
     /// The photos show one meal from several sides: one answer for all of them.

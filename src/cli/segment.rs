@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// .safetensors).
     #[arg(long, value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
     checkpoint: PathBuf,
-    /// JPEG, PNG, WebP or HEIC.
+    /// JPEG, PNG, WebP, HEIC or AVIF.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     image: PathBuf,
     /// A box around an object, in pixels of the upright photo.

@@ -73,7 +73,7 @@ codes! {
         "The photo has too many pixels.",
         "Send at most 4000 pixels on the long side.";
     ImageFormat = "image_format", Client, retry false, http 415:
-        "The photo is not JPEG, PNG, WebP or HEIC.",
+        "The photo is not JPEG, PNG, WebP, HEIC or AVIF.",
         "Convert it to an ordinary JPEG.";
     InvalidField = "invalid_field", Client, retry false, http 422:
         "A field can be read but its value cannot be: a pitch of 400, a field of view of 200 degrees.",

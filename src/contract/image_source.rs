@@ -121,7 +121,9 @@ impl PartialSchema for ImageSource {
                     .schema_type(Type::String)
                     .description(Some("base64, a data: URL, https://... or s3://bucket/key")),
             )
-            .description(Some("Where the photo's bytes are: JPEG, PNG, WebP or HEIC."))
+            .description(Some(
+                "Where the photo's bytes are: JPEG, PNG, WebP, HEIC or AVIF.",
+            ))
             .into()
     }
 }

@@ -78,7 +78,7 @@ vocabulary! {
     /// What told the height of the camera above the table, which is the scale of the whole photo.
     ScaleSource {
         ClientHeight = "client_height":
-            "`camera.height_cm` of the request.",
+            "`camera.height_cm` of the request, or the height that `camera.pose` gives.",
             "Nothing.";
         ClientDepth = "client_depth":
             "The distances of the request's depth map.",

@@ -23,7 +23,7 @@ const MAX_FIELDS: usize = 32;
 #[serde(deny_unknown_fields)]
 #[schema(as = ScanForm)]
 pub struct ScanFormDoc {
-    /// The photo's file: JPEG, PNG, WebP or HEIC. Up to six such parts are photos of one meal; all but the first tell of
+    /// The photo's file: JPEG, PNG, WebP, HEIC or AVIF. Up to six such parts are photos of one meal; all but the first tell of
     /// their camera only by their EXIF data.
     #[schema(value_type = String, format = Binary)]
     pub image: Vec<u8>,

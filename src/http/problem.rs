@@ -80,7 +80,7 @@ impl From<ScanError> for Problem {
             code: error.code,
             retry_after_s: (error.code == ErrorCode::Draining).then_some(1),
             message: error.message,
-            next_step: error.next_step,
+            next_step: error.next_step.or_else(|| Some(error.code.action().to_owned())),
         }
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => heif::open(bytes),
         _ => Err(ScanError::new(
             ErrorCode::ImageFormat,
-            "the photo is not a JPEG, PNG, WebP or HEIC file",
+            "the photo is not a JPEG, PNG, WebP, HEIC or AVIF file",
         )
         .next_step("convert it to an ordinary JPEG or PNG")),
     }

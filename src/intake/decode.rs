@@ -57,9 +57,9 @@ pub struct Decoded {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes a JPEG, PNG, WebP or HEIC; applies orientation and colour profile once.
+/// Decodes a JPEG, PNG, WebP, HEIC or AVIF; applies orientation and colour profile once.
 ///
-/// Pixels are Pillow's, byte for byte; of a HEIC they are libheif's but for how it widens halved colours. Only whole photos
+/// Pixels are Pillow's, byte for byte; of a HEIC or AVIF they are libheif's but for how it widens halved colours. Only whole photos
 /// are taken: a decoder's repair of damaged data is never one. Missing end marks, stray bytes between segments and trailers are no damage.
 /// Alpha is dropped (what Pillow's `convert("RGB")` does), of 16 bits the upper 8 are taken, grey becomes three equal
 /// channels, only the first frame of an animation is used. Four inks are taken for inverted with or without an Adobe
@@ -67,8 +67,8 @@ pub struct Decoded {
 /// not decoded.
 ///
 /// # Errors
-/// `image_format` for other formats and rare codings of JPEG (arithmetic, 12 bits, lossless) and HEIC (AVIF's pixels,
-/// overlays), `image_too_large` over the pixel budget, `image_unreadable` for damaged or truncated files, `image_blank`.
+/// `image_format` for other formats and rare codings of JPEG (arithmetic, 12 bits, lossless) and HEIC
+/// (overlays), `image_too_large` over the pixel budget, `image_unreadable` for damaged or truncated files, `image_blank`.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, ScanError> {
     // The decoders are other people's code fed with hostile bytes: a panic there is a damaged photo, not our end.
     std::panic::catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, limits)))

@@ -1,8 +1,15 @@
-//! HEIC: a HEIF container (ISO/IEC 23008-12) whose pixels are HEVC stills, as phones store photos.
+//! HEIC and AVIF: a HEIF container (ISO/IEC 23008-12) whose pixels are HEVC or AV1 stills, as phones store photos.
 //!
-//! `tables` bounds the container's tables before they are read, `still` says what of the file is the picture and decodes it,
-//! `turn` how it is turned. The boxes and the coded pixels are read by `heifer`.
+//! `tables` bounds the container's tables before they are read, `still` says what of the file is the picture and puts it
+//! together, `turn` how it is turned, `codec` how its pixels are coded. The boxes are read by `heifer`.
 
+#[cfg(feature = "avif")]
+mod av1;
+#[cfg(not(feature = "avif"))]
+#[path = "heif/av1_absent.rs"]
+mod av1;
+mod codec;
+mod hevc;
 mod still;
 mod tables;
 mod turn;
@@ -19,7 +26,7 @@ use crate::contract::ScanError;
 /// Takes the file apart; no pixel is decoded. `bytes` begin with a `ftyp` box.
 ///
 /// # Errors
-/// `image_format` for AVIF, sequences without a still, overlays and whatever else is no plain photo; `image_unreadable` for
+/// `image_format` for sequences without a still, overlays and whatever else is no plain photo; `image_unreadable` for
 /// files cut short and tables that contradict one another or are larger than any photo's.
 pub(super) fn open(bytes: &[u8]) -> Result<Contents<'_>, ScanError> {
     let boxes = tables::bounded(bytes)?;

@@ -216,7 +216,16 @@ fn pose(pose: &CameraPose) -> Result<(), ScanError> {
     let right = |v: f64, want: f64| (v - want).abs() < 0.02;
     let lengths = [dot(x, x), dot(y, y), dot(z, z)].iter().all(|v| right(*v, 1.0));
     let angles = [dot(x, y), dot(y, z), dot(z, x)].iter().all(|v| right(*v, 0.0));
-    if !lengths || !angles {
+    // A mirror has the lengths and angles of a rotation.
+    let handed = dot(
+        [
+            x[1] * y[2] - x[2] * y[1],
+            x[2] * y[0] - x[0] * y[2],
+            x[0] * y[1] - x[1] * y[0],
+        ],
+        z,
+    ) > 0.0;
+    if !lengths || !angles || !handed {
         return Err(invalid(FIELD, "its first three columns are no rotation")
             .next_step("send camera to world, column by column, as ARKit's camera.transform and ARCore's getPose().toMatrix()"));
     }

@@ -53,7 +53,7 @@ pub(super) fn of_word(stem: &str) -> Option<&'static str> {
     of_stem(stem).filter(|_| STEMS.contains(stem))
 }
 
-fn of_stem(stem: &str) -> Option<&'static str> {
+pub(super) fn of_stem(stem: &str) -> Option<&'static str> {
     static BY_STEM: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
         CATEGORY_WORDS
             .iter()

@@ -91,22 +91,24 @@ impl FoodTable {
             return self.found_average(self.unknown(), MatchKind::Unknown, 0.0);
         }
         let bare = phrase.words.len() == 1 && categories::of_word(&phrase.words[0]).is_some();
+        let mut spellings = vec![phrase];
+        spellings.extend(self.names.respelled(label).iter().map(|s| Phrase::new(s)));
         if !bare {
-            let mut spellings = vec![label.to_owned()];
-            spellings.extend(self.names.respelled(label));
             let nearest = spellings
                 .iter()
-                .filter_map(|s| self.names.nearest(&Phrase::new(s)).into_iter().next())
+                .filter_map(|s| self.names.nearest(s).into_iter().next())
                 .max_by(|a, b| a.score.total_cmp(&b.score).then(b.food.cmp(&a.food)));
             if let Some(Nearest { food, score }) = nearest.filter(|n| n.score >= LEAST_SCORE) {
                 return self.found(food, MatchKind::Fuzzy, score);
             }
         }
-        let category = self
-            .names
-            .category_of(&phrase)
-            .or_else(|| categories::of_phrase(&phrase))
-            .and_then(|name| self.category(name));
+        let category = spellings.iter().find_map(|phrase| {
+            let names = &self.names;
+            names
+                .category_of(phrase)
+                .or_else(|| categories::of_phrase(phrase))
+                .and_then(|name| self.category(name))
+        });
         match category {
             Some(food) => self.found_average(food, MatchKind::Category, CATEGORY_SCORE),
             None => self.found_average(self.unknown(), MatchKind::Unknown, 0.0),

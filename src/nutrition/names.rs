@@ -14,6 +14,7 @@ const MADE_OF: &[&str] = &[
     "milk", "butter", "juice", "oil", "sauce", "soup", "jam", "flour", "tea", "water", "chips", "burger", "salad", "pie",
     "cake", "cookie", "pudding", "cream", "bread", "roll", "dog", "cheese", "cup", "ring", "bar", "dip", "spread", "paste",
     "syrup", "candy", "drink", "sandwich", "wrap", "cracker", "curry", "stew", "dumpling", "muffin", "pizza", "beans", "ball",
+    "cocktail", "tart",
 ];
 
 /// Foods of these heads may be made of a vegetable in their stead: cauliflower rice, zucchini noodles.
@@ -43,6 +44,7 @@ const SHAPED: &[&str] = &[
     "patty",
     "croquette",
     "skewer",
+    "cocktail",
 ];
 
 /// Words of an entry that say nothing against it where a label leaves them out.
@@ -186,15 +188,24 @@ impl Names {
     pub(super) fn same_words(&self, phrase: &Phrase) -> Option<usize> {
         let mut sorted = phrase.words.clone();
         sorted.sort();
-        let entries = self.sorted.get(&sorted)?;
-        entries
-            .iter()
-            .map(|&at| &self.entries[at])
-            .find(|e| {
-                e.head == phrase.head()
-                    || phrase.heads.get(1) == Some(&e.head)
-                    || e.form.as_deref() == Some(phrase.head())
-            })
+        let entries = || {
+            self.sorted
+                .get(&sorted)
+                .into_iter()
+                .flatten()
+                .map(|&at| &self.entries[at])
+        };
+        let about_it = |e: &&Entry| {
+            e.head == phrase.head()
+                || phrase.heads.get(1) == Some(&e.head)
+                || e.form.as_deref() == Some(phrase.head())
+        };
+        // As tables and other languages write it, the food first: "cake chocolate". A chocolate milk is no milk chocolate.
+        let food_first =
+            |e: &&Entry| phrase.main.first() == Some(&e.head) && !self.made_of.contains(phrase.head());
+        entries()
+            .find(about_it)
+            .or_else(|| entries().find(food_first))
             .map(|e| e.food)
     }
 
@@ -215,7 +226,12 @@ impl Names {
         }
         for at in 1..tokens.len() {
             let pair = format!("{}{}", tokens[at - 1], tokens[at]);
-            if self.known.contains(&text::stem(&pair)) {
+            if let Some(meant) = self.synonyms.get(&text::stem(&pair)) {
+                let mut one = tokens[..at - 1].to_vec();
+                one.extend(meant.split(' ').map(str::to_owned));
+                one.extend_from_slice(&tokens[at + 1..]);
+                out.push(one.join(" "));
+            } else if self.known.contains(&text::stem(&pair)) {
                 let mut one = tokens[..at - 1].to_vec();
                 one.push(pair);
                 one.extend_from_slice(&tokens[at + 1..]);
@@ -348,6 +364,8 @@ impl Names {
             label
                 .iter()
                 .filter(unsaid)
+                // What a named dish is served with makes no other dish of it: chicken curry with naan.
+                .filter(|w| phrase.main.len() < 2 || phrase.main.contains(*w))
                 .filter(|w| food_word(w) || !self.known.contains(*w))
         };
         if self.made_of.contains(phrase.head()) || categories::of_word(phrase.head()).is_some() {
@@ -438,7 +456,15 @@ impl Names {
                 matches!(*c, "fish" | "meat") || !sweet_too && matches!(*c, "vegetable" | "legume" | "egg")
             })
         });
-        of_what.flatten().or_else(|| self.category_of_word(phrase.head()))
+        let of_head = || match phrase.head() {
+            // Most butters of a table are of nuts and most tarts come from a toaster: the word's own meaning counts.
+            head if self.made_of.contains(head) => categories::of_stem(head),
+            _ => None,
+        };
+        of_what
+            .flatten()
+            .or_else(of_head)
+            .or_else(|| self.category_of_word(phrase.head()))
     }
 
     /// The category that nearly all foods of a head are of.

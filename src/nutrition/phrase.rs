@@ -10,6 +10,8 @@ pub(super) struct Phrase {
     /// Stems of the words that name the food: the first is the food; the second, where there is one, the cut or form
     /// that was said of it ("chicken breast": chicken, breast).
     pub heads: Vec<String>,
+    /// Stems of the part that names the food, without what is only served with it.
+    pub main: Vec<String>,
 }
 
 /// What follows one of these says more of the food before it.
@@ -25,6 +27,26 @@ const FORMS: &[&str] = &[
     "shoulder", "belly", "rib", "strip", "piece", "chunk", "cube", "slice", "wedge", "half", "stick", "floret", "leaf",
     "leaves", "kernel", "patty", "white", "yolk", "heart", "stalk", "spear", "segment", "pod", "bite", "ball", "finger",
     "nugget", "tender", "mince", "scramble", "whole", "part", "scoop", "serving", "portion", "skewer", "meat", "cut",
+];
+
+/// What stands before these says the cut or the seasoning, not the animal: a pepper steak is no pepper.
+const STEAKS: &[&str] = &[
+    "pepper", "peppered", "rump", "flank", "skirt", "minute", "hanger", "strip", "eye", "bone", "cube",
+    "swiss", "house",
+];
+
+/// Dishes that are said to be "of" what is in them: a soup of lentils is a soup, but a slice of pizza a pizza.
+const OF_SOMETHING: &[&str] = &[
+    "soup",
+    "broth",
+    "juice",
+    "stew",
+    "salad",
+    "curry",
+    "casserole",
+    "smoothie",
+    "tart",
+    "sauce",
 ];
 
 /// Dishes that what is joined by "and" before them only qualifies: a peanut butter and jelly sandwich.
@@ -59,13 +81,15 @@ const DISHES: &[&str] = &[
 impl Phrase {
     pub(super) fn new(label: &str) -> Self {
         let words = text::words(label);
-        let heads = heads(label);
+        let main = main_part(label);
+        let heads = heads(&main);
         let heads = if heads.is_empty() {
             words.last().cloned().into_iter().collect()
         } else {
             heads
         };
-        Self { words, heads }
+        let main = main.iter().map(|t| text::stem(t)).collect();
+        Self { words, heads, main }
     }
 
     /// Stems that stand beside the head and say what kind of it: "potato salad with egg" is of potato; "soup, chicken
@@ -98,8 +122,8 @@ impl Phrase {
     }
 }
 
-/// Stems of the heads of a name: of the first part before a comma, before a connector, after "of".
-fn heads(label: &str) -> Vec<String> {
+/// Words of the part that names the food: the first one before a comma, before a connector, after "of".
+fn main_part(label: &str) -> Vec<String> {
     let first = label
         .split([',', ';', '(', ')', ':'])
         .map(text::tokens)
@@ -117,15 +141,25 @@ fn heads(label: &str) -> Vec<String> {
     let main = &first[..cut];
     // "cream of mushroom soup", "leg of lamb", "slice of pizza": what stands behind "of" is the food.
     let main = match main.iter().position(|t| t == "of") {
+        Some(at) if at > 0 && OF_SOMETHING.contains(&main[at - 1].as_str()) => &main[..at],
         Some(at) if at + 1 < main.len() => &main[at + 1..],
         _ => main,
     };
+    main.to_vec()
+}
+
+/// Stems of the heads of a name's main part.
+fn heads(main: &[String]) -> Vec<String> {
     let says_a_state = |t: &String| text::is_state(t);
     let Some(last) = main.iter().rposition(|t| !says_a_state(t)) else {
         return main.last().map(|t| text::stem(t)).into_iter().collect();
     };
     let is_form = |t: &str| FORMS.contains(&t) || FORMS.contains(&t.strip_suffix('s').unwrap_or(t));
-    let food = is_form(&main[last])
+    let meat_itself = |t: &str| {
+        let steak = matches!(t, "steak" | "steaks");
+        steak && last > 0 && STEAKS.contains(&main[last - 1].as_str())
+    };
+    let food = (is_form(&main[last]) && !meat_itself(&main[last]))
         .then(|| main[..last].iter().rposition(|t| !says_a_state(t) && !is_form(t)))
         .flatten();
     match food {
@@ -156,6 +190,10 @@ mod tests {
             ("onion rings", vec!["ring"]),
             ("peanut butter and jelly sandwich", vec!["sandwich"]),
             ("fish and chips", vec!["fish"]),
+            ("soup of lentils", vec!["soup"]),
+            ("a slice of pizza", vec!["pizza"]),
+            ("pepper steak", vec!["steak"]),
+            ("tuna steak", vec!["tuna", "steak"]),
         ] {
             assert_eq!(Phrase::new(label).heads, heads, "{label}");
         }

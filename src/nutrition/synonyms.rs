@@ -27,5 +27,6 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("soya", "soy"), ("soya milk", "soymilk"), ("soy milk", "soymilk"), ("bean curd", "tofu"), ("flapjack", "granola bar"),
     ("hotcake", "pancake"), ("candyfloss", "cotton candy"), ("jelly", "gelatin dessert"), ("ginger beer", "ginger ale"),
     ("bbq", "barbecue"), ("starfruit", "carambola"), ("star fruit", "carambola"),
+    ("cafe au lait", "latte"), ("cafe con leche", "latte"), ("cafe latte", "latte"), ("caffe latte", "latte"), ("milchkaffee", "latte"),
     ("rockmelon", "cantaloupe"), ("pawpaw", "papaya"), ("alligator pear", "avocado"), ("lox", "smoked salmon"),
 ];

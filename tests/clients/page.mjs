@@ -1,8 +1,9 @@
 // The web page in headless Chromium against a running `dragunov serve --engine stub`: drop a photo, measure, see the masks,
-// correct names, grams, portions and answers, take back and confirm; a HEIC, a phone's sensors, a refused photo, widths.
+// correct names, grams, portions and answers, point at what was missed, take back and confirm; a second side and a note; a
+// HEIC, a phone's sensors, a refused photo, widths.
 //
 // Requires playwright-core 1.64 (npm) and a Chromium. Usage:
-//   node page.mjs URL PHOTO HEIC OUT_DIR      CHROMIUM=/usr/bin/chromium   PAGE=web/index.html (that file instead of the one served)
+//   node page.mjs URL PHOTO SECOND HEIC OUT_DIR      CHROMIUM=/usr/bin/chromium   PAGE=web/index.html (that file instead of the one served)
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,7 +11,7 @@ import path from "node:path";
 
 const require = createRequire(path.join(process.env.NODE_ROOT ?? process.cwd(), "x.js"));
 const { chromium } = require("playwright-core");
-const [url, photo, heic, out] = process.argv.slice(2);
+const [url, photo, second, heic, out] = process.argv.slice(2);
 mkdirSync(out, { recursive: true });
 
 const browser = await chromium.launch({
@@ -23,6 +24,7 @@ const errors = [];
 async function open(size, options = {}) {
   const context = await browser.newContext({ viewport: size, deviceScaleFactor: 1, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
   page.on("pageerror", e => errors.push(String(e)));
   page.on("console", m => m.type() === "error" && !/status of 4\d\d/.test(m.text()) && errors.push(m.text()));
   if (process.env.PAGE) await page.route(url + "/", r => r.fulfill({ path: process.env.PAGE, contentType: "text/html" }));
@@ -147,6 +149,44 @@ for (let left = await wide.locator("#changes .quiet").count(); left; left--) {
 assert.equal(await kcal(), first, "undone, it is what was measured");
 assert.match(await item.locator(".name b").textContent(), new RegExp(label));
 
+// A food that was missed is tapped on the photo: it is looked for there, with the photo and what was said of it.
+await recomputed(() => item.getByText("Not on the plate").click());
+assert.equal(await items.count(), 1);
+const tap = async (page, x, y) => {
+  const box = await page.locator("#canvas").boundingBox();
+  await page.locator("#canvas").click({ position: { x: x * box.width, y: y * box.height } });
+};
+await tap(wide, 0.36, 0.52);
+assert(await wide.isVisible("#spot"), "nothing lies here any more: it is asked for");
+await shot(wide, "spot.png");
+await wide.click("#spot-no");
+assert(await wide.isHidden("#spot"));
+await tap(wide, 0.36, 0.52);
+const looked = await recomputed(() => wide.click("#spot-yes"));
+assert.equal(looked.status(), 200);
+const placed = looked.request().postDataJSON();
+assert.equal(placed.edits[1].add, true);
+assert(Math.abs(placed.edits[1].point[0] / placed.original.image.width - 0.36) < 0.01);
+assert.equal(placed.reference.diameter_cm, 29.2);
+assert(placed.photo.image.base64.length > 1000);
+await wide.waitForFunction(() => document.querySelectorAll(".item").length === 2);
+assert.match(await wide.textContent("#changes"), /added, measured where you pointed/);
+// What was found there is corrected like any other.
+await recomputed(async () => { await items.last().getByLabel("Told grams").fill("222"); await items.last().getByLabel("Told grams").press("Tab"); });
+assert.equal(await grams(items.last()), 222);
+await shot(wide, "placed.png");
+// Nothing lies there: it is said, and taken back.
+await tap(wide, 0.03, 0.03);
+const nothing = await recomputed(() => wide.click("#spot-yes"));
+assert.equal(nothing.status(), 422);
+await wide.waitForSelector("#edit-error:not([hidden])");
+assert.equal(await items.count(), 2);
+for (let left = await wide.locator("#changes .quiet").count(); left; left--) {
+  const undo = () => wide.locator("#changes .quiet").first().click();
+  if (left > 1) await recomputed(undo); else await undo();
+}
+assert.equal(await kcal(), first);
+
 // Confirmed, it is kept as JSON: the new result, the edits and the original.
 await recomputed(async () => { await item.getByLabel("Told grams").fill("120.5"); await item.getByLabel("Told grams").press("Tab"); });
 await wide.click("#confirm");
@@ -164,6 +204,28 @@ await wide.locator("#pitch").fill("41");
 await wide.click("#go");
 await wide.waitForFunction(() => document.querySelector("#changes")?.textContent.includes("None so far"));
 assert.match(wide.sent.at(-1), /"pitch_deg":41[,}]/);
+
+// A second side of the same meal, and a note.
+await wide.setInputFiles("#more", [second]);
+await wide.waitForFunction(() => document.querySelectorAll(".thumb").length === 2);
+await wide.fill("#note", "I ate half of it");
+await shot(wide, "two-photos.png");
+await wide.click("#go");
+await wide.waitForSelector(".item");
+assert.equal(wide.sent.at(-1).match(/name="image"/g).length, 2);
+assert.match(wide.sent.at(-1), /"note":"I ate half of it"/);
+assert.match(await wide.textContent("#noted"), /I ate half of it/);
+const whole = await kcal();
+await recomputed(() => wide.locator("#noted .chip").click());
+await wide.waitForFunction(() => document.querySelector("#noted .chip").ariaPressed === "true");
+assert.equal((await wide.textContent("#changes")).match(/50 % of it/g).length, await items.count());
+assert((await kcal()) < 0.6 * whole);
+await wide.locator(".thumb button").nth(2).click();
+assert((await changes(wide, "#t-masks")) > 0.002, "what was found on the second photo is drawn there");
+await shot(wide, "second-photo.png");
+await wide.locator(".thumb .x").last().click();
+assert.equal(await wide.locator(".thumb").count(), 0);
+await wide.fill("#note", "");
 
 // A refusal is told in the service's words.
 await wide.setInputFiles("#file", { name: "x.png", mimeType: "image/png", buffer: readFileSync(photo).subarray(0, 900) });
@@ -203,6 +265,16 @@ await phone.locator(".item").first().getByLabel("Told grams").press("Tab");
 await phone.waitForFunction(() => document.getElementById("changes").textContent.includes("250 g told"));
 assert((await overflow(phone)) <= 0);
 await shot(phone, "phone.png");
+await phone.setInputFiles("#more", [second]);
+await phone.waitForFunction(() => document.querySelectorAll(".thumb").length === 2);
+assert((await overflow(phone)) <= 0);
+await shot(phone, "phone-two.png");
+await phone.click("#go");
+await phone.waitForSelector(".item");
+await phone.locator("#canvas").scrollIntoViewIfNeeded();
+await tap(phone, 0.05, 0.9);
+assert((await overflow(phone)) <= 0);
+await shot(phone, "phone-spot.png");
 
 assert.deepEqual(errors, []);
 await browser.close();

@@ -250,7 +250,11 @@ fn other_containers_are_named() {
         b"\0\0\0\x10moov12345678".as_slice(),
     ]
     .concat();
-    for (bytes, word) in [(fixture("not-heic.avif"), "AVIF"), (film, "film")] {
+    // A container whose pixels are coded in a third way.
+    let mut other = fixture("420.heic");
+    let infe = other.windows(4).position(|w| w == b"hvc1").unwrap();
+    other[infe..infe + 4].copy_from_slice(b"vvc1");
+    for (bytes, word) in [(other, "vvc1"), (film, "film")] {
         let e = read(&bytes).unwrap_err();
         assert_eq!(e.code, ErrorCode::ImageFormat, "{e}");
         assert!(e.message.contains(word), "{e}");

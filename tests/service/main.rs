@@ -95,6 +95,7 @@ mod description;
 mod direct;
 mod echo;
 mod endurance;
+mod evidence;
 mod hardening;
 mod jobs;
 mod no_models;

@@ -29,6 +29,7 @@ class Scene:
     camera: object
     labels: list            # of food ids 1..
     volumes: list           # tensors, cm3
+    main: object            # the dish that most lies on
 
 
 @dataclass
@@ -158,7 +159,7 @@ def compose(seed, device="cpu", long=448):
     if main.kind == "table":
         subject = 22.0
     camera = sample(rng, long, subject, style == "ecustfd")
-    return Scene(field, table, lights, camera, kitchen.labels, kitchen.volumes), rng
+    return Scene(field, table, lights, camera, kitchen.labels, kitchen.volumes, main), rng
 
 
 @torch.no_grad()

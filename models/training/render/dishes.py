@@ -14,11 +14,12 @@ INKS = [(40, 60, 120), (150, 40, 40), (40, 100, 70), (170, 120, 50), (60, 60, 64
 
 
 class Dish:
-    """Where foods may lie: kind, centre (cm), radius of the level part, radius at most, half size for boards, height of the level part."""
+    """Where foods may lie: kind, centre (cm), radius of the level part, radius at most, half size for boards, height of the level part,
+    outer diameter of what is round."""
 
-    def __init__(self, kind, x, y, level, reach, half=None, angle=0.0, height=0.0, depth=0.0):
+    def __init__(self, kind, x, y, level, reach, half=None, angle=0.0, height=0.0, depth=0.0, diameter=None):
         self.kind, self.x, self.y, self.level, self.reach, self.half, self.angle = kind, x, y, level, reach, half, angle
-        self.height, self.depth = height, depth
+        self.height, self.depth, self.diameter = height, depth, diameter
 
 
 def glaze(rng, device, x, y, rho, radius, dots):
@@ -73,7 +74,7 @@ def plate(field, rng, x, y, diameter=None):
     bottom = torch.where(edge > 0, bottom, height - 0.3 - edge * 3)
     rgb = glaze(rng, field.device, px, py, rho, R, True)
     field.put(0, where, top, bottom, rgb, rng.uniform(0.35, 1.0), field.material(200))
-    return Dish("plate", x, y, level, R * 0.86, height=well)
+    return Dish("plate", x, y, level, R * 0.86, height=well, diameter=2 * R)
 
 
 def bowl(field, rng, x, y, diameter=None):
@@ -96,7 +97,7 @@ def bowl(field, rng, x, y, diameter=None):
     rgb = glaze(rng, field.device, px, py, rho, R, False)
     out = None if rng.random() < 0.5 else jitter(rng, GLAZES[rng.integers(len(GLAZES))], 10)
     field.put(0, where, top, bottom, rgb, rng.uniform(0.3, 1.0), field.material(201, under=out))
-    return Dish("bowl", x, y, level, inner - 0.2, height=well, depth=height)
+    return Dish("bowl", x, y, level, inner - 0.2, height=well, depth=height, diameter=2 * R)
 
 
 def board(field, rng, x, y):

@@ -118,6 +118,11 @@ pub(super) fn parse(text: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Gro
             None => dropped.push(Err(format!("the box of {:?} holds nothing", identity.label))),
         }
     }
+    // Brackets and quotes in the wrong places can hide a thing from the reader; its box was written all the same.
+    let unread = announced(text).saturating_sub(things);
+    if unread > 0 {
+        dropped.push(Err(format!("{unread} of its items cannot be made out")));
+    }
     if cut_off {
         dropped.push(Err("the answer is cut off".into()));
     }
@@ -136,6 +141,24 @@ pub(super) fn parse(text: &str, sent: [u32; 2], photo: [usize; 2]) -> Result<Gro
         dropped,
         rescaled_from: (!as_asked).then_some(frame),
     })
+}
+
+/// How often a text writes the key of a box, whatever stands around it: `"bbox_2d":`, `'bbox_2d' :`, `bbox_2d:`.
+fn announced(text: &str) -> usize {
+    let is_key = |after: &str| {
+        after
+            .trim_start_matches(['"', '\'', '”', '`'])
+            .trim_start()
+            .starts_with(':')
+    };
+    let written = |key: &&str| {
+        let whole = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        text.match_indices(*key)
+            .filter(|(at, _)| whole(*at) && is_key(&text[at + key.len()..]))
+            .count()
+    };
+    // A thing may state its box twice, in two ways.
+    BOX_KEYS.iter().map(written).max().unwrap_or(0)
 }
 
 /// What an answer holds, before anything is judged.

@@ -1,13 +1,13 @@
-//! The picture itself: one HEVC still, or a grid of them.
+//! The picture itself: one still, or a grid of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use heifer::color::{ColorParams, frame_to_rgba_sized};
-use heifer::heifer_hevc_dec::decoder::{DecodeOptions, decode_picture};
 use heifer::heifer_isobmff::boxes::{ColorInfo, ConstructionMethod, Property};
 use heifer::heifer_isobmff::{HeifFile, ItemId};
 
+use super::codec::Codec;
 use super::turn;
 use crate::contract::ScanError;
 use crate::intake::container::{Crop, foreign, unreadable};
@@ -17,12 +17,8 @@ use crate::intake::decode::Picture;
 const MAX_TILES: usize = 1024;
 /// Pieces of one item's data.
 const MAX_EXTENTS: usize = 16;
-/// Parameter sets of one still, bytes.
-const MAX_CONFIG: usize = 16 << 10;
-/// Units of one still's coded data: slices, and notes between them.
-const MAX_UNITS: usize = 1024;
-/// Pixels that all slices together may be decoded into, where there are more of them than tiles. A slice may begin anywhere
-/// and go on to the end, so that each counts as a whole tile; cameras write one a tile.
+/// Pixels that all slices (HEVC) or frames (AV1) together may be decoded into, where there are more of them than tiles. A slice
+/// may begin anywhere and go on to the end, so that each counts as a whole tile; cameras write one a tile.
 const MAX_SLICED_PIXELS: u64 = 128 << 20;
 /// Tiles decoded at the same time.
 const MAX_THREADS: usize = 4;
@@ -36,6 +32,7 @@ const PICTURE_BYTES: u64 = 6;
 #[derive(Debug)]
 pub(in crate::intake) struct Still<'a> {
     file: HeifFile<'a>,
+    codec: Codec,
     width: u32,
     height: u32,
     tile: (u32, u32),
@@ -46,16 +43,12 @@ pub(in crate::intake) struct Still<'a> {
 
 impl<'a> Still<'a> {
     /// # Errors
-    /// `image_format` if the primary item is no HEVC still and no grid of them; `image_unreadable` for grids that do not fit
-    /// their tiles and for more tiles, pieces or slices than a photo has.
+    /// `image_format` if the primary item is no still of a codec that is read and no grid of them; `image_unreadable` for grids
+    /// that do not fit their tiles and for more tiles, pieces or slices than a photo has.
     pub(super) fn of(file: HeifFile<'a>, file_bytes: usize) -> Result<Self, ScanError> {
         let id = file.primary_id;
         let kind = kind(&file, id)?;
         let (width, height, columns, rows, tiles) = match &kind {
-            b"hvc1" => {
-                let (width, height) = size(&file, id)?;
-                (width, height, 1, 1, vec![id])
-            }
             b"grid" => {
                 let grid = file.grid(id).map_err(|e| unreadable(&e).source(e))?;
                 let tiles = file.referenced_items(id, b"dimg").to_vec();
@@ -67,8 +60,11 @@ impl<'a> Still<'a> {
                     tiles,
                 )
             }
-            b"av01" => return Err(foreign("its pixels are AVIF's")),
-            _ => return Err(foreign(format_args!("its pixels are {}", kind.escape_ascii()))),
+            _ => {
+                Codec::of(kind)?;
+                let (width, height) = size(&file, id)?;
+                (width, height, 1, 1, vec![id])
+            }
         };
         if tiles.len() > MAX_TILES || tiles.len() != columns as usize * rows as usize {
             return Err(unreadable(format_args!(
@@ -76,9 +72,14 @@ impl<'a> Still<'a> {
                 tiles.len()
             )));
         }
-        let tile = size(&file, tiles[0])?;
+        let of_tile = self::kind(&file, tiles[0])?;
+        if of_tile == *b"grid" {
+            return Err(unreadable("its tiles are grids"));
+        }
+        let (codec, tile) = (Codec::of(of_tile)?, size(&file, tiles[0])?);
         let still = Self {
             file,
+            codec,
             width,
             height,
             tile,
@@ -132,7 +133,7 @@ impl<'a> Still<'a> {
             return Err(unreadable("its tiles do not cover it"));
         }
         for &id in &self.tiles {
-            if kind(&self.file, id)? != *b"hvc1" || size(&self.file, id)? != self.tile {
+            if Codec::of(kind(&self.file, id)?)? != self.codec || size(&self.file, id)? != self.tile {
                 return Err(unreadable("its tiles are not alike"));
             }
             if id != self.file.primary_id
@@ -170,39 +171,12 @@ impl<'a> Still<'a> {
             if bytes > 2 * file_bytes as u64 {
                 return Err(unreadable("its tiles share their data"));
             }
-            slices += self.slices(id)?;
+            slices += self.codec.pictures(&self.file, id)?;
         }
         if slices > self.tiles.len() as u64 && slices.saturating_mul(self.tile_pixels()) > MAX_SLICED_PIXELS {
             return Err(unreadable("its pixels are cut into more slices than a camera's"));
         }
         Ok(())
-    }
-
-    /// NAL units of coded pixels (ITU-T H.265, 7.4.2.2) of one item.
-    fn slices(&self, id: ItemId) -> Result<u64, ScanError> {
-        let config = self.file.hevc_config(id).map_err(|e| unreadable(&e).source(e))?;
-        let config = config.ok_or_else(|| unreadable("its decoder's configuration is missing"))?;
-        if config.nal_units.iter().map(|unit| unit.len() + 4).sum::<usize>() > MAX_CONFIG {
-            return Err(unreadable(
-                "its decoder's configuration is larger than any camera's",
-            ));
-        }
-        let data = self.file.item_data(id).map_err(|e| unreadable(&e).source(e))?;
-        let mut rest: &[u8] = &data;
-        let (mut units, mut found) = (0, 0);
-        while let Some((head, tail)) = rest.split_at_checked(usize::from(config.nal_length_size)) {
-            let length = head.iter().fold(0, |sum, b| sum << 8 | usize::from(*b));
-            let Some((unit, tail)) = tail.split_at_checked(length) else {
-                break;
-            };
-            units += 1;
-            if units > MAX_UNITS {
-                return Err(unreadable("its pixels are cut into more units than a camera's"));
-            }
-            found += u64::from(unit.first().is_some_and(|b| b >> 1 & 0x3F < 32));
-            rest = tail;
-        }
-        Ok(found)
     }
 
     /// # Errors
@@ -263,18 +237,7 @@ impl<'a> Still<'a> {
     /// Three channels of one tile, and whether it has no colour.
     fn tile(&self, id: ItemId) -> Result<(Vec<u8>, bool), ScanError> {
         let (width, height) = self.tile;
-        let stream = self
-            .file
-            .hevc_bitstream(id)
-            .map_err(|e| unreadable(&e).source(e))?;
-        // Coded pictures are whole blocks, of 64 pixels at most.
-        let padded = |side: u32| u64::from(side).next_multiple_of(64);
-        let options = DecodeOptions {
-            verify_hash: true,
-            max_pixels: padded(width) * padded(height),
-            ..DecodeOptions::default()
-        };
-        let frame = decode_picture(&stream, options).map_err(refused)?;
+        let frame = self.codec.decode(&self.file, id, self.tile)?;
         if frame.widths[0] < width || frame.heights[0] < height {
             return Err(unreadable("its pixels are fewer than stated"));
         }
@@ -314,14 +277,4 @@ fn kind(file: &HeifFile<'_>, id: ItemId) -> Result<[u8; 4], ScanError> {
 fn size(file: &HeifFile<'_>, id: ItemId) -> Result<(u32, u32), ScanError> {
     let size = file.image_size(id).map_err(|e| unreadable(&e).source(e))?;
     size.ok_or_else(|| unreadable("it does not state its size"))
-}
-
-fn refused(e: heifer::heifer_hevc_dec::Error) -> ScanError {
-    match &e {
-        heifer::heifer_hevc_dec::Error::Unimplemented(what) if what.contains("size limit") => {
-            unreadable("its pixels are more than stated").source(e)
-        }
-        heifer::heifer_hevc_dec::Error::Unimplemented(what) => foreign(what).source(e),
-        _ => unreadable(&e).source(e),
-    }
 }

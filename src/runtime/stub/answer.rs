@@ -13,6 +13,7 @@ use crate::contract::{
 };
 use crate::food_store::FoodStore;
 use crate::intake::Photo;
+use crate::nutrition::Note;
 use crate::overlay;
 use crate::runtime::ModelTask;
 
@@ -98,7 +99,7 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
         reshoot: Vec::new(),
         note: request.note.as_ref().map(|text| NoteInfo {
             text: text.clone(),
-            portion: None,
+            portion: Note::read(text).portion,
         }),
         overlay: picture(request.options.overlay, &photo.image)?,
         depth: picture(request.options.depth, &ramp(width, height)?)?,
