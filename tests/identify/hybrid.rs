@@ -126,6 +126,36 @@ fn the_model_is_called_twice_at_most_and_what_boxes_leave_out_is_found() {
     }
 }
 
+/// What the client points at joins the second question.
+#[test]
+fn hints_are_named_within_the_two_calls() {
+    let (sample, photo, mut request) = plate("scene_015");
+    let truth = masks(&sample);
+    let there = truth[0].bbox().unwrap();
+    let point = [0.5 * (there.x0 + there.x1), 0.5 * (there.y0 + there.y1)];
+    request.hints = serde_json::from_value(json!({"items": [{"point": point}]})).unwrap();
+    let calls = Arc::new(Calls::default());
+    let double = Double {
+        calls: Arc::clone(&calls),
+        boxes: truth_boxes(&sample, &truth)[1..].to_vec(),
+        label: "cucumber",
+    };
+    let set = ModelSet::bundled().unwrap();
+    let config = ScannerConfig::for_set(&set);
+    let mut scanner = Scanner::load(&set, DeviceChoice::Cpu, config, Some(Box::new(double))).unwrap();
+    let (result, _) = scanner.scan(&photo, &request, &JobContext::detached()).unwrap();
+    let count = |n: &AtomicUsize| n.load(Ordering::SeqCst);
+    assert_eq!(
+        (
+            count(&calls.grounded),
+            count(&calls.together),
+            count(&calls.single)
+        ),
+        (1, 1, 0)
+    );
+    assert!(result.items.iter().any(|i| i.label == "cucumber"));
+}
+
 /// A model that cannot ground is asked crop by crop, as before.
 #[test]
 fn without_boxes_the_usual_strategy_is_automatic() {
