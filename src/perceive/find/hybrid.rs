@@ -47,7 +47,9 @@ impl Finder<'_> {
         found.extend(beyond.iter().cloned().map(unknown));
         let pointed = asked.len();
         let mut asked = asked.to_vec();
-        asked.extend(left_out(masks, &found, depth.as_ref()));
+        let mut seen = found.clone();
+        seen.extend(asked.iter().cloned().map(unknown));
+        asked.extend(left_out(masks, &seen, depth.as_ref()));
         asked.truncate(MAX_TOGETHER);
         if asked.is_empty() {
             return Ok(found);
