@@ -8,6 +8,7 @@ use dragunov::pipeline::{ModelSet, Scanner, ScannerConfig};
 use dragunov::runtime::JobContext;
 use dragunov_models::Mask;
 use dragunov_models::device::DeviceChoice;
+use dragunov_models::space::Rect;
 
 use super::grounded::{boxes, masks, plate, scan};
 use super::*;

@@ -104,11 +104,10 @@ impl NameSample {
         novelties.sort_unstable_by(f64::total_cmp);
         let at = ((1.0 - LOST_SHARE) * novelties.len() as f64) as usize;
         let limit = novelties.get(at).copied();
-        let foods: Vec<(f64, bool)> = judge
+        let right = judge
             .iter()
-            .filter(|c| c.said.kind == Kind::Food)
-            .map(|c| (c.said.confidence, same_food(foods, &c.said.label, &c.label)))
-            .collect();
+            .filter(|c| c.said.kind == Kind::Food && same_food(foods, &c.said.label, &c.label))
+            .count();
         Some(FittedNames {
             belief: NameBelief {
                 temperature: temperature(&judge, foods),
@@ -116,7 +115,7 @@ impl NameSample {
                 ..NameBelief::default()
             },
             crops: judge.len(),
-            right: foods.iter().filter(|(_, right)| *right).count(),
+            right,
             known,
         })
     }
