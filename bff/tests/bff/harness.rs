@@ -385,6 +385,13 @@ impl Client {
     }
 }
 
+/// A zone where it is noon: whatever takes some minutes from here on is of one day.
+pub fn noon_zone() -> String {
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    // These names count westwards.
+    format!("Etc/GMT{:+}", hour - 12)
+}
+
 /// Waits until something is so, with the patience that a machine needs on which everything runs at once.
 pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
     until_in(PATIENCE, what, so).await;
