@@ -178,7 +178,9 @@ def main():
                 continue
             for key, count in counts.items():
                 most = allowed[name].get(key)
-                if most is None or count > most:
+                if most is None:
+                    print(f"{name}: {count} {key}, which has no budget yet; --write-budgets makes one")
+                elif count > most:
                     failures.append(f"{name}: {count} {key}, the budget is {most}")
                 elif count < most:
                     print(f"{name}: {key} fell from {most} to {count}; --write-budgets keeps it there")
