@@ -118,7 +118,14 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     only: Option<PathBuf>,
     /// Say how far the figures would move with other photos: 95 % intervals of so many draws of photos.
-    #[arg(long, value_name = "DRAWS", num_args = 0..=1, default_missing_value = "2000", value_parser = draws)]
+    #[arg(
+        long,
+        value_name = "DRAWS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2000",
+        value_parser = draws
+    )]
     bootstrap: Option<usize>,
     /// Seed of these draws.
     #[arg(long, default_value_t = 0)]

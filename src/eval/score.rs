@@ -107,7 +107,11 @@ pub fn sample(
         sample: sample.id.clone(),
         in_bowl: (0..sample.items.len()).any(|i| in_bowl(sample, i)),
         near_nadir: near_nadir(sample),
-        truth: sample.amounts(),
+        // A scan sums no volumes.
+        truth: TrueAmounts {
+            volume_cm3: None,
+            ..sample.amounts()
+        },
         fate,
         expected: sample.expect_error.clone(),
         took_ms,
