@@ -99,7 +99,7 @@ impl NameSample {
         };
         let mut novelties: Vec<f64> = judge
             .chunk_by(|a, b| a.photo == b.photo)
-            .flat_map(|photo| of_one_photo(&photo.iter().filter_map(|c| novelty(c)).collect::<Vec<_>>()))
+            .flat_map(|photo| of_one_photo(&photo.iter().copied().filter_map(&novelty).collect::<Vec<_>>()))
             .collect();
         novelties.sort_unstable_by(f64::total_cmp);
         let at = ((1.0 - LOST_SHARE) * novelties.len() as f64) as usize;

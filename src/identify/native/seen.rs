@@ -29,7 +29,7 @@ impl<O: Observer> Seen<O> {
         let rows = features.dim(0).ok()?;
         let all: usize = batch.iter().map(patches).sum();
         let mut from = 0;
-        let mut mean = |prompt| -> candle_core::Result<Vec<f32>> {
+        let mut mean = |prompt: &EncodedPrompt| -> candle_core::Result<Vec<f32>> {
             let n = patches(prompt) * rows / all.max(1);
             let own = features.narrow(0, from, n)?;
             from += n;
