@@ -15,5 +15,5 @@ fi
 key="ci-key-$$-0123456789"
 export DRAGUNOV_API_KEY="$key"
 start_service
-RUNPOD_ENDPOINT_BASE_URL="$url/v2" timeout 300 "$python" tests/clients/runpod_client.py "$key"
-NODE_ROOT="$js" timeout 120 node tests/clients/runpod_sdk.mjs "$url" "$key"
+RUNPOD_ENDPOINT_BASE_URL="$url/v2" timeout 600 "$python" tests/clients/runpod_client.py "$key"
+NODE_ROOT="$js" timeout 600 node tests/clients/runpod_sdk.mjs "$url" "$key"

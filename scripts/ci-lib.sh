@@ -57,13 +57,15 @@ start_service() {
 }
 
 # attack SECONDS URL ARGUMENT...: schemathesis on the service at URL, by its own /openapi.json: no 5xx, and no status, content type,
-# header or body but those described. Its last lines are shown, more of them where it finds something.
+# header or body but those described. Its last lines are shown, more of them where it finds something. SCHEMATHESIS_SEED=n has it
+# try other requests.
 attack() {
   local seconds="$1" url="$2" folder status=0; shift 2
   python_with schemathesis-4.32.5 'schemathesis==4.32.5'
   # A folder of its own, where it leaves its notes.
   folder="$(mktemp -d)"
-  (cd "$folder" && "$(dirname "$python")/st" run "$url/openapi.json" "$@" --no-shrink --max-time "$seconds" -w 2 \
+  (cd "$folder" && "$(dirname "$python")/st" run "$url/openapi.json" "$@" --no-shrink --max-time "$seconds" --request-timeout 60 -w 2 \
+    --seed "${SCHEMATHESIS_SEED:-1}" \
     -c not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance \
     --suppress-health-check all --warnings off) >"$folder/said" 2>&1 || status=$?
   tail -n "$([ $status = 0 ] && echo 20 || echo 150)" "$folder/said"

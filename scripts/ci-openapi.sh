@@ -23,7 +23,7 @@ YAML
 # A real answer, of the bundled checkpoints, beside the stub's.
 binary="${DRAGUNOV_BIN:-${CARGO_TARGET_DIR:-target}/debug/dragunov}"
 "$binary" scan fixtures/plates/scene_015/photo.jpg --pitch 23.4 --plate 29.2 --json "$out/scan.json" >"$out/scan.txt"
-PYTHONPATH="$out" timeout 120 "$python" tests/clients/openapi_client.py "$url" "$key" \
+PYTHONPATH="$out" timeout 600 "$python" tests/clients/openapi_client.py "$url" "$key" \
   fixtures/plates/scene_005/photo.jpg "$out/scan.json" "$out/openapi.json"
 
 echo "-- schemathesis against the description"

@@ -17,4 +17,4 @@ for _ in $(seq 300); do
   kill -0 "$ministack" 2>/dev/null || { echo "ministack ended:"; cat "$out"; exit 1; }
   sleep 0.1
 done
-timeout 120 "$python" tests/clients/s3_ministack.py "$url" "$AWS_ENDPOINT_URL" fixtures/plates/scene_005/photo.jpg
+timeout 600 "$python" tests/clients/s3_ministack.py "$url" "$AWS_ENDPOINT_URL" fixtures/plates/scene_005/photo.jpg

@@ -1,10 +1,15 @@
 //! Naming what is seen: crops of regions in, kind and label out.
 
+mod belief;
 pub mod native;
+mod novelty;
 pub mod openai;
 
 use dragunov_models::{ImagePx, Rect, RgbImage};
 use serde::{Deserialize, Serialize};
+
+pub use belief::{NameBelief, of_one_photo};
+pub use novelty::{NOVELTY_FILE, Novelty};
 
 pub use crate::contract::kinds::Kind;
 use crate::contract::{ErrorCode, ScanError};
@@ -28,6 +33,9 @@ pub struct Identified {
     /// The identifier's own guess of what the region weighs, if it gives one.
     #[serde(default)]
     pub grams: Option<f64>,
+    /// How unlike everything that the identifier was trained on the region is, if it can tell ([`Novelty::of`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novelty: Option<f64>,
 }
 
 impl Identified {
@@ -41,6 +49,7 @@ impl Identified {
             confidence: 0.0,
             alternatives: Vec::new(),
             grams: None,
+            novelty: None,
         }
     }
 }
@@ -73,6 +82,14 @@ pub trait Identifier: Send {
     /// What the person wrote of the meal that the next questions are about; a hint, no instruction. Models that were trained on one
     /// fixed question do without it.
     fn set_note(&mut self, _note: Option<&str>) {}
+
+    /// What its vision tower makes of each crop, for [`Novelty::fit`]; `None` from a backend that does not tell.
+    ///
+    /// # Errors
+    /// Of the network.
+    fn features(&mut self, _crops: &[RgbImage]) -> Result<Option<Vec<Vec<f32>>>, ScanError> {
+        Ok(None)
+    }
 
     /// Whether [`Self::ground`] can answer.
     fn grounds(&self) -> bool {

@@ -23,6 +23,7 @@ pub use crate::perceive::{Search, Strategy};
 pub use calibration::{CALIBRATION_FILE, CALIBRATION_FORMAT, Calibration, MaskGrid, NetworkErrors};
 pub use config::ScannerConfig;
 pub use inputs::{NetworkOutputs, OracleInputs, ScanInputs};
+pub(crate) use measure::CLIENT_HEIGHT_SIGMA_LN;
 pub use model_set::ModelSet;
 pub use networks::PhotoEncoding;
 pub use scan::Pictures;

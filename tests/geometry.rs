@@ -11,6 +11,8 @@ mod nonsense;
 mod plates;
 #[path = "geometry/plausible.rs"]
 mod plausible;
+#[path = "geometry/scale_sources.rs"]
+mod scale_sources;
 #[path = "geometry/scenes.rs"]
 mod scenes;
 #[path = "geometry/stated.rs"]

@@ -16,7 +16,7 @@ const FINE: u32 = 28;
 /// Crops of this side may have been shrunk to it.
 const SHRUNK: u32 = 224;
 /// Step between sizes of the window that are tried, and the largest, as a share of the photo's longer side.
-const SIZE_STEP: f64 = 1.04;
+const SIZE_STEP: f64 = 1.12;
 const LARGEST: f64 = 1.35;
 /// Share of a crop's mask that must be of one thing for its name.
 const MIN_SHARE: f64 = 0.6;
@@ -98,7 +98,7 @@ impl Seen {
         }
         let mut best: Vec<(f64, Window)> = Vec::new();
         for size in sizes {
-            let step = (size / 40.0).max(2.0);
+            let step = (size / 12.0).max(5.0);
             let mut y = -0.5 * size;
             while y < f64::from(h) - 0.5 * size {
                 let mut x = -0.5 * size;
@@ -111,9 +111,9 @@ impl Seen {
             }
         }
         best.sort_by(|a, b| a.0.total_cmp(&b.0));
-        best.truncate(24);
+        best.truncate(12);
         for (cost, window) in &mut best {
-            let mut step = window[2] / 60.0;
+            let mut step = (window[2] / 30.0).max(4.0);
             *cost = self.cost(crop, *window, FINE);
             while step > 0.4 {
                 let mut moved = false;

@@ -30,6 +30,12 @@ impl Backend {
     }
 }
 
+/// Whether a chain of ops is quicker on one element of a batch after the other, as on the CPU, where what one op wrote is still
+/// in the cache when the next reads it. On a GPU all elements together cost as many launches as one.
+pub fn works_in_pieces(device: &Device) -> bool {
+    matches!(device, Device::Cpu)
+}
+
 /// `DRAGUNOV_CUDA_REFERENCE=1`: every op on CUDA is composed of candle's, to tell whose fault a wrong number is.
 fn reference_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();

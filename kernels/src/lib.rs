@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ops/<op>/mod.rs` | the public function: shapes checked once, the device chosen ([`candle_core::CustomOp2`] and its like) |
 //! | `ops/<op>/cpu.rs` | the CPU kernel, `cpu_fwd` |
-//! | `ops/<op>/cuda.rs` | what runs on CUDA: candle's own ops put together, until the op has a kernel in `cu/<op>.cu` |
+//! | `ops/<op>/cuda.rs` | what runs on CUDA: a kernel of `cu/`, and candle's own ops put together |
 //! | `ops/<op>/reference.rs` | plain loops in f64 |
 //! | `cpu/` | what CPU kernels share: the inner loop of products, packing, vectors, threads, working memory |
 //! | `cuda/` | what the CUDA side of several ops shares |
@@ -20,6 +20,7 @@ pub mod reference;
 #[cfg(test)]
 mod testing;
 
+pub use backend::works_in_pieces;
 pub use epilogue::Epilogue;
 pub use ops::activation::{Activation, activation};
 pub use ops::attention::{AttentionMask, attention};

@@ -17,6 +17,11 @@ pub fn checkpoint(model: &str) -> Option<Checkpoint> {
     Some(Checkpoint::embedded(name, files))
 }
 
+/// The set's `novelty.safetensors`.
+pub fn novelty() -> &'static [u8] {
+    include_bytes!("../checkpoints/plate-tiny/novelty.safetensors")
+}
+
 /// The set's `calibration.toml`.
 pub fn calibration() -> &'static str {
     include_str!("../checkpoints/plate-tiny/calibration.toml")

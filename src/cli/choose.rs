@@ -1,6 +1,6 @@
 //! Flags that pick the models, shared by every command that scans.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::DType;
@@ -9,8 +9,8 @@ use dragunov_models::device::DeviceChoice;
 use super::food_args::FoodArgs;
 use crate::contract::ScanError;
 use crate::food_store::FoodStore;
-use crate::identify::Identifier;
 use crate::identify::openai::{OpenAi, OpenAiConfig};
+use crate::identify::{Identifier, Novelty};
 use crate::pipeline::{Calibration, ModelSet, Scanner, ScannerConfig, Strategy};
 use crate::runtime::{Engine, EngineFactory};
 
@@ -101,6 +101,7 @@ impl ModelArgs {
         let mut set = ModelSet::find(&self.models)?;
         if let Some(path) = &self.calibration {
             set.calibration = Some(Calibration::read(path)?);
+            set.novelty = Novelty::beside(path.parent().unwrap_or(Path::new("")))?;
         }
         Ok(set)
     }

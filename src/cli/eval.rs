@@ -17,6 +17,7 @@ use crate::eval::{
     Bootstrap, Dataset, FullPipeline, GeometryOnly, KnownSize, PredictionCache, Predictor, Sample, calibrate,
     convert, meals, sensitivity,
 };
+use crate::identify::NOVELTY_FILE;
 use crate::nutrition::FoodTable;
 use crate::pipeline::Scanner;
 
@@ -117,7 +118,14 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     only: Option<PathBuf>,
     /// Say how far the figures would move with other photos: 95 % intervals of so many draws of photos.
-    #[arg(long, value_name = "DRAWS", num_args = 0..=1, default_missing_value = "2000", value_parser = draws)]
+    #[arg(
+        long,
+        value_name = "DRAWS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2000",
+        value_parser = draws
+    )]
     bootstrap: Option<usize>,
     /// Seed of these draws.
     #[arg(long, default_value_t = 0)]
@@ -346,6 +354,11 @@ impl RunArgs {
         print!("{}", fitted.text());
         write(file, fitted.toml(&scanner, &name)?)?;
         println!("written to {}", file.display());
+        if let Some(known) = fitted.names.as_ref().and_then(|names| names.known.as_ref()) {
+            let beside = file.with_file_name(NOVELTY_FILE);
+            known.write(&beside)?;
+            println!("known foods written to {}", beside.display());
+        }
         Ok(())
     }
 }

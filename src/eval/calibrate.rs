@@ -3,11 +3,13 @@
 //! Each error is measured by itself: everything else in the scan is given by the truth. A sigma is the 68th percentile of the
 //! absolute errors, which for a normal distribution is its standard deviation and which a few gross failures do not move.
 
+mod names;
 mod report;
 mod shift;
 
 use std::path::Path;
 
+use dragunov_models::Mask;
 use dragunov_models::depth_anything::Depth;
 
 use super::cache::PredictionCache;
@@ -22,6 +24,8 @@ use crate::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
 use crate::perceive::Regions;
 use crate::pipeline::{NetworkErrors, NetworkOutputs, OracleInputs, ScanInputs, Scanner};
 use crate::runtime::JobContext;
+pub use names::FittedNames;
+use names::NameSample;
 
 /// Share of a normal distribution within one standard deviation.
 const ONE_SIGMA_SHARE: f64 = 0.6827;
@@ -67,6 +71,8 @@ pub struct Fitted {
     pub outline: ErrorSample,
     /// Tilt of the table in the network's depth less the true one, in degrees.
     pub table_tilt: ErrorSample,
+    /// How names are to be read; none of too few foods.
+    pub names: Option<FittedNames>,
     /// Photos of which something could not be measured, and why.
     pub failures: Vec<String>,
 }
@@ -82,8 +88,13 @@ pub fn fit(
     mut tick: impl FnMut(&Sample),
 ) -> Result<Fitted, ScanError> {
     let mut out = Fitted::default();
-    for sample in &dataset.samples {
-        if sample.depth.is_some() && sample.expect_error.is_none() {
+    let mut names = NameSample::default();
+    for sample in dataset.samples.iter().filter(|s| s.expect_error.is_none()) {
+        if let Err(e) = name_items(&dataset.root, sample, scanner, &mut names) {
+            out.failures
+                .push(format!("{}: names: {}", sample.id, e.code.as_str()));
+        }
+        if sample.depth.is_some() {
             let measured = Subject::load(&dataset.root, sample, scanner, cache)
                 .and_then(|subject| subject.measure(scanner, &mut out));
             match measured {
@@ -93,7 +104,9 @@ pub fn fit(
         }
         tick(sample);
     }
-    if out.photos == 0 {
+    let foods = scanner.config().foods.current();
+    out.names = names.fit(scanner.set().novelty.is_some(), &foods.table);
+    if out.photos == 0 && out.names.is_none() {
         return Err(ScanError::new(
             ErrorCode::BadRequest,
             "no photo of the data set could be measured",
@@ -101,6 +114,24 @@ pub fn fit(
         .next_step("calibrate on a data set with true masks, depth, pitch and camera heights"));
     }
     Ok(out)
+}
+
+/// Names every food of the photo by its true mask.
+fn name_items(
+    root: &Path,
+    sample: &Sample,
+    scanner: &mut Scanner,
+    names: &mut NameSample,
+) -> Result<(), ScanError> {
+    let path = root.join(&sample.image);
+    let bytes = std::fs::read(&path).map_err(|e| {
+        ScanError::new(ErrorCode::NotFound, format!("cannot read {}", path.display())).source(e)
+    })?;
+    let photo = opened(&bytes, &ScanRequest::new(ImageSource::Bytes(Vec::new())))?;
+    let masks = TrueMasks::load(root, sample)?.items;
+    let labels = sample.items.iter().map(|item| item.label.as_str());
+    let items: Vec<(Mask, &str)> = masks.into_iter().zip(labels).collect();
+    names.add(scanner, &photo.image, &items)
 }
 
 /// One photo with its truth and what the networks say of it.

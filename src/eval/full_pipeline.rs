@@ -288,6 +288,7 @@ pub(super) fn regions(masks: TrueMasks, sample: &Sample) -> Regions {
                     confidence: 1.0,
                     alternatives: Vec::new(),
                     grams: None,
+                    novelty: None,
                 },
                 pieces: 1,
             })

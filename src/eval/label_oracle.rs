@@ -71,6 +71,7 @@ mod tests {
                 alternatives: vec![("toast".into(), 0.4)],
                 confidence: 0.5,
                 grams: None,
+                novelty: None,
             },
         }
     }

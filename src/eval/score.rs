@@ -107,7 +107,11 @@ pub fn sample(
         sample: sample.id.clone(),
         in_bowl: (0..sample.items.len()).any(|i| in_bowl(sample, i)),
         near_nadir: near_nadir(sample),
-        truth: sample.amounts(),
+        // A scan sums no volumes.
+        truth: TrueAmounts {
+            volume_cm3: None,
+            ..sample.amounts()
+        },
         fate,
         expected: sample.expect_error.clone(),
         took_ms,
@@ -250,7 +254,7 @@ fn matches(root: &Path, sample: &Sample, items: &[PredictedItem]) -> Vec<Option<
 }
 
 /// Whether two labels name one row of this food table ("grape" and "grapes"), or are the same text.
-fn same_food(foods: &FoodTable, a: &str, b: &str) -> bool {
+pub(super) fn same_food(foods: &FoodTable, a: &str, b: &str) -> bool {
     let exact = |label: &str| {
         let m = foods.lookup(label);
         matches!(m.kind, MatchKind::Exact | MatchKind::SameWords)

@@ -7,12 +7,13 @@ use dragunov_models::{Mask, MetricDepth, RelativeDisparity};
 use super::load::{self, Labels};
 use super::manifest::{DataError, Sample};
 use super::oracle::{Damage, Oracle, disparity};
-use crate::contract::{DishKind, ReferenceKind};
+use crate::contract::{DishKind, Estimated, ReferenceKind};
 use crate::geometry::priors::DISPARITY_SHIFT;
 use crate::geometry::{
     CameraModel, Depth, Dish, Gravity, RefObject, Region, Scene, ShapeClass, focal_from_fov,
 };
 use crate::nutrition::FoodTable;
+use crate::pipeline::CLIENT_HEIGHT_SIGMA_LN;
 
 /// Masks and rasters of one sample, which a [`Scene`] borrows.
 #[derive(Debug)]
@@ -185,7 +186,11 @@ impl Truth {
                 .iter()
                 .chain(self.references.iter().filter(|_| !scale).map(|r| &r.0))
                 .collect(),
-            camera_height_cm: None,
+            camera_height_cm: sample
+                .camera
+                .height_cm
+                .filter(|_| oracles.contains(&Oracle::Height))
+                .map(|h| Estimated::log_normal(h, CLIENT_HEIGHT_SIGMA_LN)),
             relief_sigma: 0.0,
             shift_sigma: DISPARITY_SHIFT.sigma,
             outline_sigma: 0.0,

@@ -1,13 +1,16 @@
 //! Naming by the service's own Qwen2.5-VL, held to a JSON schema so that no prose is ever parsed.
 
+mod seen;
+
 use dragunov_models::device::fault::Fault;
 use dragunov_models::observer;
 use dragunov_models::qwen_vl::grounding::{self, Shape};
 use dragunov_models::qwen_vl::{EncodedPrompt, ImageInfo, JsonAnswer, JsonOptions, Prompt, QwenVl, Schema};
 use dragunov_models::{ModelError, RgbImage};
 
-use super::{Grounded, Groundings, Identified, Identifier, Kind, MAX_BOXES};
+use super::{Grounded, Groundings, Identified, Identifier, Kind, MAX_BOXES, Novelty};
 use crate::contract::{ErrorCode, ScanError};
+use seen::Seen;
 
 /// The question of every crop; `plate-tiny` is trained on exactly this text.
 const QUESTION: &str = "What is this? Answer in JSON.";
@@ -25,6 +28,9 @@ const CROP_PIXELS: usize = 1280 * 28 * 28;
 /// memory of caches and activations.
 const BATCH_TOKENS: usize = 2048;
 
+/// Crops whose features are asked for at once.
+const CROPS_AT_A_TIME: usize = 16;
+
 /// Asks one question a crop and scores every kind and label exactly.
 #[derive(Debug)]
 pub struct NativeIdentifier {
@@ -34,6 +40,7 @@ pub struct NativeIdentifier {
     name: String,
     grounds: bool,
     note: Option<String>,
+    novelty: Option<Novelty>,
 }
 
 impl NativeIdentifier {
@@ -53,7 +60,15 @@ impl NativeIdentifier {
             name: name.into(),
             grounds,
             note: None,
+            novelty: None,
         }
+    }
+
+    /// Tells of every crop how unlike these known foods it is.
+    #[must_use]
+    pub fn with_novelty(mut self, novelty: Option<Novelty>) -> Self {
+        self.novelty = novelty;
+        self
     }
 
     /// The question with the note, if there is one. The answer is held to a schema, whatever the note asks for.
@@ -76,12 +91,22 @@ impl NativeIdentifier {
         let options = JsonOptions {
             alternatives: ALTERNATIVES,
         };
-        let ask = |batch: &[EncodedPrompt]| {
-            self.model
-                .generate_json_batch(batch, &self.schema, options, &mut observer::until(cancelled))
-        };
-        match ask(batch) {
-            Ok(answers) => answers.iter().map(identified).collect(),
+        let mut seen = Seen::by(observer::until(cancelled));
+        match self
+            .model
+            .generate_json_batch(batch, &self.schema, options, &mut seen)
+        {
+            Ok(answers) => {
+                let mut found: Vec<_> = answers.iter().map(identified).collect();
+                if let Some((novelty, features)) = self.novelty.as_ref().zip(seen.means(batch)) {
+                    for (answer, features) in found.iter_mut().zip(features) {
+                        if let Ok(identity) = answer {
+                            identity.novelty = Some(novelty.of(&features));
+                        }
+                    }
+                }
+                found
+            }
             Err(ModelError::Cancelled) => batch.iter().map(|_| Err(ModelError::Cancelled.into())).collect(),
             Err(e) if batch.len() == 1 => vec![Err(e.into())],
             // Nothing more can be asked.
@@ -151,6 +176,7 @@ fn identified(answer: &JsonAnswer) -> Result<Identified, ScanError> {
         confidence,
         alternatives,
         grams: None,
+        novelty: None,
     })
 }
 
@@ -184,6 +210,7 @@ fn grounded(answer: &JsonAnswer, image: &ImageInfo) -> Vec<Grounded> {
                 confidence: score.map_or(0.5, |s| s.probability),
                 alternatives,
                 grams: None,
+                novelty: None,
             },
             bbox,
         });
@@ -203,6 +230,21 @@ impl Identifier for NativeIdentifier {
     /// The model that is trained on one question hears no other.
     fn set_note(&mut self, note: Option<&str>) {
         self.note = note.filter(|_| self.grounds).map(str::to_owned);
+    }
+
+    fn features(&mut self, crops: &[RgbImage]) -> Result<Option<Vec<Vec<f32>>>, ScanError> {
+        let encode = |crop: &RgbImage| self.model.encode(&Prompt::ask([crop.clone()], QUESTION));
+        let mut out = Vec::with_capacity(crops.len());
+        for some in crops.chunks(CROPS_AT_A_TIME) {
+            let batch = some.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+            let mut seen = Seen::by(observer::Unobserved);
+            self.model.embed(&batch, &mut seen)?;
+            let Some(features) = seen.means(&batch) else {
+                return Ok(None);
+            };
+            out.extend(features);
+        }
+        Ok(Some(out))
     }
 
     fn grounds(&self) -> bool {

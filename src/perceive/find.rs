@@ -121,7 +121,12 @@ impl Finder<'_> {
             Strategy::Automatic => self.automatic_masks(image, &embedding, control)?,
             Strategy::Grounded | Strategy::Hybrid => Vec::new(),
         };
-        masks.extend(unnamed);
+        let asked_with_boxes = if self.strategy == Strategy::Hybrid {
+            unnamed
+        } else {
+            masks.extend(unnamed);
+            Vec::new()
+        };
         let mut candidates = self.named(image, masks, control, &mut warnings)?;
         match self.strategy {
             // A backend that names nothing is not asked twice.
@@ -136,7 +141,13 @@ impl Finder<'_> {
             }
             Strategy::Automatic => {}
             Strategy::Grounded | Strategy::Hybrid => {
-                candidates.extend(self.grounded_or_unnamed(image, &embedding, control, &mut warnings)?);
+                candidates.extend(self.grounded_or_unnamed(
+                    image,
+                    &embedding,
+                    asked_with_boxes,
+                    control,
+                    &mut warnings,
+                )?);
             }
         }
         // Boxes come with names of the whole picture; crops were named one by one.
@@ -155,16 +166,18 @@ impl Finder<'_> {
         Ok(Detections { candidates, warnings })
     }
 
-    /// What the vision-language model names with boxes; where it fails, automatic masks without names.
+    /// What the vision-language model names with boxes; where it fails, automatic masks without names. `pointed_at`: masks of the
+    /// client's hints that are still to be named.
     fn grounded_or_unnamed(
         &mut self,
         image: &RgbImage,
         embedding: &Embedding,
+        pointed_at: Vec<Scored>,
         control: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
         let found = match self.strategy {
-            Strategy::Hybrid => self.hybrid(image, embedding, control, warnings),
+            Strategy::Hybrid => self.hybrid(image, embedding, &pointed_at, control, warnings),
             _ => self.grounded(image, embedding, control, warnings),
         };
         match found {
@@ -176,7 +189,9 @@ impl Finder<'_> {
                     WarningCode::NotIdentified,
                     format!("nothing could be named: {why}; volumes are given, labels are unknown"),
                 ));
-                Ok(names_by_shape(self.automatic_masks(image, embedding, control)?))
+                let mut masks = self.automatic_masks(image, embedding, control)?;
+                masks.extend(pointed_at);
+                Ok(names_by_shape(masks))
             }
         }
     }
@@ -188,6 +203,9 @@ impl Finder<'_> {
         control: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
+        if masks.is_empty() {
+            return Ok(Vec::new());
+        }
         let identifier = self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier);
         name_masks(identifier, image, masks, control, warnings)
     }

@@ -95,6 +95,7 @@ pub(super) fn names_by_shape(masks: Vec<Scored>) -> Vec<Candidate> {
                     confidence: BY_SHAPE_CONFIDENCE,
                     alternatives: Vec::new(),
                     grams: None,
+                    novelty: None,
                 },
             };
             Candidate {

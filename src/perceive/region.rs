@@ -4,7 +4,7 @@ use dragunov_models::{Mask, RgbImage};
 
 use super::refine::{fit_coin_edge, without_bleed};
 use crate::contract::{DishKind, ReferenceKind};
-use crate::identify::Identified;
+use crate::identify::{Identified, NameBelief, of_one_photo};
 
 /// What a name counts for at least in [`Candidate::score`]: a good mask without a name is still a thing.
 const MIN_NAME_WEIGHT: f64 = 0.05;
@@ -66,6 +66,18 @@ impl Regions {
         }
     }
 
+    /// Reads every name as the identifier's calibration says.
+    pub fn judge(&mut self, belief: &NameBelief) {
+        let told: Vec<f64> = self.foods.iter().filter_map(|f| f.identity.novelty).collect();
+        let mut shared = of_one_photo(&told).into_iter();
+        for food in &mut self.foods {
+            if food.identity.novelty.is_some() {
+                food.identity.novelty = shared.next();
+            }
+            belief.judge(&mut food.identity);
+        }
+    }
+
     /// All that lies on table and dishes.
     fn things(&self, width: usize, height: usize) -> Mask {
         let foods = self.foods.iter().map(|f| &f.mask);
@@ -106,6 +118,7 @@ pub(super) mod tests {
             confidence,
             alternatives: vec![],
             grams: None,
+            novelty: None,
         };
         Candidate {
             mask,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ErrorCode, ScanError};
 use crate::geometry::priors::DISPARITY_SHIFT;
+use crate::identify::NameBelief;
 use crate::perceive::Search;
 
 /// Name of the file in a set's folder.
@@ -31,6 +32,8 @@ pub struct Calibration {
     pub search: Search,
     pub mask_grid: MaskGrid,
     pub errors: NetworkErrors,
+    #[serde(default)]
+    pub names: NameBelief,
 }
 
 /// The grid of points that automatic masks start from, and what they must pass; the rest is as in the original generator.
@@ -106,6 +109,7 @@ impl Default for Calibration {
                 screen: original.screen,
             },
             errors: NetworkErrors::default(),
+            names: NameBelief::default(),
         }
     }
 }
@@ -179,7 +183,11 @@ impl Calibration {
         within("relief_sigma", errors.relief_sigma, 0.0, 1.0)?;
         within("shift_sigma", errors.shift_sigma, 0.01, 1.0)?;
         within("outline_sigma", errors.outline_sigma, 0.0, 1.0)?;
-        within("table_tilt_sigma_deg", errors.table_tilt_sigma_deg, 0.1, 90.0)
+        within("table_tilt_sigma_deg", errors.table_tilt_sigma_deg, 0.1, 90.0)?;
+        let names = &self.names;
+        within("temperature", names.temperature, 0.1, 10.0)?;
+        within("novelty_limit", names.novelty_limit.unwrap_or(0.0), 0.0, 1e6)?;
+        within("novelty_width", names.novelty_width, 1e-6, 1e6)
     }
 }
 

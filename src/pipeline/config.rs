@@ -6,6 +6,7 @@ use dragunov_models::sam::AmgConfig;
 use super::calibration::NetworkErrors;
 use super::{ModelSet, Search, Strategy};
 use crate::food_store::FoodStore;
+use crate::identify::NameBelief;
 
 /// Photos are measured at this many pixels on the long side at most. Masks of published checkpoints are drawn at 256 x 256
 /// cells, so that more pixels show nothing more.
@@ -16,10 +17,11 @@ const MAX_SIDE_PX: usize = 1536;
 pub struct ScannerConfig {
     /// None: hybrid where the vision-language model gives boxes, automatic otherwise.
     pub strategy: Option<Strategy>,
-    /// Of the set's calibration, as are the next four.
+    /// Of the set's calibration, as are the next five.
     pub amg: AmgConfig,
     pub search: Search,
     pub errors: NetworkErrors,
+    pub names: NameBelief,
     /// The set is for trying the service out.
     pub demonstration: bool,
     /// False where the set came without a calibration.
@@ -45,6 +47,7 @@ impl ScannerConfig {
             amg: calibration.mask_grid.amg(),
             search: calibration.search,
             errors: calibration.errors,
+            names: calibration.names,
             demonstration: calibration.demonstration,
             calibrated: set.calibration.is_some(),
             max_side_px: MAX_SIDE_PX,

@@ -20,7 +20,7 @@ const METRIC_NETWORK_SIGMA_LN: f64 = 0.12;
 /// How far a phone's distances are off as a whole, sd of the logarithm.
 const PHONE_DEPTH_SIGMA_LN: f64 = 0.015;
 /// How well an app knows the lens's height that it sends (AR plane), sd of the logarithm.
-const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
+pub(crate) const CLIENT_HEIGHT_SIGMA_LN: f64 = 0.03;
 /// Least chance that a region is another food than all that the identifier named.
 const MIN_OTHER_FOOD_CHANCE: f64 = 0.05;
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::calibration::Calibration;
 use crate::contract::{ErrorCode, ScanError};
+use crate::identify::{NOVELTY_FILE, Novelty};
 use crate::nutrition::FoodTable;
 
 /// Foods of a vision-language model trained on crops, one a line.
@@ -24,6 +25,8 @@ pub struct ModelSet {
     pub vlm: Option<Checkpoint>,
     /// How the set is to be used and how far its networks are off; none where that was never measured.
     pub calibration: Option<Calibration>,
+    /// Where the foods lie that the vision-language model was trained on; none where that was never measured.
+    pub novelty: Option<Novelty>,
 }
 
 impl ModelSet {
@@ -49,6 +52,10 @@ impl ModelSet {
                 bundled::calibration(),
                 Path::new("<embedded>/plate-tiny/calibration.toml"),
             )?),
+            novelty: Some(Novelty::parse(
+                bundled::novelty(),
+                &Path::new("<embedded>/plate-tiny").join(NOVELTY_FILE),
+            )?),
         })
     }
 
@@ -70,6 +77,7 @@ impl ModelSet {
                 None
             },
             calibration: Calibration::beside(dir)?,
+            novelty: Novelty::beside(dir)?,
         })
     }
 
@@ -155,6 +163,7 @@ impl ModelSet {
             vlm: open(Role::Vlm)?,
             // The files of a hub's cache have no folder of the set's own; `--calibration` names one.
             calibration: None,
+            novelty: None,
         })
     }
 }

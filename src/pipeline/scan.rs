@@ -193,6 +193,7 @@ impl Scanner {
             let (depth, detections) = self.depth_and_detections(work, ctx, known, clock)?;
             let mut regions = resolve(detections.candidates);
             regions.sharpen(work.image());
+            regions.judge(&self.config.names);
             if regions.foods.is_empty() {
                 return Err(no_food(&regions));
             }
@@ -208,11 +209,12 @@ impl Scanner {
             let message = format!("given masks must have {} x {} pixels", size.0, size.1);
             return Err(ScanError::new(ErrorCode::InvalidField, message));
         }
-        let regions = if oracle.name_regions {
+        let mut regions = if oracle.name_regions {
             self.name_regions(work.image(), regions, clock)?
         } else {
             regions
         };
+        regions.judge(&self.config.names);
         Ok((depth, regions, Vec::new()))
     }
 

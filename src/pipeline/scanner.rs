@@ -71,7 +71,8 @@ impl Scanner {
             (None, Some(checkpoint)) => {
                 let model = QwenVl::load(checkpoint, dtype, &on)?;
                 let name = format!("{} (Qwen2.5-VL)", set.name);
-                let native = NativeIdentifier::new(model, name, set.labels(&foods.table)?, set.grounds());
+                let native = NativeIdentifier::new(model, name, set.labels(&foods.table)?, set.grounds())
+                    .with_novelty(set.novelty.clone());
                 Some(Box::new(native) as Box<dyn Identifier>)
             }
             (Some(mut other), _) => {
@@ -130,6 +131,11 @@ impl Scanner {
         }
     }
 
+    /// Who names the food.
+    pub(crate) fn identifier(&mut self) -> Option<&mut dyn Identifier> {
+        self.identifier.as_deref_mut().map(|i| i as &mut dyn Identifier)
+    }
+
     pub fn config(&self) -> &ScannerConfig {
         &self.config
     }
@@ -157,6 +163,9 @@ impl Scanner {
         let mut hash = Sha256::new();
         hash.update(self.set.fingerprint()?);
         hash.update(settings);
+        if let Some(novelty) = &self.set.novelty {
+            hash.update(novelty.fingerprint());
+        }
         Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
 }

@@ -95,8 +95,17 @@ impl JobInput {
 }
 
 fn from_fields<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, ScanError> {
-    serde_json::from_value(value)
-        .map_err(|e| bad(parsed(e)).next_step("compare with the fields of a scan in docs/api.md"))
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let why = parsed(e.inner());
+        let path = e.path().to_string();
+        // What is wrong with the whole has no path.
+        let message = if path == "." {
+            why
+        } else {
+            format!("{}: {why}", said(&path))
+        };
+        bad(message).next_step("compare with the fields of a scan in docs/api.md")
+    })
 }
 
 fn bad(message: impl Into<String>) -> ScanError {

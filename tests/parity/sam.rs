@@ -187,7 +187,10 @@ fn whole_model(name: &str) {
                 set.multimask,
                 &mut |stage: Stage, value: Tensor| {
                     if stage.name == "decoder.upscaled" {
-                        upscaled.push(unshuffled(&value, listing.grid));
+                        // One prompt at a time, or all of a batch: the device's choice.
+                        for prompt in 0..value.dim(0)? {
+                            upscaled.push(unshuffled(&value.narrow(0, prompt, 1)?, listing.grid));
+                        }
                         return Ok(value);
                     }
                     let key = format!("{}/{stage}", set.name);

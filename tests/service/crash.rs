@@ -176,7 +176,7 @@ async fn clean_stops_are_not_counted() {
         Service::start(&flags.each_ref().map(String::as_str))
     };
     let mut service = start();
-    let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 8})).await;
+    let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 20})).await;
     for _ in 0..7 {
         until_is(&http, &service, &id, &["IN_PROGRESS"]).await;
         service.terminate();

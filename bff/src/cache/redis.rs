@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 use super::{Cache, Look, Ticket};
 use crate::store::UserId;
 
-/// A server that takes longer is treated as away.
+/// For an answer, unless told.
 const PATIENCE: Duration = Duration::from_millis(250);
 const RECONNECT: Duration = Duration::from_millis(200);
 /// Versions without a body are forgotten after this; random versions make that safe.
@@ -29,6 +29,7 @@ struct Live {
 
 struct Inner {
     client: Client,
+    patience: Duration,
     live: RwLock<Option<Live>>,
     /// When the next connection may be tried; `None` while one is being tried.
     next_try: Mutex<Option<Instant>>,
@@ -61,8 +62,17 @@ impl RedisCache {
     /// # Errors
     /// The URL does not parse.
     pub fn new(url: &str) -> Result<Self, RedisError> {
+        Self::patient(url, PATIENCE)
+    }
+
+    /// A server that takes longer than `patience` is treated as away.
+    ///
+    /// # Errors
+    /// The URL does not parse.
+    pub fn patient(url: &str, patience: Duration) -> Result<Self, RedisError> {
         Ok(Self(Arc::new(Inner {
             client: Client::open(url)?,
+            patience,
             live: RwLock::new(None),
             next_try: Mutex::new(Some(Instant::now())),
             untold: Mutex::new(HashSet::new()),
@@ -108,8 +118,8 @@ impl RedisCache {
 
     async fn connect(&self) -> Option<Live> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(self.0.patience))
+            .set_response_timeout(Some(self.0.patience));
         let mut connection = self
             .0
             .client

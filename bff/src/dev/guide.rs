@@ -44,12 +44,13 @@ curl -sf {base}/pantry/leftovers/consume -H "$AUTH" -H "$JSON" -H "idempotency-k
   -d '{{"leftover_id":"'"$ID"'","consumed_servings":0.5}}'; echo
 curl -sf {base}/dashboard/state -H "$AUTH"; echo
 
-# A bad night and a tired heart: the score falls, and dinner becomes rich in carbohydrate.
+# A bad night and a tired heart: the score falls, and dinner becomes rich in carbohydrate; while the user fasts, from 20 to
+# 10 o'clock in Berlin, the word that they do.
 curl -sf {base}/sync/batch -H "$AUTH" -H "$JSON" -d '{{"device":"Sample Watch","records":[
   {{"kind":"sleep_score","start":"'"$NOW"'","value":15,"source":"watch"}},
   {{"kind":"hrv_sdnn","start":"'"$NOW"'","value":14,"source":"watch"}}]}}'; echo
 curl -sf {base}/feel -H "$AUTH" -H "$JSON" -d '{{"value":5}}'; echo
-sleep 2
+for _ in $(seq 60); do curl -sf {base}/plan -H "$AUTH" | grep -q '"next_meal_suggestion":{{' && break; sleep 1; done
 curl -sf {base}/plan -H "$AUTH"; echo
 
 # Everything that is kept of this user.

@@ -14,7 +14,7 @@ use bio_bff::scans::Scans;
 use bio_bff::store::{self, Db};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Service, Wish};
+use crate::harness::{Client, PATIENCE, Service, Wish};
 
 const NOW: &str = "2026-06-10T14:00:00Z";
 
@@ -32,8 +32,8 @@ impl Worker {
 
     pub fn over(s: &Service, queue: impl FnOnce(Db) -> Arc<dyn Queue>) -> Self {
         let url = s.servers.postgres.url("worker_login", &s.database);
-        let db = Db::lazy(store::options(&url).unwrap(), 4, Duration::from_secs(10));
-        let cache: Arc<dyn Cache> = Arc::new(RedisCache::new(&s.servers.redis.url()).unwrap());
+        let db = Db::lazy(store::options(&url).unwrap(), 4, PATIENCE);
+        let cache: Arc<dyn Cache> = Arc::new(RedisCache::patient(&s.servers.redis.url(), PATIENCE).unwrap());
         // As the worker's own login, which sees the scans of everybody.
         let scans = s.app.scans.as_deref().map(|scans| {
             Arc::new(Scans {

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::harness::PATIENCE;
 use crate::processes::World;
 
 const USERS: usize = 6;
 const CALORIES: i64 = 301;
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A client that goes to the next replica and tries again, until it has an answer that decides.
 struct Client {

@@ -99,13 +99,29 @@ pub struct ScanParts {
     pub rules: Rules,
 }
 
+/// As usual, but with patience for an identity provider that has to share the machine.
+fn patient_keys() -> JwksOptions {
+    JwksOptions {
+        timeout: PATIENCE,
+        ..JwksOptions::default()
+    }
+}
+
 /// Token of who brings storage's events.
 pub const STORAGE_TOKEN: &str = "the orchestrator's token, thirty-two";
+
+/// The usual limits, for a machine on which everything runs at once.
+pub fn patient_limits() -> Limits {
+    Limits {
+        request_time: PATIENCE,
+        ..Limits::default()
+    }
+}
 
 impl Default for Wish {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: patient_limits(),
             redis: true,
             now: None,
             connections: 8,
@@ -180,7 +196,7 @@ impl Service {
 
     async fn over(servers: &'static Servers, database: String, idp: Arc<Idp>, wish: Wish) -> Self {
         let cache: Arc<dyn Cache> = if wish.redis {
-            Arc::new(RedisCache::new(&servers.redis.url()).unwrap())
+            Arc::new(RedisCache::patient(&servers.redis.url(), PATIENCE).unwrap())
         } else {
             Arc::new(NoCache)
         };
@@ -199,17 +215,13 @@ impl Service {
 
 impl Running {
     pub async fn start(database: &str, cache: Arc<dyn Cache>, idp: Arc<Idp>, wish: Wish) -> Self {
-        let db = Db::lazy(
-            store::options(database).unwrap(),
-            wish.connections,
-            Duration::from_secs(10),
-        );
+        let db = Db::lazy(store::options(database).unwrap(), wish.connections, PATIENCE);
         let providers = vec![
             Provider::cognito(&idp.issuer, vec!["app".into()], Some(&idp.jwks_url)).unwrap(),
             Provider::firebase("proj", Some(&idp.jwks_url)).unwrap(),
         ];
         let secret = "test secret of more than thirty-two characters".to_owned();
-        let auth = Auth::new(providers, secret.into(), &JwksOptions::default()).unwrap();
+        let auth = Auth::new(providers, secret.into(), &patient_keys()).unwrap();
         let clock = wish.now.map_or_else(Clock::default, Clock::fixed);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -371,6 +383,13 @@ impl Client {
         let tag = self.get(path).await.etag();
         self.call(Method::DELETE, path, &[("if-match", &tag)], None).await
     }
+}
+
+/// A zone where it is noon: whatever takes some minutes from here on is of one day.
+pub fn noon_zone() -> String {
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    // These names count westwards.
+    format!("Etc/GMT{:+}", hour - 12)
 }
 
 /// Waits until something is so, with the patience that a machine needs on which everything runs at once.

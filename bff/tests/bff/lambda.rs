@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -14,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::harness::PATIENCE;
 use crate::processes::{Process, World};
 
 type Waiting = Mutex<HashMap<String, oneshot::Sender<Value>>>;
@@ -84,10 +84,7 @@ impl Runtime {
         let (send, receive) = oneshot::channel();
         self.shared.waiting.lock().await.insert(id.clone(), send);
         self.events.send((id, event)).unwrap();
-        let got = tokio::time::timeout(Duration::from_secs(30), receive)
-            .await
-            .unwrap()
-            .unwrap();
+        let got = tokio::time::timeout(PATIENCE, receive).await.unwrap().unwrap();
         assert_eq!(got["how"], "response", "{got}");
         got["answer"].clone()
     }

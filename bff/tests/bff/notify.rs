@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use uuid::Uuid;
 
-use crate::harness::{Client, Service, Wish, service};
+use crate::harness::{Client, PATIENCE, Service, Wish, service};
 
 pub(crate) async fn user_id(c: &Client) -> Uuid {
     c.get("/me").await.expect(200)["id"]
@@ -48,7 +48,7 @@ impl Socket {
     /// The next message; the close code instead, if that is what comes.
     pub(crate) async fn hear(&mut self) -> Result<Value, u16> {
         loop {
-            let next = tokio::time::timeout(Duration::from_secs(20), self.0.next())
+            let next = tokio::time::timeout(PATIENCE, self.0.next())
                 .await
                 .expect("something");
             match next {
@@ -247,8 +247,12 @@ async fn a_user_has_only_so_many_sockets() {
         .await;
     Socket::of(&s.base, &s.user("b"), None).await;
     drop(open.pop());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    Socket::of(&s.base, &a, None).await;
+    crate::harness::until("the place of who left is free", async || {
+        let mut next = Socket::open(&s.base).await;
+        next.say(json!({"type": "hello", "token": a.token})).await;
+        next.hear().await == Ok(json!({"type": "welcome"}))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,9 +8,15 @@ use bio_bff::dev::servers::{After, Postgres, PostgresOptions, Redis, free_port};
 use bio_bff::store;
 
 use crate::auth::idp::Idp;
+use crate::harness::PATIENCE;
 
 pub const SECRET: &str = "test secret of more than thirty-two characters";
 pub const DATABASE: &str = "faults";
+
+/// What libfaketime is told, if these tests run under it: every process has the same clock.
+pub fn clock() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, _)| name == "LD_PRELOAD" || name.starts_with("FAKETIME"))
+}
 
 /// One process of the program. Killed at once when dropped.
 pub struct Process(Child);
@@ -84,6 +90,7 @@ impl World {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(clock())
             .env(
                 "DATABASE_URL",
                 format!("postgres://{login}@127.0.0.1:{}/{DATABASE}", self.postgres_port),
@@ -110,10 +117,7 @@ impl World {
         let process = Process(child);
         let begun = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(30),
-                "the service did not start"
-            );
+            assert!(begun.elapsed() < PATIENCE, "the service did not start");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         process

@@ -22,7 +22,7 @@ fn message(body: Value, delay: Duration) -> Outgoing {
 pub async fn hides_returns_and_delays(queue: Arc<dyn Queue>) {
     const NOW: Duration = Duration::ZERO;
     let number = |n: i64, seconds| message(json!(n), Duration::from_secs(seconds));
-    let taken = queue.send(&[number(1, 0), number(2, 8)]).await.unwrap();
+    let taken = queue.send(&[number(1, 0), number(2, 14)]).await.unwrap();
     assert_eq!(taken, [true, true]);
     let receive = async |seconds, wait| {
         queue
@@ -30,10 +30,10 @@ pub async fn hides_returns_and_delays(queue: Arc<dyn Queue>) {
             .await
             .unwrap()
     };
-    let first = receive(3, NOW).await;
+    let first = receive(5, NOW).await;
     assert_eq!((first.len(), &first[0].body), (1, &json!(1)));
     assert!(receive(9, NOW).await.is_empty());
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    tokio::time::sleep(Duration::from_millis(5100)).await;
     let again = receive(9, NOW).await;
     assert_eq!((again.len(), again[0].attempts), (1, 2));
     // The first receipt has run out.
@@ -41,7 +41,7 @@ pub async fn hides_returns_and_delays(queue: Arc<dyn Queue>) {
     queue.hide(&again[0].receipt, NOW).await.unwrap();
     let third = receive(9, NOW).await;
     queue.delete(&third[0].receipt).await.unwrap();
-    let late = receive(9, Duration::from_secs(12)).await;
+    let late = receive(9, Duration::from_secs(20)).await;
     assert_eq!(late[0].body, json!(2));
     queue.delete(&late[0].receipt).await.unwrap();
     let many: Vec<_> = (0..1000).map(|n| number(n, 0)).collect();

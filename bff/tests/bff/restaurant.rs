@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Worker;
-use crate::harness::{Client, Service, Wish};
+use crate::harness::{Client, PATIENCE, Service, Wish, patient_limits, until};
 
 struct Kitchen {
     s: Service,
@@ -24,6 +24,9 @@ struct Kitchen {
 }
 
 const NOW: &str = "2026-06-10T14:00:00Z";
+
+/// What a model may take; far more than its double does but where it is silent.
+const MODEL_TIME: Duration = Duration::from_secs(8);
 
 async fn kitchen(limits: Limits, dialect: Dialect) -> Option<Kitchen> {
     let now = NOW.parse().unwrap();
@@ -35,7 +38,7 @@ async fn kitchen(limits: Limits, dialect: Dialect) -> Option<Kitchen> {
     .await?;
     let double = Double::start().await;
     let mut worker = Worker::of(&s);
-    worker.hands.menus = Fetching::Beside(double.menus(dialect, Duration::from_secs(3)));
+    worker.hands.menus = Fetching::Beside(double.menus(dialect, MODEL_TIME));
     let stop = CancellationToken::new();
     tokio::spawn(worker::run(
         worker.hands,
@@ -53,8 +56,8 @@ async fn kitchen(limits: Limits, dialect: Dialect) -> Option<Kitchen> {
 
 fn patient() -> Limits {
     Limits {
-        menu_wait: Duration::from_secs(30),
-        ..Limits::default()
+        menu_wait: PATIENCE,
+        ..patient_limits()
     }
 }
 
@@ -179,7 +182,7 @@ async fn fifty_at_once_cause_one_fetch() {
 async fn who_does_not_want_to_wait_comes_again() {
     let limits = Limits {
         menu_wait: Duration::ZERO,
-        ..Limits::default()
+        ..patient_limits()
     };
     let Some(k) = kitchen(limits, Dialect::None).await else {
         return;
@@ -293,7 +296,7 @@ async fn too_many_requests_at_the_model_are_heeded_for_every_name() {
 #[tokio::test]
 async fn silence_and_a_refused_key_are_told() {
     let Some(k) = open().await else { return };
-    k.double.will(Turn::Slow(Duration::from_secs(25)));
+    k.double.will(Turn::Slow(3 * MODEL_TIME));
     menu(&k.user("a"), "Starbucks")
         .await
         .refused(503, "menus_unavailable");
@@ -382,7 +385,10 @@ async fn without_a_source_it_says_so_and_a_lost_worker_is_outlived() {
     let w = Worker::of(&s);
     let c = s.user("a");
     let (answer, _) = tokio::join!(menu(&c, "Starbucks"), async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        until("it is asked for", async || {
+            s.sql("SELECT count(*) FROM outbox") == ["1"]
+        })
+        .await;
         w.drain().await
     });
     answer.refused(503, "menus_unavailable");
@@ -394,9 +400,12 @@ async fn without_a_source_it_says_so_and_a_lost_worker_is_outlived() {
     let c = s.user("a");
     let double = Double::start().await;
     let mut w = Worker::of(&s);
-    w.hands.menus = Fetching::Within(double.menus(Dialect::Openai, Duration::from_secs(3)));
+    w.hands.menus = Fetching::Within(double.menus(Dialect::Openai, MODEL_TIME));
     let (answer, _) = tokio::join!(menu(&c, "Starbucks"), async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        until("it is asked for", async || {
+            s.sql("SELECT count(*) FROM outbox") == ["1"]
+        })
+        .await;
         w.drain().await
     });
     answer.expect(200);

@@ -22,7 +22,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::events::Worker;
-use crate::harness::{Answer, Client, STORAGE_TOKEN, ScanParts, Service, Wish, finish};
+use crate::harness::{Answer, Client, STORAGE_TOKEN, ScanParts, Service, Wish, finish, noon_zone};
 use double::Double;
 
 /// Signs the webhooks of the double.
@@ -98,7 +98,7 @@ impl Lab {
         let c = s.user("alice");
         c.patch(
             "/profile",
-            json!({"timezone": "Europe/Berlin", "plate_diameter_cm": 26}),
+            json!({"timezone": now.map_or_else(noon_zone, |_| "Europe/Berlin".into()), "plate_diameter_cm": 26}),
         )
         .await
         .expect(200);

@@ -5,6 +5,7 @@
 
 use candle_core::{Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels::works_in_pieces;
 
 use super::config::MaskDecoderConfig;
 use super::two_way::{ImageSide, TwoWay};
@@ -101,8 +102,17 @@ impl MaskDecoder {
             .collect::<Candle<Vec<_>>>()?;
         let hyper = Tensor::stack(&hyper, 1)?;
         let iou = self.quality.forward(&queries.narrow(1, 0, 1)?.squeeze(1)?)?;
+        // The upscaled features of a prompt are 16 N rows, which stay in a CPU's cache.
+        let together = match works_in_pieces(keys.device()) {
+            true => 1,
+            false => prompts.max(1),
+        };
         let logits = (0..prompts)
-            .map(|p| self.masks(&keys.narrow(0, p, 1)?, &hyper.narrow(0, p, 1)?, observer))
+            .step_by(together)
+            .map(|p| {
+                let n = together.min(prompts - p);
+                self.masks(&keys.narrow(0, p, n)?, &hyper.narrow(0, p, n)?, observer)
+            })
             .collect::<Result<Vec<_>>>()?;
         Ok(Decoded {
             logits: Tensor::cat(&logits, 0)?,
@@ -110,9 +120,7 @@ impl MaskDecoder {
         })
     }
 
-    /// `keys` (1, N, C) and `hyper` (1, M, C / 8) to (1, M, 4 grid, 4 grid).
-    ///
-    /// One prompt at a time: the upscaled features are 16 N rows, which then stay in the cache.
+    /// `keys` (P, N, C) and `hyper` (P, M, C / 8) to (P, M, 4 grid, 4 grid).
     fn masks(&self, keys: &Tensor, hyper: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let (p, n, c) = keys.dims3()?;
         let (g, m) = (self.grid, hyper.dim(1)?);

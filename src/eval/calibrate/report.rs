@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Fitted, MIN_ERRORS};
+use super::{Fitted, FittedNames, MIN_ERRORS};
 use crate::contract::ScanError;
 use crate::pipeline::{CALIBRATION_FORMAT, Scanner};
 
@@ -35,6 +35,20 @@ impl Fitted {
                 ),
             };
         }
+        let _ = match &self.names {
+            Some(FittedNames {
+                belief, crops, right, ..
+            }) => writeln!(
+                out,
+                "temperature           {:>8.4}, novelty_limit {:.4} ({right} of {crops} foods named rightly)",
+                belief.temperature,
+                belief.novelty_limit.unwrap_or(f64::NAN)
+            ),
+            None => writeln!(
+                out,
+                "temperature                not measured: too few foods with true masks"
+            ),
+        };
         for failure in &self.failures {
             let _ = writeln!(out, "not all of it measured: {failure}");
         }
@@ -131,7 +145,23 @@ impl Fitted {
                 ),
             };
         }
+        let belief = self.names.as_ref().map_or(config.names, |names| names.belief);
+        let _ = writeln!(out, "\n{}\n[names]", names_comment(self.names.as_ref()));
+        let _ = writeln!(out, "temperature = {:.4}", belief.temperature);
+        if let Some(limit) = belief.novelty_limit {
+            let _ = writeln!(out, "novelty_limit = {limit:.4}");
+        }
+        let _ = writeln!(out, "novelty_width = {:.4}", belief.novelty_width);
         Ok(out)
+    }
+}
+
+fn names_comment(names: Option<&FittedNames>) -> String {
+    match names {
+        Some(FittedNames { crops, right, .. }) => {
+            format!("# Fitted on {crops} foods, {right} named rightly.")
+        }
+        None => "# NOT measured, too few foods with true masks; kept as it was.".to_owned(),
     }
 }
 
@@ -151,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::eval::calibrate::ErrorSample;
+    use crate::identify::NameBelief;
     use crate::pipeline::{Calibration, ModelSet, ScannerConfig};
 
     #[test]
@@ -166,6 +197,16 @@ mod tests {
             shift: errors(0.21, 20),
             outline: errors(0.0, 10),
             table_tilt: errors(3.0, 7),
+            names: Some(FittedNames {
+                belief: NameBelief {
+                    temperature: 1.25,
+                    novelty_limit: Some(1.5),
+                    novelty_width: 0.05,
+                },
+                crops: 50,
+                right: 45,
+                known: None,
+            }),
             failures: vec!["scene_1: no_food".into()],
         };
         let text = fitted.toml(&scanner, "plates\n[errors]").unwrap();
@@ -174,6 +215,10 @@ mod tests {
         assert_eq!(read.errors.relief_sigma, 0.0312);
         assert_eq!(read.errors.shift_sigma, 0.21);
         assert_eq!(read.errors.outline_sigma, MIN_SIGMA);
+        assert_eq!(
+            (read.names.temperature, read.names.novelty_limit),
+            (1.25, Some(1.5))
+        );
         assert_eq!(
             read.errors.table_tilt_sigma_deg,
             before.errors.table_tilt_sigma_deg

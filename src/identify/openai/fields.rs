@@ -79,6 +79,7 @@ pub(super) fn identity(fields: &Fields, kind_by_label: bool) -> Result<Identifie
             confidence,
             alternatives: Vec::new(),
             grams: None,
+            novelty: None,
         });
     }
     let label = label.unwrap_or_else(|| Identified::UNKNOWN.into());
@@ -102,6 +103,7 @@ pub(super) fn identity(fields: &Fields, kind_by_label: bool) -> Result<Identifie
             .iter()
             .find_map(|key| grams(fields.get(*key)?))
             .filter(|g| ITEM_GRAMS.contains(g)),
+        novelty: None,
     })
 }
 

@@ -38,6 +38,7 @@ pub(super) fn masks(
                     confidence: 1.0,
                     alternatives: Vec::new(),
                     grams: None,
+                    novelty: None,
                 },
             }),
             None => unnamed.push((mask, 1.0)),

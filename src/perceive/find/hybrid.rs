@@ -9,7 +9,7 @@ use dragunov_models::{Mask, RgbImage};
 use super::Finder;
 use super::relief::Relief;
 use crate::contract::{Control, ScanError, Stage, Warning, WarningCode};
-use crate::identify::{Kind, MAX_TOGETHER};
+use crate::identify::{Identified, Kind, MAX_TOGETHER};
 use crate::perceive::ellipse::roundness;
 use crate::perceive::naming::crop;
 use crate::perceive::region::{Candidate, Scored, lies_on};
@@ -30,11 +30,12 @@ const MAX_DISHES: usize = 2;
 const MIN_DISH_ROUNDNESS: f64 = 0.8;
 
 impl Finder<'_> {
-    /// What the boxes show, and what they left out. Asks the identifier twice at most.
+    /// What the boxes show, what they left out, and what the client pointed at. Asks the identifier twice at most.
     pub(super) fn hybrid(
         &mut self,
         image: &RgbImage,
         embedding: &Embedding,
+        pointed_at: &[Scored],
         control: &dyn Control,
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<Candidate>, ScanError> {
@@ -42,7 +43,14 @@ impl Finder<'_> {
         // That nothing was named with a box is no answer yet.
         let masks = self.automatic_masks(image, embedding, control)?;
         let depth = self.depth.take().and_then(|depth| depth());
-        let asked = left_out(masks, &found, depth.as_ref());
+        let (asked, beyond) = pointed_at.split_at(pointed_at.len().min(MAX_TOGETHER));
+        found.extend(beyond.iter().cloned().map(unknown));
+        let pointed = asked.len();
+        let mut asked = asked.to_vec();
+        let mut seen = found.clone();
+        seen.extend(asked.iter().cloned().map(unknown));
+        asked.extend(left_out(masks, &seen, depth.as_ref()));
+        asked.truncate(MAX_TOGETHER);
         if asked.is_empty() {
             return Ok(found);
         }
@@ -56,16 +64,19 @@ impl Finder<'_> {
             None => Vec::new(),
         };
         control.check()?;
-        let mut unnamed = asked.len().saturating_sub(answers.len());
-        for ((mask, quality), answer) in asked.into_iter().zip(answers) {
-            match answer {
-                Ok(identity) => found.push(Candidate {
+        let mut answers = answers.into_iter();
+        let mut unnamed = 0;
+        for (i, (mask, quality)) in asked.into_iter().enumerate() {
+            match answers.next() {
+                Some(Ok(identity)) => found.push(Candidate {
                     mask,
                     quality,
                     identity,
                 }),
-                Err(error) if error.code.is_of_device() => return Err(error),
-                Err(_) => unnamed += 1,
+                Some(Err(error)) if error.code.is_of_device() => return Err(error),
+                // What the client pointed at is there, whatever it is.
+                _ if i < pointed => found.push(unknown((mask, quality))),
+                _ => unnamed += 1,
             }
         }
         if unnamed > 0 {
@@ -78,6 +89,14 @@ impl Finder<'_> {
             warnings.retain(|w| w.code != WarningCode::NothingGrounded);
         }
         Ok(found)
+    }
+}
+
+fn unknown((mask, quality): Scored) -> Candidate {
+    Candidate {
+        mask,
+        quality,
+        identity: Identified::unknown_food(),
     }
 }
 

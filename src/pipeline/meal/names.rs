@@ -49,6 +49,7 @@ pub(super) fn together(seen: &[&Identified]) -> Identified {
         confidence,
         alternatives: scored.take(MAX_ALTERNATIVES).collect(),
         grams: (!grams.is_empty()).then(|| mean_ln.exp()),
+        novelty: None,
     }
 }
 
@@ -86,6 +87,7 @@ mod tests {
             confidence,
             alternatives: others.iter().map(|(l, p)| ((*l).into(), *p)).collect(),
             grams: None,
+            novelty: None,
         }
     }
 

@@ -241,15 +241,13 @@ async fn a_scan_can_be_followed() {
     let scan = lab.upload(&c).await;
     let url = format!("{}/scans/{scan}/events?wait=30", c.base);
     let request = c.http.get(url).bearer_auth(&c.token);
-    let following = tokio::spawn(async move {
-        let response = request.send().await.unwrap();
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        response.text().await.unwrap()
-    });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let mut following = request.send().await.unwrap();
+    assert_eq!(following.headers()["content-type"], "text/event-stream");
+    let first = following.chunk().await.unwrap().unwrap();
     lab.tell(&scan).await.expect(200);
     lab.vision.finish_all().await;
-    let heard = following.await.unwrap();
+    let rest = following.text().await.unwrap();
+    let heard = format!("{}{rest}", String::from_utf8_lossy(&first));
     let states: Vec<_> = heard
         .lines()
         .filter_map(|l| serde_json::from_str::<Value>(l.strip_prefix("data:")?).ok())

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::double::Double;
 use super::{JPEG, SECRET, id, photo};
-use crate::harness::{Answer, Client, Idp, STORAGE_TOKEN, database, free_port, servers};
+use crate::harness::{Answer, Client, Idp, PATIENCE, STORAGE_TOKEN, database, free_port, servers};
 
 /// A process of the product, which ends with the test.
 struct Running(Child);
@@ -37,6 +37,7 @@ impl Setting {
             .env_clear()
             .env("DATABASE_URL", database)
             .env("RUST_LOG", "error");
+        command.envs(crate::processes::clock());
         command.envs(self.env.iter().map(|(k, v)| (*k, v.as_str())));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Running(command.spawn().unwrap())
@@ -55,7 +56,7 @@ async fn stubborn(what: impl AsyncFn() -> Result<Answer, reqwest::Error>) -> Ans
             // Of a request whose process was killed the database may not have heard yet.
             Ok(answer) if answer.text.contains("idempotency_in_flight") => {}
             Ok(answer) if !answer.status.is_server_error() => return answer,
-            outcome => assert!(begun.elapsed() < Duration::from_secs(120), "{outcome:?}"),
+            outcome => assert!(begun.elapsed() < PATIENCE, "{outcome:?}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -109,7 +110,7 @@ async fn meal(c: Client, n: usize) -> String {
         match state.as_str() {
             "ready" => break read.etag(),
             "failed" | "expired" | "rejected" => panic!("{}", read.text),
-            _ => assert!(begun.elapsed() < Duration::from_secs(180), "{}", read.text),
+            _ => assert!(begun.elapsed() < 3 * PATIENCE, "{}", read.text),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
