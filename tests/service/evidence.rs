@@ -23,7 +23,7 @@ fn depth(values: usize, with: &[(&str, Value)]) -> Value {
     let bytes: Vec<u8> = std::iter::repeat_n(0.4_f32.to_le_bytes(), values)
         .flatten()
         .collect();
-    let mut map = json!({"data": {"base64": STANDARD.encode(bytes)}, "format": "f32", "width": 16, "height": 12, "unit": "metres"});
+    let mut map = json!({"data": {"base64": STANDARD.encode(bytes)}, "format": "f32", "width": 24, "height": 18, "unit": "metres"});
     for (field, value) in with {
         map[*field] = value.clone();
     }
@@ -99,23 +99,23 @@ async fn evidence_that_cannot_be_is_refused_with_its_field_and_a_next_step() {
         (
             "/v1/scan",
             scan_with("camera", json!({"pose": {"transform": [1, 0]}})),
-            "transform",
+            "array of length 16",
         ),
-        ("/v1/scan", depth(191, &[]), "depth.data"),
-        ("/v1/scan", depth(192, &[("unit", json!("feet"))]), "feet"),
+        ("/v1/scan", depth(431, &[]), "depth.data"),
+        ("/v1/scan", depth(432, &[("unit", json!("feet"))]), "feet"),
         (
             "/v1/scan",
-            depth(192, &[("width", json!(1_000_000))]),
+            depth(432, &[("width", json!(1_000_000))]),
             "depth.width",
         ),
         (
             "/v1/scan",
-            depth(192, &[("format", json!("png16"))]),
+            depth(432, &[("format", json!("png16"))]),
             "depth.data",
         ),
         (
             "/v1/scan",
-            depth(192, &[("orientation", json!(9))]),
+            depth(432, &[("orientation", json!(9))]),
             "depth.orientation",
         ),
     ] {
