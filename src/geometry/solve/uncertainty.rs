@@ -17,7 +17,7 @@ use crate::geometry::math::random::Random;
 use crate::geometry::math::stats::quantile;
 use crate::geometry::priors::{FOOD_HEIGHT_CM, RELIEF_GAIN};
 use crate::geometry::raster::outline::border_share;
-use crate::geometry::types::{ItemGeometry, ShapeClass};
+use crate::geometry::types::{Depth, ItemGeometry, ShapeClass};
 
 /// Draws of the shared unknowns.
 const DRAWS: usize = 256;
@@ -192,7 +192,12 @@ impl Item<'_> {
             .residual_rel
             .hypot(network)
             .hypot(self.solved.base_sigma);
-        let gain = if network > 0.0 { RELIEF_GAIN.sigma } else { 0.0 };
+        let gain = match self.readings.scene.depth {
+            _ if network <= 0.0 => 0.0,
+            // What measures distances exaggerates no height by more than it is off as a whole.
+            Depth::Metric { scale_sigma_ln, .. } => RELIEF_GAIN.sigma.min(scale_sigma_ln),
+            Depth::Disparity(_) => RELIEF_GAIN.sigma,
+        };
         (level / height.max(MIN_RELIEF)).min(RELIEF_SIGMA_MAX).hypot(gain)
     }
 
