@@ -28,7 +28,8 @@ PYTHONPATH="$out" timeout 600 "$python" tests/clients/openapi_client.py "$url" "
 
 echo "-- schemathesis against the description"
 # The same service for everybody, and one with nothing but corrections and the food table. No photo has to come from elsewhere.
-attack 90 "$url" -H "Authorization: Bearer $key"
+# Without the coverage phase: on results inside of requests it ends in an error of Python's own (SystemError in ast.parse).
+attack 90 "$url" -H "Authorization: Bearer $key" --phases examples,fuzzing,stateful
 kill "$service"; wait "$service" 2>/dev/null || true
 start_service --no-models
-attack 20 "$url" -H "Authorization: Bearer $key" --include-path /v1/recompute --include-path /v1/foods --include-path /info
+attack 20 "$url" -H "Authorization: Bearer $key" --phases examples,fuzzing,stateful --include-path /v1/recompute --include-path /v1/foods --include-path /info
