@@ -262,12 +262,7 @@ impl Identifier for OpenAi {
             return Vec::new();
         }
         let this = &*self;
-        wait(async || this.all(crops).await, cancelled).unwrap_or_else(|e| {
-            crops
-                .iter()
-                .map(|_| Err(ScanError::new(e.code, e.message.clone())))
-                .collect()
-        })
+        wait(async || this.all(crops).await, cancelled).unwrap_or_else(|e| for_each(crops, &e))
     }
 
     /// Blocks the caller.
@@ -286,10 +281,7 @@ impl Identifier for OpenAi {
                 .into_iter()
                 .map(|answer| answer.map_err(|why| ScanError::new(ErrorCode::FetchFailed, why)))
                 .collect(),
-            Err(e) => crops
-                .iter()
-                .map(|_| Err(ScanError::new(e.code, e.message.clone())))
-                .collect(),
+            Err(e) => for_each(crops, &e),
         }
     }
 
@@ -298,6 +290,14 @@ impl Identifier for OpenAi {
         let this = &*self;
         wait(async || this.boxes(photo).await, cancelled)?
     }
+}
+
+/// What went wrong with the question as a whole went wrong with every crop.
+fn for_each(crops: &[RgbImage], e: &ScanError) -> Vec<Result<Identified, ScanError>> {
+    crops
+        .iter()
+        .map(|_| Err(ScanError::new(e.code, e.message.clone())))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,25 +1,12 @@
 //! AVIF: the same containers as HEIC's with AV1 pixels, as browsers and newer phones write them.
 
 use dragunov::contract::{ErrorCode, GravitySource};
-use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
-use dragunov_models::RgbImage;
 
-use crate::files::CORNERS;
+use crate::files::{CORNERS, difference, file_of, raw};
 use crate::{codes, read};
 
 fn fixture(name: &str) -> Vec<u8> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny/avif");
-    std::fs::read(format!("{dir}/{name}")).unwrap()
-}
-
-/// Colours as they are stored.
-fn raw(bytes: &[u8]) -> RgbImage {
-    let limits = DecodeLimits {
-        apply_profile: false,
-        ..DecodeLimits::default()
-    };
-    let photo = read_photo(bytes, &Shot::default(), &SourceMeta::default(), &limits);
-    photo.unwrap().image
+    file_of("avif", name)
 }
 
 /// Fixture, largest and mean difference from what libavif decodes. Where each pixel has its own colour only rounding differs;
@@ -48,14 +35,7 @@ fn pixels_are_libavifs() {
             theirs.dimensions(),
             "{name}"
         );
-        let pairs = || {
-            ours.as_bytes()
-                .iter()
-                .zip(theirs.as_raw())
-                .map(|(a, b)| a.abs_diff(*b))
-        };
-        let max = pairs().max().unwrap();
-        let avg = pairs().map(f64::from).sum::<f64>() / theirs.as_raw().len() as f64;
+        let (max, avg) = difference(ours.as_bytes().iter().copied(), theirs.as_raw());
         found.push((name, max, avg, max <= most && avg <= mean));
     }
     assert!(found.iter().all(|f| f.3), "{found:#?}");

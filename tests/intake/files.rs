@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use dragunov_models::RgbImage as Pixels;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -111,3 +113,42 @@ pub(crate) const F35: u16 = 0xA405;
 /// 64 x 64 Adobe CMYK JPEG written by Pillow 12 (ours). Its own conversion to RGB gives (198, 51, 152) at (5, 5) and
 /// (51, 207, 152) at (60, 60).
 pub(crate) const CMYK_JPEG: &str = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUVFQwPFxgWFBgSFBUU/8AAFAgAQABABEMRAE0RAFkRAEsRAP/EAB8AAAEFAQEBAQEBAAAAAAAAAAABAgMEBQYHCAkKC//EALUQAAIBAwMCBAMFBQQEAAABfQECAwAEEQUSITFBBhNRYQcicRQygZGhCCNCscEVUtHwJDNicoIJChYXGBkaJSYnKCkqNDU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6g4SFhoeIiYqSk5SVlpeYmZqio6Slpqeoqaqys7S1tre4ubrCw8TFxsfIycrS09TV1tfY2drh4uPk5ebn6Onq8fLz9PX29/j5+v/aAA4EQwBNAFkASwAAPwD7or48r2Ov0doooooooooooor8VKKKKKKKKKKKKKKKK/auiiiiiiiiiiiiiiivxUooooooooooooooor9q6KKKKKKKKKKKKKKK/FSiiiiiiiiiiiiiiiv2rooooooooooooooor8VKKKKKKKKKKKKKKKK/auv3Goooooooooooooor8VKKKKKKKKKKKKKKKK/auiiiiiiiiiiiiiiivxUooooooooooooooor9q6KKKKKKKKKKKKKKK/FSiiiiiiiiiiiiiiiv2rooooooooooooooor8VKKKKKKKKKKKKKKKK/9k=";
+
+/// A landscape-stored JPEG with an orientation tag.
+pub(crate) fn tagged(tag: u16) -> Vec<u8> {
+    with_exif(
+        &jpeg(&quadrants(128, 96)),
+        &tiff(&[(ORIENTATION, V::Short(tag))], &[]),
+    )
+}
+
+/// A file of one of the folders of `fixtures/tiny`.
+pub(crate) fn file_of(folder: &str, name: &str) -> Vec<u8> {
+    std::fs::read(format!(
+        "{}/fixtures/tiny/{folder}/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
+}
+
+/// Colours as they are stored.
+pub(crate) fn raw(bytes: &[u8]) -> Pixels {
+    let limits = DecodeLimits {
+        apply_profile: false,
+        ..DecodeLimits::default()
+    };
+    let photo = read_photo(bytes, &Shot::default(), &SourceMeta::default(), &limits);
+    photo.unwrap().image
+}
+
+/// Largest and mean difference of any channel.
+pub(crate) fn difference(ours: impl Iterator<Item = u8>, theirs: &[u8]) -> (u8, f64) {
+    let (mut most, mut sum, mut n) = (0, 0_u64, 0);
+    for (a, b) in ours.zip(theirs) {
+        most = most.max(a.abs_diff(*b));
+        sum += u64::from(a.abs_diff(*b));
+        n += 1;
+    }
+    assert_eq!(n, theirs.len());
+    (most, sum as f64 / n as f64)
+}

@@ -29,14 +29,6 @@ fn pitch(pitch_deg: f64) -> Shot {
     }
 }
 
-/// A landscape-stored JPEG with an orientation tag.
-fn tagged(tag: u16) -> Vec<u8> {
-    with_exif(
-        &jpeg(&quadrants(128, 96)),
-        &tiff(&[(ORIENTATION, V::Short(tag))], &[]),
-    )
-}
-
 #[test]
 fn a_level_phone_at_45_degrees_is_level_in_all_four_holds() {
     // Down in device axes with the screen's top up, to the left, down, to the right.

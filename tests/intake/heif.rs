@@ -3,43 +3,19 @@
 use std::time::{Duration, Instant};
 
 use dragunov::contract::{ErrorCode, GravitySource};
-use dragunov::intake::{DecodeLimits, Photo, Shot, SourceMeta, read_photo};
-use dragunov_models::RgbImage;
+use dragunov::intake::Photo;
 
-use crate::files::CORNERS;
+use crate::files::{CORNERS, difference, file_of, raw};
 use crate::{codes, read};
 
 fn fixture(name: &str) -> Vec<u8> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny/heif");
-    std::fs::read(format!("{dir}/{name}")).unwrap()
-}
-
-/// Colours as they are stored.
-fn raw(bytes: &[u8]) -> RgbImage {
-    let limits = DecodeLimits {
-        apply_profile: false,
-        ..DecodeLimits::default()
-    };
-    let photo = read_photo(bytes, &Shot::default(), &SourceMeta::default(), &limits);
-    photo.unwrap().image
+    file_of("heif", name)
 }
 
 fn golden(name: &str) -> image::RgbImage {
     image::load_from_memory(&fixture(&format!("{name}.png")))
         .unwrap()
         .into_rgb8()
-}
-
-/// Largest and mean difference of any channel.
-fn difference(ours: impl Iterator<Item = u8>, theirs: &[u8]) -> (u8, f64) {
-    let (mut most, mut sum, mut n) = (0, 0_u64, 0);
-    for (a, b) in ours.zip(theirs) {
-        most = most.max(a.abs_diff(*b));
-        sum += u64::from(a.abs_diff(*b));
-        n += 1;
-    }
-    assert_eq!(n, theirs.len());
-    (most, sum as f64 / n as f64)
 }
 
 /// Fixture, largest and mean difference from what libheif decodes. Where each pixel has its own colour only rounding

@@ -30,13 +30,6 @@ fn shot(pose: CameraPose) -> Shot {
     }
 }
 
-fn tagged(tag: u16) -> Vec<u8> {
-    with_exif(
-        &jpeg(&quadrants(128, 96)),
-        &tiff(&[(ORIENTATION, V::Short(tag))], &[]),
-    )
-}
-
 /// A phone level at 45 degrees: its back looks along -z and down. Stored rows run along the camera's x.
 #[test]
 fn a_level_camera_at_45_degrees_is_level_in_all_four_holds() {

@@ -119,9 +119,15 @@ impl UserTx {
         .bind(instant(until))
         .fetch_optional(self.conn())
         .await?;
-        match row {
-            Some(_) => self.scan(id).await.map(Some),
-            None => Ok(None),
+        self.claimed(id, row.is_some()).await
+    }
+
+    /// The scan, if it was claimed.
+    async fn claimed(&mut self, id: Uuid, yes: bool) -> Result<Option<Scan>> {
+        if yes {
+            self.scan(id).await.map(Some)
+        } else {
+            Ok(None)
         }
     }
 
@@ -173,10 +179,7 @@ impl UserTx {
         .bind(instant(until))
         .fetch_optional(self.conn())
         .await?;
-        match row {
-            Some(_) => self.scan(id).await.map(Some),
-            None => Ok(None),
-        }
+        self.claimed(id, row.is_some()).await
     }
 
     /// The job is not done yet: looks again at `next_at`, or at once if a webhook came during the look.

@@ -6,7 +6,7 @@ use super::super::amounts::Quantity;
 use super::super::figures::Errors;
 use super::super::reliability::Reliability;
 use super::super::score::Outcome;
-use super::Report;
+use super::{Report, Summary};
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;color:#222}\
     table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}\
@@ -39,15 +39,7 @@ impl Report {
             let _ = write!(out, "<h2>Items: {}</h2>", quantity.title());
             head(&mut out, quantity, true);
             for (name, s) in &self.groups {
-                if let Some(e) = s.errors.get(&quantity) {
-                    row(
-                        &mut out,
-                        name,
-                        e,
-                        s.missed + s.refused,
-                        Some([s.label_top1, s.mask_iou]),
-                    );
-                }
+                of_items(&mut out, name, s, quantity);
             }
             for (name, e) in self.baselines.iter().filter(|_| quantity == Quantity::Volume) {
                 row(&mut out, &format!("baseline: {name}"), e, 0, Some([None, None]));
@@ -82,15 +74,7 @@ impl Report {
             let _ = write!(out, "<h2>By label: {}</h2>", quantity.title());
             head(&mut out, quantity, true);
             for (name, s) in &self.classes {
-                if let Some(e) = s.errors.get(&quantity) {
-                    row(
-                        &mut out,
-                        name,
-                        e,
-                        s.missed + s.refused,
-                        Some([s.label_top1, s.mask_iou]),
-                    );
-                }
+                of_items(&mut out, name, s, quantity);
             }
             out += "</table>";
         }
@@ -279,6 +263,19 @@ fn head(out: &mut String, quantity: Quantity, names: bool) {
         quantity.unit(),
         if names { "<th>label<th>IoU" } else { "" }
     );
+}
+
+/// A group's row of one quantity of items, if it is known of any.
+fn of_items(out: &mut String, name: &str, s: &Summary, quantity: Quantity) {
+    if let Some(e) = s.errors.get(&quantity) {
+        row(
+            out,
+            name,
+            e,
+            s.missed + s.refused,
+            Some([s.label_top1, s.mask_iou]),
+        );
+    }
 }
 
 fn row(out: &mut String, name: &str, e: &Errors, missed: usize, names: Option<[Option<f64>; 2]>) {
