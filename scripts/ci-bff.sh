@@ -102,7 +102,7 @@ openapi() {
   as_stranger() {
     local seconds="$1" token; shift
     token="$(curl -sf "$idp/token" -H 'content-type: application/json' -d '{"sub":"stranger"}')"
-    attack "$seconds" "$base" -H "Authorization: Bearer $token" "$@"
+    attack "$seconds" "$base" -H "Authorization: Bearer $token" "$@" || { grep ERROR "$work/dev.err" | tail -n 20; return 1; }
   }
   # DELETE /me comes last: what follows it is 404 everywhere.
   as_stranger 150 --exclude-path /me/erasure --exclude-operation-id delete_me

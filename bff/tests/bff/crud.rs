@@ -231,6 +231,22 @@ async fn meals_move_between_days_and_keep_their_numbers() {
     c.get(&path).await.refused(404, "not_found");
 }
 
+/// PostgreSQL writes a jsonb number out in full: 309 digits, or 324 places.
+#[tokio::test]
+async fn the_largest_and_smallest_numbers_come_back() {
+    let s = service!();
+    let c = s.user("a");
+    let extremes =
+        json!({"largest": f64::MAX, "smallest": -f64::MIN_POSITIVE, "tiny": 5e-324, "third": 1.0 / 3.0});
+    let made = c
+        .post("/food_logs", json!({"food_name": "Bread", "meta_data": extremes}))
+        .await
+        .expect(201);
+    assert_eq!(made["meta_data"], extremes);
+    let path = format!("/food_logs/{}", made["id"].as_str().unwrap());
+    assert_eq!(c.get(&path).await.expect(200)["meta_data"], extremes);
+}
+
 #[tokio::test]
 async fn leftovers_by_version() {
     let s = service!();

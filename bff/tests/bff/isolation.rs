@@ -1,5 +1,6 @@
 //! Nothing of anybody is reachable by anybody else.
 
+use bio_bff::problem::{Code, Problem};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -228,4 +229,46 @@ async fn row_security_holds_without_our_conditions() {
         .await
         .unwrap();
     assert_eq!(seen, 0);
+}
+
+/// A primary key that row security hides still takes part in constraints: what the database then says must read as if the
+/// row were not there.
+#[tokio::test]
+async fn a_key_of_anothers_row_is_not_found() {
+    let s = service!();
+    let (alice, bob) = (s.user("alice"), s.user("bob"));
+    let theirs = bob
+        .post("/food_logs", json!({"food_name": "Egg"}))
+        .await
+        .expect(201);
+    let me = alice.get("/me").await.expect(200);
+    let url = s.servers.postgres.url("api_login", &s.database);
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let upsert =
+        "INSERT INTO food_logs (id, user_id, log_time, food_name) VALUES ($1::uuid, $2::uuid, now(), 'Mine')";
+    let inserts = [
+        (upsert.to_owned(), "23505"),
+        (
+            format!("{upsert} ON CONFLICT (id) DO UPDATE SET food_name = excluded.food_name"),
+            "42501",
+        ),
+    ];
+    for (sql, state) in inserts {
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("SELECT set_config('app.user_id', $1, true)")
+            .bind(me["id"].as_str())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let refused = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(theirs["id"].as_str())
+            .bind(me["id"].as_str())
+            .execute(&mut *tx)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.as_database_error().unwrap().code().unwrap(), state);
+        assert_eq!(Problem::from(refused).code, Code::NotFound, "{state}");
+    }
+    let path = format!("/food_logs/{}", theirs["id"].as_str().unwrap());
+    assert_eq!(bob.get(&path).await.expect(200)["food_name"], "Egg");
 }
