@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 
 use candle_core::Device;
 
+use crate::cpu::tiles::Engine;
+use crate::products;
+
 /// What an op's public function hands its checked operands to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -34,6 +37,14 @@ impl Backend {
 /// in the cache when the next reads it. On a GPU all elements together cost as many launches as one.
 pub fn works_in_pieces(device: &Device) -> bool {
     matches!(device, Device::Cpu)
+}
+
+/// Who multiplies tiles of bf16 there; none where products are computed otherwise.
+pub(crate) fn tile_engine(device: &Device) -> Option<Engine> {
+    match device {
+        Device::Cpu => products::engine(),
+        Device::Cuda(_) | Device::Metal(_) => None,
+    }
 }
 
 /// `DRAGUNOV_CUDA_REFERENCE=1`: every op on CUDA is composed of candle's, to tell whose fault a wrong number is.

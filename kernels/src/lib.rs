@@ -16,6 +16,7 @@ mod cpu;
 mod cuda;
 mod epilogue;
 mod ops;
+mod products;
 pub mod reference;
 #[cfg(test)]
 mod testing;
@@ -27,7 +28,8 @@ pub use ops::attention::{AttentionMask, attention};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
-pub use ops::linear::linear;
+pub use ops::linear::{LinearWeight, linear};
 pub use ops::norm::{layer_norm, rms_norm};
 pub use ops::pairwise::{add, silu_mul};
 pub use ops::upsample_bilinear::upsample_bilinear;
+pub use products::Products;

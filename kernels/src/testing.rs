@@ -3,6 +3,8 @@
 
 use candle_core::{DType, Device, Shape, Tensor};
 
+use crate::Products;
+
 pub(crate) fn random(shape: impl Into<Shape>) -> Tensor {
     Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
 }
@@ -28,4 +30,17 @@ pub(crate) fn close(a: &Tensor, b: &Tensor, tolerance: f32) {
         .zip(&b)
         .fold(0f32, |m, (a, b)| m.max((a - b).abs() / scale));
     assert!(worst <= tolerance, "error {worst:.2e} > {tolerance:.0e}");
+}
+
+/// [`close`] of what products gave: to f32's own rounding, or to half of what the split into bf16 promises.
+#[track_caller]
+pub(crate) fn products_close(a: &Tensor, b: &Tensor) {
+    close(
+        a,
+        b,
+        match Products::current() {
+            Products::F32 => 2e-6,
+            Products::Bf16x3 => 1.5e-5,
+        },
+    );
 }

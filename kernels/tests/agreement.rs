@@ -9,5 +9,6 @@ mod it {
     pub(crate) mod norm;
     #[cfg(feature = "cuda")]
     pub(crate) mod on_device;
+    pub(crate) mod products;
     pub(crate) mod support;
 }

@@ -13,7 +13,7 @@ mod norm;
 
 use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
-pub use dragunov_kernels::{Activation, AttentionMask, activation, add, attention, silu_mul};
+pub use dragunov_kernels::{Activation, AttentionMask, Products, activation, add, attention, silu_mul};
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 pub use linear::Linear;

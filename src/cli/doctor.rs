@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use dragunov_models::nn::Products;
 use serde::Serialize;
 
 use super::engine::{EngineArgs, tokio_runtime};
 use crate::contract::{ErrorCode, ScanError};
-use crate::runtime::memory;
+use crate::runtime::{EngineInfo, memory};
 use crate::worker::fitness::free_share;
 
 /// Check this machine: memory, disk, state directory, device and checkpoints, with one warm run of every model.
@@ -111,6 +112,7 @@ impl Args {
         let mut findings = vec![
             foods,
             Finding::good("device", format!("{}, {}", info.device, info.dtype)),
+            Finding::good("products", products(&info)),
             Finding::good(
                 "models",
                 format!(
@@ -139,6 +141,17 @@ impl Args {
         }
         Ok(findings)
     }
+}
+
+/// What products are computed in, and what else this CPU could do.
+fn products(info: &EngineInfo) -> String {
+    let other = match (info.device.as_str(), info.arithmetic.as_str()) {
+        ("cpu", "bf16x3") => " by AMX; --cpu-products f32 computes them as they are",
+        ("cpu", "f32") if Products::has_matrix_unit() => ", as chosen; this CPU could do bf16x3 by AMX",
+        ("cpu", "f32") => "; AMX is not there, or not permitted",
+        _ => "",
+    };
+    format!("{}{other}", info.arithmetic)
 }
 
 fn memory() -> Finding {

@@ -266,6 +266,9 @@ pub struct Models {
     pub sam: String,
     pub depth: String,
     pub identify: String,
+    /// What products were computed in: `f32`; `bf16x3`, f32 as two numbers of bf16 each; `bf16`. Absent in older answers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arithmetic: String,
 }
 
 /// The food table that names, densities and nutrients were taken from.

@@ -1,6 +1,7 @@
 //! How a scanner is set up.
 
 use candle_core::DType;
+use dragunov_models::nn::Products;
 use dragunov_models::sam::AmgConfig;
 
 use super::calibration::NetworkErrors;
@@ -34,6 +35,9 @@ pub struct ScannerConfig {
     pub overlap: Option<bool>,
     /// Numbers that weights and activations are kept in. None: bf16 on a GPU, f32 on the CPU.
     pub dtype: Option<DType>,
+    /// How the CPU multiplies f32; the first scanner decides for the whole process. None: as `DRAGUNOV_CPU_PRODUCTS` says, else
+    /// bf16x3 where the CPU has a matrix unit, f32 elsewhere.
+    pub products: Option<Products>,
     /// Where names, densities and nutrients are looked up; read anew for every scan.
     pub foods: FoodStore,
 }
@@ -54,6 +58,7 @@ impl ScannerConfig {
             portions: true,
             overlap: None,
             dtype: None,
+            products: None,
             foods: FoodStore::builtin(),
         }
     }

@@ -63,6 +63,7 @@ impl Engine for Scanner {
             .into(),
             device: self.device.to_string(),
             dtype: format!("{:?}", self.dtype).to_lowercase(),
+            arithmetic: self.names.arithmetic.clone(),
             memory: Some(MemoryInfo {
                 weights_bytes: self.weights_bytes,
                 // The pool gives nothing back: what it holds after work is the most that was held.

@@ -5,6 +5,7 @@ use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::depth_anything::DepthAnything;
 use dragunov_models::device::DeviceChoice;
 use dragunov_models::device::memory::{self, DeviceMemory};
+use dragunov_models::nn::Products;
 use dragunov_models::qwen_vl::QwenVl;
 use dragunov_models::sam::Sam;
 use sha2::{Digest, Sha256};
@@ -60,6 +61,7 @@ impl Scanner {
         let on = device.open()?;
         let usual = if on.is_cuda() { DType::BF16 } else { DType::F32 };
         let dtype = config.dtype.unwrap_or(usual);
+        let arithmetic = arithmetic(&on, dtype, config.products)?;
         let own_vlm = identifier.is_none().then_some(set.vlm.as_ref()).flatten();
         let parameters = stored_parameters([Some(&set.sam), Some(&set.depth), own_vlm])?;
         let weights_bytes = (parameters * dtype.size_in_bytes()) as u64;
@@ -87,6 +89,7 @@ impl Scanner {
             sam: format!("{} (Segment Anything)", set.name),
             depth: format!("{} (Depth Anything V2)", set.name),
             identify: identifier.as_ref().map_or_else(|| "none".into(), |i| i.name()),
+            arithmetic,
         };
         let sam = Sam::load(&set.sam, dtype, &on)?;
         let depth = DepthAnything::load(&set.depth, dtype, &device.open_beside()?)?;
@@ -151,13 +154,13 @@ impl Scanner {
     /// `checkpoint_invalid` if a file of the set cannot be read.
     pub fn outputs_fingerprint(&self) -> Result<String, ScanError> {
         let settings = format!(
-            "{:?} {:?} {:?} {} {} {:?} {}",
+            "{:?} {:?} {:?} {} {} {} {}",
             self.strategy,
             self.config.amg,
             self.config.search,
             self.config.max_side_px,
             self.names.identify,
-            self.dtype,
+            self.names.arithmetic,
             env!("CARGO_PKG_VERSION"),
         );
         let mut hash = Sha256::new();
@@ -168,6 +171,28 @@ impl Scanner {
         }
         Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
+}
+
+/// What products are computed in.
+///
+/// # Errors
+/// `config_invalid` where the CPU cannot multiply as `products` says.
+fn arithmetic(on: &Device, dtype: DType, products: Option<Products>) -> Result<String, ScanError> {
+    if on.is_cuda() {
+        return Ok(format!("{dtype:?}").to_lowercase());
+    }
+    // Also where weights are bf16: a choice that cannot be is refused before they are loaded.
+    let chosen = match products {
+        Some(_) => Products::choose(products).map_err(|why| {
+            ScanError::new(ErrorCode::ConfigInvalid, format!("--cpu-products: {why}"))
+                .next_step("leave --cpu-products out: the machine's own way is taken then")
+        })?,
+        None => Products::current(),
+    };
+    Ok(match dtype {
+        DType::F32 => chosen.to_string(),
+        other => format!("{other:?}").to_lowercase(),
+    })
 }
 
 /// Number of weights in all of these.

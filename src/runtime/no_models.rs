@@ -37,6 +37,7 @@ impl Engine for NoModels {
             models: BTreeMap::new(),
             device: "none".into(),
             dtype: "none".into(),
+            arithmetic: "none".into(),
             memory: None,
         }
     }

@@ -35,6 +35,7 @@ impl Engine for StubEngine {
             models: BTreeMap::new(),
             device: "none".into(),
             dtype: "none".into(),
+            arithmetic: "none".into(),
             memory: None,
         }
     }

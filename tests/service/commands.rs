@@ -118,14 +118,19 @@ async fn doctor_tells_what_is_there_and_what_is_wrong() {
     assert_eq!(
         names,
         [
-            "version", "memory", "disk", "state", "foods", "device", "models", "budget"
+            "version", "memory", "disk", "state", "foods", "device", "products", "models", "budget"
         ]
     );
     assert!(
         findings.iter().all(|f| f["ok"] == true || f["what"] == "disk"),
         "{out}"
     );
-    let budget = findings[7]["detail"].as_str().unwrap();
+    let products = findings[6]["detail"].as_str().unwrap();
+    assert!(
+        products.starts_with("f32") || products.starts_with("bf16x3 by AMX"),
+        "{products}"
+    );
+    let budget = findings[8]["detail"].as_str().unwrap();
     let mib = |word: &str| {
         let (_, rest) = budget.split_once(word).unwrap_or_else(|| panic!("{budget}"));
         rest.split_whitespace().next().unwrap().parse::<u64>().unwrap()

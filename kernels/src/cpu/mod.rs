@@ -8,4 +8,5 @@ pub(crate) mod parallel;
 pub(crate) mod scratch;
 pub(crate) mod simd;
 pub(crate) mod storage;
+pub(crate) mod tiles;
 mod transpose;

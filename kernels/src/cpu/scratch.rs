@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use super::tiles::Line;
+
 /// Floats that one kept buffer may hold (16 MiB); larger ones are freed after use.
 const KEEP: usize = 4 << 20;
 /// Floats in a cache line.
@@ -9,6 +11,27 @@ const LINE: usize = 16;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static FREE_LINES: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with `len` lines of tiles of unspecified content.
+pub(crate) fn lines<R>(len: usize, f: impl FnOnce(&mut [Line]) -> R) -> R {
+    let mut buffer = FREE_LINES.with_borrow_mut(|free| match free.iter().position(|b| b.len() >= len) {
+        Some(i) => free.swap_remove(i),
+        None => free.pop().unwrap_or_default(),
+    });
+    if buffer.len() < len {
+        buffer = vec![Line::ZERO; len];
+    }
+    let result = f(&mut buffer[..len]);
+    if buffer.len() <= KEEP / LINE {
+        FREE_LINES.with_borrow_mut(|free| {
+            if free.len() < 4 {
+                free.push(buffer);
+            }
+        });
+    }
+    result
 }
 
 /// Runs `f` with `len` floats of unspecified content, aligned to a cache line.

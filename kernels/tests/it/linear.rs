@@ -1,8 +1,8 @@
 use candle_core::DType;
-use dragunov_kernels::{Activation, Epilogue, linear, reference};
+use dragunov_kernels::{Activation, Epilogue, LinearWeight, linear, reference};
 use proptest::prelude::*;
 
-use super::support::{close, flat, tensor, values};
+use super::support::{close, flat, products_close, tensor, values};
 
 fn agrees(m: usize, n: usize, k: usize, activation: Activation, extras: bool, seed: u64) {
     let (a, w) = (values(m * k, seed), values(n * k, seed ^ 2));
@@ -12,7 +12,14 @@ fn agrees(m: usize, n: usize, k: usize, activation: Activation, extras: bool, se
         activation,
         residual: extras.then(|| tensor(&residual, (m, n))),
     };
-    let y = flat(&linear(&tensor(&a, (m, k)), &tensor(&w, (n, k)), epilogue).unwrap());
+    let y = flat(
+        &linear(
+            &tensor(&a, (m, k)),
+            &LinearWeight::new(&tensor(&w, (n, k))),
+            epilogue,
+        )
+        .unwrap(),
+    );
     let exact: Vec<f64> = reference::matmul_nt(&a, &w, m, n, k)
         .into_iter()
         .enumerate()
@@ -27,7 +34,7 @@ fn agrees(m: usize, n: usize, k: usize, activation: Activation, extras: bool, se
             if extras { v + f64::from(residual[i]) } else { v }
         })
         .collect();
-    close(&y, &exact, 2e-6);
+    products_close(&y, &exact);
 }
 
 fn any_activation() -> impl Strategy<Value = Activation> {
@@ -72,7 +79,7 @@ fn edges_of_tiles_panels_and_slices() {
 fn leading_dimensions_are_kept_and_views_are_read_right() {
     let (a, w) = (values(2 * 3 * 5 * 7, 1), values(4 * 7, 2));
     let x = tensor(&a, (2, 3, 5, 7));
-    let w = tensor(&w, (4, 7));
+    let w = LinearWeight::new(&tensor(&w, (4, 7)));
     let y = linear(&x, &w, Epilogue::default()).unwrap();
     assert_eq!(y.dims(), [2, 3, 5, 4]);
     let view = x.transpose(1, 2).unwrap();
@@ -85,7 +92,7 @@ fn bf16_sums_in_f32() {
     let (m, n, k) = (9, 33, 515);
     let cast = |v: &[f32], shape: (usize, usize)| tensor(v, shape).to_dtype(DType::BF16).unwrap();
     let (a, w) = (cast(&values(m * k, 5), (m, k)), cast(&values(n * k, 6), (n, k)));
-    let y = linear(&a, &w, Epilogue::default()).unwrap();
+    let y = linear(&a, &LinearWeight::new(&w), Epilogue::default()).unwrap();
     assert_eq!(y.dtype(), DType::BF16);
     let up = |t: &candle_core::Tensor| flat(&t.to_dtype(DType::F32).unwrap());
     let exact = reference::matmul_nt(&up(&a), &up(&w), m, n, k);
@@ -102,6 +109,7 @@ fn bad_shapes_are_refused() {
             residual: Some(tensor(&values(residual.0 * residual.1, 1), residual)),
             ..Epilogue::default()
         };
-        assert!(linear(&x, &tensor(&values(shape.0 * shape.1, 1), shape), epilogue).is_err());
+        let weight = LinearWeight::new(&tensor(&values(shape.0 * shape.1, 1), shape));
+        assert!(linear(&x, &weight, epilogue).is_err());
     }
 }

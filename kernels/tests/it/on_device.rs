@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
-    Activation, AttentionMask, ConvWeight, Epilogue, attention, conv_transpose2d, conv2d, layer_norm, linear,
-    rms_norm, silu_mul, upsample_bilinear,
+    Activation, AttentionMask, ConvWeight, Epilogue, LinearWeight, attention, conv_transpose2d, conv2d,
+    layer_norm, linear, rms_norm, silu_mul, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
@@ -84,7 +84,7 @@ fn products_with_every_epilogue() {
                         activation,
                         residual: residual.map(|i: usize| t[i].clone()),
                     };
-                    linear(&t[0], &t[1], epilogue).unwrap()
+                    linear(&t[0], &LinearWeight::new(&t[1]), epilogue).unwrap()
                 });
             }
         }

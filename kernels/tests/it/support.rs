@@ -1,6 +1,7 @@
 //! Random tensors and comparison.
 
 use candle_core::{Device, Tensor};
+use dragunov_kernels::Products;
 
 /// Deterministic values in [-1, 1), splitmix64.
 pub(crate) fn values(len: usize, seed: u64) -> Vec<f32> {
@@ -36,4 +37,17 @@ pub(crate) fn close(found: &[f32], exact: &[f64], tolerance: f64) {
             "at {i}: {a} against {b}, error {error:.3e} > {tolerance:.1e}"
         );
     }
+}
+
+/// [`close`] of what products gave: to f32's own rounding, or to half of what the split into bf16 promises.
+#[track_caller]
+pub(crate) fn products_close(found: &[f32], exact: &[f64]) {
+    close(
+        found,
+        exact,
+        match Products::current() {
+            Products::F32 => 2e-6,
+            Products::Bf16x3 => 1.5e-5,
+        },
+    );
 }

@@ -190,13 +190,16 @@ impl Block {
         let inner = config.heads * config.head_dim;
         let attention = vb.pp("attention");
         let heads = attention.pp("attention");
-        let parts = ["query", "key", "value"]
-            .map(|name| Linear::load(width, inner, config.qkv_bias, heads.pp(name)))
-            .into_iter()
-            .collect::<Candle<Vec<_>>>()?;
-        let weights: Vec<_> = parts.iter().map(Linear::weight).collect();
-        let biases: Option<Vec<_>> = parts.iter().map(Linear::bias).collect();
-        let bias = biases.map(|b| Tensor::cat(&b, 0)).transpose()?;
+        let parts = ["query", "key", "value"].map(|name| heads.pp(name));
+        let weights = parts.each_ref().map(|vb| vb.get((inner, width), "weight"));
+        let weights = weights.into_iter().collect::<Candle<Vec<_>>>()?;
+        let bias = match config.qkv_bias {
+            true => {
+                let biases = parts.each_ref().map(|vb| vb.get(inner, "bias"));
+                Some(Tensor::cat(&biases.into_iter().collect::<Candle<Vec<_>>>()?, 0)?)
+            }
+            false => None,
+        };
         Ok(Self {
             norm1: LayerNorm::load(width, eps, vb.pp("norm1"))?,
             qkv: Linear::new(Tensor::cat(&weights, 0)?, bias),

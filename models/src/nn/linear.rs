@@ -2,14 +2,14 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use dragunov_kernels::{self as kernels, Epilogue};
+use dragunov_kernels::{self as kernels, Epilogue, LinearWeight};
 
 use super::Activation;
 
 /// A fully connected layer over the last dimension: (..., in) to (..., out).
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: LinearWeight,
     bias: Option<Tensor>,
 }
 
@@ -21,20 +21,23 @@ impl Linear {
     pub fn load(in_dim: usize, out_dim: usize, bias: bool, vb: VarBuilder<'_>) -> Result<Self> {
         let weight = vb.get((out_dim, in_dim), "weight")?;
         let bias = bias.then(|| vb.get(out_dim, "bias")).transpose()?;
-        Ok(Self { weight, bias })
+        Ok(Self::new(weight, bias))
     }
 
     /// `weight` (out, in) and `bias` (out).
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight, bias }
+        Self {
+            weight: LinearWeight::new(&weight),
+            bias,
+        }
     }
 
-    pub fn weight(&self) -> &Tensor {
-        &self.weight
-    }
-
-    pub fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
+    /// Without a bias, by a `weight` (out, in) that others keep too.
+    pub fn shared(weight: &Tensor) -> Self {
+        Self {
+            weight: LinearWeight::shared(weight),
+            bias: None,
+        }
     }
 
     /// `f(x W^T + b)`.

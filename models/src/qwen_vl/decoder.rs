@@ -198,8 +198,8 @@ impl Decoder {
         let shape = (cfg.vocab_size, cfg.hidden_size);
         let embedding = text.get(shape, "embed_tokens.weight")?;
         let head = match own_head {
-            true => vb.get(shape, "lm_head.weight")?,
-            false => embedding.clone(),
+            true => Linear::new(vb.get(shape, "lm_head.weight")?, None),
+            false => Linear::shared(&embedding),
         };
         let layers = text.pp("layers");
         Ok(Self {
@@ -208,7 +208,7 @@ impl Decoder {
                 .map(|i| Layer::load(cfg, layers.pp(i)))
                 .collect::<Candle<_>>()?,
             norm: RmsNorm::load(cfg.hidden_size, cfg.rms_norm_eps, text.pp("norm"))?,
-            head: Linear::new(head, None),
+            head,
             rope: TextRope::new(cfg.head_dim(), cfg.rope_theta, &cfg.mrope_section),
             cfg: cfg.clone(),
         })

@@ -69,6 +69,7 @@ pub(super) fn bring_up(
                 set = info.set,
                 device = info.device,
                 dtype = info.dtype,
+                arithmetic = info.arithmetic,
                 weights_mib = info.memory.map(|m| m.weights_bytes >> 20),
                 peak_mib = info.memory.and_then(|m| m.peak_bytes).map(|b| b >> 20),
                 load_ms = loaded.as_millis() as u64,

@@ -88,6 +88,7 @@ pub(super) fn of(request: &ScanRequest, photo: &Photo) -> Result<ScanResult, Sca
             sam: "none".into(),
             depth: "none".into(),
             identify: "none".into(),
+            arithmetic: String::new(),
         },
         foods: FoodStore::builtin().current().info,
         timings_ms: Timings::default(),

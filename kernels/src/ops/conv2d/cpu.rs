@@ -7,11 +7,14 @@ use rayon::prelude::*;
 
 use super::Conv2d;
 use super::geometry::Geometry;
-use crate::cpu::block::{Block, EpilogueSlices, RowSource};
+use super::windows::Windows;
+use crate::cpu::block::{Block, Dense, EpilogueSlices, RowSource};
 use crate::cpu::matmul::{Dims, matmul_nt};
 use crate::cpu::panels::Panels;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::tiles::product::product;
+use crate::cpu::tiles::weight::TiledWeight;
 use crate::cpu::{scratch, simd};
 
 pub(super) fn forward(
@@ -32,6 +35,26 @@ pub(super) fn forward(
             matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
         } else {
             convolve(g, &data, &w, epilogue, &mut out);
+        }
+    })?;
+    Ok((same_type(x, out)?, shape))
+}
+
+pub(super) fn forward_tiled(
+    op: &Conv2d,
+    (x, xl): (&CpuStorage, &Layout),
+    w: &TiledWeight,
+) -> Result<(CpuStorage, Shape)> {
+    let g = &op.geometry;
+    let shape = g.out_shape(w.layout.n);
+    let data = F32Input::contiguous(x, xl)?;
+    let mut out = vec![0f32; shape.elem_count()];
+    let pixels = g.batch * g.out_height * g.out_width;
+    EpilogueSlices::read(&op.epilogue, |epilogue| {
+        if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
+            product(&Dense::new(&data, g.channels), pixels, w, epilogue, &mut out);
+        } else {
+            product(&Windows::new(g, &data), pixels, w, epilogue, &mut out);
         }
     })?;
     Ok((same_type(x, out)?, shape))

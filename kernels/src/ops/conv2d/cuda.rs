@@ -65,7 +65,7 @@ impl CustomOp1 for Patches {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::{channels_last, close, random};
+    use crate::testing::{channels_last, products_close, random};
     use crate::{Activation, ConvWeight, Epilogue, conv2d};
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
                 let kernel = (kernel, kernel);
                 let geometry = super::super::Geometry::new(&x, kernel, stride, padding).unwrap();
                 let op = Conv2d { geometry, epilogue };
-                close(&fused, &composed(&op, &x, &weight, groups).unwrap(), 2e-6);
+                products_close(&fused, &composed(&op, &x, &weight, groups).unwrap());
             }
         }
     }

@@ -5,13 +5,17 @@ mod cuda;
 pub(super) mod geometry;
 pub(crate) mod reference;
 mod weight;
+mod windows;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::{channels_last, depthwise};
 use crate::Epilogue;
 #[cfg(feature = "cuda")]
 use crate::backend::Backend;
+use crate::cpu::tiles::weight::TiledWeight;
 use geometry::Geometry;
 use weight::Arranged;
 pub use weight::ConvWeight;
@@ -20,6 +24,13 @@ pub use weight::ConvWeight;
 pub(crate) struct Conv2d {
     geometry: Geometry,
     epilogue: Epilogue,
+}
+
+/// The same with a weight of tiles.
+#[derive(Debug, Clone)]
+pub(crate) struct TiledConv2d {
+    op: Conv2d,
+    weight: Arc<TiledWeight>,
 }
 
 /// Cross-correlation with zero padding on all sides: `x` (B, H, W, in), in any memory order, to (B, H', W', out); bias
@@ -51,6 +62,16 @@ pub fn conv2d(
             };
             channels_last::dense(x)?.apply_op2_no_bwd(w, &op)
         }
+        Arranged::Tiled(w) => {
+            let op = Conv2d {
+                epilogue: op.epilogue.dense(channels_last::dense)?,
+                ..op
+            };
+            channels_last::dense(x)?.apply_op1_no_bwd(&TiledConv2d {
+                op,
+                weight: w.clone(),
+            })
+        }
         Arranged::Depthwise(w) => depthwise::depthwise(x, w, op.geometry, op.epilogue),
         Arranged::Planes(w) => cuda::composed(&op, x, w, weight.groups()),
     }
@@ -69,5 +90,15 @@ impl CustomOp2 for Conv2d {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+}
+
+impl CustomOp1 for TiledConv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        cpu::forward_tiled(&self.op, (x, xl), &self.weight)
     }
 }

@@ -1,18 +1,41 @@
 use candle_core::{CpuStorage, Layout, Result, Shape};
 
 use super::Linear;
-use crate::cpu::block::EpilogueSlices;
+use crate::cpu::block::{Dense, EpilogueSlices};
 use crate::cpu::matmul::{Dims, matmul_nt};
 use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::tiles::product::product;
+use crate::cpu::tiles::weight::TiledWeight;
 
 pub(super) fn forward(
     op: &Linear,
     (x, xl): (&CpuStorage, &Layout),
     (w, wl): (&CpuStorage, &Layout),
 ) -> Result<(CpuStorage, Shape)> {
+    let w = F32Input::contiguous(w, wl)?;
+    forward_by(op, (x, xl), |dims, a, epilogue, out| {
+        matmul_nt(dims, a, &w, epilogue, out)
+    })
+}
+
+pub(super) fn forward_tiled(
+    op: &Linear,
+    x: (&CpuStorage, &Layout),
+    w: &TiledWeight,
+) -> Result<(CpuStorage, Shape)> {
+    forward_by(op, x, |dims, a, epilogue, out| {
+        product(&Dense::new(a, dims.k), dims.m, w, epilogue, out)
+    })
+}
+
+fn forward_by(
+    op: &Linear,
+    (x, xl): (&CpuStorage, &Layout),
+    multiply: impl Fn(Dims, &[f32], EpilogueSlices<'_>, &mut [f32]),
+) -> Result<(CpuStorage, Shape)> {
     let dims = op.shape.dims();
     let (k, n) = (op.k, dims[dims.len() - 1]);
-    let (a, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
+    let a = F32Input::contiguous(x, xl)?;
     let mut out = vec![0f32; op.shape.elem_count()];
     // As many rows as the residual has: all, or one entry of the batch.
     let rows = match &op.epilogue.residual {
@@ -22,7 +45,7 @@ pub(super) fn forward(
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         for (i, out) in out.chunks_mut((rows * n).max(1)).enumerate() {
             let a = &a[i * rows * k..(i + 1) * rows * k];
-            matmul_nt(Dims { m: rows, n, k }, a, &w, epilogue, out);
+            multiply(Dims { m: rows, n, k }, a, epilogue, out);
         }
     })?;
     Ok((same_type(x, out)?, op.shape.clone()))

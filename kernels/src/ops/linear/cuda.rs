@@ -14,12 +14,13 @@ pub(super) fn composed(op: &Linear, x: &Tensor, weight: &Tensor) -> Result<Tenso
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::{close, random};
-    use crate::{Activation, Epilogue, linear};
+    use crate::testing::{products_close, random};
+    use crate::{Activation, Epilogue, LinearWeight, linear};
 
     #[test]
     fn agrees_with_the_cpu_kernel() {
         let (x, w) = (random((2, 33, 48)), random((20, 48)));
+        let weight = LinearWeight::new(&w);
         for residual in [None, Some(random((2, 33, 20))), Some(random((1, 33, 20)))] {
             for (bias, activation) in [(None, Activation::Identity), (Some(random(20)), Activation::Gelu)] {
                 let epilogue = Epilogue {
@@ -27,9 +28,9 @@ mod tests {
                     activation,
                     residual: residual.clone(),
                 };
-                let op = Linear::new(&x, &w, epilogue.clone()).unwrap();
-                let fused = linear(&x, &w, epilogue).unwrap();
-                close(&fused, &composed(&op, &x, &w).unwrap(), 2e-6);
+                let op = Linear::new(&x, &weight, epilogue.clone()).unwrap();
+                let fused = linear(&x, &weight, epilogue).unwrap();
+                products_close(&fused, &composed(&op, &x, &w).unwrap());
             }
         }
     }

@@ -3,11 +3,17 @@
 mod cpu;
 mod cuda;
 pub(crate) mod reference;
+mod weight;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::Epilogue;
 use crate::backend::Backend;
+use crate::cpu::tiles::weight::TiledWeight;
+use weight::Form;
+pub use weight::LinearWeight;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
@@ -18,13 +24,20 @@ pub(crate) struct Linear {
     epilogue: Epilogue,
 }
 
+/// The same with a weight of tiles.
+#[derive(Debug, Clone)]
+pub(crate) struct TiledLinear {
+    op: Linear,
+    weight: Arc<TiledWeight>,
+}
+
 /// `x` (..., in) and `weight` (out, in) to (..., out); sums in f32 (on CUDA as cuBLAS does).
 ///
 /// A residual with 1 as its first dimension is added to every entry of the batch.
 ///
 /// # Errors
 /// Shapes that do not fit, another element type than f32, bf16 or f16.
-pub fn linear(x: &Tensor, weight: &Tensor, epilogue: Epilogue) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &LinearWeight, epilogue: Epilogue) -> Result<Tensor> {
     let op = Linear::new(x, weight, epilogue)?;
     match Backend::of(x.device(), false) {
         Backend::Kernel => {
@@ -32,15 +45,25 @@ pub fn linear(x: &Tensor, weight: &Tensor, epilogue: Epilogue) -> Result<Tensor>
                 epilogue: op.epilogue.dense(Tensor::contiguous)?,
                 ..op
             };
-            x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
+            let x = x.contiguous()?;
+            match &weight.form {
+                Form::Plain(weight) => x.apply_op2_no_bwd(&weight.contiguous()?, &op),
+                Form::Tiled(weight) => x.apply_op1_no_bwd(&TiledLinear {
+                    op,
+                    weight: weight.clone(),
+                }),
+            }
         }
-        Backend::Composed => cuda::composed(&op, x, weight),
+        Backend::Composed => match &weight.form {
+            Form::Plain(weight) => cuda::composed(&op, x, weight),
+            Form::Tiled(_) => candle_core::bail!("linear: an input on a GPU against a weight on the CPU"),
+        },
     }
 }
 
 impl Linear {
-    fn new(x: &Tensor, weight: &Tensor, epilogue: Epilogue) -> Result<Self> {
-        let (n, k) = weight.dims2()?;
+    fn new(x: &Tensor, weight: &LinearWeight, epilogue: Epilogue) -> Result<Self> {
+        let (n, k) = weight.dims()?;
         let mut out = x.dims().to_vec();
         match out.last_mut() {
             Some(last) if *last == k => *last = n,
@@ -68,5 +91,15 @@ impl CustomOp2 for Linear {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+}
+
+impl CustomOp1 for TiledLinear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        cpu::forward_tiled(&self.op, (x, xl), &self.weight)
     }
 }

@@ -25,8 +25,7 @@ impl WithSimd for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = S::F32_LANES;
+    fn with_simd<S: Simd>(mut self, simd: S) {
         for r in 0..self.rows {
             let scores = &mut self.scores[r * KEYS..r * KEYS + self.keys];
             let mut peak = simd.splat_f32s(f32::NEG_INFINITY);
@@ -51,19 +50,87 @@ impl WithSimd for Softmax<'_> {
                 simd.partial_store_f32s(tail, v);
             }
             let sum = sum_f64(scores);
-            if now > before && self.sums[r] > 0. {
-                let shrink = (before - now).exp();
-                let factor = simd.splat_f32s(shrink);
-                self.sums[r] *= shrink;
-                let values = &mut self.values[r * self.dv..(r + 1) * self.dv];
-                for i in (0..self.dv).step_by(lanes) {
-                    let part = &mut values[i..(i + lanes).min(self.dv)];
-                    let v = simd.mul_f32s(load(simd, part), factor);
-                    store(simd, part, v);
-                }
+            self.settle(simd, r, now, sum);
+        }
+    }
+}
+
+impl Softmax<'_> {
+    /// Makes what was summed before in row `r` relative to the maximum `now`, and adds the tile's sum.
+    #[inline(always)]
+    fn settle<S: Simd>(&mut self, simd: S, r: usize, now: f32, sum: f32) {
+        let before = self.maxima[r];
+        if now > before && self.sums[r] > 0. {
+            let shrink = (before - now).exp();
+            let factor = simd.splat_f32s(shrink);
+            self.sums[r] *= shrink;
+            let values = &mut self.values[r * self.dv..(r + 1) * self.dv];
+            for i in (0..self.dv).step_by(S::F32_LANES) {
+                let part = &mut values[i..(i + S::F32_LANES).min(self.dv)];
+                let v = simd.mul_f32s(load(simd, part), factor);
+                store(simd, part, v);
             }
-            self.maxima[r] = now;
-            self.sums[r] += sum;
+        }
+        self.maxima[r] = now;
+        self.sums[r] += sum;
+    }
+}
+
+/// The same in two passes, with sums in f32: for weights that are then rounded to 17 bits.
+pub(super) struct QuickSoftmax<'a>(pub Softmax<'a>);
+
+impl WithSimd for QuickSoftmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut job = self.0;
+        let scale = simd.splat_f32s(job.scale);
+        let none = simd.splat_f32s(f32::NEG_INFINITY);
+        for r in 0..job.rows {
+            let scores = &mut job.scores[r * KEYS..r * KEYS + job.keys];
+            let (full, tail) = S::as_mut_simd_f32s(scores);
+            // Two chains each: the latency of one would be the limit.
+            let (mut peak, mut other) = (none, none);
+            let (pairs, single) = full.as_chunks_mut::<2>();
+            for [a, b] in pairs {
+                *a = simd.mul_f32s(*a, scale);
+                *b = simd.mul_f32s(*b, scale);
+                peak = simd.max_f32s(peak, *a);
+                other = simd.max_f32s(other, *b);
+            }
+            for v in single {
+                *v = simd.mul_f32s(*v, scale);
+                peak = simd.max_f32s(peak, *v);
+            }
+            let mut tail_peak = f32::NEG_INFINITY;
+            for v in tail.iter_mut() {
+                *v *= job.scale;
+                tail_peak = tail_peak.max(*v);
+            }
+            let peak = simd.reduce_max_f32s(simd.max_f32s(peak, other));
+            let now = job.maxima[r].max(peak).max(tail_peak);
+            // As above, with every key so far masked out.
+            let minus = simd.splat_f32s(if now == f32::NEG_INFINITY { 0. } else { now });
+            let (mut sum, mut other) = (simd.splat_f32s(0.), simd.splat_f32s(0.));
+            let (pairs, single) = full.as_chunks_mut::<2>();
+            for [a, b] in pairs {
+                *a = simd::exp(simd, simd.sub_f32s(*a, minus));
+                *b = simd::exp(simd, simd.sub_f32s(*b, minus));
+                sum = simd.add_f32s(sum, *a);
+                other = simd.add_f32s(other, *b);
+            }
+            for v in single {
+                *v = simd::exp(simd, simd.sub_f32s(*v, minus));
+                sum = simd.add_f32s(sum, *v);
+            }
+            let mut sum = simd.reduce_sum_f32s(simd.add_f32s(sum, other));
+            if !tail.is_empty() {
+                let v = simd::exp(simd, simd.sub_f32s(simd.partial_load_f32s(tail), minus));
+                simd.partial_store_f32s(tail, v);
+                sum += tail.iter().sum::<f32>();
+            }
+            job.settle(simd, r, now, sum);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::rows::Strided;
 use super::softmax::Softmax;
 use crate::cpu::block::{Block, Dense, EpilogueSlices};
@@ -122,28 +124,32 @@ struct Work<'a> {
 
 impl Job<'_> {
     /// Batch, query head and query of a task's row.
-    fn row(&self, task: &Task, row: usize) -> [usize; 3] {
+    pub(super) fn row(&self, task: &Task, row: usize) -> [usize; 3] {
         let (n, kv_heads) = (task.queries.len(), self.dims.kv_heads);
         let (b, h) = (task.head / kv_heads, task.head % kv_heads);
         [b, h * self.dims.group() + row / n, task.queries.start + row % n]
     }
 
     /// The end of the keys that a query sees.
-    fn visible(&self, task: &Task, query: usize) -> usize {
+    pub(super) fn visible(&self, task: &Task, query: usize) -> usize {
         match self.mask {
             Mask::Causal { offset } => task.keys.end.min(query + offset + 1),
             _ => task.keys.end,
         }
     }
 
-    pub(super) fn run(&self, task: &Task) {
-        let Dims { d, dv, .. } = self.dims;
-        let end = task
+    /// The end of the keys that any query of a task sees.
+    pub(super) fn last_visible(&self, task: &Task) -> usize {
+        let ends = task
             .rows
             .clone()
-            .map(|r| self.visible(task, self.row(task, r)[2]))
-            .max();
-        let tiles = KeyTiles::new(task.keys.start..end.unwrap_or(task.keys.start), d, dv);
+            .map(|r| self.visible(task, self.row(task, r)[2]));
+        ends.max().unwrap_or(task.keys.start)
+    }
+
+    pub(super) fn run(&self, task: &Task) {
+        let Dims { d, dv, .. } = self.dims;
+        let tiles = KeyTiles::new(task.keys.start..self.last_visible(task), d, dv);
         if tiles.count() == 0 {
             return;
         }
@@ -202,16 +208,8 @@ impl Job<'_> {
         work: &mut Work<'_>,
     ) {
         let Dims { d, dv, .. } = self.dims;
-        // Scores are scaled after the sum, as the references do, unless something is added to them.
-        let (early, late) = match self.mask {
-            Mask::None | Mask::Causal { .. } => (1., self.scale),
-            Mask::Bias(_) | Mask::RelPos { .. } => (self.scale, 1.),
-        };
+        let late = self.gather(rows, work.q);
         let count = rows.len();
-        for (q, &[b, h, n]) in work.q.chunks_exact_mut(d.max(1)).zip(rows) {
-            let src = &self.q.from(b, h, n)[..d];
-            q.iter_mut().zip(src).for_each(|(q, v)| *q = v * early);
-        }
         work.values[..count * dv].fill(0.);
         work.maxima.fill(f32::NEG_INFINITY);
         work.sums.fill(0.);
@@ -234,12 +232,7 @@ impl Job<'_> {
                 accumulate: masked,
                 epilogue: EpilogueSlices::default(),
             });
-            if let Mask::Causal { .. } = self.mask {
-                for (scores, row) in work.scores.chunks_exact_mut(KEYS).zip(rows) {
-                    let seen = self.visible(task, row[2]).saturating_sub(first).min(shape.n);
-                    scores[seen..shape.n].fill(f32::NEG_INFINITY);
-                }
-            }
+            self.hide(task, rows, first..first + shape.n, work.scores);
             simd::dispatch(Softmax {
                 rows: count,
                 keys: shape.n,
@@ -270,8 +263,39 @@ impl Job<'_> {
         }
     }
 
+    /// Copies the queries of `rows` to `q`, `d` floats each; returns the factor of the scores that is left to apply. Scores are
+    /// scaled after the sum, as the references do, unless something is added to them.
+    pub(super) fn gather(&self, rows: &[[usize; 3]], q: &mut [f32]) -> f32 {
+        let d = self.dims.d;
+        let (early, late) = match self.mask {
+            Mask::None | Mask::Causal { .. } => (1., self.scale),
+            Mask::Bias(_) | Mask::RelPos { .. } => (self.scale, 1.),
+        };
+        for (q, &[b, h, n]) in q.chunks_exact_mut(d.max(1)).zip(rows) {
+            let src = &self.q.from(b, h, n)[..d];
+            q.iter_mut().zip(src).for_each(|(q, v)| *q = v * early);
+        }
+        late
+    }
+
+    /// Lets no query of `rows` see a key behind it.
+    pub(super) fn hide(&self, task: &Task, rows: &[[usize; 3]], keys: Range<usize>, scores: &mut [f32]) {
+        if let Mask::Causal { .. } = self.mask {
+            for (scores, row) in scores.chunks_exact_mut(KEYS).zip(rows) {
+                let seen = self.visible(task, row[2]).saturating_sub(keys.start);
+                scores[seen.min(keys.len())..keys.len()].fill(f32::NEG_INFINITY);
+            }
+        }
+    }
+
     /// Lays down what is added to the scores of a tile; false if that is nothing.
-    fn fill_scores(&self, rows: &[[usize; 3]], first: usize, keys: usize, scores: &mut [f32]) -> bool {
+    pub(super) fn fill_scores(
+        &self,
+        rows: &[[usize; 3]],
+        first: usize,
+        keys: usize,
+        scores: &mut [f32],
+    ) -> bool {
         match self.mask {
             Mask::None | Mask::Causal { .. } => return false,
             Mask::Bias(bias) => {
@@ -280,34 +304,60 @@ impl Job<'_> {
                 }
             }
             Mask::RelPos { rel_h, rel_w, kw } => {
-                for (scores, &row) in scores.chunks_exact_mut(KEYS).zip(rows) {
-                    let mut key = first;
-                    let mut rest = &mut scores[..keys];
-                    while !rest.is_empty() {
-                        let (y, x) = (key / kw, key % kw);
-                        let run = (kw - x).min(rest.len());
-                        let (now, later) = rest.split_at_mut(run);
-                        let mut above = [0.];
-                        rel_h.copy(row, y, &mut above);
-                        rel_w.copy(row, x, now);
-                        now.iter_mut().for_each(|v| *v += above[0]);
-                        key += run;
-                        rest = later;
-                    }
-                }
+                let scores = scores.chunks_exact_mut(KEYS).map(|s| &mut s[..keys]);
+                simd::dispatch(RelPos {
+                    rel_h,
+                    rel_w,
+                    kw,
+                    first,
+                    scores: scores.zip(rows),
+                });
             }
         }
         true
     }
 
     #[allow(unsafe_code)]
-    fn write(&self, rows: &[[usize; 3]], values: &[f32], sums: &[f32]) {
+    pub(super) fn write(&self, rows: &[[usize; 3]], values: &[f32], sums: &[f32]) {
         let Dims { nq, dv, heads, .. } = self.dims;
         for ((&[b, h, n], values), &sum) in rows.iter().zip(values.chunks_exact(dv)).zip(sums) {
             // SAFETY: a (batch, head, query) belongs to one row of one task, so no other piece covers it.
             let out = unsafe { self.out.piece(((b * nq + n) * heads + h) * dv, dv) };
             let inverse = if sum > 0. { 1. / sum } else { 0. };
             out.iter_mut().zip(values).for_each(|(out, v)| *out = v * inverse);
+        }
+    }
+}
+
+/// Lays down the relative positions of keys `first ..` on a grid of `kw` columns.
+struct RelPos<'a, I> {
+    rel_h: Strided<'a>,
+    rel_w: Strided<'a>,
+    kw: usize,
+    first: usize,
+    /// Scores of each row (batch, head, query).
+    scores: I,
+}
+
+impl<'s, I: Iterator<Item = (&'s mut [f32], &'s [usize; 3])>> WithSimd for RelPos<'_, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (scores, &row) in self.scores {
+            let mut key = self.first;
+            let mut rest = scores;
+            while !rest.is_empty() {
+                let (y, x) = (key / self.kw, key % self.kw);
+                let run = (self.kw - x).min(rest.len());
+                let (now, later) = rest.split_at_mut(run);
+                let mut above = [0.];
+                self.rel_h.copy(row, y, &mut above);
+                self.rel_w.copy(row, x, now);
+                now.iter_mut().for_each(|v| *v += above[0]);
+                key += run;
+                rest = later;
+            }
         }
     }
 }

@@ -1,0 +1,181 @@
+//! Products by tiles of bf16: what CPUs with AMX multiply twenty times faster than f32.
+//!
+//! An f32 is split as `hi + lo`, two bf16 numbers that keep 17 bits of it, and a product becomes `hi hi + hi lo + lo hi` with
+//! sums in f32 ([Henry, Tang and Heinecke 2019](https://arxiv.org/abs/1904.06376), "BF16x3"): the relative error of a term is at
+//! most 2^-16, that of a sum mostly below f32's own rounding. Operands that are bf16 already need one product.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `amx.rs` | the tile product in instructions, and whether this machine has them |
+//! | `portable.rs` | the same in plain Rust, for tests on other machines |
+//! | `split.rs` | f32 to `hi` and `lo`, in tiles |
+//! | `weight.rs` | the right-hand side, split and laid out once |
+//! | `sweep.rs` | rows against panels of it, with what follows a product |
+//! | `product.rs` | a whole product in tasks |
+//!
+//! Both sides lie in steps of 32 along the sum: `hi` of the first 16 rows (or columns), `hi` of the next 16, then both `lo`.
+
+use candle_core::DType;
+
+mod amx;
+mod portable;
+pub(crate) mod product;
+mod split;
+pub(crate) mod sweep;
+pub(crate) mod weight;
+
+/// Rows and columns of a tile of sums.
+pub(crate) const TILE: usize = 16;
+/// Rows and columns that are summed at a time: 2 x 2 tiles.
+pub(crate) const BLOCK: usize = 2 * TILE;
+/// Length of a sum that one instruction covers.
+pub(crate) const STEP: usize = 32;
+
+/// A row of a tile: 32 numbers of bf16, in a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub [u16; STEP]);
+
+impl Line {
+    pub(crate) const ZERO: Self = Self([0; STEP]);
+}
+
+/// Sums of 32 x 32, row-major.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Sums(pub [f32; BLOCK * BLOCK]);
+
+/// Bf16 numbers that stand for one of an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// The operand rounded.
+    One,
+    /// `hi` and `lo`.
+    Two,
+}
+
+impl Terms {
+    /// That an operand of this element type needs; none for one whose products are computed otherwise.
+    pub(crate) fn of(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::F32 => Some(Self::Two),
+            DType::BF16 => Some(Self::One),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+
+    /// Lines of a step of `tiles` tiles.
+    pub(crate) fn lines(self, tiles: usize) -> usize {
+        self.count() * tiles * TILE
+    }
+}
+
+/// Who multiplies tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Amx,
+    /// For tests: no faster than a plain loop.
+    Portable,
+}
+
+impl Engine {
+    /// The machine's own, if it has one and this process may use it.
+    pub(crate) fn native() -> Option<Self> {
+        amx::permitted().then_some(Self::Amx)
+    }
+
+    /// Runs `work` with the tile registers of this thread set up, and gives them up afterwards. `work` must not wait for
+    /// other tasks, which might set them up again.
+    pub(crate) fn with<R>(self, work: impl FnOnce(&Multiplier) -> R) -> R {
+        let session = match self {
+            Self::Amx => amx::Session::begin(),
+            Self::Portable => None,
+        };
+        work(&Multiplier { session })
+    }
+}
+
+/// Multiplies on one thread.
+#[derive(Debug)]
+pub(crate) struct Multiplier {
+    session: Option<amx::Session>,
+}
+
+impl Multiplier {
+    /// `sums = a b` over `steps` steps of `a` (`shape.rows` tiles) and `b` (`shape.columns` tiles).
+    ///
+    /// # Panics
+    /// If `a` or `b` is shorter than that.
+    pub(crate) fn multiply(&self, shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
+        let Shape {
+            rows,
+            columns,
+            terms,
+            steps,
+        } = shape;
+        let (a, b) = (
+            &a[..steps * terms.lines(rows)],
+            &b[..steps * terms.lines(columns)],
+        );
+        match &self.session {
+            Some(session) => session.multiply(shape, a, b, sums),
+            None => portable::multiply(shape, a, b, sums),
+        }
+    }
+}
+
+/// Of one block: tiles of rows and of columns (1 or 2 of each), and the length of the sums.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub rows: usize,
+    pub columns: usize,
+    pub terms: Terms,
+    pub steps: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers are exact in bf16 and in sums of f32, so both engines must give the same.
+    #[test]
+    fn the_instructions_do_what_the_loops_do() {
+        let Some(native) = Engine::native() else {
+            println!("NOT RUN: this machine has no AMX");
+            return;
+        };
+        let number = |i: usize| half::bf16::from_f32(((i * 7919) % 31) as f32 - 15.).to_bits();
+        for terms in [Terms::One, Terms::Two] {
+            for (rows, columns, steps) in [(1, 1, 1), (2, 1, 3), (1, 2, 2), (2, 2, 5), (2, 2, 0)] {
+                let lines = |tiles: usize, seed: usize| -> Vec<Line> {
+                    (0..steps * terms.lines(tiles))
+                        .map(|l| Line(std::array::from_fn(|i| number(seed + l * STEP + i))))
+                        .collect()
+                };
+                let (a, b) = (lines(rows, 3), lines(columns, 11));
+                let shape = Shape {
+                    rows,
+                    columns,
+                    terms,
+                    steps,
+                };
+                let [found, wanted] = [native, Engine::Portable].map(|engine| {
+                    let mut sums = Sums([f32::NAN; BLOCK * BLOCK]);
+                    engine.with(|m| m.multiply(shape, &a, &b, &mut sums));
+                    sums
+                });
+                for i in 0..rows * TILE {
+                    let row = i * BLOCK..i * BLOCK + columns * TILE;
+                    assert_eq!(found.0[row.clone()], wanted.0[row], "{shape:?}, row {i}");
+                }
+            }
+        }
+    }
+}

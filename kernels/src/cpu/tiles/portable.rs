@@ -1,0 +1,48 @@
+//! The tile product in plain Rust.
+
+use super::{BLOCK, Line, STEP, Shape, Sums, TILE, Terms};
+
+/// As the instructions do: products of bf16 in f32, summed in f32.
+pub(super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
+    let Shape {
+        rows,
+        columns,
+        terms,
+        steps,
+    } = shape;
+    for row in sums.0.chunks_exact_mut(BLOCK).take(rows * TILE) {
+        row[..columns * TILE].fill(0.);
+    }
+    // Offsets of `lo`, in lines.
+    let (a_lo, b_lo) = (rows * TILE, columns * TILE);
+    let pairs: &[(usize, usize)] = match terms {
+        Terms::One => &[(0, 0)],
+        Terms::Two => &[(0, b_lo), (0, 0), (a_lo, 0)],
+    };
+    for step in 0..steps {
+        let a = &a[step * terms.lines(rows)..][..terms.lines(rows)];
+        let b = &b[step * terms.lines(columns)..][..terms.lines(columns)];
+        for &(a_at, b_at) in pairs {
+            for i in 0..rows * TILE {
+                for j in 0..columns {
+                    let b = &b[b_at + j * TILE..][..TILE];
+                    let sums = &mut sums.0[i * BLOCK + j * TILE..][..TILE];
+                    tile_row(&a[a_at + i], b, sums);
+                }
+            }
+        }
+    }
+}
+
+/// `sums[n] += a[2r] b[r][2n] + a[2r + 1] b[r][2n + 1]` over the 16 pairs.
+fn tile_row(a: &Line, b: &[Line], sums: &mut [f32]) {
+    let widen = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+    for (r, b) in b.iter().enumerate() {
+        let (even, odd) = (widen(a.0[2 * r]), widen(a.0[2 * r + 1]));
+        for (n, sum) in sums.iter_mut().enumerate() {
+            *sum += even * widen(b.0[2 * n]) + odd * widen(b.0[2 * n + 1]);
+        }
+    }
+}
+
+const _: () = assert!(STEP == 2 * TILE);

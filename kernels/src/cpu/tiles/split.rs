@@ -1,0 +1,305 @@
+//! f32 to the bf16 numbers of tiles.
+
+use super::{Line, STEP, TILE, Terms};
+
+/// How the rows of one block lie: `tiles` tiles a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub tiles: usize,
+    pub terms: Terms,
+}
+
+impl Place {
+    /// Lines from step to step.
+    fn stride(self) -> usize {
+        self.terms.lines(self.tiles)
+    }
+
+    /// Lines from the `hi` of a row to its `lo`.
+    fn lo(self) -> usize {
+        self.tiles * TILE
+    }
+}
+
+/// Row `i` of a block: number `k` of `src` goes into step `k / 32`; what is left of the last step becomes 0.
+pub(super) fn row(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::available() {
+        return x86::row(place, i, src, block);
+    }
+    for (step, src) in src.chunks(STEP).enumerate() {
+        let at = step * place.stride() + i;
+        let mut lines = [Line::ZERO; 2];
+        for (k, &v) in src.iter().enumerate() {
+            [lines[0].0[k], lines[1].0[k]] = split(v);
+        }
+        block[at] = lines[0];
+        if place.terms == Terms::Two {
+            block[at + place.lo()] = lines[1];
+        }
+    }
+}
+
+/// Rows `2r` and `2r + 1` of a right-hand side that is stored as K rows of N: `even` and `odd` are 16 columns of them at most.
+/// They become line `r` of the tiles `hi` and `lo`.
+pub(super) fn pair(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::available() {
+        return x86::pair(even, odd, hi, lo);
+    }
+    let mut lines = [Line::ZERO; 2];
+    for (offset, src) in [(0, even), (1, odd)] {
+        for (n, &v) in src.iter().enumerate() {
+            let at = 2 * n + offset;
+            [lines[0].0[at], lines[1].0[at]] = split(v);
+        }
+    }
+    *hi = lines[0];
+    if let Some(lo) = lo {
+        *lo = lines[1];
+    }
+}
+
+/// From 16 rows of 16 pairs to 16 rows of pairs, as the right-hand side of a product is read.
+pub(super) fn transpose(tile: &mut [Line; TILE]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::available() {
+        return x86::transpose(tile);
+    }
+    let from = *tile;
+    for (r, line) in tile.iter_mut().enumerate() {
+        for (n, from) in from.iter().enumerate() {
+            line.0[2 * n] = from.0[2 * r];
+            line.0[2 * n + 1] = from.0[2 * r + 1];
+        }
+    }
+}
+
+/// `hi` to nearest, ties to even, and `lo` of what that left.
+fn split(v: f32) -> [u16; 2] {
+    let hi = half::bf16::from_f32(v);
+    [hi.to_bits(), half::bf16::from_f32(v - hi.to_f32()).to_bits()]
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::super::{Line, STEP, TILE, Terms};
+    use super::Place;
+
+    pub(super) fn available() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512bf16")
+    }
+
+    pub(super) fn row(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
+        // SAFETY: `available` said that the vectors are there.
+        unsafe { row_of_vectors(place, i, src, block) }
+    }
+
+    pub(super) fn pair(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+        // SAFETY: as in `row`.
+        unsafe { pair_of_vectors(even, odd, hi, lo) }
+    }
+
+    pub(super) fn transpose(tile: &mut [Line; TILE]) {
+        // SAFETY: as in `row`.
+        unsafe { transpose_vectors(tile) }
+    }
+
+    /// Up to 16 numbers, 0 behind them.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(src: &[f32]) -> __m512 {
+        let mask = if src.len() >= 16 {
+            u16::MAX
+        } else {
+            (1 << src.len()) - 1
+        };
+        // SAFETY: masked lanes are not read.
+        unsafe { _mm512_maskz_loadu_ps(mask, src.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(line: &mut Line, v: __m512i) {
+        // SAFETY: a line is 64 bytes, aligned.
+        unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
+    }
+
+    /// (hi, lo) of 32 numbers, in order.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn split(first: __m512, second: __m512) -> (__m512i, __m512i) {
+        // SAFETY: both types are 64 bytes without invalid values.
+        let bits = |v: __m512bh| unsafe { std::mem::transmute::<__m512bh, __m512i>(v) };
+        let hi = bits(_mm512_cvtne2ps_pbh(second, first));
+        let widen = |v: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(v)));
+        let rest = |v: __m512, hi: __m256i| _mm512_sub_ps(v, widen(hi));
+        let lo = _mm512_cvtne2ps_pbh(
+            rest(second, _mm512_extracti64x4_epi64::<1>(hi)),
+            rest(first, _mm512_castsi512_si256(hi)),
+        );
+        (hi, bits(lo))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn row_of_vectors(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
+        let two = place.terms == Terms::Two;
+        for (step, src) in src.chunks(STEP).enumerate() {
+            let at = step * place.stride() + i;
+            let (first, second) = src.split_at(src.len().min(16));
+            let (hi, lo) = split(load(first), load(second));
+            store(&mut block[at], hi);
+            if two {
+                store(&mut block[at + place.lo()], lo);
+            }
+        }
+    }
+
+    /// Word `2n` of the first sixteen, word `2n + 1` of the second.
+    const INTERLEAVE: [u16; 32] = {
+        let mut words = [0; 32];
+        let mut n = 0;
+        while n < 16 {
+            words[2 * n] = n as u16;
+            words[2 * n + 1] = n as u16 + 16;
+            n += 1;
+        }
+        words
+    };
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn pair_of_vectors(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+        // SAFETY: 64 bytes are read.
+        let order = unsafe { _mm512_loadu_si512(INTERLEAVE.as_ptr().cast()) };
+        let (h, l) = split(load(even), load(odd));
+        store(hi, _mm512_permutexvar_epi16(order, h));
+        if let Some(lo) = lo {
+            store(lo, _mm512_permutexvar_epi16(order, l));
+        }
+    }
+
+    /// 16 x 16 words of 32 bits.
+    #[target_feature(enable = "avx512f")]
+    fn transpose_vectors(tile: &mut [Line; TILE]) {
+        let mut a = [_mm512_setzero_si512(); TILE];
+        for (a, line) in a.iter_mut().zip(&*tile) {
+            // SAFETY: a line is 64 bytes, aligned.
+            *a = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
+        }
+        let mut b = a;
+        for i in 0..8 {
+            b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+            b[2 * i + 1] = _mm512_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+        }
+        for i in 0..4 {
+            for j in 0..2 {
+                a[4 * i + 2 * j] = _mm512_unpacklo_epi64(b[4 * i + j], b[4 * i + 2 + j]);
+                a[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(b[4 * i + j], b[4 * i + 2 + j]);
+            }
+        }
+        // a[4i + c] holds, in its four quarters q, column 4q + c of rows 4i .. 4i + 4.
+        for c in 0..4 {
+            let low = _mm512_shuffle_i32x4::<0x88>(a[c], a[4 + c]);
+            let high = _mm512_shuffle_i32x4::<0x88>(a[8 + c], a[12 + c]);
+            b[c] = _mm512_shuffle_i32x4::<0x88>(low, high);
+            b[8 + c] = _mm512_shuffle_i32x4::<0xdd>(low, high);
+            let low = _mm512_shuffle_i32x4::<0xdd>(a[c], a[4 + c]);
+            let high = _mm512_shuffle_i32x4::<0xdd>(a[8 + c], a[12 + c]);
+            b[4 + c] = _mm512_shuffle_i32x4::<0x88>(low, high);
+            b[12 + c] = _mm512_shuffle_i32x4::<0xdd>(low, high);
+        }
+        for (line, &v) in tile.iter_mut().zip(&b) {
+            store(line, v);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize) -> Vec<f32> {
+        let mut state = 7u32;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608. - 1.
+            })
+            .collect()
+    }
+
+    fn widen(bits: u16) -> f32 {
+        half::bf16::from_bits(bits).to_f32()
+    }
+
+    #[test]
+    fn two_terms_keep_seventeen_bits() {
+        for v in numbers(1000) {
+            let [hi, lo] = split(v).map(widen);
+            let error = (f64::from(v) - f64::from(hi) - f64::from(lo)).abs();
+            assert!(error <= f64::from(v.abs()) / f64::from(1 << 17), "{v}: {error:e}");
+        }
+    }
+
+    /// With vectors where the machine has them, one number at a time elsewhere.
+    #[test]
+    fn every_number_lands_in_its_place() {
+        for (tiles, terms, k) in [
+            (1, Terms::Two, 1_usize),
+            (2, Terms::Two, 45),
+            (2, Terms::One, 64),
+            (1, Terms::One, 50),
+        ] {
+            let place = Place { tiles, terms };
+            let steps = k.div_ceil(STEP);
+            let mut block = vec![Line([7; STEP]); steps * place.stride()];
+            let rows: Vec<Vec<f32>> = (0..tiles * TILE).map(|i| numbers(k + i)[i..].to_vec()).collect();
+            for (i, src) in rows.iter().enumerate() {
+                row(place, i, src, &mut block);
+            }
+            for (i, src) in rows.iter().enumerate() {
+                for p in 0..steps * STEP {
+                    let at = p / STEP * place.stride() + i;
+                    let wanted = src.get(p).map_or([0, 0], |&v| split(v));
+                    assert_eq!(block[at].0[p % STEP], wanted[0], "row {i}, {p}");
+                    if terms == Terms::Two {
+                        assert_eq!(block[at + place.lo()].0[p % STEP], wanted[1], "row {i}, {p}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_lie_side_by_side() {
+        for n in [1, 9, 16] {
+            let (even, odd) = (numbers(n), numbers(2 * n)[n..].to_vec());
+            let (mut hi, mut lo) = (Line([7; STEP]), Line([7; STEP]));
+            pair(&even, &odd, &mut hi, Some(&mut lo));
+            for i in 0..TILE {
+                for (offset, src) in [(0, &even), (1, &odd)] {
+                    let wanted = src.get(i).map_or([0, 0], |&v| split(v));
+                    assert_eq!([hi.0[2 * i + offset], lo.0[2 * i + offset]], wanted);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tile_turned_twice_is_itself() {
+        let tile: [Line; TILE] =
+            std::array::from_fn(|r| Line(std::array::from_fn(|i| (r * STEP + i) as u16)));
+        let mut turned = tile;
+        transpose(&mut turned);
+        for r in 0..TILE {
+            for n in 0..TILE {
+                assert_eq!(turned[r].0[2 * n..][..2], tile[n].0[2 * r..][..2]);
+            }
+        }
+    }
+}
