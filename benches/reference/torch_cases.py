@@ -75,6 +75,15 @@ def cross(q, kv, **kw):
     return sdpa(torch.randn(*q), kv, kv, **kw)
 
 
+def in_bf16(model):
+    """The network, its weights and its inputs in bf16, as PyTorch's users ask for it."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return model().call
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 # What makes the inputs and gives the work.
 CASES = {
     "linear/sam_b_fc1": lambda: linear(4096, 768, 3072),
@@ -102,6 +111,11 @@ CASES = {
     "conv/dav2_s_patches": lambda: conv(518, 3, 384, 14, stride=14),
     "upsample/dav2_s_148_to_296": upsample_case,
     **{name: lambda model=model: model().call for name, model in MODELS.items()},
+    **{
+        name.replace("model/", "bf16/"): lambda model=model: in_bf16(model)
+        for name, model in MODELS.items()
+        if "decoder" not in name
+    },
 }
 
 

@@ -35,28 +35,40 @@ impl TensorSource for RandomWeights {
     }
 }
 
-fn weights() -> VarBuilder<'static> {
-    source::builder(RandomWeights, DType::F32, &Device::Cpu)
+fn weights(dtype: DType) -> VarBuilder<'static> {
+    source::builder(RandomWeights, dtype, &Device::Cpu)
 }
 
 fn random(shape: impl Into<Shape>) -> Tensor {
     Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
 }
 
-fn sam(config: &str) -> Sam {
+fn random_as(dtype: DType, shape: impl Into<Shape>) -> Tensor {
+    random(shape).to_dtype(dtype).unwrap()
+}
+
+/// `what` of the published models, in f32 or in bf16.
+fn name(dtype: DType, what: &str) -> String {
+    match dtype {
+        DType::F32 => format!("model/{what}"),
+        _ => format!("bf16/{what}"),
+    }
+}
+
+fn sam(config: &str, dtype: DType) -> Sam {
     let config: SamConfig = serde_json::from_str(config).unwrap();
     let preprocess = Preprocess::original(config.image_size());
-    Sam::load_weights(config, preprocess, weights()).unwrap()
+    Sam::load_weights(config, preprocess, weights(dtype)).unwrap()
 }
 
 /// The defaults of the configuration are ViT-B.
 const SAM_B: &str = "{}";
 const MOBILE_SAM: &str = r#"{"vision_config": {"model_type": "tiny_vit"}}"#;
 
-fn sam_encoder(name: &str, config: &'static str) -> Case {
-    Case::new(name, move || {
-        let model = sam(config);
-        let pixels = random((1, 3, 1024, 1024));
+fn sam_encoder(dtype: DType, what: &str, config: &'static str) -> Case {
+    Case::new(name(dtype, what), move || {
+        let model = sam(config, dtype);
+        let pixels = random_as(dtype, (1, 3, 1024, 1024));
         move || model.encode(&pixels, &mut Unobserved).unwrap()
     })
 }
@@ -64,7 +76,7 @@ fn sam_encoder(name: &str, config: &'static str) -> Case {
 /// 64 points, three masks each, from a small photo so that resizing masks to it costs nothing.
 fn sam_decoder() -> Case {
     Case::new("model/sam_decoder_64_points", || {
-        let model = sam(MOBILE_SAM);
+        let model = sam(MOBILE_SAM, DType::F32);
         let photo = RgbImage::new(8, 8, vec![127; 8 * 8 * 3]).unwrap();
         let embedding = model.embed(&photo, &mut Unobserved).unwrap();
         let point = |i: usize| Prompt::point((i % 8) as f64, (i / 8) as f64);
@@ -88,11 +100,11 @@ const DEPTH_SMALL: &[u8] = br#"{
     "reassemble_hidden_size": 384
 }"#;
 
-fn depth() -> Case {
-    Case::new("model/dav2_s_518", || {
+fn depth(dtype: DType) -> Case {
+    Case::new(name(dtype, "dav2_s_518"), move || {
         let checkpoint = Checkpoint::embedded("dav2-s", &[("config.json", DEPTH_SMALL)]);
         let config = DepthConfig::read(&checkpoint).unwrap();
-        let model = DepthAnything::load_weights(config, Preprocessor::default(), weights()).unwrap();
+        let model = DepthAnything::load_weights(config, Preprocessor::default(), weights(dtype)).unwrap();
         let pixels = random((1, 3, 518, 518));
         move || model.forward(&pixels, Policy::Hf, &mut Unobserved).unwrap()
     })
@@ -115,29 +127,29 @@ fn qwen_config() -> QwenConfig {
 }
 
 /// Patches in, merged tokens out, with one windowed block between.
-fn qwen_vision() -> Case {
-    Case::new("model/qwen_3b_vision_block", || {
+fn qwen_vision(dtype: DType) -> Case {
+    Case::new(name(dtype, "qwen_3b_vision_block"), move || {
         let config = qwen_config();
-        let tower = VisionTower::load(&config.vision, weights()).unwrap();
-        let patches = random((32 * 32, config.vision.patch_len()));
+        let tower = VisionTower::load(&config.vision, weights(dtype)).unwrap();
+        let patches = random_as(dtype, (32 * 32, config.vision.patch_len()));
         let grid = Grid { t: 1, h: 32, w: 32 };
         move || tower.forward(&patches, &[grid], &mut Unobserved).unwrap()
     })
 }
 
 /// `n` tokens behind `before` cached ones.
-fn qwen_layer(name: &str, before: usize, n: usize) -> Case {
-    Case::new(name, move || {
+fn qwen_layer(dtype: DType, what: &str, before: usize, n: usize) -> Case {
+    Case::new(name(dtype, what), move || {
         let config = qwen_config();
-        let decoder = Decoder::load(&config.text, false, weights()).unwrap();
-        let mut cache = KvCache::new(&config.text, vec![0], before + n, DType::F32, &Device::Cpu).unwrap();
+        let decoder = Decoder::load(&config.text, false, weights(dtype)).unwrap();
+        let mut cache = KvCache::new(&config.text, vec![0], before + n, dtype, &Device::Cpu).unwrap();
         if before > 0 {
-            let x = random((1, before, 2048));
+            let x = random_as(dtype, (1, before, 2048));
             decoder
                 .forward(&x, &[Positions::text(0, before)], &mut cache, &mut Unobserved)
                 .unwrap();
         }
-        let x = random((1, n, 2048));
+        let x = random_as(dtype, (1, n, 2048));
         move || {
             cache.truncate(before);
             decoder
@@ -152,15 +164,22 @@ fn qwen_layer(name: &str, before: usize, n: usize) -> Case {
     })
 }
 
-pub(crate) fn cases() -> impl Iterator<Item = Case> {
+/// Those that are timed in bf16 as well.
+fn in_either(dtype: DType) -> [Case; 6] {
     [
-        sam_encoder("model/sam_b_encoder", SAM_B),
-        sam_encoder("model/mobile_sam_encoder", MOBILE_SAM),
-        sam_decoder(),
-        depth(),
-        qwen_vision(),
-        qwen_layer("model/qwen_3b_layer_prefill", 0, 512),
-        qwen_layer("model/qwen_3b_layer_decode", 512, 1),
+        sam_encoder(dtype, "sam_b_encoder", SAM_B),
+        sam_encoder(dtype, "mobile_sam_encoder", MOBILE_SAM),
+        depth(dtype),
+        qwen_vision(dtype),
+        qwen_layer(dtype, "qwen_3b_layer_prefill", 0, 512),
+        qwen_layer(dtype, "qwen_3b_layer_decode", 512, 1),
     ]
-    .into_iter()
+}
+
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
+    let half = in_either(DType::BF16);
+    in_either(DType::F32)
+        .into_iter()
+        .chain([sam_decoder()])
+        .chain(half)
 }
