@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
-use crate::cpu::tiles::Engine;
+use crate::cpu::tiles::{Engine, Terms};
 use crate::products;
 
 /// What an op's public function hands its checked operands to.
@@ -39,10 +39,10 @@ pub fn works_in_pieces(device: &Device) -> bool {
     matches!(device, Device::Cpu)
 }
 
-/// Who multiplies tiles of bf16 there; none where products are computed otherwise.
-pub(crate) fn tile_engine(device: &Device) -> Option<Engine> {
+/// Who multiplies operands of this element type by tiles of bf16 there; none where products are computed otherwise.
+pub(crate) fn tiles(device: &Device, dtype: DType) -> Option<(Engine, Terms)> {
     match device {
-        Device::Cpu => products::engine(),
+        Device::Cpu => products::tiles_of(dtype),
         Device::Cuda(_) | Device::Metal(_) => None,
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct ModelArgs {
     /// Numbers that the models compute with [default: bf16 on a GPU, f32 on the CPU].
     #[arg(long, env = "DRAGUNOV_DTYPE", value_enum)]
     dtype: Option<Numbers>,
-    /// How the CPU multiplies f32 [default: bf16x3 where it has AMX and the system lets this process use it, else f32].
-    #[arg(long, env = "DRAGUNOV_CPU_PRODUCTS", value_enum)]
+    /// How the CPU multiplies f32; all but f32 need Intel AMX.
+    #[arg(long, env = "DRAGUNOV_CPU_PRODUCTS", value_enum, value_name = "HOW")]
     cpu_products: Option<CpuProducts>,
     /// How food is found [default: hybrid where the vision model gives boxes, automatic otherwise].
     #[arg(long, env = "DRAGUNOV_STRATEGY", value_enum)]
@@ -78,9 +78,12 @@ impl Numbers {
 enum CpuProducts {
     /// As they are.
     F32,
-    /// Each as two numbers of bf16, by AMX: several times faster, within 2^-16 of each product.
+    /// Each as two numbers of bf16: fastest, within 2^-15 of each product.
     #[value(name = "bf16x3")]
     Bf16x3,
+    /// Each as three: as exact as f32.
+    #[value(name = "bf16x6")]
+    Bf16x6,
 }
 
 impl CpuProducts {
@@ -88,6 +91,7 @@ impl CpuProducts {
         match self {
             Self::F32 => Products::F32,
             Self::Bf16x3 => Products::Bf16x3,
+            Self::Bf16x6 => Products::Bf16x6,
         }
     }
 }

@@ -146,8 +146,11 @@ impl Args {
 /// What products are computed in, and what else this CPU could do.
 fn products(info: &EngineInfo) -> String {
     let other = match (info.device.as_str(), info.arithmetic.as_str()) {
-        ("cpu", "bf16x3") => " by AMX; --cpu-products f32 computes them as they are",
-        ("cpu", "f32") if Products::has_matrix_unit() => ", as chosen; this CPU could do bf16x3 by AMX",
+        ("cpu", "bf16x3" | "bf16x6") => " by AMX",
+        ("cpu", "bf16") if Products::has_matrix_unit() => " by AMX",
+        ("cpu", "f32") if Products::has_matrix_unit() => {
+            "; this CPU has AMX: --cpu-products bf16x6 or bf16x3"
+        }
         ("cpu", "f32") => "; AMX is not there, or not permitted",
         _ => "",
     };

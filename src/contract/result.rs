@@ -266,7 +266,8 @@ pub struct Models {
     pub sam: String,
     pub depth: String,
     pub identify: String,
-    /// What products were computed in: `f32`; `bf16x3`, f32 as two numbers of bf16 each; `bf16`. Absent in older answers.
+    /// What products were computed in: `f32`; `bf16x3` and `bf16x6`, f32 as two or three numbers of bf16 each; `bf16`.
+    /// Absent in older answers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub arithmetic: String,
 }

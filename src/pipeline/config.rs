@@ -36,7 +36,7 @@ pub struct ScannerConfig {
     /// Numbers that weights and activations are kept in. None: bf16 on a GPU, f32 on the CPU.
     pub dtype: Option<DType>,
     /// How the CPU multiplies f32; the first scanner decides for the whole process. None: as `DRAGUNOV_CPU_PRODUCTS` says, else
-    /// bf16x3 where the CPU has a matrix unit, f32 elsewhere.
+    /// f32.
     pub products: Option<Products>,
     /// Where names, densities and nutrients are looked up; read anew for every scan.
     pub foods: FoodStore,

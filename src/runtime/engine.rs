@@ -112,7 +112,7 @@ pub struct EngineInfo {
     pub device: String,
     /// Numbers the weights are kept in: `f32`, `bf16`.
     pub dtype: String,
-    /// What they are multiplied in: as `dtype`, or `bf16x3`, f32 as two numbers of bf16 each (on a CPU with AMX).
+    /// What they are multiplied in: as `dtype`, or `bf16x3` or `bf16x6`, f32 as two or three numbers of bf16 each.
     #[serde(default)]
     pub arithmetic: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use super::parallel::{SERIAL_WORK, even_cuts, grain, pieces};
 use super::{scratch, simd};
 
 /// Rows up to which the dot products win: packing costs about as much as multiplying 60 rows.
-const FEW_ROWS: usize = 48;
+pub(crate) const FEW_ROWS: usize = 48;
 /// Shorter sums spend their time in adding up lanes.
 const LONG_SUM: usize = 128;
 /// Floats of packed panels at a time (8 MiB).

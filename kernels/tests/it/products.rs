@@ -21,12 +21,14 @@ fn every_test_holds_for_the_other_products() {
     if std::env::var_os(VARIABLE).is_some() {
         return;
     }
-    if !Products::has_matrix_unit() {
-        say(
-            "NOT RUN: products by AMX, which this machine does not have or does not permit; emulated instead",
-        );
+    let mut modes = vec!["f32", "bf16x3-emulated", "bf16x6-emulated"];
+    match Products::has_matrix_unit() {
+        true => modes.extend(["bf16x3", "bf16x6"]),
+        false => say(
+            "NOT RUN: products by AMX, which this machine does not have or does not permit; emulated only",
+        ),
     }
-    for mode in ["f32", "bf16x3-emulated"] {
+    for mode in modes {
         let run = Command::new(std::env::current_exe().unwrap())
             .env(VARIABLE, mode)
             .output()
@@ -39,16 +41,15 @@ fn every_test_holds_for_the_other_products() {
 
 #[test]
 fn the_variable_chooses() {
-    let wanted = match std::env::var(VARIABLE).as_deref() {
-        Ok("f32") => Products::F32,
-        Ok("bf16x3-emulated") => Products::Bf16x3,
-        _ if Products::has_matrix_unit() => Products::Bf16x3,
+    let wanted = match std::env::var(VARIABLE).unwrap_or_default().as_str() {
+        "bf16x3" | "bf16x3-emulated" => Products::Bf16x3,
+        "bf16x6" | "bf16x6-emulated" => Products::Bf16x6,
         _ => Products::F32,
     };
     assert_eq!(Products::current(), wanted);
     // What is in force may be asked for again, anything else may not.
     let other = match wanted {
-        Products::F32 => Products::Bf16x3,
+        Products::F32 | Products::Bf16x6 => Products::Bf16x3,
         Products::Bf16x3 => Products::F32,
     };
     assert!(Products::choose(Some(other)).is_err());
@@ -64,9 +65,13 @@ fn holds(name: &str, found: &[f32], exact: &[f64]) {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let worst = largest(&mut errors()) / largest(&mut exact.iter().copied());
     let mean = norm(&mut errors()) / norm(&mut exact.iter().copied());
-    assert!(worst <= 3e-5, "{name}: largest error {worst:.1e}");
-    // A term's error has no preferred sign, so that a sum's is far below the bound of its terms.
-    assert!(mean <= 1e-5, "{name}: error {mean:.1e} of the norm");
+    let (most, usual) = match Products::current() {
+        // A term's error has no preferred sign, so that a sum's is far below the bound of its terms.
+        Products::Bf16x3 => (3e-5, 1e-5),
+        Products::F32 | Products::Bf16x6 => (1e-6, 1e-6),
+    };
+    assert!(worst <= most, "{name}: largest error {worst:.1e}");
+    assert!(mean <= usual, "{name}: error {mean:.1e} of the norm");
     assert!(mean > 0., "{name}: nothing was compared");
 }
 
@@ -97,9 +102,10 @@ const LAYERS: [(&str, usize, usize); 22] = [
 ];
 
 #[test]
-fn every_linear_layer_is_within_three_hundred_thousandths() {
-    let rows = 9;
+fn every_linear_layer_is_as_exact_as_promised() {
     for (i, (name, k, n)) in LAYERS.into_iter().enumerate() {
+        // More than are multiplied one by one where the weight lies as it was stored.
+        let rows = if n * k > 1 << 21 { 9 } else { 53 };
         // Weights as large as those of trained layers, inputs as after a norm.
         let w: Vec<f32> = values(n * k, i as u64)
             .iter()
@@ -127,7 +133,7 @@ const CONVOLUTIONS: [(&str, usize, usize, usize, usize, usize); 7] = [
 ];
 
 #[test]
-fn every_convolution_is_within_three_hundred_thousandths() {
+fn every_convolution_is_as_exact_as_promised() {
     let (h, w) = (9, 7);
     for (i, (name, cin, cout, kernel, stride, padding)) in CONVOLUTIONS.into_iter().enumerate() {
         let k = cin * kernel * kernel;

@@ -107,6 +107,10 @@ mod native {
                 (1, 2, Terms::Two) => block::<1, 2, 2>,
                 (2, 1, Terms::Two) => block::<2, 1, 2>,
                 (2, 2, Terms::Two) => block::<2, 2, 2>,
+                (1, 1, Terms::Three) => block::<1, 1, 3>,
+                (1, 2, Terms::Three) => block::<1, 2, 3>,
+                (2, 1, Terms::Three) => block::<2, 1, 3>,
+                (2, 2, Terms::Three) => block::<2, 2, 3>,
                 other => unreachable!("blocks are of 1 or 2 tiles either way, not {other:?}"),
             };
             // SAFETY: `self` is this thread's set-up, and `a` and `b` are as long as `block` reads.
@@ -138,17 +142,39 @@ mod native {
             zero::<2>();
             zero::<3>();
             for _ in 0..steps {
-                let (a_lo, b_lo) = (a.add(R * TILE), b.add(C * TILE));
-                load_pair::<4, R>(a);
-                if T == 2 {
-                    load_pair::<6, C>(b_lo);
-                    multiply_all::<R, C>();
-                }
-                load_pair::<6, C>(b);
-                multiply_all::<R, C>();
-                if T == 2 {
-                    load_pair::<4, R>(a_lo);
-                    multiply_all::<R, C>();
+                let a_term = |term: usize| a.add(term * R * TILE);
+                let b_term = |term: usize| b.add(term * C * TILE);
+                // In the order that loads each tile least often; the small products first, which loses none of them.
+                match T {
+                    1 => {
+                        load_pair::<4, R>(a);
+                        load_pair::<6, C>(b);
+                        multiply_all::<R, C>();
+                    }
+                    2 => {
+                        load_pair::<4, R>(a);
+                        load_pair::<6, C>(b_term(1));
+                        multiply_all::<R, C>();
+                        load_pair::<6, C>(b);
+                        multiply_all::<R, C>();
+                        load_pair::<4, R>(a_term(1));
+                        multiply_all::<R, C>();
+                    }
+                    _ => {
+                        load_pair::<4, R>(a);
+                        load_pair::<6, C>(b_term(2));
+                        multiply_all::<R, C>();
+                        load_pair::<6, C>(b_term(1));
+                        multiply_all::<R, C>();
+                        load_pair::<4, R>(a_term(1));
+                        multiply_all::<R, C>();
+                        load_pair::<6, C>(b);
+                        multiply_all::<R, C>();
+                        load_pair::<4, R>(a_term(2));
+                        multiply_all::<R, C>();
+                        load_pair::<4, R>(a);
+                        multiply_all::<R, C>();
+                    }
                 }
                 a = a.add(T * R * TILE);
                 b = b.add(T * C * TILE);

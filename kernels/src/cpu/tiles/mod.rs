@@ -1,21 +1,25 @@
 //! Products by tiles of bf16: what CPUs with AMX multiply twenty times faster than f32.
 //!
-//! An f32 is split as `hi + lo`, two bf16 numbers that keep 17 bits of it, and a product becomes `hi hi + hi lo + lo hi` with
-//! sums in f32 ([Henry, Tang and Heinecke 2019](https://arxiv.org/abs/1904.06376), "BF16x3"): the relative error of a term is at
-//! most 2^-16, that of a sum mostly below f32's own rounding. Operands that are bf16 already need one product.
+//! An f32 is split into bf16 numbers of falling size, and a product becomes the products of those, with sums in f32
+//! ([Henry, Tang and Heinecke 2019](https://arxiv.org/abs/1904.06376)):
+//!
+//! | terms | kept of an operand | products | left out of a product, at most |
+//! |---|---|---|---|
+//! | one | itself, if it is bf16 | `h h` | nothing |
+//! | two, "BF16x3" | 17 bits | `h h + h m + m h` | 2^-15 of it |
+//! | three, "BF16x6" | all 24 bits | `h h + h m + m h + m m + h l + l h` | 2^-23 of it: less than f32's own rounding |
 //!
 //! | file | holds |
 //! |---|---|
 //! | `amx.rs` | the tile product in instructions, and whether this machine has them |
 //! | `portable.rs` | the same in plain Rust, for tests on other machines |
-//! | `split.rs` | f32 to `hi` and `lo`, in tiles |
+//! | `split.rs` | f32 to terms, in tiles |
 //! | `weight.rs` | the right-hand side, split and laid out once |
 //! | `sweep.rs` | rows against panels of it, with what follows a product |
 //! | `product.rs` | a whole product in tasks |
 //!
-//! Both sides lie in steps of 32 along the sum: `hi` of the first 16 rows (or columns), `hi` of the next 16, then both `lo`.
-
-use candle_core::DType;
+//! Both sides lie in steps of 32 along the sum: the first term of 16 rows (or columns), that of the next 16, then both second
+//! terms, and so on.
 
 mod amx;
 mod portable;
@@ -50,24 +54,16 @@ pub(crate) struct Sums(pub [f32; BLOCK * BLOCK]);
 pub(crate) enum Terms {
     /// The operand rounded.
     One,
-    /// `hi` and `lo`.
     Two,
+    Three,
 }
 
 impl Terms {
-    /// That an operand of this element type needs; none for one whose products are computed otherwise.
-    pub(crate) fn of(dtype: DType) -> Option<Self> {
-        match dtype {
-            DType::F32 => Some(Self::Two),
-            DType::BF16 => Some(Self::One),
-            _ => None,
-        }
-    }
-
     pub(crate) fn count(self) -> usize {
         match self {
             Self::One => 1,
             Self::Two => 2,
+            Self::Three => 3,
         }
     }
 
@@ -152,7 +148,7 @@ mod tests {
             return;
         };
         let number = |i: usize| half::bf16::from_f32(((i * 7919) % 31) as f32 - 15.).to_bits();
-        for terms in [Terms::One, Terms::Two] {
+        for terms in [Terms::One, Terms::Two, Terms::Three] {
             for (rows, columns, steps) in [(1, 1, 1), (2, 1, 3), (1, 2, 2), (2, 2, 5), (2, 2, 0)] {
                 let lines = |tiles: usize, seed: usize| -> Vec<Line> {
                     (0..steps * terms.lines(tiles))

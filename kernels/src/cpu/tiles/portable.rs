@@ -13,16 +13,16 @@ pub(super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
     for row in sums.0.chunks_exact_mut(BLOCK).take(rows * TILE) {
         row[..columns * TILE].fill(0.);
     }
-    // Offsets of `lo`, in lines.
-    let (a_lo, b_lo) = (rows * TILE, columns * TILE);
     let pairs: &[(usize, usize)] = match terms {
         Terms::One => &[(0, 0)],
-        Terms::Two => &[(0, b_lo), (0, 0), (a_lo, 0)],
+        Terms::Two => &[(0, 1), (0, 0), (1, 0)],
+        Terms::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
     };
     for step in 0..steps {
         let a = &a[step * terms.lines(rows)..][..terms.lines(rows)];
         let b = &b[step * terms.lines(columns)..][..terms.lines(columns)];
-        for &(a_at, b_at) in pairs {
+        for &(of_a, of_b) in pairs {
+            let (a_at, b_at) = (of_a * rows * TILE, of_b * columns * TILE);
             for i in 0..rows * TILE {
                 for j in 0..columns {
                     let b = &b[b_at + j * TILE..][..TILE];

@@ -5,17 +5,20 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::sweep::{Rows, Sweep};
-use super::weight::TiledWeight;
-use super::{BLOCK, TILE};
+use super::weight::{Layout, TiledWeight};
+use super::{BLOCK, Engine, Line, TILE};
 use crate::cpu::block::EpilogueSlices;
 use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::parallel::even_cuts;
+use crate::cpu::scratch;
 
 /// Multiply-adds below which a product stays on the calling thread: some microseconds.
 const SERIAL_WORK: usize = 1 << 19;
 /// Rows of a task, at most. The right-hand side is read once a task, so that with fewer its bandwidth would be the limit; with more
 /// the left-hand side would leave the second-level cache.
 const ROWS: usize = 256;
+/// Lines of a right-hand side that is laid out for one call, at a time (8 MiB).
+const PACKED: usize = 1 << 17;
 
 /// `out = epilogue(a w^T)`, `out` M x N.
 pub(crate) fn product<A: Rows + Sync>(
@@ -26,39 +29,108 @@ pub(crate) fn product<A: Rows + Sync>(
     out: &mut [f32],
 ) {
     let n = w.layout.n;
-    let panels = w.layout.panels();
-    if m == 0 || n == 0 {
-        return;
-    }
     let out = DisjointOutput::new(&mut out[..m * n]);
-    let run = |(rows, panels): (Range<usize>, Range<usize>)| {
-        let sweep = Sweep {
-            engine: w.engine,
-            a,
-            rows,
-            layout: w.layout,
-            packed: &w.lines,
-            panels,
-            out: &out,
-            stride: n,
-            column: 0,
-            accumulate: false,
-            epilogue,
-        };
-        // SAFETY: no row of a panel is in two tasks.
-        #[allow(unsafe_code)]
-        unsafe {
-            sweep.run();
-        }
+    let right = Right {
+        engine: w.engine,
+        layout: w.layout,
+        packed: &w.lines,
+        column: 0,
+        width: n,
     };
-    if m * n * w.layout.k < SERIAL_WORK {
-        for begin in (0..m).step_by(ROWS) {
-            run((begin..(begin + ROWS).min(m), 0..panels));
-        }
-        return;
+    right.multiply(a, m, epilogue, &out);
+}
+
+/// The same of `w` as it lies, N x K, laid out for this call.
+pub(crate) fn product_laid_out<A: Rows + Sync>(
+    (engine, layout): (Engine, Layout),
+    a: &A,
+    m: usize,
+    w: &[f32],
+    epilogue: EpilogueSlices<'_>,
+    out: &mut [f32],
+) {
+    let Layout { k, n, terms } = layout;
+    let out = DisjointOutput::new(&mut out[..m * n]);
+    let slices = layout.lines().div_ceil(PACKED).max(1);
+    let slice = layout.panels().div_ceil(slices).max(1) * BLOCK;
+    for first in (0..n).step_by(slice) {
+        let end = (first + slice).min(n);
+        let layout = Layout {
+            k,
+            n: end - first,
+            terms,
+        };
+        let w = &w[first * k..end * k];
+        scratch::lines(layout.lines(), |packed| {
+            let pack = |(p, panel): (usize, &mut [Line])| layout.pack_transposed(p, panel, w, k);
+            let panels = layout.stride().max(1);
+            match m * layout.n * k < SERIAL_WORK {
+                true => packed.chunks_mut(panels).enumerate().for_each(pack),
+                false => packed.par_chunks_mut(panels).enumerate().for_each(pack),
+            }
+            let right = Right {
+                engine,
+                layout,
+                packed,
+                column: first,
+                width: n,
+            };
+            let epilogue = EpilogueSlices {
+                bias: epilogue.bias.map(|b| &b[first..end]),
+                ..epilogue
+            };
+            right.multiply(a, m, epilogue, &out);
+        });
     }
-    let tasks = cut(m, panels);
-    tasks.into_par_iter().for_each(run);
+}
+
+/// A right-hand side that is laid out: columns `column ..` of a result `width` wide.
+struct Right<'a> {
+    engine: Engine,
+    layout: Layout,
+    packed: &'a [Line],
+    column: usize,
+    width: usize,
+}
+
+impl Right<'_> {
+    /// `epilogue`: the bias of these columns, the residual of the whole result.
+    fn multiply<A: Rows + Sync>(
+        &self,
+        a: &A,
+        m: usize,
+        epilogue: EpilogueSlices<'_>,
+        out: &DisjointOutput<'_>,
+    ) {
+        let panels = self.layout.panels();
+        let run = |(rows, panels): (Range<usize>, Range<usize>)| {
+            let sweep = Sweep {
+                engine: self.engine,
+                a,
+                rows,
+                layout: self.layout,
+                packed: self.packed,
+                panels,
+                out,
+                stride: self.width,
+                column: self.column,
+                accumulate: false,
+                epilogue,
+            };
+            // SAFETY: no row of a panel is in two tasks.
+            #[allow(unsafe_code)]
+            unsafe {
+                sweep.run();
+            }
+        };
+        if m * self.layout.n * self.layout.k < SERIAL_WORK {
+            for begin in (0..m).step_by(ROWS) {
+                run((begin..(begin + ROWS).min(m), 0..panels));
+            }
+        } else {
+            cut(m, panels).into_par_iter().for_each(run);
+        }
+    }
 }
 
 /// Rows and panels of each task: rows alone where there are enough for every thread, else panels as well.

@@ -15,8 +15,8 @@ impl Place {
         self.terms.lines(self.tiles)
     }
 
-    /// Lines from the `hi` of a row to its `lo`.
-    fn lo(self) -> usize {
+    /// Lines from a term of a row to its next.
+    fn next(self) -> usize {
         self.tiles * TILE
     }
 }
@@ -29,34 +29,31 @@ pub(super) fn row(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
     }
     for (step, src) in src.chunks(STEP).enumerate() {
         let at = step * place.stride() + i;
-        let mut lines = [Line::ZERO; 2];
-        for (k, &v) in src.iter().enumerate() {
-            [lines[0].0[k], lines[1].0[k]] = split(v);
-        }
-        block[at] = lines[0];
-        if place.terms == Terms::Two {
-            block[at + place.lo()] = lines[1];
+        for term in 0..place.terms.count() {
+            let mut line = Line::ZERO;
+            for (to, &v) in line.0.iter_mut().zip(src) {
+                *to = split(v)[term];
+            }
+            block[at + term * place.next()] = line;
         }
     }
 }
 
 /// Rows `2r` and `2r + 1` of a right-hand side that is stored as K rows of N: `even` and `odd` are 16 columns of them at most.
-/// They become line `r` of the tiles `hi` and `lo`.
-pub(super) fn pair(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+/// Their terms become the lines `lines[0]`, `lines[next]`, and so on.
+pub(super) fn pair(terms: Terms, even: &[f32], odd: &[f32], lines: &mut [Line], next: usize) {
     #[cfg(target_arch = "x86_64")]
     if x86::available() {
-        return x86::pair(even, odd, hi, lo);
+        return x86::pair(terms, even, odd, lines, next);
     }
-    let mut lines = [Line::ZERO; 2];
-    for (offset, src) in [(0, even), (1, odd)] {
-        for (n, &v) in src.iter().enumerate() {
-            let at = 2 * n + offset;
-            [lines[0].0[at], lines[1].0[at]] = split(v);
+    for term in 0..terms.count() {
+        let mut line = Line::ZERO;
+        for (offset, src) in [(0, even), (1, odd)] {
+            for (n, &v) in src.iter().enumerate() {
+                line.0[2 * n + offset] = split(v)[term];
+            }
         }
-    }
-    *hi = lines[0];
-    if let Some(lo) = lo {
-        *lo = lines[1];
+        lines[term * next] = line;
     }
 }
 
@@ -75,10 +72,14 @@ pub(super) fn transpose(tile: &mut [Line; TILE]) {
     }
 }
 
-/// `hi` to nearest, ties to even, and `lo` of what that left.
-fn split(v: f32) -> [u16; 2] {
-    let hi = half::bf16::from_f32(v);
-    [hi.to_bits(), half::bf16::from_f32(v - hi.to_f32()).to_bits()]
+/// Three terms, each to the nearest of what those before left, ties to even.
+fn split(v: f32) -> [u16; 3] {
+    let mut rest = v;
+    std::array::from_fn(|_| {
+        let term = half::bf16::from_f32(rest);
+        rest -= term.to_f32();
+        term.to_bits()
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -100,9 +101,9 @@ mod x86 {
         unsafe { row_of_vectors(place, i, src, block) }
     }
 
-    pub(super) fn pair(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+    pub(super) fn pair(terms: Terms, even: &[f32], odd: &[f32], lines: &mut [Line], next: usize) {
         // SAFETY: as in `row`.
-        unsafe { pair_of_vectors(even, odd, hi, lo) }
+        unsafe { pair_of_vectors(terms, even, odd, lines, next) }
     }
 
     pub(super) fn transpose(tile: &mut [Line; TILE]) {
@@ -130,32 +131,33 @@ mod x86 {
         unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) }
     }
 
-    /// (hi, lo) of 32 numbers, in order.
+    /// The nearest bf16 of 32 numbers, in order, and what that leaves of them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    fn split(first: __m512, second: __m512) -> (__m512i, __m512i) {
+    fn round(v: [__m512; 2]) -> (__m512i, [__m512; 2]) {
         // SAFETY: both types are 64 bytes without invalid values.
-        let bits = |v: __m512bh| unsafe { std::mem::transmute::<__m512bh, __m512i>(v) };
-        let hi = bits(_mm512_cvtne2ps_pbh(second, first));
-        let widen = |v: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(v)));
-        let rest = |v: __m512, hi: __m256i| _mm512_sub_ps(v, widen(hi));
-        let lo = _mm512_cvtne2ps_pbh(
-            rest(second, _mm512_extracti64x4_epi64::<1>(hi)),
-            rest(first, _mm512_castsi512_si256(hi)),
-        );
-        (hi, bits(lo))
+        let bits = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(v[1], v[0])) };
+        let first = widen(_mm512_castsi512_si256(bits));
+        let second = widen(_mm512_extracti64x4_epi64::<1>(bits));
+        (bits, [_mm512_sub_ps(v[0], first), _mm512_sub_ps(v[1], second)])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn widen(bits: __m256i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn row_of_vectors(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
-        let two = place.terms == Terms::Two;
         for (step, src) in src.chunks(STEP).enumerate() {
             let at = step * place.stride() + i;
             let (first, second) = src.split_at(src.len().min(16));
-            let (hi, lo) = split(load(first), load(second));
-            store(&mut block[at], hi);
-            if two {
-                store(&mut block[at + place.lo()], lo);
+            let mut rest = [load(first), load(second)];
+            for term in 0..place.terms.count() {
+                let (bits, left) = round(rest);
+                store(&mut block[at + term * place.next()], bits);
+                rest = left;
             }
         }
     }
@@ -173,13 +175,14 @@ mod x86 {
     };
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    fn pair_of_vectors(even: &[f32], odd: &[f32], hi: &mut Line, lo: Option<&mut Line>) {
+    fn pair_of_vectors(terms: Terms, even: &[f32], odd: &[f32], lines: &mut [Line], next: usize) {
         // SAFETY: 64 bytes are read.
         let order = unsafe { _mm512_loadu_si512(INTERLEAVE.as_ptr().cast()) };
-        let (h, l) = split(load(even), load(odd));
-        store(hi, _mm512_permutexvar_epi16(order, h));
-        if let Some(lo) = lo {
-            store(lo, _mm512_permutexvar_epi16(order, l));
+        let mut rest = [load(even), load(odd)];
+        for term in 0..terms.count() {
+            let (bits, left) = round(rest);
+            store(&mut lines[term * next], _mm512_permutexvar_epi16(order, bits));
+            rest = left;
         }
     }
 
@@ -238,11 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn two_terms_keep_seventeen_bits() {
+    fn two_terms_keep_seventeen_bits_and_three_all() {
         for v in numbers(1000) {
-            let [hi, lo] = split(v).map(widen);
-            let error = (f64::from(v) - f64::from(hi) - f64::from(lo)).abs();
+            let [h, m, l] = split(v).map(|bits| f64::from(widen(bits)));
+            let error = (f64::from(v) - h - m).abs();
             assert!(error <= f64::from(v.abs()) / f64::from(1 << 17), "{v}: {error:e}");
+            assert_eq!(h + m + l, f64::from(v));
         }
     }
 
@@ -254,6 +258,7 @@ mod tests {
             (2, Terms::Two, 45),
             (2, Terms::One, 64),
             (1, Terms::One, 50),
+            (2, Terms::Three, 40),
         ] {
             let place = Place { tiles, terms };
             let steps = k.div_ceil(STEP);
@@ -265,10 +270,10 @@ mod tests {
             for (i, src) in rows.iter().enumerate() {
                 for p in 0..steps * STEP {
                     let at = p / STEP * place.stride() + i;
-                    let wanted = src.get(p).map_or([0, 0], |&v| split(v));
-                    assert_eq!(block[at].0[p % STEP], wanted[0], "row {i}, {p}");
-                    if terms == Terms::Two {
-                        assert_eq!(block[at + place.lo()].0[p % STEP], wanted[1], "row {i}, {p}");
+                    let wanted = src.get(p).map_or([0; 3], |&v| split(v));
+                    for (term, wanted) in wanted.into_iter().enumerate().take(terms.count()) {
+                        let found = block[at + term * place.next()].0[p % STEP];
+                        assert_eq!(found, wanted, "row {i}, {p}, term {term}");
                     }
                 }
             }
@@ -279,14 +284,15 @@ mod tests {
     fn pairs_lie_side_by_side() {
         for n in [1, 9, 16] {
             let (even, odd) = (numbers(n), numbers(2 * n)[n..].to_vec());
-            let (mut hi, mut lo) = (Line([7; STEP]), Line([7; STEP]));
-            pair(&even, &odd, &mut hi, Some(&mut lo));
+            let mut lines = [Line([7; STEP]); 5];
+            pair(Terms::Three, &even, &odd, &mut lines, 2);
             for i in 0..TILE {
                 for (offset, src) in [(0, &even), (1, &odd)] {
-                    let wanted = src.get(i).map_or([0, 0], |&v| split(v));
-                    assert_eq!([hi.0[2 * i + offset], lo.0[2 * i + offset]], wanted);
+                    let wanted = src.get(i).map_or([0; 3], |&v| split(v));
+                    assert_eq!([0, 2, 4].map(|l: usize| lines[l].0[2 * i + offset]), wanted);
                 }
             }
+            assert_eq!(lines[1].0, [7; STEP]);
         }
     }
 

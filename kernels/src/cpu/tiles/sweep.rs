@@ -11,8 +11,9 @@ use crate::cpu::block::EpilogueSlices;
 use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::{scratch, simd};
 
-/// Steps of a sum that are laid out at a time, at most: 1 MiB of 256 rows, which stays in the second-level cache.
-const STEPS: usize = 36;
+/// Steps of a sum, times terms, that are laid out at a time, at most: a good megabyte of 256 rows, which stays in the second-level
+/// cache.
+const STEPS: usize = 72;
 
 /// The left-hand side, one row at a time.
 pub(crate) trait Rows {
@@ -52,7 +53,8 @@ impl<A: Rows> Sweep<'_, A> {
     #[allow(unsafe_code)]
     pub(crate) unsafe fn run(&self) {
         let steps = self.layout.steps();
-        let chunk = steps.div_ceil(steps.div_ceil(STEPS).max(1)).max(1);
+        let most = STEPS / self.layout.terms.count();
+        let chunk = steps.div_ceil(steps.div_ceil(most).max(1)).max(1);
         let blocks = self.rows.len().div_ceil(BLOCK);
         let lines = self.layout.terms.lines(2);
         let mut sums = Sums([0.; BLOCK * BLOCK]);

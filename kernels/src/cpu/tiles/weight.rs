@@ -1,9 +1,12 @@
 //! The right-hand side of a product, split and laid out once.
 
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::split::{self, Place};
 use super::{BLOCK, Engine, Line, STEP, TILE, Terms};
+use crate::backend::tiles;
+use crate::cpu::storage::TensorInput;
 
 /// Sizes of a K x N right-hand side in panels of 32 columns; the last panel has one tile of columns where that is enough.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +73,6 @@ impl Layout {
     pub(crate) fn pack_rows(&self, p: usize, panel: &mut [Line], src: &[f32], stride: usize) {
         let tiles = self.tiles(p);
         for (step, lines) in panel.chunks_exact_mut(self.terms.lines(tiles)).enumerate() {
-            let (hi, lo) = lines.split_at_mut(tiles * TILE);
             for tile in 0..tiles {
                 let first = p * BLOCK + tile * TILE;
                 let columns = (self.n - first).min(TILE);
@@ -80,12 +82,25 @@ impl Layout {
                         false => &[],
                     };
                     let k = step * STEP + 2 * r;
-                    let at = tile * TILE + r;
-                    split::pair(row(k), row(k + 1), &mut hi[at], lo.get_mut(at));
+                    let lines = &mut lines[tile * TILE + r..];
+                    split::pair(self.terms, row(k), row(k + 1), lines, tiles * TILE);
                 }
             }
         }
     }
+}
+
+/// Whether a right-hand side fills its tiles.
+fn worth_it(n: usize, k: usize) -> bool {
+    n >= TILE && k >= STEP
+}
+
+/// How a weight (N, ..) of this element type that lies as it was stored is laid out for one call; none where it is multiplied
+/// otherwise.
+pub(crate) fn layout_for(dtype: DType, dims: &[usize]) -> Option<(Engine, Layout)> {
+    let (n, k) = (dims[0], dims[1..].iter().product());
+    let (engine, terms) = tiles(&Device::Cpu, dtype).filter(|_| worth_it(n, k))?;
+    Some((engine, Layout { k, n, terms }))
 }
 
 /// A weight (N, K) of a linear layer as the right-hand side of `x W^T`.
@@ -97,8 +112,27 @@ pub(crate) struct TiledWeight {
 }
 
 impl TiledWeight {
+    /// `weight` (N, K), row-major, of any rank whose last dimensions multiply to K. None where tiles would be mostly empty, are not
+    /// multiplied, or take more bytes than the weight.
+    ///
+    /// # Errors
+    /// A weight that cannot be read.
+    pub(crate) fn of(weight: &Tensor) -> Result<Option<Self>> {
+        let n = weight.dim(0)?;
+        let k = weight.elem_count() / n.max(1);
+        let Some((engine, terms)) = tiles(weight.device(), weight.dtype()).filter(|_| worth_it(n, k)) else {
+            return Ok(None);
+        };
+        if terms == Terms::Three {
+            return Ok(None);
+        }
+        let weight = weight.contiguous()?;
+        let input = TensorInput::new(&weight);
+        Ok(Some(Self::new(engine, &input.view()?, (n, k), terms)))
+    }
+
     /// `w` N x K, row-major; on all cores.
-    pub(crate) fn new(engine: Engine, w: &[f32], (n, k): (usize, usize), terms: Terms) -> Self {
+    fn new(engine: Engine, w: &[f32], (n, k): (usize, usize), terms: Terms) -> Self {
         let layout = Layout { k, n, terms };
         let mut lines = vec![Line::ZERO; layout.lines()];
         lines

@@ -2,6 +2,7 @@
 //! left-hand rows are `kh` runs read where they lie: no im2col copy, whatever the kernel size. Only the few pixels
 //! whose window crosses the left or right edge are copied, with zeros around them.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Result, Shape};
 use rayon::prelude::*;
 
@@ -13,8 +14,10 @@ use crate::cpu::matmul::{Dims, matmul_nt};
 use crate::cpu::panels::Panels;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, same_type};
-use crate::cpu::tiles::product::product;
-use crate::cpu::tiles::weight::TiledWeight;
+use crate::cpu::tiles::product::{product, product_laid_out};
+use crate::cpu::tiles::sweep::Rows;
+use crate::cpu::tiles::weight::{TiledWeight, layout_for};
+use crate::cpu::tiles::{self, Engine};
 use crate::cpu::{scratch, simd};
 
 pub(super) fn forward(
@@ -25,11 +28,14 @@ pub(super) fn forward(
     let g = &op.geometry;
     let n = wl.dims()[0];
     let shape = g.out_shape(n);
+    let tiles = layout_for(w.dtype(), wl.dims());
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
     let mut out = vec![0f32; shape.elem_count()];
     let k = g.kh * g.kw * g.channels;
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         if out.is_empty() {
+        } else if let Some(tiles) = tiles {
+            by_rows(g, &data, Multiply::LaidOut(tiles, &w), epilogue, &mut out);
         } else if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
             let m = out.len() / n;
             matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
@@ -49,15 +55,31 @@ pub(super) fn forward_tiled(
     let shape = g.out_shape(w.layout.n);
     let data = F32Input::contiguous(x, xl)?;
     let mut out = vec![0f32; shape.elem_count()];
-    let pixels = g.batch * g.out_height * g.out_width;
     EpilogueSlices::read(&op.epilogue, |epilogue| {
-        if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
-            product(&Dense::new(&data, g.channels), pixels, w, epilogue, &mut out);
-        } else {
-            product(&Windows::new(g, &data), pixels, w, epilogue, &mut out);
-        }
+        by_rows(g, &data, Multiply::Tiled(w), epilogue, &mut out);
     })?;
     Ok((same_type(x, out)?, shape))
+}
+
+/// A weight of tiles, or one to be laid out as such.
+enum Multiply<'a> {
+    Tiled(&'a TiledWeight),
+    LaidOut((Engine, tiles::weight::Layout), &'a [f32]),
+}
+
+/// Every output pixel as a row of one product.
+fn by_rows(g: &Geometry, x: &[f32], by: Multiply<'_>, epilogue: EpilogueSlices<'_>, out: &mut [f32]) {
+    fn run<A: Rows + Sync>(a: &A, m: usize, by: Multiply<'_>, epilogue: EpilogueSlices<'_>, out: &mut [f32]) {
+        match by {
+            Multiply::Tiled(w) => product(a, m, w, epilogue, out),
+            Multiply::LaidOut(tiles, w) => product_laid_out(tiles, a, m, w, epilogue, out),
+        }
+    }
+    let pixels = g.batch * g.out_height * g.out_width;
+    match (g.kh, g.kw, g.stride, g.padding) {
+        (1, 1, 1, 0) => run(&Dense::new(x, g.channels), pixels, by, epilogue, out),
+        _ => run(&Windows::new(g, x), pixels, by, epilogue, out),
+    }
 }
 
 fn convolve(g: &Geometry, x: &[f32], w: &[f32], epilogue: EpilogueSlices<'_>, out: &mut [f32]) {

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use crate::backend::{Backend, tile_engine};
-use crate::cpu::storage::TensorInput;
+use crate::backend::Backend;
 use crate::cpu::tiles::weight::TiledWeight;
-use crate::cpu::tiles::{STEP, TILE, Terms};
 
 /// A weight (out, in / groups, kh, kw) as PyTorch stores it, laid out for the device that it is on.
 #[derive(Debug, Clone)]
@@ -23,7 +21,7 @@ pub struct ConvWeight {
 pub(super) enum Arranged {
     /// (out, kh, kw, in), for the kernels of one group.
     ChannelsLast(Tensor),
-    /// The same as (out, kh kw in) of a product, where the CPU multiplies tiles.
+    /// The same as (out, kh kw in) of a product, where the CPU multiplies tiles that are laid out once.
     Tiled(Arc<TiledWeight>),
     /// (kh, kw, channels): one input and one output channel a group.
     Depthwise(Tensor),
@@ -46,7 +44,7 @@ impl ConvWeight {
             Arranged::Depthwise(taps.permute((1, 2, 0))?.contiguous()?)
         } else if groups == 1 && Backend::of(weight.device(), cfg!(feature = "cuda")) == Backend::Kernel {
             let weight = weight.permute((0, 2, 3, 1))?.contiguous()?;
-            match tiled(&weight)? {
+            match TiledWeight::of(&weight)? {
                 Some(tiled) => Arranged::Tiled(Arc::new(tiled)),
                 None => Arranged::ChannelsLast(weight),
             }
@@ -82,18 +80,4 @@ impl ConvWeight {
     pub(super) fn groups(&self) -> usize {
         self.groups
     }
-}
-
-/// Of a weight (out, kh, kw, in); none where tiles are not multiplied, or would be mostly empty.
-fn tiled(weight: &Tensor) -> Result<Option<TiledWeight>> {
-    let (n, kh, kw, channels) = weight.dims4()?;
-    let k = kh * kw * channels;
-    let Some(engine) = tile_engine(weight.device()) else {
-        return Ok(None);
-    };
-    let Some(terms) = Terms::of(weight.dtype()).filter(|_| n >= TILE && k >= STEP) else {
-        return Ok(None);
-    };
-    let input = TensorInput::new(weight);
-    Ok(Some(TiledWeight::new(engine, &input.view()?, (n, k), terms)))
 }

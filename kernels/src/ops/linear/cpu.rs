@@ -1,20 +1,25 @@
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Result, Shape};
 
 use super::Linear;
 use crate::cpu::block::{Dense, EpilogueSlices};
-use crate::cpu::matmul::{Dims, matmul_nt};
+use crate::cpu::matmul::{Dims, FEW_ROWS, matmul_nt};
 use crate::cpu::storage::{F32Input, same_type};
-use crate::cpu::tiles::product::product;
-use crate::cpu::tiles::weight::TiledWeight;
+use crate::cpu::tiles::product::{product, product_laid_out};
+use crate::cpu::tiles::weight::{TiledWeight, layout_for};
 
 pub(super) fn forward(
     op: &Linear,
     (x, xl): (&CpuStorage, &Layout),
     (w, wl): (&CpuStorage, &Layout),
 ) -> Result<(CpuStorage, Shape)> {
+    let tiles = layout_for(w.dtype(), &wl.dims()[..2]);
     let w = F32Input::contiguous(w, wl)?;
-    forward_by(op, (x, xl), |dims, a, epilogue, out| {
-        matmul_nt(dims, a, &w, epilogue, out)
+    forward_by(op, (x, xl), |dims, a, epilogue, out| match tiles {
+        Some(tiles) if dims.m > FEW_ROWS => {
+            product_laid_out(tiles, &Dense::new(a, dims.k), dims.m, &w, epilogue, out);
+        }
+        _ => matmul_nt(dims, a, &w, epilogue, out),
     })
 }
 

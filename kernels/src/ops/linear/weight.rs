@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use crate::backend::tile_engine;
-use crate::cpu::storage::TensorInput;
 use crate::cpu::tiles::weight::TiledWeight;
-use crate::cpu::tiles::{STEP, TILE, Terms};
 
 /// A weight (out, in) as PyTorch stores it, laid out for the device that it is on. Where the CPU multiplies tiles it is kept as
 /// such alone, in as many bytes as before, rounded up to 16 outputs and 32 inputs.
@@ -25,7 +22,8 @@ pub(super) enum Form {
 impl LinearWeight {
     /// `weight` (out, in); another rank is refused by [`super::linear`].
     pub fn new(weight: &Tensor) -> Self {
-        let form = match tiled(weight) {
+        let tiled = weight.dims2().and_then(|_| TiledWeight::of(weight));
+        let form = match tiled {
             Ok(Some(tiled)) => Form::Tiled(Arc::new(tiled)),
             // Whatever is wrong is said where it is used.
             Ok(None) | Err(_) => Form::Plain(weight.clone()),
@@ -47,18 +45,4 @@ impl LinearWeight {
             Form::Tiled(weight) => Ok((weight.layout.n, weight.layout.k)),
         }
     }
-}
-
-/// None where tiles are not multiplied, or would be mostly empty.
-fn tiled(weight: &Tensor) -> Result<Option<TiledWeight>> {
-    let (n, k) = weight.dims2()?;
-    let Some(engine) = tile_engine(weight.device()) else {
-        return Ok(None);
-    };
-    let Some(terms) = Terms::of(weight.dtype()).filter(|_| n >= TILE && k >= STEP) else {
-        return Ok(None);
-    };
-    let weight = weight.contiguous()?;
-    let input = TensorInput::new(&weight);
-    Ok(Some(TiledWeight::new(engine, &input.view()?, (n, k), terms)))
 }

@@ -14,11 +14,10 @@ use candle_core::{CpuStorage, Device, Layout, Result, Shape};
 use rayon::prelude::*;
 
 use super::{Attention, AttentionMask, Dims};
-use crate::backend::tile_engine;
+use crate::backend::tiles;
 use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, TensorInput, same_type};
-use crate::cpu::tiles::Terms;
 use rows::Strided;
 use tile::{Job, Task};
 
@@ -70,9 +69,7 @@ pub(super) fn forward(
         },
         out: DisjointOutput::new(&mut out),
     };
-    let by_tiles = tile_engine(&Device::Cpu)
-        .zip(Terms::of(q.dtype()))
-        .filter(|_| dims.d.min(dims.dv) >= tiled::LEAST);
+    let by_tiles = tiles(&Device::Cpu, q.dtype()).filter(|_| dims.d.min(dims.dv) >= tiled::LEAST);
     tasks(&dims, op.mask).par_iter().for_each(|task| match by_tiles {
         Some((engine, terms)) if task.rows.len().min(task.keys.len()) >= tiled::LEAST => {
             job.run_tiled(task, engine, terms);
