@@ -13,6 +13,8 @@ mod depth_layouts;
 mod golden;
 #[path = "parity/jpeg.rs"]
 mod jpeg;
+#[path = "parity/products.rs"]
+mod products;
 #[path = "parity/qwen.rs"]
 mod qwen;
 #[path = "parity/resample.rs"]
