@@ -44,7 +44,9 @@ fn the_variable_chooses() {
     let wanted = match std::env::var(VARIABLE).unwrap_or_default().as_str() {
         "bf16x3" | "bf16x3-emulated" => Products::Bf16x3,
         "bf16x6" | "bf16x6-emulated" => Products::Bf16x6,
-        _ => Products::F32,
+        "f32" => Products::F32,
+        // The machine's.
+        _ => Products::choose(None).unwrap(),
     };
     assert_eq!(Products::current(), wanted);
     // What is in force may be asked for again, anything else may not.
@@ -53,6 +55,10 @@ fn the_variable_chooses() {
         Products::Bf16x3 => Products::F32,
     };
     assert!(Products::choose(Some(other)).is_err());
+    assert_eq!(
+        Products::choose(Some(wanted)).is_ok(),
+        Products::has_matrix_unit() || wanted == Products::F32
+    );
     assert_eq!(Products::choose(None).unwrap(), wanted);
 }
 
