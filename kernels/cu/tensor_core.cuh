@@ -46,6 +46,13 @@ __device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_gr
 // Until at most `pending` of this thread's newest groups are under way. Other threads see the data after a barrier.
 template <int pending> __device__ __forceinline__ void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory"); }
 
+// 2^x to 2 units in the last place; 0 for minus infinity and where the result would be subnormal.
+__device__ __forceinline__ float power_of_2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 #else
 
 inline float element(uint32_t pair, int half, bool bf16) {
@@ -108,6 +115,8 @@ __forceinline__ void copy_async_16(void* to, const void* from, int bytes = 16) {
 }
 __forceinline__ void copy_commit() { softcuda::softcuda_copy_commit(); }
 template <int pending> __forceinline__ void copy_wait() { softcuda::softcuda_copy_wait(pending); }
+
+__forceinline__ float power_of_2(float x) { return exp2f(x); }
 
 #endif
 

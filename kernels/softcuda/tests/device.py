@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import pathlib
+import struct
 
 HOME = pathlib.Path(os.environ["SOFTCUDA_HOME"])
 READ, WRITE = "const", "mut"
@@ -98,3 +99,43 @@ def i32(value):
 
 def u64(value):
     return ctypes.c_uint64(value)
+
+
+def bf16(values):
+    """Bits of values that bfloat16 holds, others cut."""
+    return [struct.unpack("<I", struct.pack("<f", v))[0] >> 16 for v in values]
+
+
+class Shape(ctypes.Structure):
+    """As ../../cu/attention.cuh has it."""
+
+    _fields_ = [
+        *((f"{of}_{axis}", ctypes.c_longlong) for of in "qkv" for axis in ("batch", "head", "token")),
+        *((f"bias_{axis}", ctypes.c_longlong) for axis in ("batch", "head", "query", "key")),
+        *((name, ctypes.c_int) for name in "heads kv_heads pack queries keys d offset tiles grid_rows grid_columns".split()),
+        ("scale", ctypes.c_float), ("aligned", ctypes.c_int)]
+
+
+def attention_shape(*, heads=1, kv_heads=1, pack=1, queries, keys=0, d, tall, offset=1 << 30, grid=(0, 0), row=None, tiles=None, cached=False, **more):
+    """Of one batch element whose tokens lie one after the other, with all their heads; `row` elements from one to the next.
+    `cached`: keys and values of a head lie together."""
+    key = row or (d if cached else kv_heads * d)
+    return Shape(
+        q_head=d, q_token=row or heads * d, k_head=d, k_token=key, v_head=d, v_token=key, heads=heads,
+        kv_heads=kv_heads, pack=pack, queries=queries, keys=keys, d=d, offset=offset, tiles=tiles or -(-queries * pack // tall),
+        grid_rows=grid[0], grid_columns=grid[1], scale=d ** -0.5, aligned=1, **more)
+
+
+class Sequences(ctypes.Structure):
+    """As ../../cu/attention.cuh has it."""
+
+    _fields_ = [*((name, ctypes.c_uint64 * 64) for name in "kv"), *((name, ctypes.c_int * 64) for name in "first queries keys room".split())]
+
+
+def sequences(keys, values, new, cached, room):
+    """Caches with `cached` tokens and room for `room`, and as many new tokens as `new` says."""
+    all = Sequences()
+    for i, count in enumerate(new):
+        all.k[i], all.v[i] = keys[i].at.value, values[i].at.value
+        all.first[i], all.queries[i], all.keys[i], all.room[i] = sum(new[:i]), count, cached[i] + count, room[i]
+    return all

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import unittest
 
+from own_kernels import OWN_FAULTS, OWN_LAUNCHES
+
 HERE = pathlib.Path(__file__).resolve().parent
 CANDLE = pathlib.Path(os.environ.get("CANDLE_KERNELS", "/nonexistent"))
 OURS = HERE.parent.parent / "cu"
@@ -83,44 +85,6 @@ ids = d.upload("I", [0, 9, 4])
 d.launch(module, "is_u32_f32", (1,), (32,), [u64(12), u64(1), d.upload("Q", [3, 1]), ids, x, y, u64(1), u64(10), u64(3), u64(4)])
 """,
 }
-# Of ../../cu: sizes that fill no block, and a last row, pixel or element beside the end of its memory.
-OWN_LAUNCHES = {
-    ("norm.cu", "layer_norm_f32"): """
-x, y = d.upload("f", [i % 7 for i in range(5 * 31)]), d.empty("f", 5 * 31)
-w, b = d.upload("f", range(31)), d.upload("f", range(31))
-d.launch(module, "layer_norm_f32", (2,), (32, 4), [x, w, b, y, i32(5), i32(31), ctypes.c_float(1e-5)])
-""",
-    ("norm.cu", "rms_norm_f32"): """
-x, y, w = d.upload("f", [i % 7 for i in range(5 * 40)]), d.empty("f", 5 * 40), d.upload("f", range(40))
-d.launch(module, "rms_norm_f32", (2,), (32, 4), [x, w, y, i32(5), i32(40), ctypes.c_float(1e-5)])
-""",
-    ("elementwise.cu", "epilogue_f32"): """
-x, b, r = d.upload("f", range(7 * 5)), d.upload("f", range(5)), d.upload("f", range(3 * 5))
-d.launch(module, "epilogue_f32", (1, 1), (8, 32), [x, b, r, i32(7), i32(5), i32(3), i32(1)])
-""",
-    ("elementwise.cu", "silu_mul_f32"): """
-a, b, y = d.upload("f", range(100)), d.upload("f", range(100)), d.empty("f", 100)
-d.launch(module, "silu_mul_f32", (1,), (256,), [a, b, y, u64(100)])
-""",
-    ("softmax.cu", "masked_softmax_f32"): """
-x, y = d.upload("f", [i % 7 for i in range(6 * 10)]), d.empty("f", 6 * 10)
-down, along = d.upload("f", range(6 * 2)), d.upload("f", range(6 * 5))
-d.launch(module, "masked_softmax_f32", (2,), (32, 4),
-         [x, y, down, along, u64(0), u64(0), u64(0), u64(0), i32(2), i32(6), i32(2), i32(3), i32(10), i32(0), i32(5), ctypes.c_float(1)])
-""",
-    ("convolution.cu", "patches_f32"): """
-x, y = d.upload("f", range(2 * 5 * 4 * 3)), d.empty("f", 2 * 5 * 4 * 27)
-d.launch(module, "patches_f32", (1, 8), (32, 8), [x, y, *map(i32, (2, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
-""",
-    ("convolution.cu", "depthwise_f32"): """
-x, w, b, y = d.upload("f", range(5 * 4 * 3)), d.upload("f", range(27)), d.upload("f", range(3)), d.empty("f", 5 * 4 * 3)
-d.launch(module, "depthwise_f32", (1, 1), (4, 64), [x, w, b, u64(0), y, i32(0), *map(i32, (1, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
-""",
-    ("upsample.cu", "upsample_f32"): """
-x, y = d.upload("f", range(5 * 4 * 3)), d.empty("f", 9 * 7 * 3)
-d.launch(module, "upsample_f32", (1, 1), (4, 64), [x, y, *map(i32, (1, 5, 4, 3, 9, 7, 0))])
-""",
-}
 LAUNCHES |= {kernel: body for (_, kernel), body in OWN_LAUNCHES.items()}
 FINISH = """
 try:
@@ -151,18 +115,11 @@ FAULTS = [
     ("reduce.cu", "softmax_f32", "const int i = row*ncols + col;\n        max_val", "const int i = row*ncols + col + blockDim.y;\n        max_val", "out of bounds", "max_val = maxg(max_val, x[i])"),
     ("reduce.cu", "layernorm_f32", "            s_sum[warp_id] = mean_var;\n        }\n        __syncthreads();", "            s_sum[warp_id] = mean_var;\n            __syncthreads();\n        }", "divergent barrier", "__syncthreads();"),
     ("affine.cu", "affine_f32", "i < numel; i += blockDim.x * gridDim.x) { \\\n            TYPENAME x = inp ? inp[i]", "i <= numel; i += blockDim.x * gridDim.x) { \\\n            TYPENAME x = inp ? inp[i]", "out of bounds", "AFFINE_OP(float"),
-    ("norm.cu", "layer_norm_f32", "if (row >= (size_t)rows) return;", "", "out of bounds", "sum += wide(x[i])"),
-    ("norm.cu", "layer_norm_f32", "i < n; i += WARP) {\n        const", "i <= n; i += WARP) {\n        const", "out of bounds", "centred = wide(x[i])"),
-    ("norm.cu", "rms_norm_f32", "i < n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "i <= n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "race between blocks", "y[i] = narrow<T>(wide(narrow"),
-    ("elementwise.cu", "epilogue_f32", "    if (column >= columns) return;\n", "", "out of bounds", "wide(bias[column])"),
-    ("elementwise.cu", "epilogue_f32", "row % residual_rows * (size_t)columns", "row * (size_t)columns", "out of bounds", "wide(residual["),
-    ("elementwise.cu", "silu_mul_f32", "i < n; i", "i <= n; i", "out of bounds", "activated(wide(gate[i]), 2)"),
-    ("softmax.cu", "masked_softmax_f32", "down += row * (keys / side);", "down += row * side;", "out of bounds", "wide(down[key / side])"),
-    ("convolution.cu", "patches_f32", "row >= 0 && row < g.height", "row >= 0", "out of bounds", "inside ? x[from]"),
-    ("convolution.cu", "depthwise_f32", "i < g.kh && top + i < g.height", "i < g.kh", "out of bounds", "sum += wide(x[from])"),
-    ("upsample.cu", "upsample_f32", "min(top + 1, height - 1)", "top + 1", "out of bounds", "wide(image["),
     ("sort.cu", "asort_asc_f32", "            __syncthreads();\n        }", "        }", "race on shared memory", "dst_row["),
 ]
+
+
+FAULTS += OWN_FAULTS
 
 
 class PlantedFaults(unittest.TestCase):
@@ -179,22 +136,24 @@ class PlantedFaults(unittest.TestCase):
     def test_each_fault_is_caught_by_kind_kernel_and_line(self):
         for source, kernel, old, new, kind, line in FAULTS:
             with self.subTest(kernel=kernel, fault=new.strip() or f"without {old.strip()}"), tempfile.TemporaryDirectory() as folder:
-                if not any((home / source).exists() for home in (HERE, OURS, CANDLE)):
+                if not any((home / source.partition(":")[0]).exists() for home in (HERE, OURS, CANDLE)):
                     self.skipTest("CANDLE_KERNELS names no folder")
                 self.sources(folder)
-                path = pathlib.Path(folder, source)
+                # `a.cu:b.cuh`: the kernel is of a.cu, the line in b.cuh.
+                source, _, included = source.partition(":")
+                path = pathlib.Path(folder, included or source)
                 text = path.read_text()
                 self.assertIn(old, text, "the line to break is not there")
                 path.write_text(text.replace(old, new, 1) if source == "demo.cu" else text.replace(old, new))
-                found = self.launch(path, kernel)
+                found = self.launch(pathlib.Path(folder, source), kernel)
                 self.assertTrue(found, "nothing was found")
-                lines = path.read_text().splitlines()
+                lines = {file.name: file.read_text().splitlines() for file in {path, pathlib.Path(folder, source)}}
                 places = []
                 for finding in found:
                     for place in finding["place"].split(" <- "):
                         file, _, number = place.rpartition(":")
-                        if file == source and finding["kind"] == kind and finding["kernel"] == kernel:
-                            places.append(lines[int(number) - 1])
+                        if file in lines and finding["kind"] == kind and finding["kernel"] == kernel:
+                            places.append(lines[file][int(number) - 1])
                 self.assertTrue(any(line in place for place in places), f"expected {kind} at `{line}`, found {found}")
 
     def test_unbroken_kernels_are_silent_in_every_order(self):

@@ -1,0 +1,179 @@
+"""Launches of the kernels of ../../cu on sizes that fill no block, and faults in them: what faults.py runs."""
+
+# Of ../../cu: sizes that fill no block, and a last row, pixel or element beside the end of its memory.
+OWN_LAUNCHES = {
+    ("norm.cu", "layer_norm_f32"): """
+x, y = d.upload("f", [i % 7 for i in range(5 * 31)]), d.empty("f", 5 * 31)
+w, b = d.upload("f", range(31)), d.upload("f", range(31))
+d.launch(module, "layer_norm_f32", (2,), (32, 4), [x, w, b, y, i32(5), i32(31), ctypes.c_float(1e-5)])
+""",
+    ("norm.cu", "rms_norm_f32"): """
+x, y, w = d.upload("f", [i % 7 for i in range(5 * 40)]), d.empty("f", 5 * 40), d.upload("f", range(40))
+d.launch(module, "rms_norm_f32", (2,), (32, 4), [x, w, y, i32(5), i32(40), ctypes.c_float(1e-5)])
+""",
+    ("elementwise.cu", "epilogue_f32"): """
+x, b, r = d.upload("f", range(7 * 5)), d.upload("f", range(5)), d.upload("f", range(3 * 5))
+d.launch(module, "epilogue_f32", (1, 1), (8, 32), [x, b, r, i32(7), i32(5), i32(3), i32(1)])
+""",
+    ("elementwise.cu", "silu_mul_f32"): """
+a, b, y = d.upload("f", range(100)), d.upload("f", range(100)), d.empty("f", 100)
+d.launch(module, "silu_mul_f32", (1,), (256,), [a, b, y, u64(100)])
+""",
+    ("softmax.cu", "masked_softmax_f32"): """
+x, y = d.upload("f", [i % 7 for i in range(6 * 10)]), d.empty("f", 6 * 10)
+down, along = d.upload("f", range(6 * 2)), d.upload("f", range(6 * 5))
+d.launch(module, "masked_softmax_f32", (2,), (32, 4),
+         [x, y, down, along, u64(0), u64(0), u64(0), u64(0), i32(2), i32(6), i32(2), i32(3), i32(10), i32(0), i32(5), ctypes.c_float(1)])
+""",
+    ("convolution.cu", "patches_f32"): """
+x, y = d.upload("f", range(2 * 5 * 4 * 3)), d.empty("f", 2 * 5 * 4 * 27)
+d.launch(module, "patches_f32", (1, 8), (32, 8), [x, y, *map(i32, (2, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
+""",
+    ("convolution.cu", "depthwise_f32"): """
+x, w, b, y = d.upload("f", range(5 * 4 * 3)), d.upload("f", range(27)), d.upload("f", range(3)), d.empty("f", 5 * 4 * 3)
+d.launch(module, "depthwise_f32", (1, 1), (4, 64), [x, w, b, u64(0), y, i32(0), *map(i32, (1, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
+""",
+    ("upsample.cu", "upsample_f32"): """
+x, y = d.upload("f", range(5 * 4 * 3)), d.empty("f", 9 * 7 * 3)
+d.launch(module, "upsample_f32", (1, 1), (4, 64), [x, y, *map(i32, (1, 5, 4, 3, 9, 7, 0))])
+""",
+    ("flash.cu", "flash_64_bf16"): """
+# Two heads on one of keys, causal behind 13 keys; a last row and a last key beside the end of their memory.
+h, n, m, w = 2, 37, 50, 64
+q, k, v = (d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(size))) for size in (h * n * w, m * w, m * w))
+y = d.empty("H", h * n * w)
+s = attention_shape(heads=h, pack=2, queries=n, keys=m, d=w, offset=13, tall=64)
+d.launch(module, "flash_64_bf16", (s.tiles, 1), (128,), [q, k, v, y, u64(0), s])
+""",
+    ("flash.cu", "flash_80_f16"): """
+# Two segments of a fused projection, its last token at the end of memory.
+h, n, w = 2, 100, 72
+qkv, y = d.upload("H", [0x3000 + i * 7 % 0x800 for i in range(n * 3 * h * w)]), d.empty("H", n * h * w)
+part = lambda i: u64(qkv.at.value + 2 * i * h * w)
+s = attention_shape(heads=h, kv_heads=h, queries=n, keys=n, d=w, tall=64, row=3 * h * w)
+d.launch(module, "flash_80_f16", (s.tiles * h, 2), (128,), [part(0), part(1), part(2), y, d.upload("I", [0, 30, 100]), s])
+""",
+    ("flash.cu", "flash_128_bf16"): """
+n, m, w = 70, 40, 128
+q, k, v = (d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(size * w))) for size in (n, m, m))
+y = d.empty("H", n * w)
+s = attention_shape(queries=n, keys=m, d=w, tall=64)
+d.launch(module, "flash_128_bf16", (s.tiles, 1), (128,), [q, k, v, y, u64(0), s])
+""",
+    ("flash.cu", "flash_bias_32_bf16"): """
+n, m, w = 49, 49, 24
+q, k, v = (d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(n * w))) for _ in range(3))
+bias, y = d.upload("H", bf16(i % 5 for i in range(n * m))), d.empty("H", n * w)
+s = attention_shape(queries=n, keys=m, d=w, tall=64, bias_query=m, bias_key=1)
+d.launch(module, "flash_bias_32_bf16", (s.tiles, 1), (128,), [q, k, v, y, bias, s])
+""",
+    ("flash.cu", "flash_grid16_64_bf16"): """
+n, w = 14 * 14, 64
+q, k, v = (d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(n * w))) for _ in range(3))
+down, along = (d.upload("H", bf16(i % 5 for i in range(n * 14))) for _ in range(2))
+y = d.empty("H", n * w)
+s = attention_shape(queries=n, keys=n, d=w, tall=64, grid=(14, 14))
+d.launch(module, "flash_grid16_64_bf16", (s.tiles, 1), (128,), [q, k, v, y, down, along, s])
+""",
+    ("flash.cu", "flash_grid64_64_bf16"): """
+n, m, w = 65, 3 * 63, 64
+q, k, v = (d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(size * w))) for size in (n, m, m))
+down, along = (d.upload("H", bf16(i % 5 for i in range(n * size))) for size in (3, 63))
+y = d.empty("H", n * w)
+s = attention_shape(queries=n, keys=m, d=w, tall=64, grid=(3, 63))
+d.launch(module, "flash_grid64_64_bf16", (s.tiles, 1), (128,), [q, k, v, y, down, along, s])
+""",
+    ("flash.cu", "flash_ragged_64_bf16"): """
+h, w, new, cached, room = 4, 40, [9, 0, 1], [0, 5, 70], [9, 6, 71]
+q, y = d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(sum(new) * h * w))), d.empty("H", sum(new) * h * w)
+caches = [[d.upload("H", bf16(i % 9 / 9 for i in range(2 * r * w))) for r in room] for _ in range(2)]
+s = attention_shape(heads=h, kv_heads=2, pack=2, queries=sum(new), d=w, tall=64, tiles=1, cached=True)
+d.launch(module, "flash_ragged_64_bf16", (2, 3), (128,), [q, y, sequences(*caches, new, cached, room), s])
+""",
+    ("attention.cu", "attention_64_f32"): """
+h, n, m, w = 2, 37, 50, 40
+q, k, v = (d.upload("f", ((i * 7 % 31 - 15) / 9 for i in range(size))) for size in (h * n * w, m * w, m * w))
+y = d.empty("f", h * n * w)
+s = attention_shape(heads=h, pack=2, queries=n, keys=m, d=w, offset=13, tall=64)
+d.launch(module, "attention_64_f32", (s.tiles, 1), (128,), [q, k, v, y, u64(0), u64(0), u64(0), u64(0), s])
+""",
+    ("attention.cu", "attention_128_f32"): """
+n, w = 12, 100
+q, k, v = (d.upload("f", ((i * 7 % 31 - 15) / 9 for i in range(n * w))) for _ in range(3))
+down, along = d.upload("f", range(n * 3)), d.upload("f", range(n * 4))
+y = d.empty("f", n * w)
+s = attention_shape(queries=n, keys=n, d=w, tall=32, grid=(3, 4))
+d.launch(module, "attention_128_f32", (s.tiles, 1), (128,), [q, k, v, y, u64(0), u64(0), down, along, s])
+""",
+    ("attention.cu", "attention_ragged_32_f32"): """
+h, w, new, cached, room = 4, 20, [9, 0, 1], [0, 5, 70], [9, 6, 71]
+q, y = d.upload("f", (i % 7 for i in range(sum(new) * h * w))), d.empty("f", sum(new) * h * w)
+caches = [[d.upload("f", (i % 9 / 9 for i in range(2 * r * w))) for r in room] for _ in range(2)]
+s = attention_shape(heads=h, kv_heads=2, pack=2, queries=sum(new), d=w, tall=64, tiles=1, cached=True)
+d.launch(module, "attention_ragged_32_f32", (2, 3), (128,), [q, y, sequences(*caches, new, cached, room), s])
+""",
+    ("rotary.cu", "rotate_f32"): """
+b, h, n, half = 2, 3, 5, 3
+x, y = d.upload("f", range(b * n * h * 2 * half)), d.empty("f", b * h * n * 2 * half)
+cos, sin = d.upload("f", range(n * half)), d.upload("f", range(n * half))
+d.launch(module, "rotate_f32", (1, 1), (4, 64), [x, y, cos, sin, *map(u64, (n * h * 2 * half, 2 * half, h * 2 * half, 0)), *map(i32, (b * h * n, h, n, half))])
+""",
+    ("rotary.cu", "append_f32"): """
+h, half, new, cached, room = 2, 3, [4, 0, 1], [0, 5, 2], [4, 6, 3]
+k, v = (d.upload("f", range(sum(new) * h * 2 * half)) for _ in range(2))
+cos, sin = d.upload("f", range(sum(new) * half)), d.upload("f", range(sum(new) * half))
+caches = [[d.empty("f", h * r * 2 * half) for r in room] for _ in range(2)]
+d.launch(module, "append_f32", (1, 3), (256,), [k, v, cos, sin, sequences(*caches, new, cached, room), *map(u64, (2 * half, h * 2 * half) * 2), i32(h), i32(half)])
+""",
+    ("masks.cu", "mask_facts_f32"): """
+x, which, facts = d.upload("f", (i % 9 - 4 for i in range(3 * 25))), d.upload("I", [2, 0]), d.empty("I", 12)
+d.launch(module, "mask_facts_f32", (2,), (256,), [x, which, facts, *map(i32, (5, 0, 5, 1, 5)), *map(ctypes.c_float, (0, 1, -1))])
+""",
+    ("relative.cu", "relative_f32"): """
+h, side, w = 2, 5, 6
+q, y = d.upload("f", range(side * side * h * w)), d.empty("f", 2 * h * side ** 3)
+down, along = d.upload("f", range(side * w * side)), d.upload("f", range(side * w * side))
+d.launch(module, "relative_f32", (h * side, 2), (256,), [q, down, along, y, u64(0), u64(w), u64(h * w), *map(i32, (h, h, side, w))])
+""",
+}
+
+# As FAULTS of faults.py.
+OWN_FAULTS = [
+    ("norm.cu", "layer_norm_f32", "if (row >= (size_t)rows) return;", "", "out of bounds", "sum += wide(x[i])"),
+    ("norm.cu", "layer_norm_f32", "i < n; i += WARP) {\n        const", "i <= n; i += WARP) {\n        const", "out of bounds", "centred = wide(x[i])"),
+    ("norm.cu", "rms_norm_f32", "i < n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "i <= n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "race between blocks", "y[i] = narrow<T>(wide(narrow"),
+    ("elementwise.cu", "epilogue_f32", "    if (column >= columns) return;\n", "", "out of bounds", "wide(bias[column])"),
+    ("elementwise.cu", "epilogue_f32", "row % residual_rows * (size_t)columns", "row * (size_t)columns", "out of bounds", "wide(residual["),
+    ("elementwise.cu", "silu_mul_f32", "i < n; i", "i <= n; i", "out of bounds", "activated(wide(gate[i]), 2)"),
+    ("softmax.cu", "masked_softmax_f32", "down += row * (keys / side);", "down += row * side;", "out of bounds", "wide(down[key / side])"),
+    ("convolution.cu", "patches_f32", "row >= 0 && row < g.height", "row >= 0", "out of bounds", "inside ? x[from]"),
+    ("convolution.cu", "depthwise_f32", "i < g.kh && top + i < g.height", "i < g.kh", "out of bounds", "sum += wide(x[from])"),
+    ("upsample.cu", "upsample_f32", "min(top + 1, height - 1)", "top + 1", "out of bounds", "wide(image["),
+    ("flash.cu", "flash_64_bf16", "the next takes.\n        __syncthreads();", "the next takes.", "race on shared memory", "tensor_core::ldmatrix_x4(b, k +"),
+    ("flash.cu", "flash_64_bf16", "const int key = mine.key + tile * KEYS + place;\n        return key < mine.keys", "const int key = mine.key + tile * KEYS + place;\n        return key <= mine.keys", "out of bounds", "copy_async_16(into"),
+    ("flash.cu", "flash_64_bf16", "        if (row >= mine.rows) continue;\n", "", "out of bounds", "*reinterpret_cast<uint32_t*>(out + column)"),
+    ("flash.cu", "flash_64_bf16", "return r < mine.rows ?", "return r <= mine.rows ?", "out of bounds", "copy_async_16(into"),
+    ("flash.cu", "flash_64_bf16", "PITCH = D + 8;\n    constexpr int GROUPS", "PITCH = D + 4;\n    constexpr int GROUPS", "misaligned access", "tensor_core::ldmatrix_x4(b, k +"),
+    ("flash.cu", "flash_80_f16", "fetch<D>(values[tile % 2], mine.v, KEYS, s.d, aligned, of(s.v_token));", "fetch<D>(values[0], mine.v, KEYS, s.d, aligned, of(s.v_token));", "race on shared memory", "tensor_core::ldmatrix_x4_trans(b, v"),
+    ("flash.cu:attention.cuh", "flash_80_f16", "mine.keys = segments ? int(segments[blockIdx.y + 1])", "mine.keys = segments ? int(segments[blockIdx.y + 2])", "out of bounds", "segments[blockIdx.y + 2]"),
+    ("flash.cu", "flash_128_bf16", "k * 16);\n        }\n        __syncthreads();", "k * 16);\n        }", "race on shared memory", "copy_async_16(into"),
+    ("flash.cu", "flash_bias_32_bf16", "BIASED && seen", "BIASED", "out of bounds", "wide(biases[i / 2]"),
+    ("flash.cu", "flash_grid16_64_bf16", "y < s.grid_rows && x < s.grid_columns", "x < s.grid_columns", "out of bounds", "copy_async_16(into"),
+    ("flash.cu", "flash_grid16_64_bf16", "y < s.grid_rows ? wide(downs[half][y]) * LOG2_E : NEVER", "wide(downs[half][y]) * LOG2_E", "out of bounds", "wide(downs[half][y])"),
+    ("flash.cu", "flash_grid64_64_bf16", "x < s.grid_columns ? wide(along", "x <= s.grid_columns ? wide(along", "out of bounds", "wide(along["),
+    ("flash.cu:attention.cuh", "flash_ragged_64_bf16", "mine.keys = min(mine.keys, last + mine.offset + 1);", "mine.keys = last + mine.offset + 2;", "out of bounds", "copy_async_16(into"),
+    ("attention.cu", "attention_64_f32", "s.v_token : -1; });\n        __syncthreads();", "s.v_token : -1; });", "race on shared memory", "const float4 key ="),
+    ("attention.cu", "attention_64_f32", "        __syncwarp();\n", "", "race on shared memory", "share[i] = shares["),
+    ("attention.cu", "attention_64_f32", "            }\n        }\n        __syncthreads();\n    }", "            }\n        }\n    }", "race on shared memory", "= x;"),
+    ("attention.cu", "attention_64_f32", "(first + i) * s.k_token : -1", "(first + i) * s.q_token : -1", "out of bounds", "x = *reinterpret_cast<const float4*>"),
+    ("attention.cu", "attention_128_f32", "if (seen && down)", "if (down)", "out of bounds", "added = down["),
+    ("attention.cu:attention.cuh", "attention_ragged_32_f32", "mine.rows = all.queries[sequence]", "mine.rows = all.keys[sequence]", "out of bounds", "*reinterpret_cast<const float4*>"),
+    ("rotary.cu", "rotate_f32", "    if (i >= half) return;\n    for (int row", "    for (int row", "out of bounds", "wide(row[i + half])"),
+    ("rotary.cu", "append_f32", "behind + token) *", "behind + token + 1) *", "out of bounds", "values[to + i + half]"),
+    ("masks.cu", "mask_facts_f32", "~0u : 0;\n    __syncthreads();", "~0u : 0;", "uninitialised read", "atomicAdd(&found[1]"),
+    ("masks.cu", "mask_facts_f32", "bottom);\n    __syncthreads();", "bottom);", "race on shared memory", "atomicAdd(&found[0]"),
+    ("masks.cu", "mask_facts_f32", "atomicAdd(&found[1], above_low)", "found[1] += above_low", "race on shared memory", "found[1] += above_low"),
+    ("masks.cu", "mask_facts_f32", "(y1 - y0);", "(y1 - y0 + 1);", "out of bounds", "value = wide(mask["),
+    ("relative.cu", "relative_f32", "    __syncthreads();\n", "", "race on shared memory", "tokens[(y + i * 16)"),
+    ("relative.cu", "relative_f32", "if (at < side && x", "if (x", "out of bounds", "to[token"),
+]
