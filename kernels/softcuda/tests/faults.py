@@ -14,7 +14,8 @@ import sys
 import tempfile
 import unittest
 
-from own_kernels import OWN_FAULTS, OWN_LAUNCHES
+from attention_values import cases as attention_cases
+from own_kernels import OWN_FAULTS, OWN_LAUNCHES, only
 
 HERE = pathlib.Path(__file__).resolve().parent
 CANDLE = pathlib.Path(os.environ.get("CANDLE_KERNELS", "/nonexistent"))
@@ -145,7 +146,9 @@ class PlantedFaults(unittest.TestCase):
                 text = path.read_text()
                 self.assertIn(old, text, "the line to break is not there")
                 path.write_text(text.replace(old, new, 1) if source == "demo.cu" else text.replace(old, new))
-                found = self.launch(pathlib.Path(folder, source), kernel)
+                launched = pathlib.Path(folder, source)
+                launched.write_text(only(launched.read_text(), kernel))
+                found = self.launch(launched, kernel)
                 self.assertTrue(found, "nothing was found")
                 lines = {file.name: file.read_text().splitlines() for file in {path, pathlib.Path(folder, source)}}
                 places = []
@@ -180,6 +183,8 @@ class PlantedFaults(unittest.TestCase):
             self.assertEqual(self.launch(path, "rotate"), [])
             self.assertEqual([f["kind"] for f in self.launch(path, "rotate", SOFTCUDA_STRICT_WARP="1")], ["race on shared memory"])
 
+
+AttentionValues = attention_cases(run)
 
 TENSOR = """
 k = 48

@@ -1,5 +1,20 @@
 """Launches of the kernels of ../../cu on sizes that fill no block, and faults in them: what faults.py runs."""
 
+import re
+
+
+def only(text, kernel):
+    """A source without the kernels beside `kernel`, where there are many: a broken copy is compiled for one launch."""
+    name = re.fullmatch(r"flash_(?:(ragged|bias|grid)(\d*)_)?(\d+)_(b?f16)", kernel)
+    if not name or "#define FLASHES" not in text:
+        return text
+    kind, side, width, suffix = name.groups()
+    macro = "FLASH" + (f"_{kind.upper()}" if kind else "")
+    element = "__nv_bfloat16" if suffix == "bf16" else "__half"
+    arguments = ", ".join(filter(None, [side, width, suffix, element]))
+    return text[:text.index("#define FLASHES")] + f"{macro}({arguments})\n"
+
+
 # Of ../../cu: sizes that fill no block, and a last row, pixel or element beside the end of its memory.
 OWN_LAUNCHES = {
     ("norm.cu", "layer_norm_f32"): """
