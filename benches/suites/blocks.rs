@@ -1,7 +1,7 @@
 //! Parts of the published models with random weights: attentions and convolutions at their real sizes.
 
 use candle_core::{Device, Module, Tensor};
-use dragunov_models::nn::{self, AttentionMask, Conv2d, Conv2dConfig};
+use dragunov_models::nn::{self, AttentionMask, Conv2d, Conv2dConfig, Segments};
 
 use crate::case::Case;
 
@@ -58,8 +58,8 @@ fn attentions() -> impl Iterator<Item = Case> {
     });
     let windows = Case::new("attention/qwen_3b_vision_windows", || {
         let [q, k, v] = fused_qkv(1, 1024, 16, 80);
-        let cu: Vec<usize> = (0..=16).map(|i| i * 64).collect();
-        move || nn::attention(&q, &k, &v, 0.1118, AttentionMask::Segments(&cu)).unwrap()
+        let segments = Segments::new((0..=16).map(|i| i * 64).collect::<Vec<usize>>());
+        move || nn::attention(&q, &k, &v, 0.1118, AttentionMask::Segments(&segments)).unwrap()
     });
     [
         sam("attention/sam_b_global", 1, 64),

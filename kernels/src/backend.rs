@@ -33,6 +33,12 @@ impl Backend {
     }
 }
 
+/// Where `storage` lies.
+#[cfg(feature = "cuda")]
+pub(crate) fn device_of(storage: &candle_core::CudaStorage) -> Device {
+    Device::Cuda(storage.device.clone())
+}
+
 /// Whether a chain of ops is quicker on one element of a batch after the other, as on the CPU, where what one op wrote is still
 /// in the cache when the next reads it. On a GPU all elements together cost as many launches as one.
 pub fn works_in_pieces(device: &Device) -> bool {

@@ -8,4 +8,5 @@ pub use crate::ops::conv_transpose2d::reference::conv_transpose2d;
 pub use crate::ops::conv2d::reference::{ConvDims, conv2d};
 pub use crate::ops::linear::reference::matmul_nt;
 pub use crate::ops::norm::reference::{layer_norm, rms_norm};
+pub use crate::ops::rotary::reference::rotary;
 pub use crate::ops::upsample_bilinear::reference::upsample_bilinear;

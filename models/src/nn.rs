@@ -13,7 +13,10 @@ mod norm;
 
 use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
-pub use dragunov_kernels::{Activation, AttentionMask, Products, activation, add, attention, silu_mul};
+pub use dragunov_kernels::{
+    Activation, AttentionMask, CachedSequence, Products, Segments, activation, add, append_rotated,
+    attention, attention_ragged, relative_positions, rotary, silu_mul,
+};
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 pub use linear::Linear;

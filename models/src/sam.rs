@@ -46,7 +46,9 @@ mod window;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-pub use amg::{AmgConfig, AutoMask, Crop, PointMask, PointPrompted, crop_boxes, generate, point_grid};
+pub use amg::{
+    AmgConfig, AutoMask, Crop, PointMask, PointPrompted, Sieve, SievedMask, crop_boxes, generate, point_grid,
+};
 pub use composite::{Composite, THRESHOLD};
 pub use config::{
     Activation, MaskDecoderConfig, PromptEncoderConfig, SamConfig, TinyVitConfig, VisionConfig, VitConfig,

@@ -13,6 +13,8 @@ use candle_core::cuda_backend::{CudaDevice, CudaStorage, CudaStorageSlice, WrapE
 use candle_core::{DType, Layout, Result, Storage, StorageRef, Tensor};
 use half::{bf16, f16};
 
+use super::arguments::{Sequences, Shape};
+
 /// A source of `cu/`, compiled.
 #[derive(Debug)]
 pub(crate) struct Module {
@@ -29,24 +31,32 @@ macro_rules! modules {
     };
 }
 modules! {
+    ATTENTION "attention"
     CONVOLUTION "convolution"
     ELEMENTWISE "elementwise"
+    FLASH "flash"
+    MASKS "masks"
     NORM "norm"
+    RELATIVE "relative"
+    ROTARY "rotary"
     SOFTMAX "softmax"
     UPSAMPLE "upsample"
 }
 
 /// What a kernel takes; the type must be that of its declaration.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Argument {
+pub(crate) enum Argument<'a> {
     /// Device memory; 0 for none.
     At(u64),
     Int(i32),
     Long(i64),
     Float(f32),
+    /// By value.
+    Shape(&'a Shape),
+    Sequences(&'a Sequences),
 }
 
-impl Argument {
+impl Argument<'_> {
     /// A size as a kernel's `int`.
     ///
     /// # Errors
@@ -68,8 +78,17 @@ pub(crate) struct Operand<'a> {
 }
 
 impl Operand<'_> {
-    pub(crate) fn at(&self) -> Argument {
+    pub(crate) fn at(&self) -> Argument<'static> {
         Argument::At(self.at)
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether vectors of 16 bytes can be read from here on.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.at.is_multiple_of(16)
     }
 }
 
@@ -87,7 +106,8 @@ macro_rules! by_type {
             CudaStorageSlice::F32($it) => $then,
             CudaStorageSlice::BF16($it) => $then,
             CudaStorageSlice::F16($it) => $then,
-            _ => candle_core::bail!("kernels of elements other than f32, bf16 and f16 do not exist"),
+            CudaStorageSlice::U32($it) => $then,
+            _ => candle_core::bail!("kernels of elements other than f32, bf16, f16 and u32 do not exist"),
         }
     };
 }
@@ -100,6 +120,10 @@ impl Queue {
             stream: storage.device.cuda_stream(),
             dtype: storage.dtype(),
         }
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The same for kernels of another element type.
@@ -150,6 +174,7 @@ impl Queue {
                     CudaStorage::wrap_cuda_slice(self.device.alloc::<bf16>(n)?, self.device.clone())
                 }
                 DType::F16 => CudaStorage::wrap_cuda_slice(self.device.alloc::<f16>(n)?, self.device.clone()),
+                DType::U32 => CudaStorage::wrap_cuda_slice(self.device.alloc::<u32>(n)?, self.device.clone()),
                 other => candle_core::bail!("kernels of {other:?} do not exist"),
             })
         }
@@ -164,7 +189,7 @@ impl Queue {
         module: &'static Module,
         kernel: &'static str,
         (grid, block): ((u32, u32), (u32, u32)),
-        arguments: &[Argument],
+        arguments: &[Argument<'_>],
     ) -> Result<()> {
         let function = self.function(module, kernel)?;
         let mut launch = self.stream.launch_builder(&function);
@@ -174,6 +199,8 @@ impl Queue {
                 Argument::Int(n) => launch.arg(n),
                 Argument::Long(n) => launch.arg(n),
                 Argument::Float(x) => launch.arg(x),
+                Argument::Shape(shape) => launch.arg(*shape),
+                Argument::Sequences(sequences) => launch.arg(*sequences),
             };
         }
         let config = LaunchConfig {
@@ -264,7 +291,7 @@ pub(crate) fn optional<'a>(held: Option<&'a Held<'_>>, queue: &'a Queue) -> Resu
 }
 
 /// Of an operand that may be missing.
-pub(crate) fn at(operand: Option<&Operand<'_>>) -> Argument {
+pub(crate) fn at(operand: Option<&Operand<'_>>) -> Argument<'static> {
     operand.map_or(Argument::At(0), Operand::at)
 }
 

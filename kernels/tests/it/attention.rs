@@ -1,6 +1,9 @@
 use candle_core::{DType, Tensor};
 use dragunov_kernels::reference::{self, AttentionDims};
-use dragunov_kernels::{AttentionMask, attention};
+use dragunov_kernels::{
+    AttentionMask, CachedSequence, Segments, append_rotated, attention, attention_ragged, relative_positions,
+    rotary,
+};
 use proptest::prelude::*;
 
 use super::support::{close, flat, products_close, tensor, values};
@@ -38,6 +41,7 @@ fn agrees(mut dims: AttentionDims, kh: usize, kw: usize, kind: Kind, seed: u64) 
     let bias = values(heads * nq * nk, seed ^ 5);
     let offset = seed as usize % 5;
     let cu = [0, nk / 3, nk / 3, nk / 2, nk];
+    let segments = Segments::new(cu);
     let rows = tensor(&rel_h, (batch, heads, nq, kh));
     let columns = tensor(&rel_w, (batch, heads, nq, kw));
     let shared = tensor(&bias, (1, heads, nq, nk));
@@ -48,7 +52,7 @@ fn agrees(mut dims: AttentionDims, kh: usize, kw: usize, kind: Kind, seed: u64) 
             rel_h: &rows,
             rel_w: &columns,
         },
-        Kind::Segments => AttentionMask::Segments(&cu),
+        Kind::Segments => AttentionMask::Segments(&segments),
         Kind::Bias => AttentionMask::Bias(&shared),
     };
     let hide = |hidden: bool| if hidden { f64::NEG_INFINITY } else { 0. };
@@ -224,7 +228,7 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(attention(&q, &k, &t(2, 5, 8), 1., AttentionMask::None).is_err());
     let refused = |mask: AttentionMask<'_>| attention(&q, &k, &k, 1., mask).is_err();
     for cu in [&[][..], &[0, 5], &[1, 6], &[0, 4, 2, 6]] {
-        assert!(refused(AttentionMask::Segments(cu)));
+        assert!(refused(AttentionMask::Segments(&Segments::new(cu))));
     }
     let (bias, rel_h, rel_w) = (t(4, 6, 5), t(4, 6, 2), t(4, 6, 4));
     assert!(refused(AttentionMask::Bias(&bias)));
@@ -232,4 +236,122 @@ fn shapes_that_do_not_fit_are_refused() {
         rel_h: &rel_h,
         rel_w: &rel_w
     }));
+}
+
+#[test]
+fn rotary_turns_pairs_of_elements() {
+    let (b, h, n, d) = (2, 3, 5, 12);
+    let x = values(b * h * n * d, 1);
+    let angles = values(n * d / 2, 2);
+    let of = |f: fn(f32) -> f32| tensor(&angles.iter().map(|a| f(*a)).collect::<Vec<_>>(), (n, d / 2));
+    let rows: Vec<f64> = (0..b * h)
+        .flat_map(|_| angles.iter().map(|a| f64::from(*a)))
+        .collect();
+    let exact = reference::rotary(&x, &rows, d);
+    let x = tensor(&x, (b, h, n, d));
+    close(
+        &flat(&rotary(&x, &of(f32::cos), &of(f32::sin)).unwrap()),
+        &exact,
+        1e-6,
+    );
+    // By strides, and with tables that do not fit.
+    let strided = x
+        .transpose(1, 2)
+        .unwrap()
+        .contiguous()
+        .unwrap()
+        .transpose(1, 2)
+        .unwrap();
+    close(
+        &flat(&rotary(&strided, &of(f32::cos), &of(f32::sin)).unwrap()),
+        &exact,
+        1e-6,
+    );
+    let short = tensor(&[0.; 5], (5, 1));
+    assert!(rotary(&x, &short, &short).is_err());
+}
+
+#[test]
+fn relative_positions_are_products_with_a_line_of_the_table() {
+    let (h, side, d) = (2, 3, 4);
+    let q = values(h * side * side * d, 1);
+    let tables = [values(side * d * side, 2), values(side * d * side, 3)];
+    let of = |i: usize| tensor(&tables[i], (side, d, side));
+    let (rel_h, rel_w) = relative_positions(&tensor(&q, (1, h, side * side, d)), &of(0), &of(1)).unwrap();
+    let mut exact = [Vec::new(), Vec::new()];
+    for head in 0..h {
+        for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+            for key in 0..side {
+                for (axis, line) in [y, x].into_iter().enumerate() {
+                    let dot = (0..d).map(|i| {
+                        let query = q[((head * side + y) * side + x) * d + i];
+                        f64::from(query) * f64::from(tables[axis][(line * d + i) * side + key])
+                    });
+                    exact[axis].push(dot.sum::<f64>());
+                }
+            }
+        }
+    }
+    close(&flat(&rel_h), &exact[0], 1e-6);
+    close(&flat(&rel_w), &exact[1], 1e-6);
+    assert!(
+        relative_positions(
+            &tensor(&q, (1, h, side * side, d)),
+            &of(0),
+            &tensor(&[0.; 12], (3, 4, 1))
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn sequences_that_lie_one_after_the_other_are_attended_to_apart() {
+    let (h, d) = (2, 8);
+    let (new, cached) = ([3, 0, 1], [0, 4, 2]);
+    let cos = tensor(&[1.; 16], (4, d / 2));
+    let sin = tensor(&[0.; 16], (4, d / 2));
+    let t = |n: usize, seed: u64| tensor(&values(h * n * d, seed), (1, h, n, d));
+    let caches: Vec<_> = (0..3).map(|i| (t(6, i), t(6, 10 + i))).collect();
+    let sequences: Vec<_> = caches
+        .iter()
+        .enumerate()
+        .map(|(i, (keys, values))| CachedSequence {
+            keys,
+            values,
+            cached: cached[i],
+            new: new[i],
+        })
+        .collect();
+    let (q, k, v) = (t(4, 20), t(4, 21), t(4, 22));
+    append_rotated(&k, &v, (&cos, &sin), &sequences).unwrap();
+    let out = attention_ragged(&q, &sequences, 0.5).unwrap();
+    assert_eq!(out.dims(), [1, 4, h, d]);
+    let narrow = |t: &Tensor, from: usize, n: usize| t.narrow(2, from, n).unwrap();
+    let mut first = 0;
+    for s in sequences.iter().filter(|s| s.new > 0) {
+        // The new tokens are behind what was there.
+        for (cache, given) in [(s.keys, &k), (s.values, &v)] {
+            assert_eq!(
+                flat(&narrow(cache, s.cached, s.new)),
+                flat(&narrow(given, first, s.new))
+            );
+        }
+        let seen = |t: &Tensor| narrow(t, 0, s.cached + s.new);
+        let alone = attention(
+            &narrow(&q, first, s.new),
+            &seen(s.keys),
+            &seen(s.values),
+            0.5,
+            AttentionMask::Causal { offset: s.cached },
+        );
+        assert_eq!(flat(&out.narrow(1, first, s.new).unwrap()), flat(&alone.unwrap()));
+        first += s.new;
+    }
+    let no_room = [CachedSequence {
+        cached: 3,
+        new: 4,
+        ..sequences[0]
+    }];
+    assert!(attention_ragged(&q, &no_room, 0.5).is_err());
+    assert!(append_rotated(&k, &v, (&cos, &sin), &sequences[..2]).is_err());
 }

@@ -3,8 +3,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
-    Activation, AttentionMask, ConvWeight, Epilogue, LinearWeight, attention, conv_transpose2d, conv2d,
-    layer_norm, linear, rms_norm, silu_mul, upsample_bilinear,
+    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, LinearWeight, MaskFacts, MaskRules,
+    Segments, append_rotated, attention, attention_ragged, conv_transpose2d, conv2d, layer_norm, linear,
+    mask_facts, relative_positions, rms_norm, rotary, silu_mul, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
@@ -188,13 +189,153 @@ fn attention_with_every_mask() {
     agrees(&operands, |t| run(t, AttentionMask::None));
     agrees(&operands, |t| run(t, AttentionMask::Causal { offset: 0 }));
     agrees(&operands, |t| run(t, AttentionMask::Causal { offset: 3 }));
-    agrees(&operands, |t| run(t, AttentionMask::Segments(&[0, 7, 7, 30])));
+    let segments = Segments::new([0, 7, 7, 30]);
+    agrees(&operands, |t| run(t, AttentionMask::Segments(&segments)));
     agrees(&operands, |t| {
         let (rel_h, rel_w) = (&t[3], &t[4]);
         run(t, AttentionMask::RelPos { rel_h, rel_w })
     });
     agrees(&operands, |t| run(t, AttentionMask::Bias(&t[5])));
     agrees(&operands, |t| run(t, AttentionMask::Bias(&t[6])));
+}
+
+/// Widths of every kernel, elements that fill no vector, tiles that fill no block, heads that share keys.
+#[test]
+fn attention_of_every_width() {
+    for (heads, kv_heads, nq, nk, d) in [
+        (2, 2, 70, 130, 64),
+        (4, 1, 33, 65, 80),
+        (7, 1, 20, 40, 128),
+        (3, 3, 66, 31, 20),
+        (2, 1, 5, 70, 7),
+    ] {
+        let operands = [
+            random(&[1, heads, nq, d], 1),
+            random(&[1, kv_heads, nk, d], 2),
+            random(&[1, kv_heads, nk, d], 3),
+            random(&[heads, nq, nk], 4),
+        ];
+        let run = |t: &[Tensor], mask: AttentionMask<'_>| attention(&t[0], &t[1], &t[2], 0.3, mask).unwrap();
+        agrees(&operands, |t| run(t, AttentionMask::None));
+        agrees(&operands, |t| run(t, AttentionMask::Causal { offset: 11 }));
+        agrees(&operands, |t| run(t, AttentionMask::Bias(&t[3])));
+        agrees_in(&[DType::F16], &operands[..3], |t| run(t, AttentionMask::None));
+    }
+}
+
+#[test]
+fn attention_with_relative_positions_in_views_of_a_projection() {
+    // SAM's windows, a grid of 64 columns, and one that fills neither.
+    for (rows, columns, heads, d) in [(14, 14, 2, 64), (2, 64, 1, 80), (3, 33, 2, 32), (5, 6, 3, 12)] {
+        let n = rows * columns;
+        let operands = [
+            random(&[2, n, 3, heads, d], 1),
+            random(&[2, heads, n, rows], 2),
+            random(&[2, heads, n, columns], 3),
+        ];
+        agrees(&operands, |t| {
+            let part = |i: usize| t[0].narrow(2, i, 1).unwrap().squeeze(2).unwrap();
+            let [q, k, v] = [0, 1, 2].map(|i| part(i).transpose(1, 2).unwrap());
+            let (rel_h, rel_w) = (&t[1], &t[2]);
+            attention(&q, &k, &v, 0.2, AttentionMask::RelPos { rel_h, rel_w }).unwrap()
+        });
+    }
+}
+
+#[test]
+fn relative_positions_of_queries_in_place() {
+    for (side, heads, d) in [(14, 3, 64), (9, 1, 80), (4, 2, 5), (33, 1, 16)] {
+        let operands = [
+            random(&[2, side * side, 3, heads, d], 1),
+            random(&[side, d, side], 2),
+            random(&[side, d, side], 3),
+        ];
+        agrees(&operands, |t| {
+            // candle has no products of bf16 on the CPU.
+            let of = |t: &Tensor| match t.device() {
+                Device::Cpu => t.to_dtype(DType::F32).unwrap(),
+                _ => t.clone(),
+            };
+            let q = of(&t[0]).narrow(2, 0, 1).unwrap().squeeze(2).unwrap();
+            let q = q.transpose(1, 2).unwrap();
+            let (rel_h, rel_w) = relative_positions(&q, &of(&t[1]), &of(&t[2])).unwrap();
+            Tensor::stack(&[rel_h, rel_w], 0)
+                .unwrap()
+                .to_dtype(t[0].dtype())
+                .unwrap()
+        });
+    }
+}
+
+#[test]
+fn rotary_positions_in_place() {
+    for (heads, n, d) in [(3, 7, 16), (1, 70, 80), (2, 1, 6)] {
+        let operands = [
+            random(&[2, n, 2, heads, d], 1),
+            random(&[2, n, d / 2], 2),
+            random(&[2, n, d / 2], 3),
+        ];
+        let turned = |t: &[Tensor], of: &dyn Fn(&Tensor) -> Tensor| {
+            let x = t[0].narrow(2, 1, 1).unwrap().squeeze(2).unwrap();
+            rotary(&x.transpose(1, 2).unwrap(), &of(&t[1]), &of(&t[2])).unwrap()
+        };
+        agrees(&operands, |t| turned(t, &Tensor::clone));
+        agrees(&operands, |t| turned(t, &|table| table.get(0).unwrap()));
+        agrees(&operands, |t| {
+            turned(t, &|table| table.to_dtype(DType::F32).unwrap())
+        });
+    }
+}
+
+/// Seventy sequences, more than one launch takes, of every length; three steps, so that later ones read what earlier ones wrote.
+#[test]
+fn sequences_with_caches_of_their_own() {
+    let (heads, kv_heads, d) = (4, 2, 16);
+    let counts: Vec<[usize; 3]> = (0..70)
+        .map(|i| [i % 5 + 1, 1, usize::from(i % 3 == 0) * (i % 40)])
+        .collect();
+    let tokens = |step: usize| counts.iter().map(|n| n[step]).sum::<usize>();
+    let mut operands = Vec::new();
+    for step in 0..3 {
+        let n = tokens(step);
+        operands.push(random(&[1, n, heads, d], 10 + step as u64));
+        operands.push(random(&[1, n, 2 * kv_heads, d], 20 + step as u64));
+        operands.push(random(&[1, n, d / 2], 30 + step as u64));
+        operands.push(random(&[1, n, d / 2], 40 + step as u64));
+    }
+    agrees(&operands, |t| {
+        let room = |i: usize| counts[i].iter().sum::<usize>() + i % 2;
+        let caches: Vec<[Tensor; 2]> = (0..counts.len())
+            .map(|i| {
+                let shape = (1, kv_heads, room(i), d);
+                [(); 2].map(|()| Tensor::zeros(shape, t[0].dtype(), t[0].device()).unwrap())
+            })
+            .collect();
+        let outs: Vec<Tensor> = (0..3)
+            .map(|step| {
+                let sequences: Vec<_> = caches
+                    .iter()
+                    .zip(&counts)
+                    .map(|([keys, values], n)| CachedSequence {
+                        keys,
+                        values,
+                        cached: n[..step].iter().sum(),
+                        new: n[step],
+                    })
+                    .collect();
+                let [q, kv, cos, sin] = [0, 1, 2, 3].map(|i| &t[4 * step + i]);
+                let part = |i: usize| {
+                    kv.narrow(2, i * kv_heads, kv_heads)
+                        .unwrap()
+                        .transpose(1, 2)
+                        .unwrap()
+                };
+                append_rotated(&part(0), &part(1), (cos, sin), &sequences).unwrap();
+                attention_ragged(&q.transpose(1, 2).unwrap(), &sequences, 0.3).unwrap()
+            })
+            .collect();
+        Tensor::cat(&outs, 1).unwrap()
+    });
 }
 
 #[test]
@@ -204,4 +345,45 @@ fn a_query_that_sees_no_key_gets_nothing() {
     let never = Tensor::full(f32::NEG_INFINITY, (1, 1, 2, 2), &device).unwrap();
     let y = attention(&x, &x, &x, 1., AttentionMask::Bias(&never)).unwrap();
     assert_eq!(flat(&y.to_device(&Device::Cpu).unwrap()), [0.; 8]);
+}
+
+#[test]
+fn facts_of_masks_are_those_of_the_cpu() {
+    let Some(device) = device() else { return };
+    let side = 37;
+    let mut data = values(5 * side * side, 1);
+    // One without a cell, one with a single one.
+    data[side * side..2 * side * side].fill(-3.);
+    data[2 * side * side..3 * side * side].fill(-3.);
+    data[2 * side * side + 7 * side + 5] = 0.5;
+    let logits = tensor(&data, (5, side, side));
+    let rules = MaskRules {
+        columns: 3..36,
+        rows: 0..29,
+        threshold: 0.9,
+        high: 0.95,
+        low: -0.2,
+    };
+    let which = [4, 0, 1, 2];
+    let on_cpu = mask_facts(&logits, &which, &rules).unwrap();
+    let on_device = logits.to_device(&device).unwrap();
+    assert_eq!(mask_facts(&on_device, &which, &rules).unwrap(), on_cpu);
+    assert_eq!(
+        on_cpu[2],
+        MaskFacts {
+            above_high: 0,
+            above_low: 0,
+            bounds: None
+        }
+    );
+    let low = MaskRules {
+        threshold: 0.,
+        ..rules.clone()
+    };
+    assert_eq!(
+        mask_facts(&on_device, &[2], &low).unwrap()[0].bounds,
+        Some([5, 5, 7, 7])
+    );
+    assert!(mask_facts(&on_device, &[5], &rules).is_err());
+    assert!(mask_facts(&on_device, &[0], &MaskRules { rows: 0..38, ..rules }).is_err());
 }

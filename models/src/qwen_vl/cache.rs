@@ -76,10 +76,16 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
+    /// Keys and values (B, Hkv, capacity, d) of a layer.
+    pub(super) fn layer(&self, layer: usize) -> (&Tensor, &Tensor) {
+        let (keys, values) = &self.layers[layer];
+        (keys, values)
+    }
+
     /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
     pub(super) fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let n = k.dim(2)?;
-        let (keys, values) = &self.layers[layer];
+        let (keys, values) = self.layer(layer);
         keys.slice_set(&k.contiguous()?, 2, self.len)?;
         values.slice_set(&v.contiguous()?, 2, self.len)?;
         Ok((

@@ -10,7 +10,9 @@ use super::layout::TEXT;
 use super::rope::{Rotation, TextRope};
 use super::vision::GatedMlp;
 use crate::Result;
-use crate::nn::{AttentionMask, Linear, RmsNorm, attention};
+use crate::nn::{
+    AttentionMask, CachedSequence, Linear, RmsNorm, append_rotated, attention, attention_ragged,
+};
 use crate::observer::{Observer, Stage};
 
 /// New tokens of one sequence behind what its cache holds.
@@ -47,13 +49,13 @@ impl Attention {
         })
     }
 
-    /// Rotated queries and keys, and values, (B, heads, N, d) each, of `x` (B, N, C).
+    /// Rotated queries, and keys and values as they are projected, (B, heads, N, d) each, of `x` (B, N, C).
     fn project(&self, x: &Tensor, rotation: &Rotation) -> Candle<(Tensor, Tensor, Tensor)> {
         let (b, n, _) = x.dims3()?;
         let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
         Ok((
             rotation.apply(&split(self.q.forward(x)?, self.heads)?)?,
-            rotation.apply(&split(self.k.forward(x)?, self.kv_heads)?)?,
+            split(self.k.forward(x)?, self.kv_heads)?,
             split(self.v.forward(x)?, self.kv_heads)?,
         ))
     }
@@ -66,7 +68,7 @@ impl Attention {
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Candle<Tensor> {
         let (b, n, _) = x.dims3()?;
         let (q, k, v) = self.project(x, rotation)?;
-        let (k, v) = cache.append(layer, &k, &v)?;
+        let (k, v) = cache.append(layer, &rotation.apply(&k)?, &v)?;
         let scale = self.scale();
         let out = if cache.pads.iter().all(|&pad| pad == 0) {
             causal(&q, &k, &v, scale, cache.len)?
@@ -90,16 +92,21 @@ impl Attention {
     ) -> Candle<Tensor> {
         let total = x.dim(1)?;
         let (q, k, v) = self.project(x, rotation)?;
-        let mut first = 0;
-        let mut outs = Vec::with_capacity(steps.len());
-        for Step { cache, positions } in steps {
-            let n = positions.len();
-            let of = |t: &Tensor| t.narrow(2, first, n);
-            let (k, v) = cache.append(layer, &of(&k)?, &of(&v)?)?;
-            outs.push(causal(&of(&q)?, &k, &v, self.scale(), cache.len)?);
-            first += n;
-        }
-        Tensor::cat(&outs, 1)?.reshape((1, total, self.heads * self.head_dim))
+        let sequences: Vec<_> = steps
+            .iter()
+            .map(|Step { cache, positions }| {
+                let (keys, values) = cache.layer(layer);
+                CachedSequence {
+                    keys,
+                    values,
+                    cached: cache.len,
+                    new: positions.len(),
+                }
+            })
+            .collect();
+        append_rotated(&k, &v, (&rotation.cos, &rotation.sin), &sequences)?;
+        let out = attention_ragged(&q, &sequences, self.scale())?;
+        out.reshape((1, total, self.heads * self.head_dim))
     }
 }
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::grid::Positions;
+use crate::nn::rotary;
 
 /// Cosines and sines of half the rotated width: (N, d/2), or (B, N, d/2) for a batch.
 #[derive(Debug, Clone)]
@@ -30,12 +31,13 @@ impl Rotation {
     /// Rotates `x` (B, H, N, d) by halves (`x cos + rotate_half(x) sin`), in the type of `x`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let table = self.to_dtype(x.dtype())?;
-        candle_nn::rotary_emb::rope(&x.contiguous()?, &table.cos, &table.sin)
+        rotary(x, &table.cos, &table.sin)
     }
 
     /// The same, in f32 whatever the type of `x`.
     pub fn apply_f32(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
+        let table = self.to_dtype(DType::F32)?;
+        rotary(x, &table.cos, &table.sin)
     }
 }
 

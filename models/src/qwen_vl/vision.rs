@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::config::VisionConfig;
 use super::grid::{Grid, full_segments, patch_positions, window_index};
 use super::rope::{self, Rotation};
-use crate::nn::{AttentionMask, Linear, RmsNorm, attention, gelu_erf, silu_mul};
+use crate::nn::{AttentionMask, Linear, RmsNorm, Segments, attention, gelu_erf, silu_mul};
 use crate::observer::{Observer, Stage};
 use crate::{ModelError, Result};
 
@@ -30,17 +30,22 @@ impl Attention {
         })
     }
 
-    /// `x` (N, C), before the output projection; attention stays inside `segments` (cumulative lengths).
-    fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &[usize]) -> Candle<Tensor> {
+    /// `x` (N, C), before the output projection; attention stays inside `segments`.
+    fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &Segments) -> Candle<Tensor> {
         let (n, c) = x.dims2()?;
         let d = c / self.heads;
-        let qkv = self.qkv.forward(x)?.reshape((n, 3, self.heads, d))?;
-        // (N, H, d) of one third, as (1, H, N, d)
-        let part = |i: usize| qkv.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1)?.unsqueeze(0);
-        let q = rotation.apply_f32(&part(0)?)?;
-        let k = rotation.apply_f32(&part(1)?)?;
+        let h = self.heads;
+        let qkv = self.qkv.forward(x)?.reshape((n, 3 * h, d))?;
+        // (1, 3 H, N, d); queries and keys turn alike.
+        let qkv = qkv.transpose(0, 1)?.unsqueeze(0)?;
+        let turned = rotation.apply_f32(&qkv.narrow(1, 0, 2 * h)?)?;
+        let (q, k, v) = (
+            turned.narrow(1, 0, h)?,
+            turned.narrow(1, h, h)?,
+            qkv.narrow(1, 2 * h, h)?,
+        );
         let scale = 1. / (d as f32).sqrt();
-        attention(&q, &k, &part(2)?, scale, AttentionMask::Segments(segments))?.reshape((n, c))
+        attention(&q, &k, &v, scale, AttentionMask::Segments(segments))?.reshape((n, c))
     }
 }
 
@@ -92,7 +97,7 @@ impl Block {
         x: &Tensor,
         normed: &Tensor,
         rotation: &Rotation,
-        segments: &[usize],
+        segments: &Segments,
     ) -> Candle<Tensor> {
         let mixed = self.attn.forward(normed, rotation, segments)?;
         let x = self.attn.proj.forward_onto(&mixed, x)?;
@@ -176,7 +181,7 @@ impl VisionTower {
         }
         let x = observer.stage(Stage::of("vision.patch"), self.patch_embed.forward(patches)?)?;
         let (window_index, windows) = window_index(grids, merge, self.cfg.window_tokens());
-        let images = full_segments(grids);
+        let (windows, images) = (Segments::new(windows), Segments::new(full_segments(grids)));
         let positions = patch_positions(grids, merge);
         let in_order = rope::vision(&positions, self.cfg.head_dim(), self.cfg.rope_theta, device)?;
         let cos = observer.stage(Stage::of("vision.cos"), in_order.cos)?;

@@ -6,6 +6,7 @@ mod geometry;
 mod regions;
 mod screen;
 
+use dragunov_kernels::MaskFacts;
 use rayon::prelude::*;
 
 use super::composite::{Composite, Runs, THRESHOLD};
@@ -14,6 +15,7 @@ use crate::{ImagePx, Mask, ModelError, Point, Rect, Result, RgbImage};
 pub use crops::{Crop, crop_boxes, point_grid};
 use geometry::{CornerBox, suppress};
 use screen::Screen;
+pub use screen::Sieve;
 
 /// Settings; defaults are those of the original generator.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +144,39 @@ pub trait PointPrompted {
         embedding: &Self::Embedding,
         points: &[Point<ImagePx>],
     ) -> Result<Vec<Vec<PointMask>>>;
+
+    /// Those of [`PointPrompted::masks`] that `sieve` lets pass, with the facts that it asks for. A model whose logits lie on a
+    /// GPU settles it there, and moves no others.
+    ///
+    /// # Errors
+    /// The model's own.
+    fn sieved(
+        &mut self,
+        embedding: &Self::Embedding,
+        points: &[Point<ImagePx>],
+        sieve: &Sieve<'_>,
+    ) -> Result<Vec<Vec<SievedMask>>> {
+        Ok(sift(self.masks(embedding, points)?, sieve))
+    }
+}
+
+/// A mask that passed, with what was found of it if the sieve has rules for that.
+pub type SievedMask = (PointMask, Option<MaskFacts>);
+
+/// The masks that pass.
+pub(super) fn sift(answers: Vec<Vec<PointMask>>, sieve: &Sieve<'_>) -> Vec<Vec<SievedMask>> {
+    let with_facts = |mask: PointMask| match sieve.rules() {
+        None => Some((mask, None)),
+        Some(rules) => {
+            let facts = MaskFacts::of(mask.logits.values(), mask.logits.side(), rules);
+            sieve.keeps(&facts).then_some((mask, Some(facts)))
+        }
+    };
+    let of_point = |masks: Vec<PointMask>| {
+        let worth = masks.into_iter().filter(|mask| sieve.lets_pass(mask.iou));
+        worth.filter_map(with_facts).collect::<Vec<_>>()
+    };
+    answers.into_par_iter().map(of_point).collect()
 }
 
 /// All masks of `image`, those of smaller crops first, better predicted ones first within a crop.
@@ -207,20 +242,21 @@ fn masks_of_crop<M: PointPrompted>(
             .collect()
     };
     let mut found = Vec::new();
-    let mut screen = Screen::new(config, &composite);
+    let (sieve, mut screen) = (Sieve::new(config, &composite), Screen::new(config));
     for batch in points.chunks(config.points_per_batch) {
-        let answers = model.masks(&embedding, batch)?;
-        let candidates: Vec<_> = batch
-            .iter()
-            .zip(answers)
-            .flat_map(|(point, masks)| masks.into_iter().map(move |mask| (*point, mask)))
-            // before anything is stretched to the photo's size: most candidates end here
-            .filter(|(_, mask)| passes(config.pred_iou_thresh, |t| mask.iou > t))
-            .collect();
+        let answers = model.sieved(&embedding, batch, &sieve)?;
+        let candidates = batch.iter().zip(answers).flat_map(|(point, masks)| {
+            let of_point = |(mask, facts)| (*point, mask, facts);
+            masks.into_iter().map(of_point).collect::<Vec<_>>()
+        });
         if config.screen {
-            screen.add(candidates);
+            let boxed = candidates.filter_map(|(point, mask, facts)| {
+                let corners = sieve.corners(&facts?)?;
+                Some((point, mask, corners))
+            });
+            screen.add(boxed);
         } else {
-            found.extend(draw(candidates));
+            found.extend(draw(candidates.map(|(point, mask, _)| (point, mask)).collect()));
         }
     }
     found.extend(draw(screen.finish()));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
+use dragunov_kernels::{mask_facts, works_in_pieces};
 use rayon::prelude::*;
 
-use super::amg::{self, AmgConfig, AutoMask, PointMask, PointPrompted};
+use super::amg::{self, AmgConfig, AutoMask, PointMask, PointPrompted, Sieve, SievedMask};
 use super::composite::Composite;
 use super::preprocess::Fit;
 use super::prompt::{MaskLogits, Prompt};
@@ -141,7 +142,7 @@ impl Sam {
             let kind = (prompt.tokens(), prompt.mask.is_some());
             by_kind.entry(kind).or_default().push(i);
         }
-        let per_call = (CELLS_PER_CALL / embedding.cells.elem_count()).clamp(1, 256);
+        let per_call = per_call(embedding);
         let mut out: Vec<Vec<LowRes>> = prompts.iter().map(|_| Vec::new()).collect();
         for ((tokens, masked), members) in by_kind {
             for part in members.chunks(per_call) {
@@ -165,6 +166,33 @@ impl Sam {
         multimask: bool,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Vec<LowRes>>> {
+        let (iou, logits) = self.decode_in_place(embedding, prompts, tokens, masked, multimask, observer)?;
+        let side = self.config.mask_side();
+        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+        let mut logits = logits.chunks_exact(side * side);
+        iou.into_iter()
+            .map(|row| {
+                row.into_iter()
+                    .zip(&mut logits)
+                    .map(|(iou, values)| {
+                        let logits = MaskLogits::new(side, values.to_vec())?;
+                        Ok(LowRes { iou, logits })
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// Predicted IoU of each prompt's masks, and their logits (masks of all prompts, side, side) in f32 where they were made.
+    fn decode_in_place(
+        &self,
+        embedding: &Embedding,
+        prompts: &[&Prompt],
+        tokens: usize,
+        masked: bool,
+        multimask: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<Vec<f32>>, Tensor)> {
         let sparse = self.prompts.sparse(prompts, tokens, embedding.fit)?;
         let sparse = observer.stage(Stage::of("prompt.sparse"), sparse)?;
         let with_masks;
@@ -180,24 +208,49 @@ impl Sam {
         let decoded = self.decoder.forward(image, &sparse, multimask, observer)?;
         let iou = decoded.iou.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let side = self.config.mask_side();
-        let logits = decoded
-            .logits
-            .to_dtype(DType::F32)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        let mut logits = logits.chunks_exact(side * side);
-        iou.into_iter()
-            .map(|row| {
-                row.into_iter()
-                    .zip(&mut logits)
-                    .map(|(iou, values)| {
-                        let logits = MaskLogits::new(side, values.to_vec())?;
-                        Ok(LowRes { iou, logits })
-                    })
-                    .collect()
-            })
-            .collect()
+        let logits = decoded.logits.to_dtype(DType::F32)?.reshape(((), side, side))?;
+        Ok((iou, logits))
     }
+}
+
+/// Prompts that one call of the decoder has room for.
+fn per_call(embedding: &Embedding) -> usize {
+    (CELLS_PER_CALL / embedding.cells.elem_count()).clamp(1, 256)
+}
+
+/// The masks that pass, of all that a call of the decoder made: facts first, then the logits of those alone are moved.
+fn fetch(iou: &[Vec<f32>], logits: &Tensor, sieve: &Sieve<'_>) -> Result<Vec<Vec<SievedMask>>> {
+    let (_, side, _) = logits.dims3()?;
+    let of_prompt = iou.first().map_or(1, Vec::len).max(1);
+    let mut which = Vec::new();
+    for (i, iou) in iou.iter().flatten().enumerate() {
+        if sieve.lets_pass(*iou) {
+            which.push(i as u32);
+        }
+    }
+    let chosen: Vec<_> = match sieve.rules() {
+        None => which.into_iter().map(|i| (i, None)).collect(),
+        Some(rules) => {
+            let facts = mask_facts(logits, &which, rules)?;
+            let with_facts = which.into_iter().zip(facts);
+            let kept = with_facts.filter(|(_, facts)| sieve.keeps(facts));
+            kept.map(|(i, facts)| (i, Some(facts))).collect()
+        }
+    };
+    let mut out: Vec<Vec<SievedMask>> = iou.iter().map(|_| Vec::new()).collect();
+    if chosen.is_empty() {
+        return Ok(out);
+    }
+    let index: Vec<u32> = chosen.iter().map(|(i, _)| *i).collect();
+    let index = Tensor::new(index, logits.device())?;
+    let values = logits.index_select(&index, 0)?.flatten_all()?.to_vec1::<f32>()?;
+    for ((i, facts), values) in chosen.into_iter().zip(values.chunks_exact(side * side)) {
+        let (prompt, mask) = (i as usize / of_prompt, i as usize % of_prompt);
+        let logits = MaskLogits::new(side, values.to_vec())?;
+        let iou = iou[prompt][mask];
+        out[prompt].push((PointMask { logits, iou }, facts));
+    }
+    Ok(out)
 }
 
 /// The model as the automatic generator drives it.
@@ -233,5 +286,29 @@ impl PointPrompted for Prompter<'_> {
             .into_iter()
             .map(|outputs| outputs.into_iter().map(finish).collect())
             .collect())
+    }
+
+    fn sieved(
+        &mut self,
+        embedding: &Embedding,
+        points: &[Point<ImagePx>],
+        sieve: &Sieve<'_>,
+    ) -> Result<Vec<Vec<SievedMask>>> {
+        if works_in_pieces(&self.sam.device) {
+            return Ok(amg::sift(self.masks(embedding, points)?, sieve));
+        }
+        let prompts: Vec<Prompt> = points.iter().map(|p| Prompt::point(p.x, p.y)).collect();
+        for prompt in &prompts {
+            self.sam.prompts.check(prompt, embedding.fit)?;
+        }
+        let mut out = Vec::with_capacity(prompts.len());
+        for part in prompts.chunks(per_call(embedding)) {
+            let group: Vec<&Prompt> = part.iter().collect();
+            let tokens = group[0].tokens();
+            let sam = self.sam;
+            let (iou, logits) = sam.decode_in_place(embedding, &group, tokens, false, true, self.observer)?;
+            out.extend(fetch(&iou, &logits, sieve)?);
+        }
+        Ok(out)
     }
 }

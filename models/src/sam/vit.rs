@@ -90,7 +90,7 @@ struct Block {
     proj: Linear,
     heads: usize,
     /// Relative position tables for rows and columns.
-    relative: Option<(RelativePositions, RelativePositions)>,
+    relative: Option<(Tensor, Tensor)>,
     /// `None`: attention over the whole map.
     windows: Option<Windows>,
     norm2: LayerNorm,
@@ -106,7 +106,7 @@ impl Block {
         let side = if window == 0 { config.grid() } else { window };
         let head_dim = width / config.num_attention_heads;
         let relative = if config.use_rel_pos {
-            let table = |name| RelativePositions::load(side, head_dim, attn.clone(), name);
+            let table = |name| by_distance(side, head_dim, &attn, name);
             Some((table("rel_pos_h")?, table("rel_pos_w")?))
         } else {
             None
@@ -144,13 +144,13 @@ impl Block {
         let head_dim = c3 / 3 / self.heads;
         let qkv = qkv.reshape((b, n, 3, self.heads, head_dim))?;
         let part = |i: usize| qkv.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2);
-        let (q, k, v) = (part(0)?.contiguous()?, part(1)?, part(2)?);
+        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let scale = (head_dim as f64).powf(-0.5) as f32;
         let out = match &self.relative {
             None => nn::attention(&q, &k, &v, scale, AttentionMask::None)?,
             Some((rows, columns)) => {
                 // The unscaled query, as in the reference.
-                let (rel_h, rel_w) = (rows.along_rows(&q)?, columns.along_columns(&q)?);
+                let (rel_h, rel_w) = nn::relative_positions(&q, rows, columns)?;
                 let mask = AttentionMask::RelPos {
                     rel_h: &rel_h,
                     rel_w: &rel_w,
@@ -167,49 +167,16 @@ impl Block {
     }
 }
 
-/// `table[q - k + side - 1]` laid out for a batched product: (side q, head dim, side k).
-#[derive(Debug, Clone)]
-struct RelativePositions {
-    table: Tensor,
-    side: usize,
-}
-
-impl RelativePositions {
-    fn load(side: usize, head_dim: usize, vb: VarBuilder<'_>, name: &str) -> candle_core::Result<Self> {
-        let table = vb.get((2 * side - 1, head_dim), name)?;
-        let index: Vec<u32> = (0..side)
-            .flat_map(|q| (0..side).map(move |k| (q + side - 1 - k) as u32))
-            .collect();
-        let index = Tensor::from_vec(index, side * side, table.device())?;
-        let table = table
-            .index_select(&index, 0)?
-            .reshape((side, side, head_dim))?
-            .transpose(1, 2)?
-            .contiguous()?;
-        Ok(Self { table, side })
-    }
-
-    /// `out[b, h, (y, x), k] = q[b, h, (y, x)] . table[y, k]`; `q` (B, H, side * side, d).
-    fn along_rows(&self, q: &Tensor) -> candle_core::Result<Tensor> {
-        let (b, h, n, d) = q.dims4()?;
-        let (s, t) = (self.side, b * h);
-        let by_row = q.reshape((t, s, s, d))?.transpose(0, 1)?.reshape((s, t * s, d))?;
-        by_row
-            .matmul(&self.table)?
-            .reshape((s, t, s, s))?
-            .transpose(0, 1)?
-            .reshape((b, h, n, s))
-    }
-
-    /// `out[b, h, (y, x), k] = q[b, h, (y, x)] . table[x, k]`; `q` (B, H, side * side, d).
-    fn along_columns(&self, q: &Tensor) -> candle_core::Result<Tensor> {
-        let (b, h, n, d) = q.dims4()?;
-        let (s, t) = (self.side, b * h);
-        let by_column = q.reshape((t * s, s, d))?.transpose(0, 1)?.contiguous()?;
-        by_column
-            .matmul(&self.table)?
-            .transpose(0, 1)?
-            .reshape((t * s * s, s))?
-            .reshape((b, h, n, s))
-    }
+/// Entries `q - k + side - 1` of a table by distance: (side q, head dim, side k).
+fn by_distance(side: usize, head_dim: usize, vb: &VarBuilder<'_>, name: &str) -> candle_core::Result<Tensor> {
+    let table = vb.get((2 * side - 1, head_dim), name)?;
+    let index: Vec<u32> = (0..side)
+        .flat_map(|q| (0..side).map(move |k| (q + side - 1 - k) as u32))
+        .collect();
+    let index = Tensor::from_vec(index, side * side, table.device())?;
+    table
+        .index_select(&index, 0)?
+        .reshape((side, side, head_dim))?
+        .transpose(1, 2)?
+        .contiguous()
 }

@@ -10,6 +10,29 @@ use crate::backend::Backend;
 /// Scores held at a time: 1 GiB of f32. It also keeps candle's softmax, whose index is 32 bits wide, far from its end.
 const MOST_SCORES: usize = 1 << 28;
 
+/// Whether the kernels of `cu/flash.cu` and `cu/attention.cu` compute `op` of queries, keys and values.
+pub(super) fn takes(op: &Attention<'_>, [q, k, v]: [&Tensor; 3]) -> bool {
+    let Dims {
+        batch, nq, nk, d, dv, ..
+    } = op.dims;
+    let some = batch * nq * nk > 0 && (1..=WIDEST).contains(&d) && d == dv;
+    let same = k.dtype() == q.dtype() && v.dtype() == q.dtype();
+    some && same
+        && match (op.mask, q.dtype()) {
+            (_, DType::F32) => true,
+            // A tile of keys is whole rows of their grid.
+            (AttentionMask::RelPos { rel_w, .. }, DType::BF16 | DType::F16) => {
+                d <= WIDEST_ON_GRID && rel_w.dims()[3] <= 64
+            }
+            (_, DType::BF16 | DType::F16) => true,
+            _ => false,
+        }
+}
+
+/// Widest heads that kernels have room for; and of keys on a grid, in 16 bits.
+pub(super) const WIDEST: usize = 128;
+const WIDEST_ON_GRID: usize = 80;
+
 /// Out of candle's own ops; holds at most [`MOST_SCORES`] at once.
 pub(super) fn composed(op: &Attention<'_>, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     composed_within(op, q, k, v, MOST_SCORES)
@@ -26,8 +49,8 @@ fn composed_within(
         return Tensor::zeros(op.dims.out_shape(), q.dtype(), q.device());
     }
     let out = match op.mask {
-        AttentionMask::Segments(cu) => {
-            let segments = cu.windows(2).filter(|w| w[1] > w[0]);
+        AttentionMask::Segments(segments) => {
+            let segments = segments.cumulative().windows(2).filter(|w| w[1] > w[0]);
             let parts = segments.map(|w| {
                 let n = w[1] - w[0];
                 let part = |t: &Tensor| t.narrow(2, w[0], n);
@@ -181,11 +204,12 @@ fn masked(op: &Attention<'_>, scores: Tensor) -> Result<Tensor> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::attention;
     use crate::testing::{close, random};
+    use crate::{Segments, attention};
 
     #[test]
     fn agrees_with_the_cpu_kernel_for_every_mask() {
+        let segments = Segments::new([0, 7, 7, 30]);
         let (b, h, n) = (2, 4, 30);
         let (q, k, v) = (random((b, h, n, 16)), random((b, 2, n, 16)), random((b, 2, n, 8)));
         let (rel_h, rel_w) = (random((b, h, n, 5)), random((b, h, n, 6)));
@@ -197,7 +221,7 @@ mod tests {
                 rel_h: &rel_h,
                 rel_w: &rel_w,
             },
-            AttentionMask::Segments(&[0, 7, 7, 30]),
+            AttentionMask::Segments(&segments),
             AttentionMask::Bias(&bias),
         ] {
             let fused = attention(&q, &k, &v, 0.25, mask).unwrap();
@@ -218,11 +242,12 @@ mod tests {
 
     #[test]
     fn no_keys_and_no_queries() {
+        let segments = Segments::new([0, 0]);
         let empty = |n: usize| random((1, 1, n, 4));
         for (nq, nk, mask) in [
             (3, 0, AttentionMask::None),
             (0, 3, AttentionMask::None),
-            (0, 0, AttentionMask::Segments(&[0, 0])),
+            (0, 0, AttentionMask::Segments(&segments)),
         ] {
             let (q, k) = (empty(nq), empty(nk));
             let op = Attention {

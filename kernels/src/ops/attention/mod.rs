@@ -2,13 +2,18 @@
 
 mod cpu;
 mod cuda;
+#[cfg(feature = "cuda")]
+mod flash;
+pub(crate) mod ragged;
 pub(crate) mod reference;
+mod segments;
 #[cfg(feature = "cuda")]
 mod softmax;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use crate::backend::Backend;
+pub use segments::Segments;
 
 /// Which keys a query sees, or what is added to its scores.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +30,8 @@ pub enum AttentionMask<'a> {
         /// (B, H, Nq, Kw)
         rel_w: &'a Tensor,
     },
-    /// Self-attention inside segments only: cumulative lengths `0 = c0 <= c1 <= ... <= N` (`cu_seqlens`).
-    Segments(&'a [usize]),
+    /// Self-attention inside segments only.
+    Segments(&'a Segments),
     /// Added to the scores after scaling; broadcasts to (B, H, Nq, Nk).
     Bias(&'a Tensor),
 }
@@ -62,7 +67,8 @@ pub(crate) struct Attention<'a> {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: AttentionMask<'_>) -> Result<Tensor> {
     let dims = Dims::of(q, k, v)?;
     mask.check(&dims)?;
-    match Backend::of(q.device(), false) {
+    let op = Attention { dims, scale, mask };
+    match Backend::of(q.device(), cuda::takes(&op, [q, k, v])) {
         Backend::Kernel => {
             let whole = match mask {
                 AttentionMask::Bias(bias) => Some(bias.broadcast_as(dims.scores())?),
@@ -75,7 +81,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, mask: Attention
             };
             dense(q)?.apply_op3_no_bwd(&dense(k)?, &dense(v)?, &Attention { dims, scale, mask })
         }
-        Backend::Composed => cuda::composed(&Attention { dims, scale, mask }, q, k, v),
+        Backend::Composed => cuda::composed(&op, q, k, v),
     }
 }
 
@@ -132,10 +138,10 @@ impl AttentionMask<'_> {
                     candle_core::bail!("attention: rel_h {rh:?}, rel_w {rw:?} for {nq} queries and {nk} keys")
                 }
             }
-            Self::Segments(cu) => {
-                let rising = cu.windows(2).all(|w| w[0] <= w[1]);
-                if nq != nk || cu.first() != Some(&0) || cu.last() != Some(&nk) || !rising {
-                    candle_core::bail!("attention: segments {cu:?} over {nq} queries and {nk} keys")
+            Self::Segments(segments) => {
+                if nq != nk || !segments.cover(nk) {
+                    let cumulative = segments.cumulative();
+                    candle_core::bail!("attention: segments {cumulative:?} over {nq} queries and {nk} keys")
                 }
             }
             Self::Bias(bias) => {
@@ -161,5 +167,18 @@ impl CustomOp3 for Attention<'_> {
         vl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, [(q, ql), (k, kl), (v, vl)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &candle_core::CudaStorage,
+        ql: &Layout,
+        k: &candle_core::CudaStorage,
+        kl: &Layout,
+        v: &candle_core::CudaStorage,
+        vl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        flash::forward(self, [(q, ql), (k, kl), (v, vl)])
     }
 }

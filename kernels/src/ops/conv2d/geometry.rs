@@ -49,7 +49,7 @@ impl Geometry {
     /// # Errors
     /// More output pixels than they count.
     #[cfg(feature = "cuda")]
-    pub(crate) fn arguments(&self) -> Result<Vec<crate::cuda::launch::Argument>> {
+    pub(crate) fn arguments(&self) -> Result<Vec<crate::cuda::launch::Argument<'static>>> {
         use crate::cuda::launch::Argument;
         Argument::size(self.batch * self.out_height * self.out_width)?;
         let sizes = [

@@ -1,42 +1,80 @@
 //! Candidates judged and thinned at the decoder's own resolution, before any is drawn at the photo's.
 
-use rayon::prelude::*;
+use dragunov_kernels::{MaskFacts, MaskRules};
 
-use super::super::composite::{Composite, THRESHOLD, Window};
+use super::super::composite::{Composite, THRESHOLD};
 use super::geometry::{CornerBox, suppress};
 use super::{AmgConfig, PointMask, passes};
 use crate::{ImagePx, Point};
 
-/// The candidates that are worth drawing so far, of all batches of a crop.
-pub(super) struct Screen<'a> {
+/// What a candidate must pass before it is drawn, or its logits fetched from where they are.
+#[derive(Debug)]
+pub struct Sieve<'a> {
     config: &'a AmgConfig,
-    /// The cells that the photo has a part in; the others lie on the padding.
-    cells: Window,
+    /// At the decoder's resolution; `None`: predicted IoU alone decides.
+    rules: Option<MaskRules>,
+}
+
+impl<'a> Sieve<'a> {
+    pub(super) fn new(config: &'a AmgConfig, composite: &Composite) -> Self {
+        // The cells that the photo has a part in; the others lie on the padding.
+        let cells = composite.cells();
+        let rules = config.screen.then(|| MaskRules {
+            columns: cells.x,
+            rows: cells.y,
+            threshold: THRESHOLD,
+            high: THRESHOLD + config.stability_score_offset,
+            low: THRESHOLD - config.stability_score_offset,
+        });
+        Self { config, rules }
+    }
+
+    /// Whether a candidate of this predicted IoU is worth looking at: most end here.
+    pub fn lets_pass(&self, iou: f32) -> bool {
+        passes(self.config.pred_iou_thresh, |t| iou > t)
+    }
+
+    /// What else there is to know of a candidate, if anything.
+    pub fn rules(&self) -> Option<&MaskRules> {
+        self.rules.as_ref()
+    }
+
+    /// Whether a mask with these facts is stable and not empty.
+    pub fn keeps(&self, facts: &MaskFacts) -> bool {
+        self.corners(facts).is_some()
+    }
+
+    /// The box of a mask with these facts; `None` for one that is not kept.
+    pub(super) fn corners(&self, facts: &MaskFacts) -> Option<CornerBox> {
+        // 0 / 0 is NaN, which no threshold lets pass
+        let stability = facts.above_high as f32 / facts.above_low as f32;
+        let stable = passes(self.config.stability_score_thresh, |t| stability >= t);
+        let [x0, x1, y0, y1] = facts.bounds.filter(|_| stable)?;
+        Some(CornerBox { x0, y0, x1, y1 })
+    }
+}
+
+/// The candidates that are worth drawing so far, of all batches of a crop.
+pub(super) struct Screen {
+    nms_thresh: f64,
     kept: Vec<(Point<ImagePx>, PointMask, CornerBox)>,
 }
 
-impl<'a> Screen<'a> {
-    pub(super) fn new(config: &'a AmgConfig, composite: &Composite) -> Self {
+impl Screen {
+    pub(super) fn new(config: &AmgConfig) -> Self {
         Self {
-            config,
-            cells: composite.cells(),
+            nms_thresh: config.box_nms_thresh,
             kept: Vec::new(),
         }
     }
 
-    /// Takes up a batch; of candidates with one box the best stays.
-    pub(super) fn add(&mut self, batch: Vec<(Point<ImagePx>, PointMask)>) {
-        let boxes: Vec<Option<CornerBox>> = batch
-            .par_iter()
-            .map(|(_, mask)| stable_box(mask, &self.cells, self.config))
-            .collect();
-        let stable = batch.into_iter().zip(boxes);
-        self.kept
-            .extend(stable.filter_map(|((point, mask), corners)| Some((point, mask, corners?))));
+    /// Takes up stable candidates of a batch with their boxes in cells; of those with one box the best stays.
+    pub(super) fn add(&mut self, batch: impl IntoIterator<Item = (Point<ImagePx>, PointMask, CornerBox)>) {
+        self.kept.extend(batch);
         let boxes: Vec<CornerBox> = self.kept.iter().map(|k| k.2).collect();
         let scores: Vec<f32> = self.kept.iter().map(|k| k.1.iou).collect();
         let mut kept: Vec<_> = std::mem::take(&mut self.kept).into_iter().map(Some).collect();
-        let order = suppress(&boxes, &scores, self.config.box_nms_thresh);
+        let order = suppress(&boxes, &scores, self.nms_thresh);
         self.kept = order.into_iter().filter_map(|i| kept[i].take()).collect();
     }
 
@@ -46,29 +84,4 @@ impl<'a> Screen<'a> {
             .map(|(point, mask, _)| (point, mask))
             .collect()
     }
-}
-
-/// The box in cells; `None` for an unstable mask.
-fn stable_box(candidate: &PointMask, cells: &Window, config: &AmgConfig) -> Option<CornerBox> {
-    let (high, low) = (
-        THRESHOLD + config.stability_score_offset,
-        THRESHOLD - config.stability_score_offset,
-    );
-    let side = candidate.logits.side();
-    let (mut above_high, mut above_low) = (0u32, 0u32);
-    let (mut x0, mut x1, mut y0, mut y1) = (u32::MAX, 0, u32::MAX, 0);
-    for y in cells.y.clone() {
-        let row = &candidate.logits.values()[y * side..][cells.x.clone()];
-        let count = |threshold: f32| row.iter().filter(|&&v| v > threshold).count() as u32;
-        above_high += count(high);
-        above_low += count(low);
-        if let Some(first) = row.iter().position(|&v| v > THRESHOLD) {
-            let last = row.iter().rposition(|&v| v > THRESHOLD).unwrap_or(first);
-            (x0, x1) = (x0.min(first as u32), x1.max(last as u32));
-            (y0, y1) = (y0.min(y as u32), y1.max(y as u32));
-        }
-    }
-    let stability = above_high as f32 / above_low as f32;
-    let stable = passes(config.stability_score_thresh, |t| stability >= t);
-    (stable && x0 != u32::MAX).then_some(CornerBox { x0, y0, x1, y1 })
 }

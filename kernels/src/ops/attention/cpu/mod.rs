@@ -84,7 +84,7 @@ fn tasks(dims: &Dims, mask: AttentionMask<'_>) -> Vec<Task> {
     let batch_heads = dims.batch * dims.kv_heads;
     let whole = [0, dims.nk];
     let cuts: &[usize] = match mask {
-        AttentionMask::Segments(cu) => cu,
+        AttentionMask::Segments(segments) => segments.cumulative(),
         _ => &whole,
     };
     let mut tasks = Vec::new();

@@ -1,0 +1,292 @@
+//! Attention of several sequences that lie one after the other, each with a cache of keys and values of its own.
+
+use candle_core::{Result, Tensor};
+
+use super::{AttentionMask, attention};
+use crate::ops::rotary::rotary;
+
+/// New tokens of a sequence, and where its keys and values are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct CachedSequence<'a> {
+    /// (1, Hkv, room, d), dense.
+    pub keys: &'a Tensor,
+    /// As `keys`.
+    pub values: &'a Tensor,
+    /// Tokens that were there before the new ones.
+    pub cached: usize,
+    /// New tokens.
+    pub new: usize,
+}
+
+/// Writes the new keys, turned, and the new values of all sequences behind what their caches hold. `k` and `v` (1, Hkv, N, d)
+/// hold the new tokens of one sequence after the other; tables (1, N, d/2) or (N, d/2) as in [`rotary`]. One launch on a GPU.
+///
+/// # Errors
+/// Sequences whose tokens do not add up, caches without room, mixed element types.
+pub fn append_rotated(
+    k: &Tensor,
+    v: &Tensor,
+    (cos, sin): (&Tensor, &Tensor),
+    sequences: &[CachedSequence<'_>],
+) -> Result<()> {
+    check(k, sequences)?;
+    if k.dims() != v.dims() {
+        candle_core::bail!("keys {:?} and values {:?}", k.shape(), v.shape())
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(k, sequences) && cos.dtype() == k.dtype() && v.dtype() == k.dtype() {
+        return cuda::append(k, v, (cos, sin), sequences);
+    }
+    let k = rotary(k, cos, sin)?;
+    let mut first = 0;
+    for s in sequences.iter().filter(|s| s.new > 0) {
+        let of = |t: &Tensor| t.narrow(2, first, s.new)?.contiguous();
+        s.keys.slice_set(&of(&k)?, 2, s.cached)?;
+        s.values.slice_set(&of(v)?, 2, s.cached)?;
+        first += s.new;
+    }
+    Ok(())
+}
+
+/// `q` (1, H, N, d), the new tokens of one sequence after the other, to (1, N, H, d): each sees what its sequence's cache holds
+/// up to itself. One launch on a GPU.
+///
+/// # Errors
+/// As [`append_rotated`].
+pub fn attention_ragged(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32) -> Result<Tensor> {
+    check(q, sequences)?;
+    #[cfg(feature = "cuda")]
+    if cuda::takes(q, sequences) {
+        return cuda::attend(q, sequences, scale);
+    }
+    let mut first = 0;
+    let mut outs = Vec::with_capacity(sequences.len());
+    for s in sequences.iter().filter(|s| s.new > 0) {
+        let seen = |t: &Tensor| t.narrow(2, 0, s.cached + s.new);
+        let mask = match s.new {
+            1 => AttentionMask::None,
+            _ => AttentionMask::Causal { offset: s.cached },
+        };
+        let q = q.narrow(2, first, s.new)?;
+        outs.push(attention(&q, &seen(s.keys)?, &seen(s.values)?, scale, mask)?);
+        first += s.new;
+    }
+    Tensor::cat(&outs, 1)
+}
+
+/// `t` (1, heads, N, d) holds the new tokens of `sequences`.
+fn check(t: &Tensor, sequences: &[CachedSequence<'_>]) -> Result<()> {
+    let (b, h, n, d) = t.dims4()?;
+    let tokens: usize = sequences.iter().map(|s| s.new).sum();
+    if b != 1 || tokens != n || n == 0 {
+        candle_core::bail!("{tokens} new tokens of sequences, {:?} given", t.shape())
+    }
+    for s in sequences {
+        let (one, heads, room, width) = s.keys.dims4()?;
+        let fits = one == 1 && width == d && heads > 0 && h.is_multiple_of(heads) && s.cached + s.new <= room;
+        let dense = s.keys.is_contiguous() && s.values.is_contiguous();
+        if !fits || !dense || s.keys.dims() != s.values.dims() {
+            let (keys, values) = (s.keys.layout(), s.values.layout());
+            candle_core::bail!(
+                "{:?} behind {} tokens of a cache {keys:?}, {values:?}",
+                t.shape(),
+                s.cached
+            )
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    use candle_core::{
+        CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape as Dimensions, Tensor,
+    };
+
+    use super::CachedSequence;
+    use crate::backend::Backend;
+    use crate::cuda::arguments::{MOST_SEQUENCES, Sequences, Shape};
+    use crate::cuda::launch::{Argument, Held, Queue, ROTARY};
+    use crate::ops::attention::cuda::WIDEST;
+    use crate::ops::attention::flash::{Kernel, THREADS, in_vectors, of, strides};
+
+    pub(super) fn takes(t: &Tensor, sequences: &[CachedSequence<'_>]) -> bool {
+        let floats = matches!(t.dtype(), DType::F32 | DType::BF16 | DType::F16);
+        let (heads, d) = (sequences[0].keys.dims()[1], t.dims()[3]);
+        let alike = |s: &CachedSequence<'_>| {
+            s.keys.dims()[1] == heads && s.keys.dtype() == t.dtype() && s.values.dtype() == t.dtype()
+        };
+        let fits = floats && d <= WIDEST && d.is_multiple_of(2) && sequences.iter().all(alike);
+        fits && Backend::has_cuda_kernels(t.device())
+    }
+
+    fn dense_rows(t: &Tensor) -> Result<Tensor> {
+        match t.stride().last() {
+            Some(1) => Ok(t.clone()),
+            _ => t.contiguous(),
+        }
+    }
+
+    /// As many sequences as a launch takes, with the first of their tokens.
+    fn launches<'a, 'b>(
+        sequences: &'b [CachedSequence<'a>],
+    ) -> impl Iterator<Item = (usize, &'b [CachedSequence<'a>])> {
+        let mut first = 0;
+        sequences.chunks(MOST_SEQUENCES).map(move |chunk| {
+            let begin = first;
+            first += chunk.iter().map(|s| s.new).sum::<usize>();
+            (begin, chunk)
+        })
+    }
+
+    /// What a kernel takes of `chunk`. The memory is that of `held`, and stays while it is held.
+    fn described(
+        queue: &Queue,
+        chunk: &[CachedSequence<'_>],
+        held: &[(Held<'_>, Held<'_>)],
+        mut first: usize,
+    ) -> Result<(Sequences, bool)> {
+        let size = |n: usize| i32::try_from(n).map_err(candle_core::Error::wrap);
+        let mut all = Sequences {
+            k: [0; MOST_SEQUENCES],
+            v: [0; MOST_SEQUENCES],
+            first: [0; MOST_SEQUENCES],
+            queries: [0; MOST_SEQUENCES],
+            keys: [0; MOST_SEQUENCES],
+            room: [0; MOST_SEQUENCES],
+        };
+        let mut aligned = true;
+        for (i, (s, (keys, values))) in chunk.iter().zip(held).enumerate() {
+            let (k, v) = (keys.operand(queue)?, values.operand(queue)?);
+            aligned &= k.is_aligned() && v.is_aligned();
+            (all.k[i], all.v[i]) = (k.address(), v.address());
+            all.first[i] = size(first)?;
+            all.queries[i] = size(s.new)?;
+            all.keys[i] = size(s.cached + s.new)?;
+            all.room[i] = size(s.keys.dims()[2])?;
+            first += s.new;
+        }
+        Ok((all, aligned))
+    }
+
+    fn held<'a>(chunk: &[CachedSequence<'a>]) -> Vec<(Held<'a>, Held<'a>)> {
+        chunk
+            .iter()
+            .map(|s| (Held::new(s.keys), Held::new(s.values)))
+            .collect()
+    }
+
+    /// By `append` of `cu/rotary.cu`. Like candle's `slice_set` it writes to memory that others may hold.
+    pub(super) fn append(
+        k: &Tensor,
+        v: &Tensor,
+        (cos, sin): (&Tensor, &Tensor),
+        sequences: &[CachedSequence<'_>],
+    ) -> Result<()> {
+        let (k, v) = (dense_rows(k)?, dense_rows(v)?);
+        let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
+        let (_, heads, n, d) = k.dims4()?;
+        if cos.elem_count() != n * d / 2 || sin.elem_count() != n * d / 2 {
+            candle_core::bail!("{n} keys of {d} by tables {:?}", cos.shape())
+        }
+        let of = [&k, &v, &cos, &sin].map(Held::new);
+        let queue = Queue::of(of[0].storage()?);
+        for (first, chunk) in launches(sequences) {
+            let caches = held(chunk);
+            let (all, _) = described(&queue, chunk, &caches, first)?;
+            let at = |i: usize| queue.reads_from(of[i].storage()?, of[i].layout().start_offset());
+            let (keys, values, cos, sin) = (at(0)?, at(1)?, at(2)?, at(3)?);
+            let most = chunk.iter().map(|s| s.new).max().unwrap_or(0);
+            let blocks = (most * heads * d / 2).div_ceil(256).clamp(1, 1 << 16) as u32;
+            let stride = |i: usize, axis: usize| Argument::Long(of[i].layout().stride()[axis] as i64);
+            let arguments = [
+                keys.at(),
+                values.at(),
+                cos.at(),
+                sin.at(),
+                Argument::Sequences(&all),
+                stride(0, 1),
+                stride(0, 2),
+                stride(1, 1),
+                stride(1, 2),
+                Argument::size(heads)?,
+                Argument::size(d / 2)?,
+            ];
+            queue.launch(
+                &ROTARY,
+                "append",
+                ((blocks, chunk.len() as u32), (256, 1)),
+                &arguments,
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn attend(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32) -> Result<Tensor> {
+        dense_rows(q)?.apply_op1_no_bwd(&Ragged { sequences, scale })
+    }
+
+    struct Ragged<'a, 'b> {
+        sequences: &'b [CachedSequence<'a>],
+        scale: f32,
+    }
+
+    impl CustomOp1 for Ragged<'_, '_> {
+        fn name(&self) -> &'static str {
+            "attention_ragged"
+        }
+
+        fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Dimensions)> {
+            candle_core::bail!("the CPU attends to one sequence after the other")
+        }
+
+        fn cuda_fwd(&self, q: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Dimensions)> {
+            let (_, heads, n, d) = layout.shape().dims4()?;
+            let kv_heads = self.sequences[0].keys.dims()[1];
+            let queue = Queue::of(q);
+            let size = |n: usize| i32::try_from(n).map_err(candle_core::Error::wrap);
+            let mut out = queue.output(n * heads * d)?;
+            {
+                let from = queue.reads_from(q, layout.start_offset())?;
+                let to = queue.writes(&mut out)?;
+                let q_strides = strides(layout);
+                let kernel = Kernel::of_sequences(d, queue.dtype());
+                let pack = heads / kv_heads;
+                for (first, chunk) in launches(self.sequences) {
+                    let caches = held(chunk);
+                    let (all, aligned) = described(&queue, chunk, &caches, first)?;
+                    let most = chunk.iter().map(|s| s.new).max().unwrap_or(0);
+                    let tiles = (most * pack).div_ceil(kernel.tall).max(1);
+                    let in_cache = [0, 0, d as i64, 1];
+                    let whole = |s: &[i64; 4]| in_vectors(s, queue.dtype());
+                    let shape = Shape {
+                        q: of(&q_strides),
+                        k: of(&in_cache),
+                        v: of(&in_cache),
+                        heads: size(heads)?,
+                        kv_heads: size(kv_heads)?,
+                        pack: size(pack)?,
+                        queries: size(n)?,
+                        d: size(d)?,
+                        tiles: size(tiles)?,
+                        scale: self.scale,
+                        aligned: i32::from(
+                            aligned && from.is_aligned() && whole(&q_strides) && whole(&in_cache),
+                        ),
+                        ..Shape::default()
+                    };
+                    let blocks = size(tiles * kv_heads)? as u32;
+                    let arguments = [
+                        from.at(),
+                        to.at(),
+                        Argument::Sequences(&all),
+                        Argument::Shape(&shape),
+                    ];
+                    let grid = (blocks, chunk.len() as u32);
+                    queue.launch(kernel.module, kernel.name, (grid, (THREADS, 1)), &arguments)?;
+                }
+            }
+            Ok((out, Dimensions::from((1, n, heads, d))))
+        }
+    }
+}
