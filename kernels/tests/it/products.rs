@@ -12,7 +12,8 @@ const VARIABLE: &str = "DRAGUNOV_CPU_PRODUCTS";
 
 /// Past the test harness, which keeps what passing tests print.
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut past = std::io::stderr();
+    past.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// The first run is as the machine chooses; a process computes its products in one way.
@@ -74,7 +75,7 @@ fn holds(name: &str, found: &[f32], exact: &[f64]) {
     let (most, usual) = match Products::current() {
         // A term's error has no preferred sign, so that a sum's is far below the bound of its terms.
         Products::Bf16x3 => (3e-5, 1e-5),
-        Products::F32 | Products::Bf16x6 => (1e-6, 1e-6),
+        Products::F32 | Products::Bf16x6 => (3e-6, 1e-6),
     };
     assert!(worst <= most, "{name}: largest error {worst:.1e}");
     assert!(mean <= usual, "{name}: error {mean:.1e} of the norm");

@@ -302,9 +302,9 @@ mod tests {
             std::array::from_fn(|r| Line(std::array::from_fn(|i| (r * STEP + i) as u16)));
         let mut turned = tile;
         transpose(&mut turned);
-        for r in 0..TILE {
-            for n in 0..TILE {
-                assert_eq!(turned[r].0[2 * n..][..2], tile[n].0[2 * r..][..2]);
+        for (r, turned) in turned.iter().enumerate() {
+            for (n, line) in tile.iter().enumerate() {
+                assert_eq!(turned.0[2 * n..][..2], line.0[2 * r..][..2]);
             }
         }
     }
