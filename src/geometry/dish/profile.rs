@@ -62,7 +62,12 @@ impl Profile {
 
     /// Height at a ground position.
     pub(crate) fn height(&self, circle: &Circle, ground: [f64; 2]) -> f64 {
-        let ring = (circle.offset(&ground) / circle.radius + 1.0) * RINGS as f64 - 0.5;
+        self.at(circle.offset(&ground) / circle.radius + 1.0)
+    }
+
+    /// Height at this distance from the axis, in radii of the rim.
+    pub(crate) fn at(&self, distance: f64) -> f64 {
+        let ring = distance * RINGS as f64 - 0.5;
         if ring <= 0.0 {
             return self.0[0];
         }

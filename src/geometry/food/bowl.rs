@@ -1,4 +1,5 @@
-//! Food alone in a bowl: its surface is seen, its bottom and often its near side are not (geometry.md 7.5).
+//! Food alone in a bowl: its surface is seen, its bottom and often its near side are not (geometry.md 7.5). Beside the heights of its
+//! surface the width of it tells how full the bowl is.
 
 use super::volume::CubicHeights;
 use crate::geometry::dish::model::DishModel;
@@ -6,6 +7,7 @@ use crate::geometry::dish::profile::RINGS;
 use crate::geometry::math::stats::{median, quantile};
 use crate::geometry::raster::samples::Samples;
 use crate::geometry::raster::surface::Alignment;
+use crate::geometry::types::ShapeClass;
 use crate::geometry::view::camera::View;
 
 /// Sd of ln(volume) of this way to measure.
@@ -13,6 +15,85 @@ pub(crate) const SIGMA_LN: f64 = 0.1;
 /// Fewest samples of the food, and of one ring's height.
 const MIN_SAMPLES: usize = 20;
 const MIN_RING_SAMPLES: usize = 3;
+
+/// What a heap holds over the level of its edge, in volumes of pi times the cubed radius of that edge. Of 53 bowls of the rendered scenes,
+/// true masks and typical sections up to the true rim, 15 level surfaces are off by 2 % in the mean and 0.07 (sd of the logarithm), 38
+/// heaps by 0 % and 0.14; with the rim at its usual height by 0.27 and 0.23.
+const HEAP: f64 = 0.06;
+/// Sd of ln(volume) by the width of a level surface and of a heap, the rim's height being known by a tenth.
+const LEVEL_SIGMA_LN: f64 = 0.18;
+const HEAP_SIGMA_LN: f64 = 0.25;
+/// Quantile of the distances from the axis that is the edge of the surface.
+const EDGE_QUANTILE: f64 = 0.98;
+/// Halvings in which the level is found.
+const LEVEL_STEPS: usize = 14;
+
+/// What the width of the surface of what a bowl holds says, in camera heights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ByWidth {
+    pub(crate) volume: CubicHeights,
+    /// Of the surface.
+    pub(crate) area: f64,
+    /// Sd of ln(volume), without the camera's part.
+    pub(crate) sigma_ln: f64,
+}
+
+/// The volume under the level at which the bowl is as wide as what is seen of its content.
+///
+/// `None` where the bowl's rim was not found or too little of the food shows.
+pub(crate) fn by_width(
+    samples: &Samples,
+    view: &View,
+    dish: &DishModel,
+    shape: ShapeClass,
+) -> Option<ByWidth> {
+    let ((circle, profile), rim) = (dish.section()?, dish.rim()?);
+    if samples.points.len() < MIN_SAMPLES {
+        return None;
+    }
+    let mut distances = Vec::with_capacity(samples.points.len());
+    let mut width_at = |level: f64| {
+        distances.clear();
+        distances.extend(samples.points.iter().map(|s| {
+            let ground = view.on_level(s.u, s.v, level);
+            circle.offset(&ground) / circle.radius + 1.0
+        }));
+        quantile(&mut distances, EDGE_QUANTILE)
+    };
+    // The higher the level is taken, the nearer it is and the narrower what is seen: the two meet once.
+    let (mut low, mut high) = (profile.ring(0), rim.max(profile.ring(0)));
+    for _ in 0..LEVEL_STEPS {
+        let middle = 0.5 * (low + high);
+        if profile.at(width_at(middle)?.min(1.0)) > middle {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let level = 0.5 * (low + high);
+    let width = width_at(level)?.clamp(0.0, 1.0);
+    let step = circle.radius / RINGS as f64;
+    let mut sum = 0.0;
+    for i in 0..RINGS {
+        let (inner, outer) = (i as f64, ((i + 1) as f64).min(width * RINGS as f64));
+        if inner >= outer {
+            break;
+        }
+        let area = std::f64::consts::PI * (outer * outer - inner * inner) * step * step;
+        sum += area * (level - profile.ring(i)).max(0.0);
+    }
+    let radius = width * circle.radius;
+    let (heap, sigma_ln) = match shape {
+        ShapeClass::Liquid => (0.0, LEVEL_SIGMA_LN),
+        _ => (HEAP, HEAP_SIGMA_LN),
+    };
+    let volume = sum + heap * std::f64::consts::PI * radius.powi(3);
+    (volume > 0.0).then(|| ByWidth {
+        volume: CubicHeights(volume),
+        area: std::f64::consts::PI * radius * radius,
+        sigma_ln,
+    })
+}
 
 /// Volume between the rings of the food's surface and the bowl's inner profile, in camera heights cubed.
 ///

@@ -2,9 +2,9 @@
 
 use crate::contract::DishKind;
 use crate::geometry::dish::model::{Base, DishModel};
-use crate::geometry::food::bowl;
+use crate::geometry::food::bowl::{self, ByWidth};
 use crate::geometry::food::integral::{Integrals, integrate};
-use crate::geometry::food::portion::{ByOutline, PortionPrior};
+use crate::geometry::food::portion::{ByOutline, PortionPrior, SCALE_POWER};
 use crate::geometry::food::shape::corrected;
 use crate::geometry::food::volume::CubicHeights;
 use crate::geometry::priors::IN_BOWL;
@@ -27,6 +27,8 @@ pub(crate) struct ItemSolution {
     /// The outline cast on the table, and what the label says of its size.
     pub(crate) outline: CastOutline,
     pub(crate) portion: Option<PortionPrior>,
+    /// What its width in its bowl says, which is worth more than a usual portion.
+    by_width: Option<ByWidth>,
     /// Height of what it stands on.
     pub(crate) base: f64,
 }
@@ -53,6 +55,9 @@ impl ItemSolution {
         let by_rings = bowl
             .filter(|_| alone)
             .and_then(|bowl| bowl::volume(samples, view, alignment, bowl));
+        let by_width = bowl
+            .filter(|_| alone)
+            .and_then(|bowl| bowl::by_width(samples, view, bowl, region.shape));
         let (volume, shape_sigma) = match by_rings {
             Some(volume) => (volume, bowl::SIGMA_LN),
             None => corrected(shape, &integrals),
@@ -69,14 +74,27 @@ impl ItemSolution {
             base_sigma: base.sigma(),
             outline: samples.cast(view),
             portion,
+            by_width,
             base: base.at(integrals.centre),
             integrals,
         }
     }
 
-    /// Volume by outline and label under a camera at this height, cm.
+    /// Volume by outline and label, or by how far the bowl is filled, under a camera at this height, cm.
     pub(crate) fn by_outline(&self, camera_cm: f64) -> Option<ByOutline> {
+        if let Some(by_width) = self.by_width {
+            return Some(ByOutline {
+                volume_cm3: by_width.volume.cm3(camera_cm),
+                area_cm2: by_width.area * camera_cm * camera_cm,
+                sigma_ln: by_width.sigma_ln,
+            });
+        }
         self.portion
             .and_then(|p| p.volume(&self.outline, self.base * camera_cm, camera_cm))
+    }
+
+    /// Power of the camera's height that [`Self::by_outline`] grows with.
+    pub(crate) fn outline_power(&self) -> f64 {
+        if self.by_width.is_some() { 3.0 } else { SCALE_POWER }
     }
 }

@@ -12,7 +12,7 @@ use super::solution::{Solution, State};
 use crate::contract::result::{VolumeBounds, VolumeSigma};
 use crate::contract::{Estimated, ItemFlag};
 use crate::geometry::error::GeometryError;
-use crate::geometry::food::portion::{ByOutline, SCALE_POWER};
+use crate::geometry::food::portion::ByOutline;
 use crate::geometry::math::random::Random;
 use crate::geometry::math::stats::quantile;
 use crate::geometry::priors::{FOOD_HEIGHT_CM, RELIEF_GAIN};
@@ -120,7 +120,7 @@ impl Item<'_> {
             ln: o.volume_cm3.max(MIN_VOLUME_CM3).ln(),
             slopes: by_outline.slopes,
             curvatures: by_outline.curvatures,
-            power: SCALE_POWER,
+            power: self.solved.outline_power(),
             own: o.sigma_ln,
         });
         let (mut volume, relief_share) = match &estimate {
