@@ -2,7 +2,7 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use super::refine::{fit_coin_edge, without_bleed};
+use super::refine::{fit_coin_edge, without_bleed, without_wall};
 use crate::contract::{DishKind, ReferenceKind};
 use crate::identify::{Identified, NameBelief, of_one_photo};
 
@@ -50,7 +50,7 @@ pub struct FoodRegion {
 
 impl Regions {
     /// Draws every coin along its edge on the photo, where that is clear, and foods without the ground that their masks
-    /// bled over.
+    /// bled over and without the wall of the bowl that they are in.
     pub fn sharpen(&mut self, image: &RgbImage) {
         let is_coin = |(kind, _): &&mut (ReferenceKind, Mask)| *kind == ReferenceKind::Coin;
         for (_, mask) in self.references.iter_mut().filter(is_coin) {
@@ -62,6 +62,15 @@ impl Regions {
         for food in &mut self.foods {
             if let Some(kept) = without_bleed(image, &food.mask, &things) {
                 food.mask = kept;
+            }
+        }
+        let bowls = self.dishes.iter_mut().filter(|(kind, _)| *kind == DishKind::Bowl);
+        for (_, bowl) in bowls {
+            for food in &mut self.foods {
+                if let Some(kept) = without_wall(image, &food.mask, bowl) {
+                    *bowl = bowl.union(&food.mask.subtract(&kept));
+                    food.mask = kept;
+                }
             }
         }
     }
