@@ -108,6 +108,12 @@ struct RunArgs {
     /// camera heights, and write the set's calibration here.
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
+    /// With --calibrate: only what names are worth, and anew where known foods lie. True masks and names are enough.
+    #[arg(long, requires = "calibrate")]
+    names_only: bool,
+    /// With --names-only: the data set that temperature and limit are fitted on; without it, every other photo.
+    #[arg(long, requires = "names_only", value_name = "DATASET")]
+    judge: Option<PathBuf>,
     /// Instead of figures of photos: what the photos of one meal (`meal` of the manifest) together gain over each alone.
     #[arg(long)]
     meals: bool,
@@ -347,7 +353,12 @@ impl RunArgs {
         let mut scanner = self.choose.scanner_with(foods, |c| c.portions = false)?;
         let cache = self.cache(&scanner)?;
         let (bar, tick) = progress(dataset);
-        let fitted = calibrate::fit(dataset, &mut scanner, cache.as_ref(), tick)?;
+        let fitted = if self.names_only {
+            let judge = self.judge.as_deref().map(Dataset::open).transpose()?;
+            calibrate::fit_names(dataset, judge.as_ref(), &mut scanner, tick)?
+        } else {
+            calibrate::fit(dataset, &mut scanner, cache.as_ref(), tick)?
+        };
         bar.finish_and_clear();
         let name = self.dataset.as_deref().and_then(Path::file_name);
         let name = name.map_or_else(|| "a data set".into(), |n| n.to_string_lossy());

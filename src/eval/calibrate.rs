@@ -105,7 +105,7 @@ pub fn fit(
         tick(sample);
     }
     let foods = scanner.config().foods.current();
-    out.names = names.fit(scanner.set().novelty.is_some(), &foods.table);
+    out.names = names.fit(None, scanner.set().novelty.is_some(), &foods.table);
     if out.photos == 0 && out.names.is_none() {
         return Err(ScanError::new(
             ErrorCode::BadRequest,
@@ -114,6 +114,50 @@ pub fn fit(
         .next_step("calibrate on a data set with true masks, depth, pitch and camera heights"));
     }
     Ok(out)
+}
+
+/// Fits what names are worth, and where known foods lie anew: these to the foods of `learn`, temperature and limit to those of `judge`,
+/// or to every other photo of `learn` where there is none. Only true masks and names are needed.
+///
+/// # Errors
+/// `bad_request` if there are too few foods with masks. What fails on single photos is counted in [`Fitted::failures`].
+pub fn fit_names(
+    learn: &Dataset,
+    judge: Option<&Dataset>,
+    scanner: &mut Scanner,
+    mut tick: impl FnMut(&Sample),
+) -> Result<Fitted, ScanError> {
+    let mut out = Fitted::default();
+    let known = named(learn, scanner, &mut out, &mut tick);
+    let apart = judge.map(|judge| named(judge, scanner, &mut out, &mut tick));
+    let foods = scanner.config().foods.current();
+    out.names = known.fit(apart.as_ref(), false, &foods.table);
+    if out.names.is_none() {
+        return Err(ScanError::new(
+            ErrorCode::BadRequest,
+            "too few foods of the data set have a mask and a name",
+        )
+        .next_step("fit names on a data set with true masks and names of at least 40 foods"));
+    }
+    Ok(out)
+}
+
+/// Names every food of a data set by its true mask.
+fn named(
+    dataset: &Dataset,
+    scanner: &mut Scanner,
+    out: &mut Fitted,
+    tick: &mut impl FnMut(&Sample),
+) -> NameSample {
+    let mut names = NameSample::default();
+    for sample in dataset.samples.iter().filter(|s| s.expect_error.is_none()) {
+        match name_items(&dataset.root, sample, scanner, &mut names) {
+            Ok(()) => out.photos += 1,
+            Err(e) => (out.failures).push(format!("{}: names: {}", sample.id, e.code.as_str())),
+        }
+        tick(sample);
+    }
+    names
 }
 
 /// Names every food of the photo by its true mask.

@@ -40,8 +40,10 @@ pub struct FittedNames {
     /// Crops that temperature and limit were fitted on, and how many of them were named rightly.
     pub crops: usize,
     pub right: usize,
-    /// Where known foods lie, if the set did not tell: of the crops of every other photo, the rest of which fitted the limit.
+    /// Where known foods lie, if that was asked for or the set did not tell.
     pub known: Option<Novelty>,
+    /// Crops that it was fitted to, none of them among `crops`.
+    pub known_crops: usize,
 }
 
 impl NameSample {
@@ -78,17 +80,23 @@ impl NameSample {
         Ok(())
     }
 
-    /// Temperature and limit; the known foods themselves where the set has none (`has_known`). `None` for too few crops.
-    pub(super) fn fit(&self, has_known: bool, foods: &FoodTable) -> Option<FittedNames> {
-        let (learn, judge): (Vec<&Named>, Vec<&Named>) = if has_known {
-            (Vec::new(), self.crops.iter().collect())
-        } else {
-            self.crops.iter().partition(|c| c.photo % 2 == 0)
+    /// Temperature and limit, on `apart` if it is given; the known foods themselves unless the set keeps its own (`keep_known`). Without
+    /// `apart`, they are of every other photo and the rest fits the limit. `None` for too few crops.
+    pub(super) fn fit(
+        &self,
+        apart: Option<&NameSample>,
+        keep_known: bool,
+        foods: &FoodTable,
+    ) -> Option<FittedNames> {
+        let (learn, judge): (Vec<&Named>, Vec<&Named>) = match apart {
+            _ if keep_known => (Vec::new(), self.crops.iter().collect()),
+            Some(apart) => (self.crops.iter().collect(), apart.crops.iter().collect()),
+            None => self.crops.iter().partition(|c| c.photo % 2 == 0),
         };
         if judge.len() < MIN_CROPS {
             return None;
         }
-        let known = if has_known {
+        let known = if keep_known {
             None
         } else {
             Some(Novelty::fit(&numbered(&learn))?)
@@ -117,6 +125,7 @@ impl NameSample {
             crops: judge.len(),
             right,
             known,
+            known_crops: learn.len(),
         })
     }
 }
@@ -160,4 +169,47 @@ fn temperature(crops: &[&Named], foods: &FoodTable) -> f64 {
         .map(|k| TEMPERATURE_STEP.powi(k))
         .min_by(|a, b| loss(*a).total_cmp(&loss(*b)))
         .unwrap_or(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Crops of two foods, two a photo; the features of each scatter by `spread`.
+    fn sample(photos: usize, spread: f32) -> NameSample {
+        let crops = (0..2 * photos).map(|i| {
+            let (rice, wave) = (i % 2 == 0, |k: f32| spread * (i as f32 * k).sin());
+            let label = if rice { "white rice" } else { "apple" };
+            Named {
+                photo: i / 2,
+                label: label.into(),
+                said: Identified {
+                    label: label.into(),
+                    confidence: 0.9,
+                    ..Identified::unknown_food()
+                },
+                features: vec![if rice { 10.0 } else { 0.0 } + wave(1.7), wave(0.9), wave(2.3)],
+            }
+        });
+        NameSample {
+            crops: crops.collect(),
+            photos,
+        }
+    }
+
+    #[test]
+    fn the_limit_is_of_the_foods_apart_and_every_food_may_tell_what_is_known() {
+        let foods = FoodTable::builtin();
+        let all = sample(100, 1.0);
+        let halves = all.fit(None, false, &foods).unwrap();
+        assert_eq!((halves.known_crops, halves.crops, halves.right), (100, 100, 100));
+        let limit = |names: &FittedNames| names.belief.novelty_limit.unwrap();
+        let wider = all.fit(Some(&sample(40, 2.0)), false, &foods).unwrap();
+        assert_eq!((wider.known_crops, wider.crops), (200, 80));
+        let ratio = limit(&wider) / limit(&halves);
+        assert!((1.6..2.4).contains(&ratio), "{ratio}");
+        assert!(all.fit(Some(&sample(10, 2.0)), false, &foods).is_none());
+        assert!(all.fit(None, true, &foods).unwrap().known.is_none());
+    }
 }

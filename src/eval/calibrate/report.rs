@@ -73,7 +73,8 @@ impl Fitted {
              zoom = {zoom}\n\
              search_bowls = {search_bowls}\n\
              redraw_close_up = {redraw_close_up}\n\
-             label_consensus = {label_consensus}\n\n\
+             label_consensus = {label_consensus}\n\
+             ask_again = {ask_again}\n\n\
              [mask_grid]\n\
              points_per_side = {points}\n\
              min_predicted_iou = {iou}\n\
@@ -94,6 +95,7 @@ impl Fitted {
             search_bowls = search.search_bowls,
             redraw_close_up = search.redraw_close_up,
             label_consensus = search.label_consensus,
+            ask_again = search.ask_again,
             points = grid.points_per_side,
             iou = grid.pred_iou_thresh,
             stability = grid.stability_score_thresh,
@@ -158,8 +160,17 @@ impl Fitted {
 
 fn names_comment(names: Option<&FittedNames>) -> String {
     match names {
-        Some(FittedNames { crops, right, .. }) => {
-            format!("# Fitted on {crops} foods, {right} named rightly.")
+        Some(FittedNames {
+            crops,
+            right,
+            known_crops,
+            ..
+        }) => {
+            let known = match known_crops {
+                0 => String::new(),
+                n => format!(" Known foods lie as {n} others tell."),
+            };
+            format!("# Fitted on {crops} foods, {right} named rightly.{known}")
         }
         None => "# NOT measured, too few foods with true masks; kept as it was.".to_owned(),
     }
@@ -206,6 +217,7 @@ mod tests {
                 crops: 50,
                 right: 45,
                 known: None,
+                known_crops: 0,
             }),
             failures: vec!["scene_1: no_food".into()],
         };

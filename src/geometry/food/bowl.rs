@@ -88,7 +88,7 @@ pub(crate) fn by_width(
         _ => (HEAP, HEAP_SIGMA_LN),
     };
     let volume = sum + heap * std::f64::consts::PI * radius.powi(3);
-    (volume > 0.0).then(|| ByWidth {
+    (volume > 0.0).then_some(ByWidth {
         volume: CubicHeights(volume),
         area: std::f64::consts::PI * radius * radius,
         sigma_ln,

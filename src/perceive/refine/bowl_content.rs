@@ -318,7 +318,7 @@ impl Scene {
             sum += size / (size + HALF_CREDIT);
             seen += 1;
         }
-        (seen >= MIN_RAYS).then(|| sum / seen as f64)
+        (seen >= MIN_RAYS).then_some(sum / seen as f64)
     }
 }
 
