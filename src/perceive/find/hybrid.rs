@@ -21,6 +21,8 @@ const MAX_COVERED_SHARE: f64 = 0.3;
 /// A mask of which more lies in the dish's box lies on it; one that is nearly as large is the dish.
 const MIN_SHARE_ON_DISH: f64 = 0.85;
 const MAX_DISH_SHARE: f64 = 0.7;
+/// What fills a bowl is nearly as large as the bowl.
+const MAX_BOWL_SHARE: f64 = 0.92;
 /// Two masks whose IoU is over this show one thing.
 const SAME_THING_IOU: f64 = 0.6;
 /// A mask's worth is its area to this power times its quality, as where masks are chosen: the whole of a thing before its parts.
@@ -101,11 +103,18 @@ fn unknown((mask, quality): Scored) -> Candidate {
 }
 
 /// The masks to ask about, at most [`MAX_TOGETHER`]: what is no part of what was named, lies on a dish and rises above the table;
-/// and what may be the dish of food that lies on none. Without a depth raster all of it is taken to rise.
+/// what may be the dish of food that lies on none; and where there is room what rises beside the dishes, which may be a bowl that was
+/// not named either. Without a depth raster all that lies on a dish is taken to rise, and nothing else.
 fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> Vec<Scored> {
     let is_dish = |c: &&Candidate| c.identity.kind.dish().is_some();
     let things: Vec<&Mask> = found.iter().filter(|c| !is_dish(c)).map(|c| &c.mask).collect();
     let dishes: Vec<&Mask> = found.iter().filter(is_dish).map(|c| &c.mask).collect();
+    let bowls = || {
+        found
+            .iter()
+            .filter(|c| c.identity.kind == Kind::Bowl)
+            .map(|c| &c.mask)
+    };
     let foods = || {
         found
             .iter()
@@ -134,22 +143,27 @@ fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> V
     let covered = union(&things);
     let everything: Vec<&Mask> = things.iter().chain(&may_lie_on).copied().collect();
     let relief = depth.and_then(|d| Relief::of(d, &everything));
-    let mut others: Vec<(f64, &Scored)> = masks
+    let mut others: Vec<(bool, f64, &Scored)> = masks
         .iter()
         .filter(|(mask, _)| {
             let area = mask.area().max(1) as f64;
             let free = covered
                 .as_ref()
                 .is_none_or(|c| mask.intersection_area(c) as f64 <= MAX_COVERED_SHARE * area);
-            free && (may_lie_on.iter().any(|dish| on(mask, dish))
-                || (may_lie_on.is_empty() && mask.sides_touched() < 2))
-                && relief.as_ref().is_none_or(|r| r.rises(mask))
+            free && relief.as_ref().is_none_or(|r| r.rises(mask))
         })
-        .map(|one| ((one.0.area() as f64).powf(AREA_WORTH_POWER) * one.1, one))
+        .filter_map(|one| {
+            let mask = &one.0;
+            let on_dish = may_lie_on.iter().any(|dish| on(mask, dish, MAX_DISH_SHARE))
+                || bowls().any(|bowl| on(mask, bowl, MAX_BOWL_SHARE));
+            let beside = mask.sides_touched() < 2 && (may_lie_on.is_empty() || relief.is_some());
+            let worth = (mask.area() as f64).powf(AREA_WORTH_POWER) * one.1;
+            (on_dish || beside).then_some((on_dish, worth, one))
+        })
         .collect();
-    others.sort_by(|a, b| b.0.total_cmp(&a.0));
+    others.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
     let mut chosen = out.clone();
-    for (_, one) in others {
+    for (_, _, one) in others {
         take(one, &mut chosen, MAX_TOGETHER);
     }
     chosen
@@ -162,19 +176,19 @@ fn take(one: &Scored, out: &mut Vec<Scored>, most: usize) {
     }
 }
 
-/// Whether a mask lies within a dish's box and is not the dish.
-fn on(mask: &Mask, dish: &Mask) -> bool {
+/// Whether a mask lies within a dish's box and, at most this share of it, is not the dish.
+fn on(mask: &Mask, dish: &Mask, most: f64) -> bool {
     let (Some(inner), Some(outer)) = (mask.bbox(), dish.bbox()) else {
         return false;
     };
     let width = (inner.x1.min(outer.x1) - inner.x0.max(outer.x0)).max(0.0);
     let height = (inner.y1.min(outer.y1) - inner.y0.max(outer.y0)).max(0.0);
-    width * height >= MIN_SHARE_ON_DISH * inner.area() && inner.area() <= MAX_DISH_SHARE * outer.area()
+    width * height >= MIN_SHARE_ON_DISH * inner.area() && inner.area() <= most * outer.area()
 }
 
 /// Whether a mask may be the dish under some of these foods.
 fn carries(mask: &Mask, foods: &[&Mask]) -> bool {
-    foods.iter().any(|food| on(food, mask))
+    foods.iter().any(|food| on(food, mask, MAX_DISH_SHARE))
 }
 
 fn union(masks: &[&Mask]) -> Option<Mask> {
@@ -240,6 +254,17 @@ mod tests {
         let bacon = rect(30, 62, 70, 75);
         let found = asked(&[disc.clone(), bacon.clone()], &[egg]);
         assert_eq!(found, [disc, bacon]);
+    }
+
+    #[test]
+    fn what_fills_a_bowl_is_asked_about_and_what_nearly_is_a_plate_is_not() {
+        let dish = |kind| candidate(rect(10, 10, 90, 90), kind, "dish", 0.9);
+        let soup = rect(14, 14, 86, 86);
+        assert_eq!(
+            asked(std::slice::from_ref(&soup), &[dish(Kind::Bowl)]),
+            [soup.clone()]
+        );
+        assert!(asked(&[soup], &[dish(Kind::Plate)]).is_empty());
     }
 
     #[test]
