@@ -57,7 +57,7 @@ const ECHO_PRIOR: f64 = 0.2;
 /// logarithm).
 const ROUND_ASPECT: std::ops::RangeInclusive<f64> = 0.45..=1.0;
 const ASPECT_SIGMA_LN: f64 = 0.06;
-/// What one odd shape is worth at most: of a plate under a bowl only a part shows, and its box is no ellipse's.
+/// What one odd shape is worth at most: of a coin behind a plate only a strip shows, and its box is no ellipse's.
 const ODD_SHAPE_CAP: f64 = 4.0;
 /// A box nearer to the frame's side than this is cut there and need not be round.
 const EDGE_SHARE: f64 = 0.02;
@@ -142,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn a_plate_of_which_only_a_part_shows_does_not_decide() {
+    fn a_coin_of_which_only_a_strip_shows_does_not_decide() {
         let sent = [756, 1036];
         let pixels = sent.map(f64::from);
         let mut boxes = given(pixels, [0.2, 0.35, 0.8, 0.65]);
-        boxes.push(([200.0, 860.0, 700.0, 960.0], Kind::Plate));
+        boxes.push(([200.0, 860.0, 700.0, 960.0], Kind::Coin));
         assert_eq!(detect(&boxes, None, sent), pixels);
     }
 
