@@ -113,11 +113,11 @@ impl Look {
             middle: [0.0; 4],
             spread: LEAST_SPREADS,
         };
-        for k in 0..4 {
+        for (k, least) in LEAST_SPREADS.into_iter().enumerate() {
             let mut values: Vec<f64> = cells.iter().map(|cell| cell.features()[k]).collect();
             look.middle[k] = median(&mut values)?;
             values.iter_mut().for_each(|v| *v = (*v - look.middle[k]).abs());
-            look.spread[k] = (NORMAL_MAD * median(&mut values)?).max(LEAST_SPREADS[k]);
+            look.spread[k] = (NORMAL_MAD * median(&mut values)?).max(least);
         }
         Some(look)
     }
