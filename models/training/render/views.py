@@ -4,7 +4,7 @@
 
 One seed, one meal, seen by as many cameras: the first as `python -m render` draws it, the others from another side, tilt and distance.
 With `--change` the second photo has what the first lacks: a tilt, a higher lens, the whole dish, a bank card beside it.
-Writes manifest.jsonl with the photos' `meal`, and per photo a JPEG with a focal length in EXIF, ids, and depth in tenths of a millimetre.
+A run that was broken off goes on where it stopped. Writes manifest.jsonl with the photos' `meal`, and per photo a JPEG with a focal length in EXIF, ids, and depth in tenths of a millimetre.
 """
 
 import argparse
@@ -125,19 +125,23 @@ def main():
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    with open(args.out / "manifest.jsonl", "a") as manifest:
+    path = args.out / "manifest.jsonl"
+    done = [json.loads(line)["meal"] for line in path.read_text().splitlines()] if path.exists() else []
+    with open(path, "a") as manifest:
         for seed in range(args.seed, args.seed + args.count):
+            if f"meal{seed}" in done:
+                continue
             scene, rng = compose(seed, args.device, args.long)
-            views = np.random.default_rng([seed, 11])
+            views, rows = np.random.default_rng([seed, 11]), []
             for k, camera in enumerate(cameras(args.change, scene.camera, args.views, views)):
                 scene.camera = camera
                 if args.change == "card" and k == 1:
                     lay_card(scene, views)
                 rgb, ids, depth = picture(scene, rng)
                 image = sensor(rng, rgb, 1.4).cpu().numpy()
-                row = save(args.out, f"meal{seed}_{'abcdef'[k]}", camera, scene, image, ids[1::2, 1::2].cpu().numpy(),
-                           depth[1::2, 1::2].cpu().numpy(), views)
-                manifest.write(json.dumps(row) + "\n")
+                rows.append(save(args.out, f"meal{seed}_{'abcdef'[k]}", camera, scene, image, ids[1::2, 1::2].cpu().numpy(),
+                                 depth[1::2, 1::2].cpu().numpy(), views))
+            manifest.writelines(json.dumps(row) + "\n" for row in rows)
             manifest.flush()
 
 
