@@ -4,6 +4,8 @@
 //! alike other names are spelled. A row of another head is never answered; where no row fits, the head's category is,
 //! with its wide interval.
 
+use std::cell::OnceCell;
+
 use super::amount::{self, Amount};
 use super::food::Food;
 use super::names::Nearest;
@@ -50,53 +52,82 @@ pub const LEAST_SCORE: f64 = 0.5;
 const SAME_WORDS_SCORE: f64 = 0.97;
 const CATEGORY_SCORE: f64 = 0.3;
 
+/// A label, and what is worked out of it once it is needed.
+struct Label<'a> {
+    text: &'a str,
+    phrase: OnceCell<Phrase>,
+    respelled: OnceCell<Vec<String>>,
+}
+
+impl<'a> Label<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            phrase: OnceCell::new(),
+            respelled: OnceCell::new(),
+        }
+    }
+
+    fn phrase(&self) -> &Phrase {
+        self.phrase.get_or_init(|| Phrase::new(self.text))
+    }
+
+    fn respelled(&self, table: &FoodTable) -> &[String] {
+        self.respelled.get_or_init(|| table.names.respelled(self.text))
+    }
+}
+
 impl FoodTable {
     /// The row for a label, or an average to fall back on. Never fails.
     pub fn lookup(&self, label: &str) -> FoodMatch<'_> {
-        let whole = self.find_named(label);
-        let Some((amount, rest)) = amount::split(label).filter(|_| whole.is_none()) else {
-            return whole.unwrap_or_else(|| self.find_near(label));
+        let label = Label::new(label);
+        if let Some(found) = self.find_named(&label) {
+            return found;
+        }
+        let Some((amount, rest)) = amount::split(label.text) else {
+            return self.find_near(&label);
         };
+        let rest = Label::new(&rest);
         let found = self.find_named(&rest).unwrap_or_else(|| self.find_near(&rest));
         FoodMatch { amount, ..found }
     }
 
     /// A row that bears this name.
-    fn find_named(&self, label: &str) -> Option<FoodMatch<'_>> {
+    fn find_named(&self, label: &Label<'_>) -> Option<FoodMatch<'_>> {
         let names = &self.names;
-        if let Some(food) = names.exact(label) {
+        if let Some(food) = names.exact(label.text) {
             return Some(self.found(food, MatchKind::Exact, 1.0));
         }
-        let phrase = Phrase::new(label);
+        let phrase = label.phrase();
         // A bare category ("salad") is no particular dish of it.
         if phrase.words.len() == 1 && categories::of_word(&phrase.words[0]).is_some() {
             return None;
         }
-        if let Some(food) = names.same_words(&phrase) {
+        if let Some(food) = names.same_words(phrase) {
             return Some(self.found(food, MatchKind::SameWords, SAME_WORDS_SCORE));
         }
-        names.respelled(label).into_iter().find_map(|spelling| {
-            if let Some(food) = names.exact(&spelling) {
+        label.respelled(self).iter().find_map(|spelling| {
+            if let Some(food) = names.exact(spelling) {
                 return Some(self.found(food, MatchKind::Exact, 0.99));
             }
-            let food = names.same_words(&Phrase::new(&spelling))?;
+            let food = names.same_words(&Phrase::new(spelling))?;
             Some(self.found(food, MatchKind::SameWords, SAME_WORDS_SCORE))
         })
     }
 
     /// The nearest row of the same head, else the head's category, else the average food.
-    fn find_near(&self, label: &str) -> FoodMatch<'_> {
-        let phrase = Phrase::new(label);
+    fn find_near(&self, label: &Label<'_>) -> FoodMatch<'_> {
+        let phrase = label.phrase().clone();
         if phrase.words.is_empty() || phrase.words == ["unknown"] {
             return self.found_average(self.unknown(), MatchKind::Unknown, 0.0);
         }
         let bare = phrase.words.len() == 1 && categories::of_word(&phrase.words[0]).is_some();
         let mut spellings = vec![phrase];
-        spellings.extend(self.names.respelled(label).iter().map(|s| Phrase::new(s)));
+        spellings.extend(label.respelled(self).iter().map(|s| Phrase::new(s)));
         if !bare {
             let nearest = spellings
                 .iter()
-                .filter_map(|s| self.names.nearest(s).into_iter().next())
+                .filter_map(|s| self.names.nearest_one(s))
                 .max_by(|a, b| a.score.total_cmp(&b.score).then(b.food.cmp(&a.food)));
             if let Some(Nearest { food, score }) = nearest.filter(|n| n.score >= LEAST_SCORE) {
                 return self.found(food, MatchKind::Fuzzy, score);
@@ -134,7 +165,7 @@ impl FoodTable {
             Some((_, rest)) if self.names.exact(label).is_none() => rest,
             _ => label.to_owned(),
         };
-        let first = self.find_named(&label);
+        let first = self.find_named(&Label::new(&label));
         let taken = first.map(|m| m.food.name.clone());
         let near = self.names.nearest(&Phrase::new(&label));
         let mut spellings = self.names.respelled(&label).into_iter();

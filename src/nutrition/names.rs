@@ -1,74 +1,18 @@
 //! The index of all names: by spelling, by words, by head.
 
+mod lists;
+mod score;
+mod spelling;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::categories;
 use super::food::{Food, Tier};
 use super::phrase::Phrase;
-use super::synonyms::SYNONYMS;
 use super::text;
-
-/// Foods of these heads are made of what stands before them: almond milk is no milk, whatever else lemon chicken is.
-#[rustfmt::skip]
-const MADE_OF: &[&str] = &[
-    "milk", "butter", "juice", "oil", "sauce", "soup", "jam", "flour", "tea", "water", "chips", "burger", "salad", "pie",
-    "cake", "cookie", "pudding", "cream", "bread", "roll", "dog", "cheese", "cup", "ring", "bar", "dip", "spread", "paste",
-    "syrup", "candy", "drink", "sandwich", "wrap", "cracker", "curry", "stew", "dumpling", "muffin", "pizza", "beans", "ball",
-    "cocktail", "tart",
-];
-
-/// Foods of these heads may be made of a vegetable in their stead: cauliflower rice, zucchini noodles.
-const OFTEN_REPLACED: &[&str] = &[
-    "rice",
-    "noodles",
-    "fries",
-    "steak",
-    "wing",
-    "mash",
-    "pasta",
-    "spaghetti",
-    "bacon",
-    "mince",
-];
-
-/// Heads that only say a shape: of what, the word before says.
-const SHAPED: &[&str] = &[
-    "cake",
-    "stick",
-    "finger",
-    "ball",
-    "roll",
-    "bite",
-    "fritter",
-    "loaf",
-    "patty",
-    "croquette",
-    "skewer",
-    "cocktail",
-];
-
-/// Words of an entry that say nothing against it where a label leaves them out.
-#[rustfmt::skip]
-const BENIGN: &[&str] = &[
-    "cook", "whol", "plain", "regular", "all", "type", "ripe", "drain", "boil", "medium", "commercial", "prepar", "recip", "nfs",
-    "year", "round", "averag", "varieti", "roast", "bak", "fresh", "can", "raw", "lean",
-];
-
-/// Preparations in which nobody eats the food, unless a label says so.
-const UNEATEN_RAW: &[&str] = &["meat", "fish", "grain", "legume", "egg"];
-
-/// Weights of words in a comparison.
-const HEAD_WEIGHT: f64 = 2.0;
-const STATE_WEIGHT: f64 = 0.3;
-/// Of a word in a name that is a food of its own, and not in the label.
-const OTHER_FOOD_WEIGHT: f64 = 1.5;
-const BENIGN_WEIGHT: f64 = 0.25;
-/// Shares of "what the label says is there" and "what the name says was said" in a score.
-const COVERAGE_SHARE: f64 = 0.65;
-/// What a row kept by hand is ahead of one made from a database.
-const CORE_BONUS: f64 = 0.08;
-/// A nearest name of a word never seen in another spelling: so many letters of it may differ.
-const LONG_WORD: usize = 8;
+use lists::{MADE_OF, OFTEN_REPLACED, SHAPED, UNEATEN_RAW};
+use score::{Entry, Facts, Label, Meaning, Said, States, Stem};
+use spelling::Spelling;
 
 /// A food near a label.
 #[derive(Debug, Clone, Copy)]
@@ -79,17 +23,6 @@ pub(super) struct Nearest {
     pub score: f64,
 }
 
-/// One name or alias, ready for comparison.
-#[derive(Debug, Clone)]
-struct Entry {
-    food: usize,
-    words: BTreeSet<String>,
-    head: String,
-    form: Option<String>,
-    /// What the head is made of or qualified by: the words beside it in a name, or those of the part behind the comma.
-    qualifiers: Vec<String>,
-}
-
 /// Names of all foods.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -97,78 +30,126 @@ pub(super) struct Names {
     exact: HashMap<String, usize>,
     /// The name's letters without spaces: hotdog, hot dog.
     joined: HashMap<String, usize>,
-    /// Sorted words to the entries that have them.
-    sorted: HashMap<Vec<String>, Vec<usize>>,
+    /// Sorted words, joined by spaces, to the entries that have them.
+    sorted: HashMap<String, Vec<usize>>,
     entries: Vec<Entry>,
-    /// Stem to the entries whose head or form it is.
-    by_head: HashMap<String, Vec<usize>>,
-    /// Stem to all entries that hold it.
-    by_word: HashMap<String, Vec<usize>>,
-    /// Words as they are written in names, by length, for spelling.
-    vocabulary: BTreeMap<usize, Vec<String>>,
-    known: HashSet<String>,
-    synonyms: HashMap<String, &'static str>,
+    stems: HashMap<String, Stem>,
+    /// By stem: the entries whose head or form it is, and all that hold it.
+    by_head: Vec<Vec<usize>>,
+    by_word: Vec<Vec<usize>>,
+    meanings: Vec<Meaning>,
+    food_words: Vec<bool>,
+    /// By stem: the category that nearly all foods of this head are of.
+    category_of_stem: Vec<Option<String>>,
+    spelling: Spelling,
+    /// By food.
     category: Vec<String>,
     core: Vec<bool>,
-    /// Stems of [`MADE_OF`] and [`OFTEN_REPLACED`].
+    eaten_raw: Vec<bool>,
+    /// Stems of the lists.
     made_of: HashSet<String>,
     often_replaced: HashSet<String>,
+    shaped: HashSet<String>,
+}
+
+/// A name read as a phrase.
+struct Read {
+    food: usize,
+    phrase: Phrase,
+    qualifiers: Vec<String>,
 }
 
 impl Names {
     /// `exact` maps normalised names to positions in `foods`.
     pub(super) fn new(foods: &[Food], exact: HashMap<String, usize>) -> Self {
+        let stemmed = |list: &[&str]| list.iter().map(|m| text::stem(m)).collect();
         let mut names = Self {
             exact,
             category: foods.iter().map(|f| f.category.clone()).collect(),
             core: foods.iter().map(|f| f.tier == Tier::Core).collect(),
-            synonyms: SYNONYMS
+            eaten_raw: foods
                 .iter()
-                .map(|(said, is)| (stems(said).join(" "), *is))
+                .map(|f| !UNEATEN_RAW.contains(&f.category.as_str()))
                 .collect(),
-            made_of: MADE_OF.iter().map(|m| text::stem(m)).collect(),
-            often_replaced: OFTEN_REPLACED.iter().map(|m| text::stem(m)).collect(),
+            made_of: stemmed(MADE_OF),
+            often_replaced: stemmed(OFTEN_REPLACED),
+            shaped: stemmed(SHAPED),
             ..Self::default()
         };
-        let mut vocabulary: BTreeSet<String> = BTreeSet::new();
-        for (i, food) in foods.iter().enumerate() {
-            for name in std::iter::once(&food.name).chain(&food.aliases) {
-                names.add(i, name, &mut vocabulary);
+        let (mut vocabulary, mut stems) = (BTreeSet::new(), BTreeSet::new());
+        let mut read = Vec::new();
+        for (food, row) in foods.iter().enumerate() {
+            for name in std::iter::once(&row.name).chain(&row.aliases) {
+                let tokens = text::tokens(name);
+                names.joined.entry(joined(&tokens)).or_insert(food);
+                vocabulary.extend(
+                    tokens
+                        .into_iter()
+                        .filter(|t| t.len() > 2 && t.bytes().all(|b| b.is_ascii_lowercase())),
+                );
+                let phrase = Phrase::new(name);
+                let qualifiers = phrase.qualifiers(name);
+                stems.extend(
+                    phrase
+                        .words
+                        .iter()
+                        .chain(&phrase.heads)
+                        .chain(&qualifiers)
+                        .cloned(),
+                );
+                read.push(Read {
+                    food,
+                    phrase,
+                    qualifiers,
+                });
             }
         }
-        for word in vocabulary {
-            names.known.insert(text::stem(&word));
-            names.vocabulary.entry(word.len()).or_default().push(word);
+        names.spelling = Spelling::new(vocabulary);
+        names.meanings = stems.iter().map(|s| Meaning::of(s)).collect();
+        names.by_head = vec![Vec::new(); stems.len()];
+        names.by_word = vec![Vec::new(); stems.len()];
+        names.stems = (0..).zip(stems).map(|(number, stem)| (stem, number)).collect();
+        for name in &read {
+            names.add(name);
         }
+        names.food_words = names.by_head.iter().map(|e| !e.is_empty()).collect();
+        let stems = 0..names.by_head.len();
+        names.category_of_stem = stems
+            .map(|s| names.category_of_most(s).map(str::to_owned))
+            .collect();
         names
     }
 
-    fn add(&mut self, food: usize, name: &str, vocabulary: &mut BTreeSet<String>) {
-        let tokens = text::tokens(name);
-        self.joined.entry(joined(&tokens)).or_insert(food);
-        vocabulary.extend(
-            tokens
-                .into_iter()
-                .filter(|t| t.len() > 2 && t.bytes().all(|b| b.is_ascii_lowercase())),
-        );
-        let phrase = Phrase::new(name);
+    fn add(&mut self, name: &Read) {
+        let Read {
+            food,
+            phrase,
+            qualifiers,
+        } = name;
         let at = self.entries.len();
-        let mut sorted = phrase.words.clone();
-        sorted.sort();
-        self.sorted.entry(sorted).or_default().push(at);
-        for head in &phrase.heads {
-            self.by_head.entry(head.clone()).or_default().push(at);
+        self.sorted.entry(sorted(phrase)).or_default().push(at);
+        let number = |stem: &String| self.stems[stem];
+        let heads: Vec<Stem> = phrase.heads.iter().map(number).collect();
+        let mut words: Vec<Stem> = phrase.words.iter().map(number).collect();
+        words.sort_unstable();
+        words.dedup();
+        let qualifiers = qualifiers.iter().map(number).collect();
+        for head in &heads {
+            self.by_head[*head as usize].push(at);
         }
-        let words: BTreeSet<String> = phrase.words.iter().cloned().collect();
+        let mut states = States::default();
         for word in &words {
-            self.by_word.entry(word.clone()).or_default().push(at);
+            self.by_word[*word as usize].push(at);
+            states.add(self.meanings[*word as usize]);
         }
         self.entries.push(Entry {
-            food,
-            words,
-            head: phrase.head().to_owned(),
-            form: phrase.heads.get(1).cloned(),
-            qualifiers: phrase.qualifiers(name),
+            food: *food,
+            words: words.into(),
+            // A name without a letter is found by its spelling alone.
+            head: heads.first().copied().unwrap_or(Stem::MAX),
+            form: heads.get(1).copied(),
+            qualifiers,
+            states,
         });
     }
 
@@ -186,23 +167,17 @@ impl Names {
 
     /// The food whose name has the same words, about the same head.
     pub(super) fn same_words(&self, phrase: &Phrase) -> Option<usize> {
-        let mut sorted = phrase.words.clone();
-        sorted.sort();
-        let entries = || {
-            self.sorted
-                .get(&sorted)
-                .into_iter()
-                .flatten()
-                .map(|&at| &self.entries[at])
-        };
+        let same = self.sorted.get(&sorted(phrase))?;
+        let entries = || same.iter().map(|&at| &self.entries[at]);
+        let stem = |word: Option<&String>| word.and_then(|w| self.stems.get(w)).copied();
+        let (head, form) = (stem(phrase.heads.first()), stem(phrase.heads.get(1)));
         let about_it = |e: &&Entry| {
-            e.head == phrase.head()
-                || phrase.heads.get(1) == Some(&e.head)
-                || e.form.as_deref() == Some(phrase.head())
+            let head = head.is_some_and(|h| e.head == h || e.form == Some(h));
+            head || form == Some(e.head)
         };
         // As tables and other languages write it, the food first: "cake chocolate". A chocolate milk is no milk chocolate.
-        let food_first =
-            |e: &&Entry| phrase.main.first() == Some(&e.head) && !self.made_of.contains(phrase.head());
+        let first = stem(phrase.main.first()).filter(|_| !self.made_of.contains(phrase.head()));
+        let food_first = |e: &&Entry| first == Some(e.head);
         entries()
             .find(about_it)
             .or_else(|| entries().find(food_first))
@@ -211,136 +186,108 @@ impl Names {
 
     /// Other spellings of a label whose words are not all known: synonyms, words joined or split, letters mended.
     pub(super) fn respelled(&self, label: &str) -> Vec<String> {
-        let tokens = text::tokens(label);
-        let mut out = Vec::new();
-        let meant = self.with_synonyms(&tokens);
-        if meant != tokens {
-            out.push(meant.join(" "));
-        }
-        let parted: Vec<String> = tokens
-            .iter()
-            .flat_map(|t| self.parted(t).unwrap_or_else(|| vec![t.clone()]))
-            .collect();
-        if parted != tokens {
-            out.push(parted.join(" "));
-        }
-        for at in 1..tokens.len() {
-            let pair = format!("{}{}", tokens[at - 1], tokens[at]);
-            if let Some(meant) = self.synonyms.get(&text::stem(&pair)) {
-                let mut one = tokens[..at - 1].to_vec();
-                one.extend(meant.split(' ').map(str::to_owned));
-                one.extend_from_slice(&tokens[at + 1..]);
-                out.push(one.join(" "));
-            } else if self.known.contains(&text::stem(&pair)) {
-                let mut one = tokens[..at - 1].to_vec();
-                one.push(pair);
-                one.extend_from_slice(&tokens[at + 1..]);
-                out.push(one.join(" "));
-            }
-        }
-        let mended: Vec<String> = meant
-            .iter()
-            .map(|t| self.mended(t).unwrap_or_else(|| t.clone()))
-            .collect();
-        if mended != meant {
-            let again = self.with_synonyms(&mended);
-            out.push(again.join(" "));
-        }
-        out
-    }
-
-    /// Pairs of words first, then single ones, put as the table says them.
-    fn with_synonyms(&self, tokens: &[String]) -> Vec<String> {
-        let mut out: Vec<String> = Vec::new();
-        let mut at = 0;
-        while at < tokens.len() {
-            let length = (1..=3usize.min(tokens.len() - at)).rev().find(|n| {
-                self.synonyms
-                    .contains_key(&stems(&tokens[at..at + n].join(" ")).join(" "))
-            });
-            match length {
-                Some(n) => {
-                    let key = stems(&tokens[at..at + n].join(" ")).join(" ");
-                    out.extend(self.synonyms[&key].split(' ').map(str::to_owned));
-                    at += n;
-                }
-                None => {
-                    out.push(tokens[at].clone());
-                    at += 1;
-                }
-            }
-        }
-        out
-    }
-
-    /// An unknown word as two known ones.
-    fn parted(&self, token: &str) -> Option<Vec<String>> {
-        if self.is_known(token) || !token.is_ascii() || token.len() < 6 {
-            return None;
-        }
-        (3..=token.len() - 3)
-            .map(|at| token.split_at(at))
-            .find(|(a, b)| self.is_known(a) && self.is_known(b))
-            .map(|(a, b)| vec![a.to_owned(), b.to_owned()])
-    }
-
-    /// The known word that an unknown one is a misspelling of: one letter off, or two in a long word.
-    fn mended(&self, token: &str) -> Option<String> {
-        let n = token.len();
-        if !(5..=24).contains(&n) || self.is_known(token) || !token.bytes().all(|b| b.is_ascii_lowercase()) {
-            return None;
-        }
-        let allowed = if n >= LONG_WORD { 2 } else { 1 };
-        (n - allowed..=n + allowed)
-            .filter_map(|length| self.vocabulary.get(&length))
-            .flatten()
-            .filter(|word| word.len() > 3)
-            .map(|word| {
-                (
-                    strsim::osa_distance(word, token),
-                    word.as_bytes()[0] != token.as_bytes()[0],
-                    word,
-                )
-            })
-            .filter(|(distance, _, _)| *distance <= allowed)
-            .min()
-            .map(|(_, _, word)| word.clone())
-    }
-
-    fn is_known(&self, token: &str) -> bool {
-        self.known.contains(&text::stem(token)) || text::is_state(token)
+        self.spelling.others(label)
     }
 
     /// Foods of the same head by score, best first, a food once.
     pub(super) fn nearest(&self, phrase: &Phrase) -> Vec<Nearest> {
-        let label: BTreeSet<String> = phrase.words.iter().cloned().collect();
-        let head = phrase.head();
-        let mut candidates: Vec<usize> = phrase
+        let mut near = self.near(phrase);
+        near.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.food.cmp(&b.food)));
+        near
+    }
+
+    /// The first of [`Self::nearest`].
+    pub(super) fn nearest_one(&self, phrase: &Phrase) -> Option<Nearest> {
+        let near = self.near(phrase).into_iter();
+        near.max_by(|a, b| a.score.total_cmp(&b.score).then(b.food.cmp(&a.food)))
+    }
+
+    /// Foods of the same head, a food once, in the order of the table.
+    fn near(&self, phrase: &Phrase) -> Vec<Nearest> {
+        let heads: Vec<Stem> = phrase
             .heads
             .iter()
-            .filter_map(|h| self.by_head.get(h))
-            .flatten()
+            .filter_map(|h| self.stems.get(h))
+            .copied()
+            .collect();
+        let mut candidates: Vec<usize> = heads
+            .iter()
+            .flat_map(|h| &self.by_head[*h as usize])
             .copied()
             .collect();
         if candidates.is_empty() {
-            candidates = self.implied(head);
+            candidates = self.implied(phrase.head());
         }
         candidates.sort_unstable();
         candidates.dedup();
-        let mut best: HashMap<usize, f64> = HashMap::new();
+        let Some(label) = self.label(phrase, heads) else {
+            return Vec::new();
+        };
+        let facts = Facts {
+            meanings: &self.meanings,
+            food_words: &self.food_words,
+            core: &self.core,
+            eaten_raw: &self.eaten_raw,
+        };
+        let mut near: Vec<Nearest> = Vec::new();
         for at in candidates {
             let entry = &self.entries[at];
-            if let Some(score) = self.score(&label, phrase, entry) {
-                let kept = best.entry(entry.food).or_default();
-                *kept = kept.max(score);
+            let Some(score) = label.score(entry, &facts) else {
+                continue;
+            };
+            // Names of a food follow one another.
+            match near.last_mut().filter(|n| n.food == entry.food) {
+                Some(kept) => kept.score = kept.score.max(score),
+                None => near.push(Nearest {
+                    food: entry.food,
+                    score,
+                }),
             }
         }
-        ranked(best)
+        near
+    }
+
+    /// None where no name has its head.
+    fn label(&self, phrase: &Phrase, heads: Vec<Stem>) -> Option<Label> {
+        let head = *self.stems.get(phrase.head())?;
+        let made_of = self.made_of.contains(phrase.head()) || categories::of_word(phrase.head()).is_some();
+        let unique: BTreeSet<&String> = phrase.words.iter().collect();
+        let mut states = States::default();
+        let words = unique
+            .into_iter()
+            .map(|word| {
+                let stem = self.stems.get(word).copied();
+                let meaning = stem.map_or_else(|| Meaning::of(word), |s| self.meanings[s as usize]);
+                states.add(meaning);
+                // What a named dish is served with makes no other dish of it: chicken curry with naan.
+                let of_dish = phrase.main.len() < 2 || phrase.main.contains(word);
+                let food_word = stem.is_some_and(|s| self.food_words[s as usize]);
+                Said {
+                    stem,
+                    meaning,
+                    is_form: phrase.heads.get(1) == Some(word),
+                    may_be_food: of_dish && (food_word || !self.spelling.knows(word)),
+                    plant: matches!(self.category_of_word(word), Some("vegetable" | "fruit")),
+                }
+            })
+            .collect();
+        Some(Label {
+            head,
+            heads,
+            words,
+            states,
+            qualified: phrase.words.len() > 1,
+            made_of,
+            often_replaced: self.often_replaced.contains(phrase.head()),
+            is_a_head: self.by_head[head as usize]
+                .iter()
+                .any(|&at| self.entries[at].head == head),
+        })
     }
 
     /// Entries of a word that is no head anywhere but always means one kind of food: a camembert is a cheese.
     fn implied(&self, word: &str) -> Vec<usize> {
-        let Some(entries) = self.by_word.get(word) else {
+        let Some(entries) = self.stems.get(word).map(|s| &self.by_word[*s as usize]) else {
             return Vec::new();
         };
         let kind = |at: usize| &self.category[self.entries[at].food];
@@ -352,105 +299,31 @@ impl Names {
         }
     }
 
-    /// None where the entry is another food than the label, however many words they share.
-    fn score(&self, label: &BTreeSet<String>, phrase: &Phrase, entry: &Entry) -> Option<f64> {
-        // Only the form agrees: a duck breast is no chicken breast.
-        if !entry.words.contains(phrase.head()) {
-            return None;
-        }
-        let unsaid = |w: &&String| !entry.words.contains(*w) && phrase.heads.get(1) != Some(*w);
-        let food_word = |w: &String| self.by_head.contains_key(w);
-        let unsaid_foods = || {
-            label
-                .iter()
-                .filter(unsaid)
-                // What a named dish is served with makes no other dish of it: chicken curry with naan.
-                .filter(|w| phrase.main.len() < 2 || phrase.main.contains(*w))
-                .filter(|w| food_word(w) || !self.known.contains(*w))
-        };
-        if self.made_of.contains(phrase.head()) || categories::of_word(phrase.head()).is_some() {
-            let other_kind = phrase.words.len() > 1
-                && !entry.qualifiers.is_empty()
-                && entry
-                    .qualifiers
-                    .iter()
-                    .all(|q| !label.contains(q) && food_word(q));
-            if other_kind || unsaid_foods().next().is_some() {
-                return None;
-            }
-        }
-        let plant = |w: &String| matches!(self.category_of_word(w), Some("vegetable" | "fruit"));
-        if self.often_replaced.contains(phrase.head()) && unsaid_foods().any(plant) {
-            return None;
-        }
-        // The head of the label only qualifies the entry: "egg" and egg noodles.
-        let same_head = entry.head == phrase.head() || phrase.heads.contains(&entry.head);
-        if !same_head
-            && self
-                .by_head
-                .get(phrase.head())
-                .is_some_and(|e| e.iter().any(|&at| self.entries[at].head == phrase.head()))
-        {
-            return None;
-        }
-        let weight = |w: &String| match w.as_str() {
-            w if w == phrase.head() || w == entry.head => HEAD_WEIGHT,
-            w if BENIGN.contains(&w) => BENIGN_WEIGHT,
-            w if text::STATES.contains(&w) => STATE_WEIGHT,
-            w if w.bytes().all(|b| b.is_ascii_digit()) => BENIGN_WEIGHT,
-            _ => 1.0,
-        };
-        let light = |w: &String| match w {
-            w if BENIGN.contains(&w.as_str()) || text::STATES.contains(&w.as_str()) => weight(w),
-            w if food_word(w) && *w != entry.head => OTHER_FOOD_WEIGHT,
-            w => weight(w),
-        };
-        let both: f64 = label.intersection(&entry.words).map(weight).sum();
-        let said: f64 = label.iter().map(weight).sum();
-        let named: f64 = both + entry.words.difference(label).map(light).sum::<f64>();
-        let score = COVERAGE_SHARE * both / said.max(1e-9) + (1.0 - COVERAGE_SHARE) * both / named.max(1e-9);
-        let core = if self.core[entry.food] { CORE_BONUS } else { 0.0 };
-        Some(
-            (score + state_bonus(label, &entry.words) + core - self.raw_penalty(label, entry))
-                .clamp(0.0, 0.96),
-        )
-    }
-
-    /// Against names in a state that a plate seldom shows and the label does not say.
-    fn raw_penalty(&self, label: &BTreeSet<String>, entry: &Entry) -> f64 {
-        let unsaid = |words: &[&str]| {
-            words
-                .iter()
-                .any(|w| entry.words.contains(*w) && !label.contains(*w))
-        };
-        let eaten_raw = !UNEATEN_RAW.contains(&self.category[entry.food].as_str());
-        match () {
-            () if unsaid(&["dri", "dry", "uncook"]) => 0.15,
-            () if unsaid(&["raw"]) && !eaten_raw => 0.1,
-            () => 0.0,
-        }
-    }
-
     /// Rows that share words with a label of another head: to show what there is, never to answer with.
     pub(super) fn sharing_words(&self, words: &[String]) -> Vec<Nearest> {
-        let mut best: HashMap<usize, f64> = HashMap::new();
-        for word in words {
-            for &at in self.by_word.get(word).into_iter().flatten() {
+        let stems: Vec<Stem> = words.iter().filter_map(|w| self.stems.get(w)).copied().collect();
+        let mut best: BTreeMap<usize, f64> = BTreeMap::new();
+        for stem in &stems {
+            for &at in &self.by_word[*stem as usize] {
                 let entry = &self.entries[at];
                 let all = entry.words.len().max(words.len()) as f64;
-                let both = words.iter().filter(|w| entry.words.contains(*w)).count() as f64;
+                let both = stems.iter().filter(|s| entry.has(**s)).count() as f64;
                 let kept = best.entry(entry.food).or_default();
                 *kept = kept.max(0.4 * both / all);
             }
         }
-        ranked(best)
+        let mut near: Vec<Nearest> = best
+            .into_iter()
+            .map(|(food, score)| Nearest { food, score })
+            .collect();
+        near.sort_by(|a, b| b.score.total_cmp(&a.score));
+        near
     }
 
     /// The category of a phrase that no row fits: of its head; of a cake or stick of fish, fish.
     pub(super) fn category_of(&self, phrase: &Phrase) -> Option<&str> {
-        let shaped = SHAPED.iter().any(|s| text::stem(s) == phrase.head());
         let sweet_too = phrase.head() == "cak";
-        let of_what = shaped.then(|| {
+        let of_what = self.shaped.contains(phrase.head()).then(|| {
             let before = phrase.words.iter().rev().filter(|w| *w != phrase.head());
             before.filter_map(|w| self.category_of_word(w)).find(|c| {
                 matches!(*c, "fish" | "meat") || !sweet_too && matches!(*c, "vegetable" | "legume" | "egg")
@@ -467,31 +340,22 @@ impl Names {
             .or_else(|| self.category_of_word(phrase.head()))
     }
 
+    fn category_of_word(&self, stem: &str) -> Option<&str> {
+        let stem = *self.stems.get(stem)?;
+        self.category_of_stem[stem as usize].as_deref()
+    }
+
     /// The category that nearly all foods of a head are of.
-    fn category_of_word(&self, head: &str) -> Option<&str> {
+    fn category_of_most(&self, head: usize) -> Option<&str> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for &at in self
-            .by_head
-            .get(head)?
-            .iter()
-            .filter(|&&at| self.entries[at].head == head)
-        {
-            *counts.entry(&self.category[self.entries[at].food]).or_default() += 1;
+        let of_head = self.by_head[head].iter().map(|&at| &self.entries[at]);
+        for entry in of_head.filter(|e| e.head as usize == head) {
+            *counts.entry(&self.category[entry.food]).or_default() += 1;
         }
         let all: usize = counts.values().sum();
         let (name, most) = counts.into_iter().max_by_key(|(_, n)| *n)?;
         (most * 3 >= all * 2).then_some(name)
     }
-}
-
-/// Best first; equal scores in the order of the table.
-fn ranked(best: HashMap<usize, f64>) -> Vec<Nearest> {
-    let mut ranked: Vec<Nearest> = best
-        .into_iter()
-        .map(|(food, score)| Nearest { food, score })
-        .collect();
-    ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.food.cmp(&b.food)));
-    ranked
 }
 
 /// Letters of a name without spaces, its last word without its ending.
@@ -502,24 +366,8 @@ fn joined(tokens: &[String]) -> String {
     }
 }
 
-fn stems(phrase: &str) -> Vec<String> {
-    text::tokens(phrase).iter().map(|t| text::stem(t)).collect()
-}
-
-/// Agreement of the preparations: fried rice is not boiled rice, however alike the words.
-fn state_bonus(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
-    let states = |s: &BTreeSet<String>| -> BTreeSet<String> {
-        s.iter()
-            .filter(|w| text::STATES.contains(&w.as_str()))
-            .cloned()
-            .collect()
-    };
-    let (a, b) = (states(a), states(b));
-    if a.is_empty() || b.is_empty() {
-        0.0
-    } else if a.is_disjoint(&b) {
-        -0.2
-    } else {
-        0.05
-    }
+fn sorted(phrase: &Phrase) -> String {
+    let mut words: Vec<&str> = phrase.words.iter().map(String::as_str).collect();
+    words.sort_unstable();
+    words.join(" ")
 }
