@@ -5,6 +5,8 @@
 mod avif;
 #[path = "intake/camera.rs"]
 mod camera;
+#[path = "intake/containers.rs"]
+mod containers;
 #[path = "intake/damage.rs"]
 mod damage;
 #[path = "intake/decode.rs"]
