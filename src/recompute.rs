@@ -186,7 +186,11 @@ fn check_values(edit: &Edit, wrong: &dyn Fn(String) -> ScanError) -> Result<(), 
             TOLD_GRAMS.start(),
             TOLD_GRAMS.end()
         ))
-        .next_step("remove the item if there is none of it"));
+        .next_step(if grams < *TOLD_GRAMS.start() {
+            "remove the item if there is none of it"
+        } else {
+            "tell the grams of this item on these photos alone"
+        }));
     }
     if let Some(portion) = edit.portion.filter(|p| !PORTION.contains(p)) {
         return Err(wrong(format!(

@@ -84,6 +84,12 @@ struct RunArgs {
     /// Smooth noise on the disparity oracle, as a share of its range.
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
+    /// Noise of the phone oracle's values, as a share of the distance; 0.01 where it is not given.
+    #[arg(long)]
+    phone_noise: Option<f64>,
+    /// Draw other noise.
+    #[arg(long, default_value_t = 0)]
+    noise_seed: u64,
     /// Move the focal length by this share (0.02 is 2 %).
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     perturb_focal: f64,
@@ -202,6 +208,8 @@ impl RunArgs {
         let damage = Damage {
             bits: self.bits,
             noise: self.noise,
+            phone_noise: self.phone_noise,
+            seed: self.noise_seed,
         };
         let foods = self.choose.foods.read()?;
         let table = foods.current().table;
@@ -318,6 +326,9 @@ impl RunArgs {
         }
         if self.noise > 0.0 {
             title += &format!("; smooth noise of {:.1} %", 100.0 * self.noise);
+        }
+        if let Some(noise) = self.phone_noise {
+            title += &format!("; a phone's noise of {:.1} %", 100.0 * noise);
         }
         let perturb = self.perturb();
         if perturb != Perturb::default() {

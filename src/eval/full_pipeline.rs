@@ -124,7 +124,7 @@ impl FullPipeline {
         let shot = Shot::from_request(&request);
         let mut photo = read_photo(&bytes, &shot, &SourceMeta::default(), &DecodeLimits::default())?;
         if let Some(at) = sample.depth.as_ref().filter(|_| self.has(Oracle::Phone)) {
-            photo.depth = phone(&load::depth(root, at)?, seed_of(sample))?;
+            photo.depth = phone(&load::depth(root, at)?, seed_of(sample), self.damage)?;
         }
         let mut inputs = ScanInputs {
             oracle: self.oracle_inputs(root, sample)?,

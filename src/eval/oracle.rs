@@ -35,9 +35,13 @@ pub struct Damage {
     pub bits: Option<u32>,
     /// Smooth noise, sd as a share of the disparity range.
     pub noise: f64,
+    /// Noise of a phone's values as a share of the distance; none: 1 %.
+    pub phone_noise: Option<f64>,
+    /// Other numbers draw other noise.
+    pub seed: u64,
 }
 
-/// Longer and shorter side of the raster of [`Oracle::Phone`], and the noise of its values as a share of the distance.
+/// Longer and shorter side of the raster of [`Oracle::Phone`], and the usual noise of its values as a share of the distance.
 const PHONE_SIDES: (usize, usize) = (256, 192);
 const PHONE_SIGMA: f64 = 0.01;
 
@@ -45,8 +49,9 @@ const PHONE_SIGMA: f64 = 0.01;
 ///
 /// # Errors
 /// As of a depth map that came with a photo.
-pub fn phone(depth: &MetricDepth, seed: u64) -> Result<Option<PhoneDepth>, ScanError> {
-    let mut random = Uniform::new(seed ^ 0x11da);
+pub fn phone(depth: &MetricDepth, seed: u64, damage: Damage) -> Result<Option<PhoneDepth>, ScanError> {
+    let mut random = Uniform::new(seed ^ damage.seed.rotate_left(32) ^ 0x11da);
+    let sigma = damage.phone_noise.unwrap_or(PHONE_SIGMA);
     let (long, short) = PHONE_SIDES;
     let (width, height) = if depth.width() > depth.height() {
         (long, short)
@@ -62,7 +67,7 @@ pub fn phone(depth: &MetricDepth, seed: u64) -> Result<Option<PhoneDepth>, ScanE
             at(i % width, width, depth.width()),
             at(i / width, height, depth.height()),
         );
-        let noisy = z * (1.0 + PHONE_SIGMA * random.normal()) as f32;
+        let noisy = z * (1.0 + sigma * random.normal()) as f32;
         data.extend_from_slice(&noisy.to_le_bytes());
     }
     let map = DepthMap {
@@ -74,7 +79,7 @@ pub fn phone(depth: &MetricDepth, seed: u64) -> Result<Option<PhoneDepth>, ScanE
         orientation: Some(1),
         intrinsics: None,
         confidence: None,
-        sigma_rel: Some(PHONE_SIGMA),
+        sigma_rel: Some(sigma),
     };
     let input = DepthInput {
         map,
@@ -107,7 +112,7 @@ impl Uniform {
 /// The true depth as a network of the Depth Anything kind would give it: `d = s / Z + t` with random `s > 0` and `t`,
 /// optionally with smooth noise and quantised. Unknown depth becomes the farthest known.
 pub fn disparity(depth: &MetricDepth, seed: u64, damage: Damage) -> Option<RelativeDisparity> {
-    let mut random = Uniform::new(seed ^ 0xd15b);
+    let mut random = Uniform::new(seed ^ damage.seed.rotate_left(32) ^ 0xd15b);
     for _ in 0..8 {
         random.unit();
     }

@@ -3,6 +3,7 @@
 pub(super) mod clearance;
 pub(super) mod free_plane;
 pub(super) mod halo;
+mod noise;
 pub(super) mod outline;
 pub(super) mod reference;
 pub(super) mod samples;

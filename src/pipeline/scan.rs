@@ -21,8 +21,8 @@ use crate::overlay;
 use crate::perceive::{Regions, crop, resolve};
 use crate::runtime::JobContext;
 
-/// Error of the mean height of a food in a phone's depth as a share of a single value's: some of the noise is common to neighbours.
-const PHONE_RELIEF_SHARE: f64 = 0.3;
+/// Smooth error of a phone's heights as a share of a single value's noise, beside what of it the table shows: a judgement.
+const PHONE_RELIEF_SHARE: f64 = 0.1;
 
 /// Pictures that were asked for.
 #[derive(Debug, Default)]

@@ -72,6 +72,7 @@ fn golden_disparity_of_8_bits_with_noise() {
     let damage = Damage {
         bits: Some(8),
         noise: 0.01,
+        ..Damage::default()
     };
     let text = volumes(&[Masks, Disparity, Camera, Labels, Scale], damage);
     compare("disparity_8_bits_noise", &text);

@@ -67,6 +67,7 @@ fn relative_disparity_with_a_known_size_gives_them_within_twelve() {
             Damage {
                 bits: Some(8),
                 noise: 0.005,
+                ..Damage::default()
             },
             18.0,
         ),

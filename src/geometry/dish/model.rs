@@ -120,6 +120,7 @@ impl DishModel {
                 rim,
                 radius: circle.radius,
                 relief_sigma: dish.relief_sigma,
+                measured: dish.measured,
             };
             let (profile, sigma) = section.profile(&mut inside.rings);
             let form = Form::Round {
@@ -135,7 +136,7 @@ impl DishModel {
             };
             let seen = quantile(&mut inside.all, share).map(|y| y.max(0.0));
             let (height, sigma) = match seen {
-                Some(seen) if dish.relief_sigma > 0.0 => {
+                Some(seen) if dish.relief_sigma > 0.0 && !dish.measured => {
                     let both = inverse_variance_mean((seen, dish.relief_sigma), (usual.value, usual.sigma));
                     (both, usual.sigma)
                 }

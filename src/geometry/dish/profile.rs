@@ -36,6 +36,8 @@ pub(crate) struct Section {
     pub(crate) radius: f64,
     /// Error of the raster's heights, sd in camera heights; 0 for true depth.
     pub(crate) relief_sigma: f64,
+    /// By a sensor: the section is as it is seen.
+    pub(crate) measured: bool,
 }
 
 /// Heights of a dish's visible pixels by ring.
@@ -103,7 +105,7 @@ impl Section {
 
     /// The profile that these pixels show, and the sd of its hidden part. What lies in the halo of food must not be among them.
     pub(crate) fn profile(&self, rings: &mut Rings) -> (Profile, f64) {
-        if self.relief_sigma > 0.0 {
+        if self.relief_sigma > 0.0 && !self.measured {
             return self.of_network(rings);
         }
         let counts: [usize; RINGS] = std::array::from_fn(|i| rings[i].len());
@@ -248,6 +250,7 @@ mod tests {
             rim: 0.2,
             radius: 0.25,
             relief_sigma,
+            measured: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use dragunov_models::Mask;
 
+use super::profile::RINGS;
 use crate::contract::DishKind;
 use crate::geometry::raster::clearance::Clearance;
 use crate::geometry::raster::outline::outline;
@@ -28,6 +29,10 @@ pub(crate) struct DishSamples {
     pub(crate) on_rim: Vec<bool>,
     /// Error of the raster's heights, sd in camera heights; 0 for true depth.
     pub(crate) relief_sigma: f64,
+    /// The raster is a sensor's: it shows the section as it is, if not sharply.
+    pub(crate) measured: bool,
+    /// Of the mask, in pixels.
+    area: f64,
     /// Nearer to food than this the raster holds a mixture of food and dish, px; set by the first fit.
     pub(crate) halo_px: f64,
 }
@@ -47,6 +52,7 @@ impl DishSamples {
         surface: &Surface<'_>,
         foods: &Clearance,
         relief_sigma: f64,
+        measured: bool,
     ) -> Self {
         let edge = edge(mask, surface, foods, relief_sigma > 0.0);
         Self {
@@ -55,8 +61,15 @@ impl DishSamples {
             on_rim: vec![true; edge.len()],
             edge,
             relief_sigma,
+            measured,
+            area: mask.area() as f64,
             halo_px: 0.0,
         }
+    }
+
+    /// Pixels that show one ring of the section, about.
+    pub(crate) fn ring_px(&self) -> f64 {
+        self.area / RINGS as f64
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn slope_by_ware(dish: &DishSamples, view: &View, fit: &TableFit) -> 
         rim,
         radius: circle.radius,
         relief_sigma: dish.relief_sigma,
+        measured: dish.measured,
     }
     .typical();
     let height_on = |[u, v]: [f64; 2], level: f64| {

@@ -21,6 +21,8 @@ const OUTLIER_FLOOR: f64 = 3e-4;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableSamples {
     pub(crate) points: Vec<[f64; 3]>,
+    /// Pixels between neighbours along both axes.
+    pub(crate) step: usize,
 }
 
 /// Cells of a lattice over the photo that a mask covers.
@@ -100,7 +102,7 @@ impl TableSamples {
                 }
             }
         }
-        Self { points }
+        Self { points, step }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Aligning the raster to the table: `d = a q + b`, robust, with what else is known of the slope (geometry.md 3.3, 3.4).
 
+use super::noise::Noise;
 use super::surface::Alignment;
 use super::table::TableSamples;
 use crate::geometry::math::stats::{MAD_TO_SD, TUKEY, median};
@@ -23,6 +24,7 @@ pub(crate) struct TableFit {
     /// Share of the table in deciding the slope; the rest are priors.
     pub(crate) by_table: f64,
     pub(crate) residual_rel: f64,
+    pub(crate) noise: Noise,
     pub(crate) inliers: f64,
     /// Correlation of `d` with `q`; 0 where `q` does not vary.
     pub(crate) correlation: f64,
@@ -88,6 +90,13 @@ pub(crate) fn fit(
         slope_sigma,
         by_table,
         residual_rel: line.sd / (a * line.level[1]).abs(),
+        noise: Noise::of(
+            samples,
+            keep,
+            &line.residuals(&points, metric),
+            line.sd,
+            (a * line.level[1]).abs(),
+        ),
         inliers: points.len() as f64 / samples.points.len() as f64,
         correlation,
         q_spread,
@@ -174,6 +183,11 @@ impl Line {
         }
         line.a = a;
         Some(line)
+    }
+
+    fn residuals(&self, points: &[[f64; 2]], metric: bool) -> Vec<f64> {
+        let b = if metric { 0.0 } else { self.d - self.a * self.q };
+        points.iter().map(|[q, d]| d - self.a * q - b).collect()
     }
 
     /// The slope with all witnesses, its sd, and the table's share in it. `lean` is the relative error of `q` by the tilt's.

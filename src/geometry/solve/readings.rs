@@ -20,9 +20,14 @@ use crate::geometry::view::camera::View;
 const ITEM_SAMPLES: usize = 3000;
 const COARSE_STEP: usize = 5;
 
+/// What is surer of its distances as a whole than this, sd of the logarithm, is a sensor; a network is less.
+const SENSOR_SIGMA_LN: f64 = 0.05;
+
 pub(crate) struct Readings<'a, 's> {
     pub(crate) scene: &'s Scene<'a>,
     pub(crate) metric: bool,
+    /// By a sensor, with noise: neither true depth nor a network's.
+    pub(crate) measured: bool,
     pub(crate) table: TableSamples,
     /// Which table samples lie in its plane; all of them until the camera is settled.
     pub(crate) on_table: Vec<bool>,
@@ -63,9 +68,16 @@ impl<'a, 's> Readings<'a, 's> {
         } else {
             HaloSamples::default()
         };
+        let measured = match scene.depth {
+            Depth::Metric { scale_sigma_ln, .. } => {
+                scene.relief_sigma > 0.0 && scale_sigma_ln < SENSOR_SIGMA_LN
+            }
+            Depth::Disparity(_) => false,
+        };
         Self {
             scene,
             metric: matches!(scene.depth, Depth::Metric { .. }),
+            measured,
             on_table: vec![true; table.points.len()],
             table,
             slopes: Vec::new(),
@@ -73,7 +85,7 @@ impl<'a, 's> Readings<'a, 's> {
             dishes: scene
                 .dishes
                 .iter()
-                .map(|d| DishSamples::collect(d.mask, d.kind, surface, &foods, scene.relief_sigma))
+                .map(|d| DishSamples::collect(d.mask, d.kind, surface, &foods, scene.relief_sigma, measured))
                 .collect(),
             references: scene.references.iter().map(RefSamples::collect).collect(),
             coarse: items.iter().map(|s| s.thinned(COARSE_STEP)).collect(),

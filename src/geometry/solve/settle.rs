@@ -137,7 +137,12 @@ fn settle_samples(
     };
     for (i, dish) in readings.dishes.iter_mut().enumerate() {
         if by_network {
-            dish.relief_sigma = scene.relief_sigma.hypot(fit.residual_rel);
+            let left_over = if readings.measured {
+                fit.noise.of_mean(dish.ring_px())
+            } else {
+                fit.residual_rel
+            };
+            dish.relief_sigma = scene.relief_sigma.hypot(left_over);
             dish.halo_px = halo_px;
         }
         rim::find(dish, view, fit.alignment, scene.seed ^ i as u64);

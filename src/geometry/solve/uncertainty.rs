@@ -186,12 +186,13 @@ impl Item<'_> {
     /// network exaggerates.
     fn relief_error(&self, height: f64) -> f64 {
         let network = self.readings.scene.relief_sigma;
-        let level = self
-            .solution
-            .fit
-            .residual_rel
-            .hypot(network)
-            .hypot(self.solved.base_sigma);
+        let fit = &self.solution.fit;
+        let left_over = if self.readings.measured {
+            fit.noise.of_mean(self.readings.items[self.index].area)
+        } else {
+            fit.residual_rel
+        };
+        let level = left_over.hypot(network).hypot(self.solved.base_sigma);
         let gain = match self.readings.scene.depth {
             _ if network <= 0.0 => 0.0,
             // What measures distances exaggerates no height by more than it is off as a whole.
