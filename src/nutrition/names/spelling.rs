@@ -7,6 +7,8 @@ use crate::nutrition::text;
 
 /// A nearest name of a word never seen in another spelling: so many letters of it may differ.
 const LONG_WORD: usize = 8;
+/// A label of more words than this is a sentence, and its letters are left as they are.
+const MENDED_WORDS: usize = 16;
 /// Words in one synonym at most.
 const SYNONYM_WORDS: usize = 3;
 
@@ -16,15 +18,16 @@ pub(super) struct Spelling {
     /// Stems.
     known: HashSet<String>,
     /// Words by length.
-    by_length: BTreeMap<usize, Vec<Word>>,
+    by_length: BTreeMap<usize, Words>,
     /// Stems joined by spaces to what the table says.
     synonyms: HashMap<String, &'static str>,
 }
 
-#[derive(Debug, Clone)]
-struct Word {
-    letters: u32,
-    word: String,
+/// Words of one length and the letters of each.
+#[derive(Debug, Clone, Default)]
+struct Words {
+    letters: Vec<u32>,
+    words: Vec<String>,
 }
 
 /// The letters of a word as a set. One that is replaced changes two of them at most, one that is moved none.
@@ -48,10 +51,8 @@ impl Spelling {
         for word in vocabulary {
             spelling.known.insert(text::stem(&word));
             let same_length = spelling.by_length.entry(word.len()).or_default();
-            same_length.push(Word {
-                letters: letters(&word),
-                word,
-            });
+            same_length.letters.push(letters(&word));
+            same_length.words.push(word);
         }
         spelling
     }
@@ -91,6 +92,9 @@ impl Spelling {
                 .chain([one])
                 .chain(tokens[at + 1..].iter().map(String::as_str));
             out.push(words.collect::<Vec<_>>().join(" "));
+        }
+        if meant.len() > MENDED_WORDS {
+            return out;
         }
         let mended: Vec<String> = meant
             .iter()
@@ -150,15 +154,17 @@ impl Spelling {
         }
         let allowed = if n >= LONG_WORD { 2 } else { 1 };
         let (set, first) = (letters(token), token.as_bytes()[0]);
+        let most = 2 * allowed as u32;
         (n - allowed..=n + allowed)
+            .filter(|length| *length > 3)
             .filter_map(|length| self.by_length.get(&length))
-            .flatten()
-            .filter(|w| w.word.len() > 3 && (w.letters ^ set).count_ones() as usize <= 2 * allowed)
-            .map(|w| {
+            .flat_map(|same| same.letters.iter().zip(&same.words))
+            .filter(|(letters, _)| (*letters ^ set).count_ones() <= most)
+            .map(|(_, word)| {
                 (
-                    strsim::osa_distance(&w.word, token),
-                    w.word.as_bytes()[0] != first,
-                    &w.word,
+                    strsim::osa_distance(word, token),
+                    word.as_bytes()[0] != first,
+                    word,
                 )
             })
             .filter(|(distance, _, _)| *distance <= allowed)
