@@ -1,7 +1,6 @@
 //! How regions are found: automatic masks named crop by crop, names with boxes turned into masks, or the second and then the first
 //! for what it left out.
 
-mod asked_again;
 mod automatic;
 mod bowls;
 mod grounded;
@@ -68,9 +67,6 @@ pub struct Search {
     pub redraw_close_up: bool,
     /// Give pieces that look alike the name that is likeliest for all of them.
     pub label_consensus: bool,
-    /// Ask about every food that was settled on twice more: as it was drawn last, and mirrored. Costs two crops a food.
-    #[serde(default)]
-    pub ask_again: bool,
 }
 
 /// The models that find and name regions.
@@ -156,15 +152,11 @@ impl Finder<'_> {
         }
         // Boxes come with names of the whole picture; crops were named one by one.
         let consensus = self.search.label_consensus && self.strategy == Strategy::Automatic;
-        let ask_again = self.search.ask_again && self.strategy == Strategy::Automatic && warnings.is_empty();
-        if self.search.redraw_close_up || consensus || ask_again {
+        if self.search.redraw_close_up || consensus {
             candidates = settle(candidates);
         }
         if self.search.redraw_close_up {
             self.redraw_close_up(image, &mut candidates, control)?;
-        }
-        if ask_again {
-            self.ask_again(image, &mut candidates, control)?;
         }
         if consensus {
             control.stage(Stage::Identify)?;

@@ -100,7 +100,6 @@ impl Default for Calibration {
                 search_bowls: true,
                 redraw_close_up: false,
                 label_consensus: true,
-                ask_again: false,
             },
             mask_grid: MaskGrid {
                 points_per_side: original.points_per_side,

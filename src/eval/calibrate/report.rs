@@ -73,8 +73,7 @@ impl Fitted {
              zoom = {zoom}\n\
              search_bowls = {search_bowls}\n\
              redraw_close_up = {redraw_close_up}\n\
-             label_consensus = {label_consensus}\n\
-             ask_again = {ask_again}\n\n\
+             label_consensus = {label_consensus}\n\n\
              [mask_grid]\n\
              points_per_side = {points}\n\
              min_predicted_iou = {iou}\n\
@@ -95,7 +94,6 @@ impl Fitted {
             search_bowls = search.search_bowls,
             redraw_close_up = search.redraw_close_up,
             label_consensus = search.label_consensus,
-            ask_again = search.ask_again,
             points = grid.points_per_side,
             iou = grid.pred_iou_thresh,
             stability = grid.stability_score_thresh,

@@ -103,8 +103,7 @@ fn unknown((mask, quality): Scored) -> Candidate {
 }
 
 /// The masks to ask about, at most [`MAX_TOGETHER`]: what is no part of what was named, lies on a dish and rises above the table;
-/// what may be the dish of food that lies on none; and where there is room what rises beside the dishes, which may be a bowl that was
-/// not named either. Without a depth raster all that lies on a dish is taken to rise, and nothing else.
+/// and what may be the dish of food that lies on none. Without a depth raster all of it is taken to rise.
 fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> Vec<Scored> {
     let is_dish = |c: &&Candidate| c.identity.kind.dish().is_some();
     let things: Vec<&Mask> = found.iter().filter(|c| !is_dish(c)).map(|c| &c.mask).collect();
@@ -143,7 +142,7 @@ fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> V
     let covered = union(&things);
     let everything: Vec<&Mask> = things.iter().chain(&may_lie_on).copied().collect();
     let relief = depth.and_then(|d| Relief::of(d, &everything));
-    let mut others: Vec<(bool, f64, &Scored)> = masks
+    let mut others: Vec<(f64, &Scored)> = masks
         .iter()
         .filter(|(mask, _)| {
             let area = mask.area().max(1) as f64;
@@ -156,14 +155,14 @@ fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> V
             let mask = &one.0;
             let on_dish = may_lie_on.iter().any(|dish| on(mask, dish, MAX_DISH_SHARE))
                 || bowls().any(|bowl| on(mask, bowl, MAX_BOWL_SHARE));
-            let beside = mask.sides_touched() < 2 && (may_lie_on.is_empty() || relief.is_some());
+            let no_dish = may_lie_on.is_empty() && mask.sides_touched() < 2;
             let worth = (mask.area() as f64).powf(AREA_WORTH_POWER) * one.1;
-            (on_dish || beside).then_some((on_dish, worth, one))
+            (on_dish || no_dish).then_some((worth, one))
         })
         .collect();
-    others.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    others.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut chosen = out.clone();
-    for (_, _, one) in others {
+    for (_, one) in others {
         take(one, &mut chosen, MAX_TOGETHER);
     }
     chosen
@@ -262,7 +261,7 @@ mod tests {
         let soup = rect(14, 14, 86, 86);
         assert_eq!(
             asked(std::slice::from_ref(&soup), &[dish(Kind::Bowl)]),
-            [soup.clone()]
+            std::slice::from_ref(&soup)
         );
         assert!(asked(&[soup], &[dish(Kind::Plate)]).is_empty());
     }

@@ -19,7 +19,7 @@ impl<'a> Sieve<'a> {
     pub(super) fn new(config: &'a AmgConfig, composite: &Composite) -> Self {
         // The cells that the photo has a part in; the others lie on the padding.
         let cells = composite.cells();
-        let rules = config.screen.then(|| MaskRules {
+        let rules = config.screen.then_some(MaskRules {
             columns: cells.x,
             rows: cells.y,
             threshold: THRESHOLD,
