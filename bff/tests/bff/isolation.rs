@@ -49,6 +49,10 @@ fn unsigned(text: &str) -> Value {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("evidence");
     }
+    let photos = value.get_mut("photos").and_then(Value::as_array_mut);
+    for photo in photos.into_iter().flatten() {
+        photo.as_object_mut().unwrap().remove("image_url");
+    }
     value
 }
 
