@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dragunov_models::device::DeviceChoice;
 use serde_json::{Value, json};
+use tokio::signal::unix::Signal;
 
 use super::choose::ModelArgs;
 use crate::config::QueueArgs;
@@ -195,11 +196,15 @@ pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, ScanError> {
         .map_err(|e| ScanError::new(ErrorCode::Internal, "no threads for the service").source(e))
 }
 
-/// Resolves at the first SIGTERM or SIGINT; the second ends the process at once.
-pub(super) async fn stop_signal() {
+/// Resolves at the first SIGTERM or SIGINT from this call on; the second ends the process at once. Call it inside a runtime, before
+/// any job is taken: a signal that nobody waits for yet would end the process as if it had crashed.
+pub(super) fn stop_signal() -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    caught(signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+}
+
+async fn caught(term: std::io::Result<Signal>, int: std::io::Result<Signal>) {
+    let (Ok(mut term), Ok(mut int)) = (term, int) else {
         tracing::error!("signals cannot be caught; the process will not drain");
         return std::future::pending().await;
     };

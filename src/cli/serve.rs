@@ -51,6 +51,7 @@ async fn run(
     executor: Executor,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> Result<(), ScanError> {
+    let stop = stop_signal();
     let worker_id = format!("local-{}", std::process::id());
     let disk = (config.state_dir.as_deref())
         .map(|dir| Disk::open(dir, config.set_aside_damaged_state))
@@ -84,5 +85,5 @@ async fn run(
         WorkerIdentity::new(worker_id),
         Some(metrics),
     );
-    serve(listener, app, due, config.serve, stop_signal()).await
+    serve(listener, app, due, config.serve, stop).await
 }

@@ -311,5 +311,5 @@ pub(super) fn unreadable(error: &clap::Error) {
     let Ok(runtime) = tokio_runtime() else {
         return;
     };
-    runtime.block_on(give_up(&env, &CannotWork::config(error), stop_signal()));
+    runtime.block_on(async { give_up(&env, &CannotWork::config(error), stop_signal()).await });
 }

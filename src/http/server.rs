@@ -77,7 +77,7 @@ pub async fn serve(
     app.begin_drain();
     // The job that a device broke under has been told so; those left behind are not to blame.
     if (outcome.as_ref()).map_or_else(|e| e.code == ErrorCode::DeviceUnavailable, |()| true) {
-        app.store.note_stop();
+        app.store.note_stop().await;
     }
     if outcome.is_ok() {
         tokio::time::sleep(options.drain_delay).await;

@@ -26,6 +26,9 @@ use crate::telemetry::names;
 use table::Table;
 pub use views::JobCounts;
 
+/// For the note that the process was told to stop; a busy disk takes tens of milliseconds.
+const NOTE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Bounds of the store.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -176,9 +179,10 @@ impl Store {
         self.0.disk.as_ref().is_none_or(Disk::is_well)
     }
 
-    /// The process was told to stop: whatever is in hand from now on is not why it ends.
-    pub fn note_stop(&self) {
-        self.later(Change::Stopping(true));
+    /// The process was told to stop: whatever is in hand from now on is not why it ends. Returns when that is on disk, or when the
+    /// disk takes too long.
+    pub async fn note_stop(&self) {
+        let _ = tokio::time::timeout(NOTE_PATIENCE, self.write(Change::Stopping(true))).await;
     }
 
     pub fn limits(&self) -> &Limits {

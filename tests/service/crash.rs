@@ -178,7 +178,8 @@ async fn clean_stops_are_not_counted() {
     let mut service = start();
     let id = submit(&http, &service, json!({"mock_return": 1, "mock_delay": 20})).await;
     for _ in 0..7 {
-        until_is(&http, &service, &id, &["IN_PROGRESS"]).await;
+        let view = until_is(&http, &service, &id, &["IN_PROGRESS", "FAILED"]).await;
+        assert_eq!(view["status"], "IN_PROGRESS", "{view}");
         service.terminate();
         service = start();
     }
