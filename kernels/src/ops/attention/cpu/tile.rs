@@ -110,16 +110,16 @@ impl KeyTiles {
 }
 
 /// Working memory for a tile of queries.
-struct Work<'a> {
+pub(super) struct Work<'a> {
     /// `d` floats a row.
-    q: &'a mut [f32],
+    pub q: &'a mut [f32],
     /// `KEYS` floats a row.
-    scores: &'a mut [f32],
+    pub scores: &'a mut [f32],
     /// `dv` floats a row.
-    values: &'a mut [f32],
+    pub values: &'a mut [f32],
     /// One float a row.
-    maxima: &'a mut [f32],
-    sums: &'a mut [f32],
+    pub maxima: &'a mut [f32],
+    pub sums: &'a mut [f32],
 }
 
 impl Job<'_> {
@@ -156,26 +156,39 @@ impl Job<'_> {
         scratch::with(tiles.len(), |packed| {
             self.pack(task, &tiles, packed);
             let packed = &*packed;
-            let sizes = [QUERIES * d, QUERIES * KEYS, QUERIES * dv, QUERIES, QUERIES];
-            scratch::with(sizes.iter().sum(), |work| {
-                let (q, work) = work.split_at_mut(sizes[0]);
-                let (scores, work) = work.split_at_mut(sizes[1]);
-                let (values, work) = work.split_at_mut(sizes[2]);
-                let (maxima, sums) = work.split_at_mut(sizes[3]);
-                let mut work = Work {
-                    q,
-                    scores,
-                    values,
-                    maxima,
-                    sums,
-                };
-                for begin in task.rows.clone().step_by(QUERIES) {
-                    let count = (task.rows.end - begin).min(QUERIES);
-                    let rows: Vec<[usize; 3]> = (begin..begin + count).map(|r| self.row(task, r)).collect();
-                    self.attend(task, &rows, &tiles, packed, &mut work);
-                    self.write(&rows, work.values, work.sums);
-                }
+            self.by_blocks(QUERIES, task, |rows, work| {
+                self.attend(task, rows, &tiles, packed, work)
             });
+        });
+    }
+
+    /// `attend` for every `queries` rows of a task, with the memory that it works in; writes what it leaves there.
+    pub(super) fn by_blocks(
+        &self,
+        queries: usize,
+        task: &Task,
+        mut attend: impl FnMut(&[[usize; 3]], &mut Work),
+    ) {
+        let Dims { d, dv, .. } = self.dims;
+        let sizes = [queries * d, queries * KEYS, queries * dv, queries, queries];
+        scratch::with(sizes.iter().sum(), |work| {
+            let (q, work) = work.split_at_mut(sizes[0]);
+            let (scores, work) = work.split_at_mut(sizes[1]);
+            let (values, work) = work.split_at_mut(sizes[2]);
+            let (maxima, sums) = work.split_at_mut(sizes[3]);
+            let mut work = Work {
+                q,
+                scores,
+                values,
+                maxima,
+                sums,
+            };
+            for begin in task.rows.clone().step_by(queries) {
+                let count = (task.rows.end - begin).min(queries);
+                let rows: Vec<[usize; 3]> = (begin..begin + count).map(|r| self.row(task, r)).collect();
+                attend(&rows, &mut work);
+                self.write(&rows, work.values, work.sums);
+            }
         });
     }
 

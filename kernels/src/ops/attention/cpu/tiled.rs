@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::softmax::{QuickSoftmax, Softmax};
-use super::tile::{Job, KEYS, Task};
+use super::tile::{Job, KEYS, Task, Work};
 use crate::cpu::block::{Dense, EpilogueSlices};
 use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::tiles::sweep::Sweep;
@@ -54,19 +54,6 @@ impl KeyTiles {
     }
 }
 
-/// Working memory for a tile of queries.
-struct Work<'a> {
-    /// `d` floats a row.
-    q: &'a mut [f32],
-    /// `KEYS` floats a row.
-    scores: &'a mut [f32],
-    /// `dv` floats a row.
-    values: &'a mut [f32],
-    /// One float a row.
-    maxima: &'a mut [f32],
-    sums: &'a mut [f32],
-}
-
 impl Job<'_> {
     pub(super) fn run_tiled(&self, task: &Task, engine: Engine, terms: Terms) {
         let Dims { d, dv, .. } = self.dims;
@@ -82,25 +69,8 @@ impl Job<'_> {
         scratch::lines(tiles.count() * tiles.stride(), |packed| {
             self.lay_out(task, &tiles, packed);
             let packed = &*packed;
-            let sizes = [QUERIES * d, QUERIES * KEYS, QUERIES * dv, QUERIES, QUERIES];
-            scratch::with(sizes.iter().sum(), |work| {
-                let (q, work) = work.split_at_mut(sizes[0]);
-                let (scores, work) = work.split_at_mut(sizes[1]);
-                let (values, work) = work.split_at_mut(sizes[2]);
-                let (maxima, sums) = work.split_at_mut(sizes[3]);
-                let mut work = Work {
-                    q,
-                    scores,
-                    values,
-                    maxima,
-                    sums,
-                };
-                for begin in task.rows.clone().step_by(QUERIES) {
-                    let count = (task.rows.end - begin).min(QUERIES);
-                    let rows: Vec<[usize; 3]> = (begin..begin + count).map(|r| self.row(task, r)).collect();
-                    self.attend_tiled(engine, task, &rows, &tiles, packed, &mut work);
-                    self.write(&rows, work.values, work.sums);
-                }
+            self.by_blocks(QUERIES, task, |rows, work| {
+                self.attend_tiled(engine, task, rows, &tiles, packed, work)
             });
         });
     }
