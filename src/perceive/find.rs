@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::naming::{name_masks, name_together, names_by_shape};
 use super::region::{Candidate, Scored};
-use super::select::settle;
+use super::select::{settle, without_parts};
 use crate::contract::request::Hints;
 use crate::contract::{Control, ScanError, Stage, Warning, WarningCode};
 use crate::identify::Identifier;
@@ -161,6 +161,7 @@ impl Finder<'_> {
         if consensus {
             control.stage(Stage::Identify)?;
             name_together(image, &mut candidates);
+            candidates = without_parts(&candidates);
         }
         candidates.extend(hinted);
         Ok(Detections { candidates, warnings })

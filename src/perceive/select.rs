@@ -5,5 +5,6 @@ mod choose;
 mod dishes;
 mod resolve;
 
+pub(super) use choose::without_parts;
 pub use resolve::resolve;
 pub(super) use resolve::settle;

@@ -43,7 +43,8 @@ impl Finder<'_> {
     ) -> Result<Vec<Candidate>, ScanError> {
         let mut found = self.grounded(image, embedding, control, warnings)?;
         // That nothing was named with a box is no answer yet.
-        let masks = self.automatic_masks(image, embedding, control)?;
+        let mut masks = self.automatic_masks(image, embedding, control)?;
+        masks.extend(self.masks_in_empty_bowls(image, embedding, &found)?);
         let depth = self.depth.take().and_then(|depth| depth());
         let (asked, beyond) = pointed_at.split_at(pointed_at.len().min(MAX_TOGETHER));
         found.extend(beyond.iter().cloned().map(unknown));
@@ -103,7 +104,7 @@ fn unknown((mask, quality): Scored) -> Candidate {
 }
 
 /// The masks to ask about, at most [`MAX_TOGETHER`]: what is no part of what was named, lies on a dish and rises above the table;
-/// and what may be the dish of food that lies on none. Without a depth raster all of it is taken to rise.
+/// and what may be the dish of food that lies on none, or a dish beside the others. Without a depth raster all of it is taken to rise.
 fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> Vec<Scored> {
     let is_dish = |c: &&Candidate| c.identity.kind.dish().is_some();
     let things: Vec<&Mask> = found.iter().filter(|c| !is_dish(c)).map(|c| &c.mask).collect();
@@ -124,40 +125,51 @@ fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> V
         .filter(|f| !dishes.iter().any(|d| lies_on(f, d)))
         .collect();
 
+    let covered = union(&things);
+    let free = |mask: &Mask| {
+        covered
+            .as_ref()
+            .is_none_or(|c| mask.intersection_area(c) as f64 <= MAX_COVERED_SHARE * mask.area().max(1) as f64)
+    };
+    // A second dish of whose content nothing was named shows other masks on it, and lies on no other dish.
+    let unseen = |mask: &Mask| {
+        !dishes.is_empty()
+            && free(mask)
+            && dishes
+                .iter()
+                .all(|d| mask.iou(d) <= SAME_THING_IOU && !lies_on(mask, d))
+            && masks
+                .iter()
+                .any(|(inner, _)| free(inner) && on(inner, mask, MAX_BOWL_SHARE))
+    };
     let mut out = Vec::new();
-    if !bare.is_empty() {
-        let mut carriers: Vec<(f64, &Scored)> = masks
-            .iter()
-            .filter(|(mask, _)| mask.sides_touched() < 3 && carries(mask, &bare))
-            .map(|one| (roundness(&one.0), one))
-            .filter(|(round, _)| *round >= MIN_DISH_ROUNDNESS)
-            .collect();
-        carriers.sort_by(|a, b| b.0.total_cmp(&a.0));
-        for (_, one) in carriers {
-            take(one, &mut out, MAX_DISHES);
-        }
+    let mut carriers: Vec<(f64, &Scored)> = masks
+        .iter()
+        .filter(|(mask, _)| mask.sides_touched() < 3 && (carries(mask, &bare) || unseen(mask)))
+        .map(|one| (roundness(&one.0), one))
+        .filter(|(round, _)| *round >= MIN_DISH_ROUNDNESS)
+        .collect();
+    carriers.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (_, one) in carriers {
+        take(one, &mut out, MAX_DISHES);
     }
     // Where no dish was seen at all, whatever stands on the table may be food.
     let may_lie_on: Vec<&Mask> = dishes.iter().copied().chain(out.iter().map(|(m, _)| m)).collect();
-    let covered = union(&things);
     let everything: Vec<&Mask> = things.iter().chain(&may_lie_on).copied().collect();
     let relief = depth.and_then(|d| Relief::of(d, &everything));
     let mut others: Vec<(f64, &Scored)> = masks
         .iter()
-        .filter(|(mask, _)| {
-            let area = mask.area().max(1) as f64;
-            let free = covered
-                .as_ref()
-                .is_none_or(|c| mask.intersection_area(c) as f64 <= MAX_COVERED_SHARE * area);
-            free && relief.as_ref().is_none_or(|r| r.rises(mask))
-        })
         .filter_map(|one| {
             let mask = &one.0;
-            let on_dish = may_lie_on.iter().any(|dish| on(mask, dish, MAX_DISH_SHARE))
-                || bowls().any(|bowl| on(mask, bowl, MAX_BOWL_SHARE));
+            // What lies in a bowl need not rise above its wall.
+            let in_bowl = bowls()
+                .chain(out.iter().map(|(m, _)| m))
+                .any(|bowl| on(mask, bowl, MAX_BOWL_SHARE));
+            let on_dish = may_lie_on.iter().any(|dish| on(mask, dish, MAX_DISH_SHARE));
             let no_dish = may_lie_on.is_empty() && mask.sides_touched() < 2;
+            let rises = || relief.as_ref().is_none_or(|r| r.rises(mask));
             let worth = (mask.area() as f64).powf(AREA_WORTH_POWER) * one.1;
-            (on_dish || no_dish).then_some((worth, one))
+            (free(mask) && (in_bowl || ((on_dish || no_dish) && rises()))).then_some((worth, one))
         })
         .collect();
     others.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -253,6 +265,18 @@ mod tests {
         let bacon = rect(30, 62, 70, 75);
         let found = asked(&[disc.clone(), bacon.clone()], &[egg]);
         assert_eq!(found, [disc, bacon]);
+    }
+
+    #[test]
+    fn a_bowl_that_no_box_showed_is_asked_about_with_its_content() {
+        let plate = candidate(rect(10, 10, 50, 50), Kind::Plate, "plate", 0.9);
+        let rice = candidate(rect(20, 20, 40, 40), Kind::Food, "rice", 0.9);
+        let disc =
+            |radius: f64| Mask::from_fn(100, 100, |x, y| (x as f64 - 75.0).hypot(y as f64 - 75.0) < radius);
+        let masks = [disc(20.0), disc(15.0)];
+        assert_eq!(asked(&masks, &[plate.clone(), rice.clone()]), masks);
+        // Round, but nothing on it.
+        assert!(asked(&masks[..1], &[plate, rice]).is_empty());
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Finder<'_> {
         let meal = CropWindow::around_the_meal(seen, size).filter(|_| self.search.zoom);
         let Some(window) = meal else {
             control.stage(Stage::Segment)?;
-            let inside = self.masks_in_bowls(embedding, &CropWindow::whole_of(size), seen)?;
+            let inside = self.masks_in_empty_bowls(image, embedding, seen)?;
             return self.named(image, inside, control, warnings);
         };
         let crop = self.encode_crop(image, window, control)?;
@@ -65,6 +65,17 @@ impl Finder<'_> {
         let inside = self.masks_in_bowls(&crop.embedding, &window, &all)?;
         found.extend(self.named(image, inside, control, warnings)?);
         Ok(found)
+    }
+
+    /// What may lie in the bowls of the photo in which no food was found.
+    pub(super) fn masks_in_empty_bowls(
+        &self,
+        image: &RgbImage,
+        embedding: &Embedding,
+        seen: &[Candidate],
+    ) -> Result<Vec<Scored>, ScanError> {
+        let photo = CropWindow::whole_of((image.width(), image.height()));
+        self.masks_in_bowls(embedding, &photo, seen)
     }
 
     /// Draws every food once more from its box, in a crop of its own: there its edge is many cells of the decoder long.

@@ -6,6 +6,7 @@
 
 use dragunov_models::Mask;
 
+use crate::identify::Kind;
 use crate::perceive::region::Candidate;
 
 /// Two masks that share more than this of the smaller one show the same thing.
@@ -22,6 +23,8 @@ const MAX_ON_TOP_AREA_RATIO: f64 = 0.6;
 /// of both, with the second.
 const MIN_ON_TOP_CONFIDENCE: f64 = 0.9;
 const MIN_BELOW_CONFIDENCE: f64 = 0.7;
+/// Novelty over which a mask's worth falls by a factor of e.
+const NOVELTY_SCALE: f64 = 3.0;
 /// Less gain than this is rounding.
 const MIN_SWAP_GAIN: f64 = 1e-9;
 
@@ -62,7 +65,7 @@ impl Rivals {
         let worth = foods
             .iter()
             .zip(&areas)
-            .map(|(c, area)| area.powf(AREA_WORTH_POWER) * c.score().powi(2))
+            .map(|(c, area)| area.powf(AREA_WORTH_POWER) * c.score().powi(2) * purity(c))
             .collect();
         let boxes: Vec<_> = foods.iter().map(|c| c.mask.bbox()).collect();
         let mut of = vec![Vec::new(); foods.len()];
@@ -122,6 +125,26 @@ impl Rivals {
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, out, into)| (out, into))
     }
+}
+
+/// The less a crop looks like any food that the identifier knows, the likelier its mask shows more than one food or a part of one.
+fn purity(c: &Candidate) -> f64 {
+    c.identity
+        .novelty
+        .map_or(1.0, |novelty| (-novelty / NOVELTY_SCALE).exp())
+}
+
+/// Foods without those that lie in a larger one of the same name: what was taken for something else on top of a food is a part of it
+/// once both have one name.
+pub(in crate::perceive) fn without_parts(candidates: &[Candidate]) -> Vec<Candidate> {
+    let part_of = |part: &Candidate, whole: &Candidate| {
+        (part.identity.kind, whole.identity.kind) == (Kind::Food, Kind::Food)
+            && part.identity.label == whole.identity.label
+            && part.mask.area() < whole.mask.area()
+            && part.mask.intersection_area(&whole.mask) as f64 > MIN_SHARE_ON_TOP * part.mask.area() as f64
+    };
+    let whole = |c: &&Candidate| !candidates.iter().any(|other| part_of(c, other));
+    candidates.iter().filter(whole).cloned().collect()
 }
 
 /// Whether the smaller mask is surely something else than the food in whose mask it lies.
@@ -203,6 +226,31 @@ mod tests {
             food(rect(40, 20, 60, 42), "watermelon slice", 0.98),
         ]);
         assert_eq!(found, [("watermelon slice".into(), 440)]);
+    }
+
+    #[test]
+    fn of_two_masks_the_one_that_looks_like_a_food_is_chosen() {
+        let seen = |mask, novelty| {
+            let mut c = food(mask, "peas", 0.98);
+            c.identity.novelty = Some(novelty);
+            c
+        };
+        let (peas, with_beans) = (rect(10, 10, 40, 40), rect(10, 10, 52, 40));
+        let of = |novelty| chosen(vec![seen(peas.clone(), 0.7), seen(with_beans.clone(), novelty)]);
+        assert_eq!(of(0.7), [("peas".into(), 1260)]);
+        assert_eq!(of(1.2), [("peas".into(), 900)]);
+    }
+
+    #[test]
+    fn what_got_the_name_of_the_food_it_lies_on_is_a_part_of_it() {
+        let both = food(rect(10, 10, 60, 40), "egg", 0.6);
+        let one = food(rect(12, 12, 35, 38), "egg", 0.6);
+        let sauce = food(rect(40, 12, 50, 38), "ketchup", 0.95);
+        let left: Vec<usize> = without_parts(&[one, sauce, both])
+            .iter()
+            .map(|c| c.mask.area())
+            .collect();
+        assert_eq!(left, [260, 1500]);
     }
 
     #[test]
