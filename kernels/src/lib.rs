@@ -29,6 +29,7 @@ pub use ops::attention::{AttentionMask, Segments, attention};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
+pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, Mix, draw_masks};
 pub use ops::linear::{LinearWeight, linear};
 pub use ops::mask_facts::{MaskFacts, MaskRules, mask_facts};
 pub use ops::norm::{layer_norm, rms_norm};

@@ -6,6 +6,7 @@ pub use crate::ops::activation::reference::{gelu, silu};
 pub use crate::ops::attention::reference::{AttentionDims, attention};
 pub use crate::ops::conv_transpose2d::reference::conv_transpose2d;
 pub use crate::ops::conv2d::reference::{ConvDims, conv2d};
+pub use crate::ops::drawn_masks::reference::drawn_mask;
 pub use crate::ops::linear::reference::matmul_nt;
 pub use crate::ops::norm::reference::{layer_norm, rms_norm};
 pub use crate::ops::rotary::reference::rotary;

@@ -6,9 +6,12 @@ mod it {
     pub(crate) mod attention;
     pub(crate) mod conv;
     pub(crate) mod linear;
+    pub(crate) mod masks;
     pub(crate) mod norm;
     #[cfg(feature = "cuda")]
     pub(crate) mod on_device;
+    #[cfg(feature = "cuda")]
+    pub(crate) mod on_device_results;
     pub(crate) mod products;
     pub(crate) mod support;
 }

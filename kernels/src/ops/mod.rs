@@ -6,6 +6,7 @@ pub(crate) mod channels_last;
 pub(crate) mod conv2d;
 pub(crate) mod conv_transpose2d;
 mod depthwise;
+pub(crate) mod drawn_masks;
 pub(crate) mod linear;
 pub(crate) mod mask_facts;
 pub(crate) mod norm;
