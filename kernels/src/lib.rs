@@ -24,6 +24,7 @@ mod testing;
 pub use backend::works_in_pieces;
 pub use epilogue::Epilogue;
 pub use ops::activation::{Activation, activation};
+pub use ops::argmax::{TokenRules, argmax_tokens};
 pub use ops::attention::ragged::{CachedSequence, append_rotated, attention_ragged};
 pub use ops::attention::{AttentionMask, Segments, attention};
 pub use ops::channels_last::to_channels_last;

@@ -3,6 +3,7 @@
 
 mod it {
     pub(crate) mod activation;
+    pub(crate) mod argmax;
     pub(crate) mod attention;
     pub(crate) mod conv;
     pub(crate) mod linear;

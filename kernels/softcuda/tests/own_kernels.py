@@ -158,6 +158,14 @@ d.launch(module, "draw_masks_f32", (2, 2), (32, 8),
 bits, boxes, out = d.upload("I", range(2 * 3 * 7)), d.upload("I", [1, 2, 5, 1, 2, 0, 0, 0, 2, 0, 3, 10]), d.empty("I", 16)
 d.launch(module, "crop_bits_u32", (1, 2), (256,), [bits, boxes, out, i32(3), i32(7)])
 """,
+    ("argmax.cu", "penalise_f32"): """
+x, tokens, ends = d.upload("f", range(2 * 5)), d.upload("I", [1 << 31, 3, 4]), d.upload("I", [1, 3])
+d.launch(module, "penalise_f32", (1, 2), (256,), [x, tokens, ends, i32(5), ctypes.c_float(2)])
+""",
+    ("argmax.cu", "argmax_f32"): """
+x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
+d.launch(module, "argmax_f32", (2, 3), (32,), [x, best, i32(100)])
+""",
     ("relative.cu", "relative_f32"): """
 h, side, w = 2, 5, 6
 q, y = d.upload("f", range(side * side * h * w)), d.empty("f", 2 * h * side ** 3)
@@ -213,6 +221,10 @@ OWN_FAULTS = [
     ("masks.cu", "draw_masks_f32", "atomicAdd(&facts[blockIdx.y * 6 + place], found[place])", "facts[blockIdx.y * 6 + place] += found[place]", "race between blocks", "facts[blockIdx.y * 6 + place] +="),
     ("masks.cu", "crop_bits_u32", "i < n; i +=", "i <= n; i +=", "out of bounds", "out[box[5] + i]"),
     ("masks.cu", "crop_bits_u32", "(box[0] * (size_t)words", "(box[0] * (size_t)width", "out of bounds", "out[box[5] + i]"),
+    ("argmax.cu", "penalise_f32", "tokens[i] & 0x7fffffffu", "tokens[i]", "out of bounds", "= -INFINITY"),
+    ("argmax.cu", "penalise_f32", "i < end; i +=", "i <= end; i +=", "out of bounds", "float& logit"),
+    ("argmax.cu", "argmax_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "row[token]"),
+    ("argmax.cu", "argmax_f32", "atomicMax(&best[blockIdx.y], own)", "best[blockIdx.y] = own", "race between blocks", "best[blockIdx.y] = own"),
     ("relative.cu", "relative_f32", "    __syncthreads();\n", "", "race on shared memory", "tokens[(y + i * 16)"),
     ("relative.cu", "relative_f32", "if (at < side && x", "if (x", "out of bounds", "to[token"),
 ]

@@ -31,6 +31,7 @@ macro_rules! modules {
     };
 }
 modules! {
+    ARGMAX "argmax"
     ATTENTION "attention"
     CONVOLUTION "convolution"
     ELEMENTWISE "elementwise"

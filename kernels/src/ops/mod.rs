@@ -1,6 +1,7 @@
 //! The ops, one room each.
 
 pub(crate) mod activation;
+pub(crate) mod argmax;
 pub(crate) mod attention;
 pub(crate) mod channels_last;
 pub(crate) mod conv2d;

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device};
 use dragunov_kernels::{MaskAt, MaskFacts, MaskRules, draw_masks, mask_facts};
 
+use super::argmax;
 use super::masks::{SIZES, THRESHOLDS, drawing};
 use super::on_device::device;
 use super::support::{tensor, values};
@@ -93,4 +94,21 @@ fn masks_are_drawn_as_on_the_cpu() {
         assert!(draw_masks(&[far], &grid, &THRESHOLDS, |_, _| true).is_err());
     }
     assert!(words > 500, "{words} words compared");
+}
+
+#[test]
+fn likeliest_tokens_are_those_of_the_cpu() {
+    let Some(device) = device() else { return };
+    for vocabulary in [1, 2, 31, 1000, 5003] {
+        let (logits, seen, barred) = argmax::rows(vocabulary);
+        let of = |on: &Device| argmax::found(&logits, &seen, &barred, on);
+        assert_eq!(of(&device), of(&Device::Cpu), "{vocabulary} tokens");
+        let nothing = vec![Vec::new(); seen.len()];
+        let of = |on: &Device| argmax::found(&logits, &nothing, &nothing, on);
+        assert_eq!(
+            of(&device),
+            of(&Device::Cpu),
+            "{vocabulary} tokens, nothing held against them"
+        );
+    }
 }
