@@ -3,9 +3,11 @@
 //! Tensors are slices in row-major order with their sizes beside them.
 
 pub use crate::ops::activation::reference::{gelu, silu};
+pub use crate::ops::argmax::reference::argmax_tokens;
 pub use crate::ops::attention::reference::{AttentionDims, attention};
 pub use crate::ops::conv_transpose2d::reference::conv_transpose2d;
 pub use crate::ops::conv2d::reference::{ConvDims, conv2d};
+pub use crate::ops::drawn_masks::reference::drawn_mask;
 pub use crate::ops::linear::reference::matmul_nt;
 pub use crate::ops::norm::reference::{layer_norm, rms_norm};
 pub use crate::ops::rotary::reference::rotary;

@@ -3,12 +3,16 @@
 
 mod it {
     pub(crate) mod activation;
+    pub(crate) mod argmax;
     pub(crate) mod attention;
     pub(crate) mod conv;
     pub(crate) mod linear;
+    pub(crate) mod masks;
     pub(crate) mod norm;
     #[cfg(feature = "cuda")]
     pub(crate) mod on_device;
+    #[cfg(feature = "cuda")]
+    pub(crate) mod on_device_results;
     pub(crate) mod products;
     pub(crate) mod support;
 }

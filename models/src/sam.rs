@@ -47,13 +47,14 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 pub use amg::{
-    AmgConfig, AutoMask, Crop, PointMask, PointPrompted, Sieve, SievedMask, crop_boxes, generate, point_grid,
+    AmgConfig, AutoMask, Crop, Logits, PointMask, PointPrompted, Sieve, SievedMask, crop_boxes, generate,
+    point_grid,
 };
 pub use composite::{Composite, THRESHOLD};
 pub use config::{
     Activation, MaskDecoderConfig, PromptEncoderConfig, SamConfig, TinyVitConfig, VisionConfig, VitConfig,
 };
-pub use predict::{Candidate, Prediction};
+pub use predict::{Candidate, Draw, DrawnMask, Prediction};
 pub use preprocess::{Fit, Preprocess, Resampler};
 pub use prompt::{Label, MaskLogits, Prompt};
 

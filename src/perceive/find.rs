@@ -11,7 +11,7 @@ mod zoom;
 
 use dragunov_models::depth_anything::Depth;
 use dragunov_models::observer::{self, Observer};
-use dragunov_models::sam::{AmgConfig, Embedding, Prompt, Sam};
+use dragunov_models::sam::{AmgConfig, Draw, Embedding, Prompt, Sam};
 use dragunov_models::{Mask, ModelError, RgbImage};
 use serde::{Deserialize, Serialize};
 
@@ -244,11 +244,11 @@ fn best_masks(
 ) -> Result<Vec<Scored>, ScanError> {
     let mut best = Vec::with_capacity(prompts.len());
     for some in prompts.chunks(PROMPTS_AT_A_TIME) {
-        let predictions = sam
-            .predict(embedding, some, true, &mut while_wanted(control))
+        let drawn = sam
+            .draw(embedding, some, Draw::Best, &mut while_wanted(control))
             .map_err(|e| or_stopped(e, control))?;
-        best.extend(predictions.into_iter().map(|p| match p.best() {
-            Some(best) => (best.mask.clone(), f64::from(best.iou.clamp(0.0, 1.0))),
+        best.extend(drawn.into_iter().map(|masks| match masks.into_iter().next() {
+            Some(best) => (best.mask, f64::from(best.iou.clamp(0.0, 1.0))),
             None => (Mask::empty(0, 0), 0.0),
         }));
     }

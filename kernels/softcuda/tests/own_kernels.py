@@ -144,6 +144,28 @@ d.launch(module, "append_f32", (1, 3), (256,), [k, v, cos, sin, sequences(*cache
 x, which, facts = d.upload("f", (i % 9 - 4 for i in range(3 * 25))), d.upload("I", [2, 0]), d.empty("I", 12)
 d.launch(module, "mask_facts_f32", (2,), (256,), [x, which, facts, *map(i32, (5, 0, 5, 1, 5)), *map(ctypes.c_float, (0, 1, -1))])
 """,
+    ("masks.cu", "draw_masks_f32"): """
+# Two masks on 37 x 35 pixels, each of two of 5 cells; the last of them at the end of memory.
+side, width, height = 5, 37, 35
+x = d.upload("f", (i % 9 - 4 for i in range(2 * side * side)))
+axis = lambda pixels: [i * (side - 1) // pixels for i in range(pixels)] + [2 * i for i in range(pixels + 1)]
+masks, columns, rows = d.upload("Q", [x.at.value + 4 * side * side, x.at.value]), d.upload("I", axis(width)), d.upload("I", axis(height))
+weights, bits, facts = d.upload("f", [0.5] * 2 * width), d.empty("I", 2 * 2 * width), d.zeros("I", 12)
+d.launch(module, "draw_masks_f32", (2, 2), (32, 8),
+         [masks, columns, rows, weights, bits, facts, *map(i32, (side, width, height)), *map(ctypes.c_float, (0, 1, -1, -1.001))])
+""",
+    ("masks.cu", "crop_bits_u32"): """
+bits, boxes, out = d.upload("I", range(2 * 3 * 7)), d.upload("I", [1, 2, 5, 1, 2, 0, 0, 0, 2, 0, 3, 10]), d.empty("I", 16)
+d.launch(module, "crop_bits_u32", (1, 2), (256,), [bits, boxes, out, i32(3), i32(7)])
+""",
+    ("argmax.cu", "penalise_f32"): """
+x, tokens, ends = d.upload("f", range(2 * 5)), d.upload("I", [1 << 31, 3, 4]), d.upload("I", [1, 3])
+d.launch(module, "penalise_f32", (1, 2), (256,), [x, tokens, ends, i32(5), ctypes.c_float(2)])
+""",
+    ("argmax.cu", "argmax_f32"): """
+x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
+d.launch(module, "argmax_f32", (2, 3), (32,), [x, best, i32(100)])
+""",
     ("relative.cu", "relative_f32"): """
 h, side, w = 2, 5, 6
 q, y = d.upload("f", range(side * side * h * w)), d.empty("f", 2 * h * side ** 3)
@@ -189,6 +211,20 @@ OWN_FAULTS = [
     ("masks.cu", "mask_facts_f32", "bottom);\n    __syncthreads();", "bottom);", "race on shared memory", "atomicAdd(&found[0]"),
     ("masks.cu", "mask_facts_f32", "atomicAdd(&found[1], above_low)", "found[1] += above_low", "race on shared memory", "found[1] += above_low"),
     ("masks.cu", "mask_facts_f32", "(y1 - y0);", "(y1 - y0 + 1);", "out of bounds", "value = wide(mask["),
+    ("masks.cu", "draw_masks_f32", "row < bottom", "row <= bottom", "out of bounds", "near |= wide(cells"),
+    ("masks.cu", "draw_masks_f32", "j < end; ++j", "j <= end; ++j", "out of bounds", "tall = __fadd_rn"),
+    ("masks.cu", "draw_masks_f32", "words + word) * width + x", "words + word) * (width + 1) + x", "out of bounds", "words + word) * (width + 1) + x"),
+    ("masks.cu", "draw_masks_f32", "(size_t)words + word)", "(size_t)words + 0)", "race on global memory", "(size_t)words + 0)"),
+    ("masks.cu", "draw_masks_f32", "if (place < 6) found[place] = 0;", "", "uninitialised read", "atomicAdd(&found[0]"),
+    ("masks.cu", "draw_masks_f32", "if (!__syncthreads_or(near)) return;", "", "race on shared memory", "found[place] = 0"),
+    ("masks.cu", "draw_masks_f32", "    __syncthreads();\n    if (place < 2)", "    if (place < 2)", "race on shared memory", "found[place])"),
+    ("masks.cu", "draw_masks_f32", "atomicAdd(&facts[blockIdx.y * 6 + place], found[place])", "facts[blockIdx.y * 6 + place] += found[place]", "race between blocks", "facts[blockIdx.y * 6 + place] +="),
+    ("masks.cu", "crop_bits_u32", "i < n; i +=", "i <= n; i +=", "out of bounds", "out[box[5] + i]"),
+    ("masks.cu", "crop_bits_u32", "(box[0] * (size_t)words", "(box[0] * (size_t)width", "out of bounds", "out[box[5] + i]"),
+    ("argmax.cu", "penalise_f32", "tokens[i] & 0x7fffffffu", "tokens[i]", "out of bounds", "= -INFINITY"),
+    ("argmax.cu", "penalise_f32", "i < end; i +=", "i <= end; i +=", "out of bounds", "float& logit"),
+    ("argmax.cu", "argmax_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "row[token]"),
+    ("argmax.cu", "argmax_f32", "atomicMax(&best[blockIdx.y], own)", "best[blockIdx.y] = own", "race between blocks", "best[blockIdx.y] = own"),
     ("relative.cu", "relative_f32", "    __syncthreads();\n", "", "race on shared memory", "tokens[(y + i * 16)"),
     ("relative.cu", "relative_f32", "if (at < side && x", "if (x", "out of bounds", "to[token"),
 ]

@@ -31,6 +31,7 @@ macro_rules! modules {
     };
 }
 modules! {
+    ARGMAX "argmax"
     ATTENTION "attention"
     CONVOLUTION "convolution"
     ELEMENTWISE "elementwise"
@@ -241,6 +242,7 @@ impl Queue {
             DType::F32 => "f32",
             DType::BF16 => "bf16",
             DType::F16 => "f16",
+            DType::U32 => "u32",
             other => candle_core::bail!("{}: no kernel of {other:?}", module.name),
         };
         let function = code.load_function(&format!("{kernel}_{suffix}")).w()?;

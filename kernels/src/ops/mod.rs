@@ -1,11 +1,13 @@
 //! The ops, one room each.
 
 pub(crate) mod activation;
+pub(crate) mod argmax;
 pub(crate) mod attention;
 pub(crate) mod channels_last;
 pub(crate) mod conv2d;
 pub(crate) mod conv_transpose2d;
 mod depthwise;
+pub(crate) mod drawn_masks;
 pub(crate) mod linear;
 pub(crate) mod mask_facts;
 pub(crate) mod norm;

@@ -3,15 +3,15 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
-    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, LinearWeight, MaskFacts, MaskRules,
-    Segments, append_rotated, attention, attention_ragged, conv_transpose2d, conv2d, layer_norm, linear,
-    mask_facts, relative_positions, rms_norm, rotary, silu_mul, upsample_bilinear,
+    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, LinearWeight, Segments, append_rotated,
+    attention, attention_ragged, conv_transpose2d, conv2d, layer_norm, linear, relative_positions, rms_norm,
+    rotary, silu_mul, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
 
 /// None, with a word about it, where no CUDA device is named.
-fn device() -> Option<Device> {
+pub(crate) fn device() -> Option<Device> {
     match std::env::var("DRAGUNOV_TEST_DEVICE") {
         Ok(name) if name.starts_with("cuda") => Some(Device::new_cuda_with_stream(0).unwrap()),
         _ => {
@@ -345,45 +345,4 @@ fn a_query_that_sees_no_key_gets_nothing() {
     let never = Tensor::full(f32::NEG_INFINITY, (1, 1, 2, 2), &device).unwrap();
     let y = attention(&x, &x, &x, 1., AttentionMask::Bias(&never)).unwrap();
     assert_eq!(flat(&y.to_device(&Device::Cpu).unwrap()), [0.; 8]);
-}
-
-#[test]
-fn facts_of_masks_are_those_of_the_cpu() {
-    let Some(device) = device() else { return };
-    let side = 37;
-    let mut data = values(5 * side * side, 1);
-    // One without a cell, one with a single one.
-    data[side * side..2 * side * side].fill(-3.);
-    data[2 * side * side..3 * side * side].fill(-3.);
-    data[2 * side * side + 7 * side + 5] = 0.5;
-    let logits = tensor(&data, (5, side, side));
-    let rules = MaskRules {
-        columns: 3..36,
-        rows: 0..29,
-        threshold: 0.9,
-        high: 0.95,
-        low: -0.2,
-    };
-    let which = [4, 0, 1, 2];
-    let on_cpu = mask_facts(&logits, &which, &rules).unwrap();
-    let on_device = logits.to_device(&device).unwrap();
-    assert_eq!(mask_facts(&on_device, &which, &rules).unwrap(), on_cpu);
-    assert_eq!(
-        on_cpu[2],
-        MaskFacts {
-            above_high: 0,
-            above_low: 0,
-            bounds: None
-        }
-    );
-    let low = MaskRules {
-        threshold: 0.,
-        ..rules.clone()
-    };
-    assert_eq!(
-        mask_facts(&on_device, &[2], &low).unwrap()[0].bounds,
-        Some([5, 5, 7, 7])
-    );
-    assert!(mask_facts(&on_device, &[5], &rules).is_err());
-    assert!(mask_facts(&on_device, &[0], &MaskRules { rows: 0..38, ..rules }).is_err());
 }

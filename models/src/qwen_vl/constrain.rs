@@ -72,9 +72,15 @@ enum Phase {
     At(State),
     /// A finite choice, being searched.
     Search(Search),
-    /// A text or number, one token at a time.
-    Free(State),
+    /// A text or number, one token at a time: those that may come, and the states behind them.
+    Free(Vec<(u32, State)>),
     Done,
+}
+
+/// What a writer asks of the model: the scores of some tokens behind an answer.
+pub(super) struct Question {
+    pub(super) answer: Vec<u32>,
+    pub(super) wanted: Vec<u32>,
 }
 
 /// Writes one answer. It asks for scores and is given them, so that many can ask in one pass of the model.
@@ -111,15 +117,15 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Goes on with the scores behind the answer last asked for (of the first call: unused), up to the next question:
-    /// the answer whose scores are needed. `None` when the answer is finished.
-    pub(super) fn go_on(&mut self, logits: &[f32]) -> Result<Option<Vec<u32>>> {
+    /// Goes on with the scores last asked for, in the order of their tokens (of the first call: unused), up to the next question.
+    /// `None` when the answer is finished.
+    pub(super) fn go_on(&mut self, scores: &[f32]) -> Result<Option<Question>> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Search(mut search) => {
-                search.split(logits);
+                search.split(scores);
                 self.phase = Phase::Search(search);
             }
-            Phase::Free(state) => self.phase = Phase::At(self.free(state, logits)?),
+            Phase::Free(allowed) => self.phase = Phase::At(self.free(&allowed, scores)?),
             phase => self.phase = phase,
         }
         loop {
@@ -140,15 +146,19 @@ impl<'a> Writer<'a> {
                             let ids = self.spell(&forced)?;
                             self.accept(&forced, &ids);
                             self.enter_field(field, then);
-                            self.phase = Phase::Free(then);
-                            return Ok(Some(self.ids.clone()));
+                            let allowed = self.vocabulary.allowed(&self.automaton, then);
+                            let wanted = allowed.iter().map(|(id, _)| *id).collect();
+                            self.phase = Phase::Free(allowed);
+                            let answer = self.ids.clone();
+                            return Ok(Some(Question { answer, wanted }));
                         }
                     }
                 }
                 Phase::Search(mut search) => {
-                    if let Some(path) = search.next_fork() {
+                    if let Some((path, wanted)) = search.next_fork() {
                         self.phase = Phase::Search(search);
-                        return Ok(Some([self.ids.as_slice(), &path].concat()));
+                        let answer = [self.ids.as_slice(), &path].concat();
+                        return Ok(Some(Question { answer, wanted }));
                     }
                     self.phase = Phase::At(self.choose(search)?);
                 }
@@ -308,12 +318,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// One token of a text or number.
-    fn free(&mut self, state: State, logits: &[f32]) -> Result<State> {
-        let allowed = self.vocabulary.allowed(&self.automaton, state);
-        let score = |&(id, _): &(u32, State)| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-        let scores: Vec<f32> = allowed.iter().map(score).collect();
-        let best = argmax(&scores) as usize;
+    /// One token of a text or number, of those allowed by their scores.
+    fn free(&mut self, allowed: &[(u32, State)], scores: &[f32]) -> Result<State> {
+        let best = argmax(scores) as usize;
         let Some(&(id, then)) = allowed.get(best) else {
             return Err(ModelError::Prompt(
                 "no token of the vocabulary goes on with this answer".into(),

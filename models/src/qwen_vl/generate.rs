@@ -1,10 +1,11 @@
 //! Answers, token by token: free text, and JSON that fits a schema.
 
 use candle_core::Tensor;
+use dragunov_kernels::argmax_tokens;
 
-use super::constrain::{JsonAnswer, JsonOptions, Writer};
+use super::constrain::{JsonAnswer, JsonOptions, Question, Writer};
 use super::input::EncodedPrompt;
-use super::sampling::{GenerateOptions, Sampler};
+use super::sampling::{GenerateOptions, Sampler, Sampling};
 use super::session::Session;
 use super::{ImageInfo, Prompt, QwenVl, Schema};
 use crate::observer::Observer;
@@ -39,10 +40,37 @@ pub struct Generation {
 }
 
 impl QwenVl {
-    /// Scores behind the last token of each row.
-    fn last_logits(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+    /// The next token of each row behind `hidden` (rows, N, C), of those that have not ended; 0 for the others. The likeliest ones
+    /// are found where the scores lie.
+    fn next(
+        &self,
+        hidden: &Tensor,
+        samplers: &mut [Sampler],
+        ended: &[bool],
+        options: &GenerateOptions,
+    ) -> Result<Vec<u32>> {
         let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?;
-        Ok(self.decoder.logits(&last)?.to_vec2()?)
+        let logits = self.decoder.logits(&last)?;
+        if options.sampling == Sampling::Greedy {
+            let rules: Vec<_> = samplers.iter().map(Sampler::rules).collect();
+            let found = argmax_tokens(logits, &rules, options.repetition_penalty)?;
+            let rows = samplers.iter_mut().zip(ended).zip(found);
+            return Ok(rows
+                .map(|((sampler, ended), id)| {
+                    if *ended {
+                        return 0;
+                    }
+                    sampler.took(id);
+                    id
+                })
+                .collect());
+        }
+        let mut next = Vec::with_capacity(ended.len());
+        let rows = samplers.iter_mut().zip(ended).zip(logits.to_vec2()?);
+        for ((sampler, ended), mut logits) in rows {
+            next.push(if *ended { 0 } else { sampler.next(&mut logits) });
+        }
+        Ok(next)
     }
 
     /// Answers one prompt.
@@ -72,8 +100,7 @@ impl QwenVl {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let (hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), observer)?;
-        let mut logits = self.last_logits(&hidden)?;
+        let (mut hidden, mut cache) = self.prefill(batch, options.max_new_tokens.min(ROOM), observer)?;
         let eos = &self.generation.eos_token_ids;
         let vocab = self.config.text.vocab_size;
         let mut samplers: Vec<_> = batch
@@ -82,15 +109,14 @@ impl QwenVl {
             .collect();
         let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
         for step in 0..options.max_new_tokens {
-            let mut next = vec![0; batch.len()];
+            let ended: Vec<bool> = answers.iter().map(|(_, stop)| *stop == Stop::EndToken).collect();
+            let next = self.next(&hidden, &mut samplers, &ended, options)?;
             for (row, (ids, stop)) in answers.iter_mut().enumerate() {
-                if *stop == Stop::EndToken {
+                if ended[row] {
                     continue;
                 }
-                let id = samplers[row].next(&mut logits[row]);
-                ids.push(id);
-                next[row] = id;
-                if samplers[row].ends(id) {
+                ids.push(next[row]);
+                if samplers[row].ends(next[row]) {
                     *stop = Stop::EndToken;
                 }
             }
@@ -99,8 +125,7 @@ impl QwenVl {
             }
             let positions: Vec<_> = batch.iter().map(|e| e.position_of(step, 1)).collect();
             let x = self.decoder.embed(&next)?.unsqueeze(1)?;
-            let hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
-            logits = self.last_logits(&hidden)?;
+            hidden = self.decoder.forward(&x, &positions, &mut cache, observer)?;
         }
         batch
             .iter()
@@ -151,17 +176,21 @@ impl QwenVl {
         let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM, observer)?;
         let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
         let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
+        let mut scores = vec![Vec::new(); batch.len()];
         loop {
-            let mut moves = Vec::new();
-            for (writer, session) in writers.iter_mut().zip(&mut sessions) {
-                if let Some(answer) = writer.go_on(session.logits())? {
-                    moves.push((session, answer));
-                }
-            }
-            if moves.is_empty() {
+            let asked = writers.iter_mut().zip(&scores).map(|(writer, s)| writer.go_on(s));
+            let asked = asked.collect::<Result<Vec<Option<Question>>>>()?;
+            if asked.iter().all(Option::is_none) {
                 break;
             }
+            let (mut moves, mut wanted) = (Vec::new(), Vec::new());
+            for (session, question) in sessions.iter_mut().zip(asked) {
+                let (answer, tokens) = question.map_or((None, Vec::new()), |q| (Some(q.answer), q.wanted));
+                moves.extend(answer.map(|answer| (session, answer)));
+                wanted.push(tokens);
+            }
             Session::go_to(&self.decoder, moves, observer)?;
+            scores = Session::scores(&sessions, &wanted)?;
         }
         writers.into_iter().map(Writer::finish).collect()
     }

@@ -1,6 +1,7 @@
 //! From logits to the next token, in the order of transformers' `generate`: repetition penalty, length, then
 //! temperature, top-k and top-p; and the settings of `generation_config.json`.
 
+use dragunov_kernels::TokenRules;
 use serde::Deserialize;
 
 use super::config::Config;
@@ -122,8 +123,9 @@ pub(super) struct Sampler {
     options: GenerateOptions,
     eos: Vec<u32>,
     random: SplitMix,
-    /// Token ids seen so far, by id.
+    /// Token ids seen so far, by id, and in the order in which they were first seen.
     seen: Vec<bool>,
+    order: Vec<u32>,
     generated: usize,
 }
 
@@ -138,6 +140,7 @@ impl Sampler {
             eos: eos.to_vec(),
             random: SplitMix(seed),
             seen: vec![false; vocab],
+            order: Vec::new(),
             generated: 0,
         };
         for &id in prompt {
@@ -147,24 +150,44 @@ impl Sampler {
     }
 
     fn note(&mut self, id: u32) {
-        if let Some(seen) = self.seen.get_mut(id as usize) {
+        if let Some(seen) = self.seen.get_mut(id as usize).filter(|seen| !**seen) {
             *seen = true;
+            self.order.push(id);
         }
+    }
+
+    /// What is held against tokens now.
+    pub(super) fn rules(&self) -> TokenRules<'_> {
+        let barred = if self.generated < self.options.min_new_tokens {
+            self.eos.as_slice()
+        } else {
+            &[]
+        };
+        TokenRules {
+            seen: &self.order,
+            barred,
+        }
+    }
+
+    /// Remembers the token that was picked.
+    pub(super) fn took(&mut self, id: u32) {
+        self.note(id);
+        self.generated += 1;
     }
 
     /// Picks the next token from `logits` (changed in place) and remembers it.
     pub(super) fn next(&mut self, logits: &mut [f32]) -> u32 {
         let penalty = self.options.repetition_penalty;
         if penalty != 1. {
-            for (l, _) in logits.iter_mut().zip(&self.seen).filter(|(_, seen)| **seen) {
-                *l = if *l < 0. { *l * penalty } else { *l / penalty };
+            for &id in &self.order {
+                if let Some(l) = logits.get_mut(id as usize) {
+                    *l = if *l < 0. { *l * penalty } else { *l / penalty };
+                }
             }
         }
-        if self.generated < self.options.min_new_tokens {
-            for &id in &self.eos {
-                if let Some(l) = logits.get_mut(id as usize) {
-                    *l = f32::NEG_INFINITY;
-                }
+        for &id in self.rules().barred {
+            if let Some(l) = logits.get_mut(id as usize) {
+                *l = f32::NEG_INFINITY;
             }
         }
         let id = match self.options.sampling {
@@ -176,8 +199,7 @@ impl Sampler {
                 ..
             } => draw(logits, temperature, top_k, top_p, self.random.unit()),
         };
-        self.note(id);
-        self.generated += 1;
+        self.took(id);
         id
     }
 

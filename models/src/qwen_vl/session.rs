@@ -15,8 +15,15 @@ pub(super) struct Session<'m> {
     /// Answer tokens in the cache.
     answer: Vec<u32>,
     /// Scores behind them, and behind the prompt alone.
-    logits: Vec<f32>,
-    prompt_logits: Vec<f32>,
+    logits: Scores,
+    prompt_logits: Scores,
+}
+
+/// Scores over the vocabulary, where they were made: a row of (rows, V).
+#[derive(Debug, Clone)]
+struct Scores {
+    all: Tensor,
+    row: usize,
 }
 
 impl<'m> Session<'m> {
@@ -63,9 +70,55 @@ impl<'m> Session<'m> {
             .collect())
     }
 
-    /// Scores over the vocabulary behind the current answer.
-    pub(super) fn logits(&self) -> &[f32] {
-        &self.logits
+    /// Scores of the tokens `wanted` of each session behind its current answer, in their order; -inf for those that are none. Only
+    /// they are fetched from where scores lie, unless they are most of the vocabulary.
+    pub(super) fn scores(sessions: &[Self], wanted: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+        let mut out: Vec<Vec<f32>> = wanted.iter().map(|ids| Vec::with_capacity(ids.len())).collect();
+        let mut open: Vec<usize> = (0..sessions.len()).filter(|&i| !wanted[i].is_empty()).collect();
+        while let Some(&first) = open.first() {
+            let all = &sessions[first].logits.all;
+            let vocabulary = all.dim(1)?;
+            // Those whose scores were made together, and of them those that ask for few.
+            let (together, later): (Vec<_>, Vec<_>) = open
+                .into_iter()
+                .partition(|&i| sessions[i].logits.all.id() == all.id());
+            open = later;
+            let (few, many): (Vec<_>, Vec<_>) = together
+                .into_iter()
+                .partition(|&i| 2 * wanted[i].len() < vocabulary && u32::try_from(all.elem_count()).is_ok());
+            for i in many {
+                let row = all.get(sessions[i].logits.row)?.to_vec1::<f32>()?;
+                let score = |&id: &u32| row.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+                out[i].extend(wanted[i].iter().map(score));
+            }
+            let mut places = Vec::new();
+            for &i in &few {
+                let first = sessions[i].logits.row * vocabulary;
+                let inside = wanted[i].iter().filter(|id| (**id as usize) < vocabulary);
+                places.extend(inside.map(|id| first as u32 + id));
+            }
+            // A GPU has no allocation of 0 bytes.
+            if few.is_empty() {
+                continue;
+            }
+            if places.is_empty() {
+                places.push(0);
+            }
+            let places = Tensor::new(places, all.device())?;
+            let mut found = all
+                .flatten_all()?
+                .index_select(&places, 0)?
+                .to_vec1::<f32>()?
+                .into_iter();
+            for i in few {
+                let mut score = |id: &u32| {
+                    let there = ((*id as usize) < vocabulary).then(|| found.next()).flatten();
+                    there.unwrap_or(f32::NEG_INFINITY)
+                };
+                out[i].extend(wanted[i].iter().map(&mut score));
+            }
+        }
+        Ok(out)
     }
 
     /// Makes each answer the current one of its session.
@@ -83,7 +136,7 @@ impl<'m> Session<'m> {
             if answer.is_empty() {
                 session.cache.truncate(session.prompt.ids.len());
                 session.answer.clear();
-                session.logits.clone_from(&session.prompt_logits);
+                session.logits = session.prompt_logits.clone();
                 continue;
             }
             let shared = session
@@ -129,7 +182,7 @@ fn forward(
     x: &Tensor,
     steps: &mut [Step<'_>],
     observer: &mut dyn Observer,
-) -> Result<Vec<Vec<f32>>> {
+) -> Result<Vec<Scores>> {
     let hidden = decoder.forward_ragged(x, steps, observer)?.squeeze(0)?;
     let mut end = 0;
     let last: Vec<u32> = steps
@@ -140,5 +193,10 @@ fn forward(
         })
         .collect();
     let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
-    Ok(decoder.logits(&last)?.to_vec2()?)
+    let all = decoder.logits(&last)?;
+    let row = |row| Scores {
+        all: all.clone(),
+        row,
+    };
+    Ok((0..steps.len()).map(row).collect())
 }

@@ -6,10 +6,10 @@ mod geometry;
 mod regions;
 mod screen;
 
-use dragunov_kernels::MaskFacts;
+use dragunov_kernels::{MaskAt, MaskBits, MaskFacts, MaskThresholds, draw_masks};
 use rayon::prelude::*;
 
-use super::composite::{Composite, Runs, THRESHOLD};
+use super::composite::{Composite, THRESHOLD, place};
 use super::prompt::MaskLogits;
 use crate::{ImagePx, Mask, ModelError, Point, Rect, Result, RgbImage};
 pub use crops::{Crop, crop_boxes, point_grid};
@@ -160,17 +160,33 @@ pub trait PointPrompted {
     }
 }
 
-/// A mask that passed, with what was found of it if the sieve has rules for that.
-pub type SievedMask = (PointMask, Option<MaskFacts>);
+/// A mask that passed.
+#[derive(Debug, Clone)]
+pub struct SievedMask {
+    pub iou: f32,
+    pub logits: Logits,
+    /// What was found of it, if the sieve has rules for that.
+    pub facts: Option<MaskFacts>,
+}
+
+/// Logits of a mask.
+#[derive(Debug, Clone)]
+pub enum Logits {
+    Here(MaskLogits),
+    /// Left on the device that made them.
+    There(MaskAt),
+}
 
 /// The masks that pass.
 pub(super) fn sift(answers: Vec<Vec<PointMask>>, sieve: &Sieve<'_>) -> Vec<Vec<SievedMask>> {
-    let with_facts = |mask: PointMask| match sieve.rules() {
-        None => Some((mask, None)),
-        Some(rules) => {
-            let facts = MaskFacts::of(mask.logits.values(), mask.logits.side(), rules);
-            sieve.keeps(&facts).then_some((mask, Some(facts)))
-        }
+    let with_facts = |mask: PointMask| {
+        let of = |rules| MaskFacts::of(mask.logits.values(), mask.logits.side(), rules);
+        let facts = sieve.rules().map(of);
+        facts.is_none_or(|facts| sieve.keeps(&facts)).then(|| SievedMask {
+            iou: mask.iou,
+            logits: Logits::Here(mask.logits),
+            facts,
+        })
     };
     let of_point = |masks: Vec<PointMask>| {
         let worth = masks.into_iter().filter(|mask| sieve.lets_pass(mask.iou));
@@ -235,32 +251,80 @@ fn masks_of_crop<M: PointPrompted>(
         .map(|(x, y)| Point::new(x * part.width() as f64, y * part.height() as f64))
         .collect();
     let whole = (image.width(), image.height());
-    let draw = |candidates: Vec<(Point<ImagePx>, PointMask)>| -> Vec<AutoMask> {
-        candidates
-            .par_iter()
-            .filter_map(|(point, mask)| judge(*point, mask, &composite, crop, whole, config))
-            .collect()
-    };
+    let draw = |candidates: &[Found]| drawn(candidates, &composite, crop, whole, config);
     let mut found = Vec::new();
     let (sieve, mut screen) = (Sieve::new(config, &composite), Screen::new(config));
     for batch in points.chunks(config.points_per_batch) {
         let answers = model.sieved(&embedding, batch, &sieve)?;
         let candidates = batch.iter().zip(answers).flat_map(|(point, masks)| {
-            let of_point = |(mask, facts)| (*point, mask, facts);
+            let of_point = |mask| (*point, mask);
             masks.into_iter().map(of_point).collect::<Vec<_>>()
         });
         if config.screen {
-            let boxed = candidates.filter_map(|(point, mask, facts)| {
-                let corners = sieve.corners(&facts?)?;
+            let boxed = candidates.filter_map(|(point, mask)| {
+                let corners = sieve.corners(&mask.facts?)?;
                 Some((point, mask, corners))
             });
-            screen.add(boxed);
+            screen.add(boxed)?;
         } else {
-            found.extend(draw(candidates.map(|(point, mask, _)| (point, mask)).collect()));
+            found.extend(draw(&candidates.collect::<Vec<_>>())?);
         }
     }
-    found.extend(draw(screen.finish()));
+    found.extend(draw(&screen.finish())?);
     Ok(keep(found, |m| m.iou, config.box_nms_thresh))
+}
+
+/// What a point found.
+type Found = (Point<ImagePx>, SievedMask);
+
+/// The candidates that pass at the photo's size, in their order; each is drawn where its logits lie.
+fn drawn(
+    candidates: &[Found],
+    composite: &Composite,
+    crop: Crop,
+    whole: (usize, usize),
+    config: &AmgConfig,
+) -> Result<Vec<AutoMask>> {
+    let thresholds = MaskThresholds {
+        mask: THRESHOLD,
+        high: THRESHOLD + config.stability_score_offset,
+        low: THRESHOLD - config.stability_score_offset,
+    };
+    let judged = |facts: &MaskFacts| judge(facts, crop, whole, config);
+    let finish = |point: Point<ImagePx>, iou: f32, facts: &MaskFacts, bits: &MaskBits| {
+        let (stability, corners) = judged(facts)?;
+        let size = (composite.width(), composite.height());
+        Some(AutoMask {
+            mask: place(bits, size, whole, (crop.x0, crop.y0)),
+            iou,
+            stability,
+            point: Point::new(point.x + crop.x0 as f64, point.y + crop.y0 as f64),
+            crop,
+            corners,
+        })
+    };
+    let there = candidates.iter().filter_map(|(_, mask)| match &mask.logits {
+        Logits::There(at) => Some(at.clone()),
+        Logits::Here(_) => None,
+    });
+    let there: Vec<MaskAt> = there.collect();
+    let keep = |_, facts: &MaskFacts| judged(facts).is_some();
+    let mut there = draw_masks(&there, composite.grid(), &thresholds, keep)?.into_iter();
+    let with_drawn: Vec<_> = candidates
+        .iter()
+        .map(|(point, mask)| match mask.logits {
+            Logits::Here(_) => (point, mask, None),
+            Logits::There(_) => (point, mask, there.next()),
+        })
+        .collect();
+    let found = with_drawn.into_par_iter().filter_map(|(point, mask, drawn)| {
+        let (facts, bits) = match &mask.logits {
+            Logits::Here(logits) => composite.grid().draw(logits.values(), &thresholds),
+            Logits::There(_) => drawn.and_then(|(facts, bits)| Some((facts, bits?)))?,
+        };
+        finish(*point, mask.iou, &facts, &bits)
+    });
+    Ok(found.collect())
 }
 
 /// A threshold of 0 is no filter.
@@ -268,61 +332,20 @@ fn passes(threshold: f32, test: impl Fn(f32) -> bool) -> bool {
     threshold <= 0.0 || test(threshold)
 }
 
-/// One candidate at the photo's size: stability, box, crop edge; `None` if a filter drops it.
+/// Stability and box, on the photo, of a candidate with these facts at the photo's size; `None` if a filter drops it.
 fn judge(
-    point: Point<ImagePx>,
-    candidate: &PointMask,
-    composite: &Composite,
+    facts: &MaskFacts,
     crop: Crop,
-    (width, height): (usize, usize),
+    whole: (usize, usize),
     config: &AmgConfig,
-) -> Option<AutoMask> {
-    let (high, low) = (
-        THRESHOLD + config.stability_score_offset,
-        THRESHOLD - config.stability_score_offset,
-    );
-    let (mut above_high, mut above_low) = (0u32, 0u32);
-    let (mut x0, mut x1, mut y0, mut y1) = (u32::MAX, 0, u32::MAX, 0);
-    let window = composite.window(&candidate.logits, THRESHOLD.min(high).min(low));
-    let mut runs = Runs::default();
-    runs.clear((crop.x0 + window.x.start) * height);
-    composite.each_column(&candidate.logits, &window, |x, column| {
-        let count = |threshold: f32| column.iter().filter(|&&v| v > threshold).count() as u32;
-        above_high += count(high);
-        above_low += count(low);
-        if let Some(first) = column.iter().position(|&v| v > THRESHOLD) {
-            let last = column.iter().rposition(|&v| v > THRESHOLD).unwrap_or(first);
-            (y0, y1) = (
-                y0.min((window.y.start + first) as u32),
-                y1.max((window.y.start + last) as u32),
-            );
-            (x0, x1) = (x0.min(x as u32), x1.max(x as u32));
-        }
-        runs.clear(crop.y0 + window.y.start);
-        runs.column(column);
-        runs.clear(height - crop.y0 - window.y.end);
-    });
+) -> Option<(f32, CornerBox)> {
     // 0 / 0 is NaN, which no threshold lets pass
-    let stability = above_high as f32 / above_low as f32;
+    let stability = facts.above_high as f32 / facts.above_low as f32;
     if !passes(config.stability_score_thresh, |t| stability >= t) {
         return None;
     }
-    let found = if x0 == u32::MAX {
-        CornerBox::default()
-    } else {
-        CornerBox { x0, y0, x1, y1 }
-    };
+    let of = |[x0, x1, y0, y1]: [u32; 4]| CornerBox { x0, y0, x1, y1 };
+    let found = facts.bounds.map_or_else(CornerBox::default, of);
     let corners = found.shifted(crop.x0 as u32, crop.y0 as u32);
-    if corners.near_crop_edge(crop, (width, height)) {
-        return None;
-    }
-    runs.clear((width - crop.x0 - window.x.end) * height);
-    Some(AutoMask {
-        mask: runs.finish(width, height),
-        iou: candidate.iou,
-        stability,
-        point: Point::new(point.x + crop.x0 as f64, point.y + crop.y0 as f64),
-        crop,
-        corners,
-    })
+    (!corners.near_crop_edge(crop, whole)).then_some((stability, corners))
 }

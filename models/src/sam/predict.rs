@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
-use dragunov_kernels::{mask_facts, works_in_pieces};
+use dragunov_kernels::{MaskAt, draw_masks, mask_facts, works_in_pieces};
 use rayon::prelude::*;
 
-use super::amg::{self, AmgConfig, AutoMask, PointMask, PointPrompted, Sieve, SievedMask};
-use super::composite::Composite;
+use super::amg::{self, AmgConfig, AutoMask, Logits, PointMask, PointPrompted, Sieve, SievedMask};
+use super::composite::{Composite, MASK_ALONE};
 use super::preprocess::Fit;
 use super::prompt::{MaskLogits, Prompt};
 use super::{Embedding, Sam};
@@ -38,7 +38,39 @@ pub struct Prediction {
 impl Prediction {
     /// The one of highest predicted IoU.
     pub fn best(&self) -> Option<&Candidate> {
-        self.candidates.iter().max_by(|a, b| a.iou.total_cmp(&b.iou))
+        self.candidates.get(best(self.candidates.iter().map(|c| c.iou))?)
+    }
+}
+
+/// Which of several predicted IoUs is the highest; the last of equals.
+fn best(iou: impl Iterator<Item = f32>) -> Option<usize> {
+    iou.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i)
+}
+
+/// A mask without its logits.
+#[derive(Debug, Clone)]
+pub struct DrawnMask {
+    /// Predicted by the model; not bounded to 0..1.
+    pub iou: f32,
+    /// At the photo's size.
+    pub mask: Mask,
+}
+
+/// Which masks of an ambiguous prompt are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    All,
+    /// The one of highest predicted IoU.
+    Best,
+}
+
+impl Draw {
+    /// Indices of one prompt's masks.
+    fn of(self, iou: &[f32]) -> Vec<usize> {
+        match self {
+            Self::All => (0..iou.len()).collect(),
+            Self::Best => best(iou.iter().copied()).into_iter().collect(),
+        }
     }
 }
 
@@ -79,6 +111,57 @@ impl Sam {
                 }
             })
             .collect())
+    }
+
+    /// The masks of [`Sam::predict`] with `multimask`, all of each prompt or the best, where their logits are not asked for: those
+    /// then stay on the device that made them.
+    ///
+    /// # Errors
+    /// As [`Sam::predict`].
+    pub fn draw(
+        &self,
+        embedding: &Embedding,
+        prompts: &[Prompt],
+        which: Draw,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Vec<DrawnMask>>> {
+        let composite = self.composite_of(embedding.fit);
+        if works_in_pieces(&self.device) {
+            let drawn = |low: Vec<LowRes>| {
+                let iou: Vec<f32> = low.iter().map(|low| low.iou).collect();
+                let one = |i: usize| DrawnMask {
+                    iou: iou[i],
+                    mask: composite.mask(&low[i].logits),
+                };
+                which.of(&iou).into_iter().map(one).collect()
+            };
+            let low = self.low_res(embedding, prompts, true, observer)?;
+            return Ok(low.into_par_iter().map(drawn).collect());
+        }
+        let mut out: Vec<Vec<DrawnMask>> = prompts.iter().map(|_| Vec::new()).collect();
+        self.each_call(embedding, prompts, true, observer, |of_prompts, iou, logits| {
+            let (mut owners, mut masks) = (Vec::new(), Vec::new());
+            let of_prompt = iou.first().map_or(0, Vec::len);
+            for (i, (&prompt, iou)) in of_prompts.iter().zip(&iou).enumerate() {
+                for mask in which.of(iou) {
+                    owners.push((prompt, iou[mask]));
+                    masks.push(MaskAt {
+                        logits: logits.clone(),
+                        index: i * of_prompt + mask,
+                    });
+                }
+            }
+            let drawn = draw_masks(&masks, composite.grid(), &MASK_ALONE, |_, _| true)?;
+            let drawn: Vec<Mask> = drawn
+                .into_par_iter()
+                .map(|(_, bits)| composite.mask_of(&bits.unwrap_or_default()))
+                .collect();
+            for ((prompt, iou), mask) in owners.into_iter().zip(drawn) {
+                out[prompt].push(DrawnMask { iou, mask });
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// Finds masks without prompts; see [`AmgConfig`].
@@ -134,6 +217,38 @@ impl Sam {
         multimask: bool,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Vec<LowRes>>> {
+        let side = self.config.mask_side();
+        let mut out: Vec<Vec<LowRes>> = prompts.iter().map(|_| Vec::new()).collect();
+        self.each_call(
+            embedding,
+            prompts,
+            multimask,
+            observer,
+            |of_prompts, iou, logits| {
+                let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+                let mut logits = logits.chunks_exact(side * side);
+                for (&prompt, iou) in of_prompts.iter().zip(iou) {
+                    for (iou, values) in iou.into_iter().zip(&mut logits) {
+                        let logits = MaskLogits::new(side, values.to_vec())?;
+                        out[prompt].push(LowRes { iou, logits });
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        Ok(out)
+    }
+
+    /// Decodes all prompts, those of equally many tokens together, all with a mask or all without. `take` gets the indices of each
+    /// call's prompts, and what [`Self::decode_in_place`] answers.
+    fn each_call(
+        &self,
+        embedding: &Embedding,
+        prompts: &[Prompt],
+        multimask: bool,
+        observer: &mut dyn Observer,
+        mut take: impl FnMut(&[usize], Vec<Vec<f32>>, Tensor) -> Result<()>,
+    ) -> Result<()> {
         for prompt in prompts {
             self.prompts.check(prompt, embedding.fit)?;
         }
@@ -142,45 +257,15 @@ impl Sam {
             let kind = (prompt.tokens(), prompt.mask.is_some());
             by_kind.entry(kind).or_default().push(i);
         }
-        let per_call = per_call(embedding);
-        let mut out: Vec<Vec<LowRes>> = prompts.iter().map(|_| Vec::new()).collect();
         for ((tokens, masked), members) in by_kind {
-            for part in members.chunks(per_call) {
+            for part in members.chunks(per_call(embedding)) {
                 let group: Vec<&Prompt> = part.iter().map(|&i| &prompts[i]).collect();
-                let answers = self.decode(embedding, &group, tokens, masked, multimask, observer)?;
-                for (&i, answer) in part.iter().zip(answers) {
-                    out[i] = answer;
-                }
+                let (iou, logits) =
+                    self.decode_in_place(embedding, &group, tokens, masked, multimask, observer)?;
+                take(part, iou, logits)?;
             }
         }
-        Ok(out)
-    }
-
-    /// Prompts of equally many tokens, all with a mask or all without.
-    fn decode(
-        &self,
-        embedding: &Embedding,
-        prompts: &[&Prompt],
-        tokens: usize,
-        masked: bool,
-        multimask: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Vec<LowRes>>> {
-        let (iou, logits) = self.decode_in_place(embedding, prompts, tokens, masked, multimask, observer)?;
-        let side = self.config.mask_side();
-        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-        let mut logits = logits.chunks_exact(side * side);
-        iou.into_iter()
-            .map(|row| {
-                row.into_iter()
-                    .zip(&mut logits)
-                    .map(|(iou, values)| {
-                        let logits = MaskLogits::new(side, values.to_vec())?;
-                        Ok(LowRes { iou, logits })
-                    })
-                    .collect()
-            })
-            .collect()
+        Ok(())
     }
 
     /// Predicted IoU of each prompt's masks, and their logits (masks of all prompts, side, side) in f32 where they were made.
@@ -218,9 +303,8 @@ fn per_call(embedding: &Embedding) -> usize {
     (CELLS_PER_CALL / embedding.cells.elem_count()).clamp(1, 256)
 }
 
-/// The masks that pass, of all that a call of the decoder made: facts first, then the logits of those alone are moved.
-fn fetch(iou: &[Vec<f32>], logits: &Tensor, sieve: &Sieve<'_>) -> Result<Vec<Vec<SievedMask>>> {
-    let (_, side, _) = logits.dims3()?;
+/// The masks that pass, of all that a call of the decoder made; their logits alone are kept, where they are.
+fn sifted(iou: &[Vec<f32>], logits: &Tensor, sieve: &Sieve<'_>) -> Result<Vec<Vec<SievedMask>>> {
     let of_prompt = iou.first().map_or(1, Vec::len).max(1);
     let mut which = Vec::new();
     for (i, iou) in iou.iter().flatten().enumerate() {
@@ -243,12 +327,15 @@ fn fetch(iou: &[Vec<f32>], logits: &Tensor, sieve: &Sieve<'_>) -> Result<Vec<Vec
     }
     let index: Vec<u32> = chosen.iter().map(|(i, _)| *i).collect();
     let index = Tensor::new(index, logits.device())?;
-    let values = logits.index_select(&index, 0)?.flatten_all()?.to_vec1::<f32>()?;
-    for ((i, facts), values) in chosen.into_iter().zip(values.chunks_exact(side * side)) {
+    let logits = logits.index_select(&index, 0)?;
+    for (index, (i, facts)) in chosen.into_iter().enumerate() {
         let (prompt, mask) = (i as usize / of_prompt, i as usize % of_prompt);
-        let logits = MaskLogits::new(side, values.to_vec())?;
+        let logits = Logits::There(MaskAt {
+            logits: logits.clone(),
+            index,
+        });
         let iou = iou[prompt][mask];
-        out[prompt].push((PointMask { logits, iou }, facts));
+        out[prompt].push(SievedMask { iou, logits, facts });
     }
     Ok(out)
 }
@@ -307,7 +394,7 @@ impl PointPrompted for Prompter<'_> {
             let tokens = group[0].tokens();
             let sam = self.sam;
             let (iou, logits) = sam.decode_in_place(embedding, &group, tokens, false, true, self.observer)?;
-            out.extend(fetch(&iou, &logits, sieve)?);
+            out.extend(sifted(&iou, &logits, sieve)?);
         }
         Ok(out)
     }

@@ -4,7 +4,7 @@
 mod window;
 
 use dragunov_models::observer::Unobserved;
-use dragunov_models::sam::{Embedding, Prompt};
+use dragunov_models::sam::{Draw, Embedding, Prompt};
 use dragunov_models::{ImagePx, Mask, Rect, RgbImage};
 
 use super::automatic::DUPLICATE_IOU;
@@ -153,8 +153,8 @@ impl Finder<'_> {
                 continue;
             };
             let prompts = bowls::prompts(encoder_box(of_crop));
-            for prediction in self.sam.predict(embedding, &prompts, true, &mut Unobserved)? {
-                for found in prediction.candidates {
+            for of_prompt in self.sam.draw(embedding, &prompts, Draw::All, &mut Unobserved)? {
+                for found in of_prompt {
                     let quality = f64::from(found.iou.clamp(0.0, 1.0));
                     if let Some(mask) = window.to_photo(&found.mask).filter(|m| fills(m, bowl)) {
                         masks.push((mask, quality));

@@ -61,8 +61,9 @@ impl Search {
         }
     }
 
-    /// Up to the next fork whose scores are needed: the tokens to it. `None` when enough candidates are found.
-    pub(super) fn next_fork(&mut self) -> Option<Vec<u32>> {
+    /// Up to the next fork whose scores are needed: the tokens to it, and those that it branches into. `None` when enough candidates
+    /// are found.
+    pub(super) fn next_fork(&mut self) -> Option<(Vec<u32>, Vec<u32>)> {
         while self.ranked.len() < self.wanted {
             let Ranked(log_probability, mut node, mut path) = self.open.pop()?;
             // A lone branch has probability one.
@@ -78,27 +79,23 @@ impl Search {
                 continue;
             }
             self.fork = Some(Ranked(log_probability, node, path.clone()));
-            return Some(path);
+            return Some((path, self.tree[node].children.keys().copied().collect()));
         }
         None
     }
 
-    /// Opens the branches of the fork that was asked about.
-    pub(super) fn split(&mut self, logits: &[f32]) {
+    /// Opens the branches of the fork that was asked about, by their scores.
+    pub(super) fn split(&mut self, scores: &[f32]) {
         let Some(Ranked(log_probability, node, path)) = self.fork.take() else {
             return;
         };
-        let of = |id: u32| {
-            logits
-                .get(id as usize)
-                .map_or(f64::NEG_INFINITY, |&l| f64::from(l))
-        };
-        let norm = log_sum_exp(self.tree[node].children.keys().map(|&id| of(id)));
-        for (&id, &child) in &self.tree[node].children {
+        let scores = scores.iter().map(|&score| f64::from(score));
+        let norm = log_sum_exp(scores.clone());
+        for ((&id, &child), score) in self.tree[node].children.iter().zip(scores) {
             let mut path = path.clone();
             path.push(id);
             self.open
-                .push(Ranked(log_probability + of(id) - norm, child, path));
+                .push(Ranked(log_probability + score - norm, child, path));
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Candidates judged and thinned at the decoder's own resolution, before any is drawn at the photo's.
 
-use dragunov_kernels::{MaskFacts, MaskRules};
+use candle_core::Tensor;
+use dragunov_kernels::{MaskAt, MaskFacts, MaskRules};
 
 use super::super::composite::{Composite, THRESHOLD};
 use super::geometry::{CornerBox, suppress};
-use super::{AmgConfig, PointMask, passes};
-use crate::{ImagePx, Point};
+use super::{AmgConfig, Found, Logits, SievedMask, passes};
+use crate::{ImagePx, Point, Result};
 
 /// What a candidate must pass before it is drawn, or its logits fetched from where they are.
 #[derive(Debug)]
@@ -18,10 +19,10 @@ pub struct Sieve<'a> {
 impl<'a> Sieve<'a> {
     pub(super) fn new(config: &'a AmgConfig, composite: &Composite) -> Self {
         // The cells that the photo has a part in; the others lie on the padding.
-        let cells = composite.cells();
+        let (columns, rows) = composite.cells();
         let rules = config.screen.then_some(MaskRules {
-            columns: cells.x,
-            rows: cells.y,
+            columns,
+            rows,
             threshold: THRESHOLD,
             high: THRESHOLD + config.stability_score_offset,
             low: THRESHOLD - config.stability_score_offset,
@@ -57,7 +58,7 @@ impl<'a> Sieve<'a> {
 /// The candidates that are worth drawing so far, of all batches of a crop.
 pub(super) struct Screen {
     nms_thresh: f64,
-    kept: Vec<(Point<ImagePx>, PointMask, CornerBox)>,
+    kept: Vec<(Point<ImagePx>, SievedMask, CornerBox)>,
 }
 
 impl Screen {
@@ -69,19 +70,63 @@ impl Screen {
     }
 
     /// Takes up stable candidates of a batch with their boxes in cells; of those with one box the best stays.
-    pub(super) fn add(&mut self, batch: impl IntoIterator<Item = (Point<ImagePx>, PointMask, CornerBox)>) {
+    ///
+    /// # Errors
+    /// Of the device that logits lie on.
+    pub(super) fn add(
+        &mut self,
+        batch: impl IntoIterator<Item = (Point<ImagePx>, SievedMask, CornerBox)>,
+    ) -> Result<()> {
         self.kept.extend(batch);
         let boxes: Vec<CornerBox> = self.kept.iter().map(|k| k.2).collect();
         let scores: Vec<f32> = self.kept.iter().map(|k| k.1.iou).collect();
         let mut kept: Vec<_> = std::mem::take(&mut self.kept).into_iter().map(Some).collect();
         let order = suppress(&boxes, &scores, self.nms_thresh);
         self.kept = order.into_iter().filter_map(|i| kept[i].take()).collect();
+        let there = self
+            .kept
+            .iter_mut()
+            .filter_map(|(_, mask, _)| match &mut mask.logits {
+                Logits::There(at) => Some(at),
+                Logits::Here(_) => None,
+            });
+        give_back(there.collect())
     }
 
-    pub(super) fn finish(self) -> Vec<(Point<ImagePx>, PointMask)> {
+    pub(super) fn finish(self) -> Vec<Found> {
         self.kept
             .into_iter()
             .map(|(point, mask, _)| (point, mask))
             .collect()
     }
+}
+
+/// Masks on a device that may be held for nothing.
+const MOST_DROPPED: usize = 256;
+
+/// Lets go of logits on a device whose masks were dropped, once there are many of them.
+fn give_back(masks: Vec<&mut MaskAt>) -> Result<()> {
+    let mut groups: Vec<(Tensor, Vec<&mut MaskAt>)> = Vec::new();
+    for at in masks {
+        match groups
+            .iter_mut()
+            .find(|(logits, _)| logits.id() == at.logits.id())
+        {
+            Some((_, own)) => own.push(at),
+            None => groups.push((at.logits.clone(), vec![at])),
+        }
+    }
+    let dropped = |(logits, own): &(Tensor, Vec<_>)| logits.dims()[0] - own.len();
+    if groups.iter().map(dropped).sum::<usize>() < MOST_DROPPED {
+        return Ok(());
+    }
+    for (logits, mut own) in groups {
+        let index: Vec<u32> = own.iter().map(|at| at.index as u32).collect();
+        let fewer = logits.index_select(&Tensor::new(index, logits.device())?, 0)?;
+        for (index, at) in own.iter_mut().enumerate() {
+            at.logits = fewer.clone();
+            at.index = index;
+        }
+    }
+    Ok(())
 }
