@@ -37,5 +37,6 @@ pub use ops::norm::{layer_norm, rms_norm};
 pub use ops::pairwise::{add, silu_mul};
 pub use ops::relative::relative_positions;
 pub use ops::rotary::rotary;
+pub use ops::take_rows::take_rows;
 pub use ops::upsample_bilinear::upsample_bilinear;
 pub use products::Products;

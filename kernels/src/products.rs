@@ -23,7 +23,7 @@ pub enum Products {
 /// needs no such CPU, is slow, and there for tests. Anything else is as if it were not set.
 const VARIABLE: &str = "DRAGUNOV_CPU_PRODUCTS";
 
-/// What the machine is taken to want where nobody chooses.
+/// What the machine is taken to want where nobody chooses, for tensors of f32.
 const USUAL: Products = Products::F32;
 
 static CHOSEN: OnceLock<Choice> = OnceLock::new();
@@ -43,12 +43,9 @@ impl Choice {
     };
 
     fn usual() -> Self {
-        match Engine::native() {
-            None => Self::PLAIN,
-            engine => Self {
-                products: USUAL,
-                engine,
-            },
+        Self {
+            products: USUAL,
+            engine: Engine::of_bf16(),
         }
     }
 
@@ -56,7 +53,7 @@ impl Choice {
         let text = std::env::var(VARIABLE).unwrap_or_default();
         let (name, engine) = match text.strip_suffix("-emulated") {
             Some(name) => (name, Some(Engine::Portable)),
-            None => (text.as_str(), Engine::native()),
+            None => (text.as_str(), Engine::matrix_unit()),
         };
         match (name, engine) {
             ("f32", _) => Self::PLAIN,
@@ -79,7 +76,7 @@ impl Products {
     /// # Errors
     /// bf16x3 and bf16x6 on a machine without a matrix unit; another choice than one that is in force already.
     pub fn choose(choice: Option<Self>) -> Result<Self> {
-        let wanted = match (choice, Engine::native()) {
+        let wanted = match (choice, Engine::matrix_unit()) {
             (None, _) => Choice::usual(),
             (Some(Self::F32), _) => Choice::PLAIN,
             (Some(products), None) => candle_core::bail!(
@@ -104,9 +101,18 @@ impl Products {
         current().products
     }
 
-    /// Whether this process can compute by bf16.
+    /// Whether this process can compute f32 by bf16.
     pub fn has_matrix_unit() -> bool {
-        Engine::native().is_some()
+        Engine::matrix_unit().is_some()
+    }
+
+    /// The instructions that multiply tensors of bf16 in this process; none where they are multiplied as f32.
+    pub fn instructions_of_bf16() -> Option<&'static str> {
+        current().engine.map(|engine| match engine {
+            Engine::Amx => "AMX",
+            Engine::Avx512 => "AVX-512",
+            Engine::Portable => "plain loops, for tests",
+        })
     }
 }
 

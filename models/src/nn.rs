@@ -10,17 +10,19 @@
 mod conv;
 mod linear;
 mod norm;
+mod pieces;
 
 use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
 pub use dragunov_kernels::{
     Activation, AttentionMask, CachedSequence, Products, Segments, activation, add, append_rotated,
-    attention, attention_ragged, relative_positions, rotary, silu_mul,
+    attention, attention_ragged, relative_positions, rotary, silu_mul, take_rows,
 };
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 pub use linear::Linear;
 pub use norm::{LayerNorm, RmsNorm};
+pub use pieces::{in_pieces, in_strips};
 
 /// `x * Phi(x)` with the exact normal distribution, `torch.nn.GELU()`; any shape.
 ///

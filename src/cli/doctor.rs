@@ -146,13 +146,16 @@ impl Args {
 /// What products are computed in, and what else this CPU could do.
 fn products(info: &EngineInfo) -> String {
     let other = match (info.device.as_str(), info.arithmetic.as_str()) {
-        ("cpu", "bf16x3" | "bf16x6") => " by AMX",
-        ("cpu", "bf16") if Products::has_matrix_unit() => " by AMX",
+        ("cpu", "bf16x3" | "bf16x6") => " by AMX".into(),
+        ("cpu", "bf16") => match Products::instructions_of_bf16() {
+            Some(instructions) => format!(" by {instructions}"),
+            None => ", multiplied as f32: this CPU has no products of bf16".into(),
+        },
         ("cpu", "f32") if Products::has_matrix_unit() => {
-            "; this CPU has AMX: --cpu-products bf16x6 or bf16x3"
+            "; this CPU has AMX: --cpu-products bf16x6 or bf16x3".into()
         }
-        ("cpu", "f32") => "; AMX is not there, or not permitted",
-        _ => "",
+        ("cpu", "f32") => "; AMX is not there, or not permitted".into(),
+        _ => String::new(),
     };
     format!("{}{other}", info.arithmetic)
 }

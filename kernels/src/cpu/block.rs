@@ -171,56 +171,69 @@ impl<A: RowSource> WithSimd for Block<'_, A> {
 impl<A: RowSource> Block<'_, A> {
     #[inline(always)]
     fn panel<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, p: usize) {
+        let mut i = 0;
+        while i < self.rows {
+            match self.rows - i {
+                1 => self.rows_of_panel::<S, 1, NV>(simd, p, i),
+                2 => self.rows_of_panel::<S, 2, NV>(simd, p, i),
+                3 | 4 => self.rows_of_panel::<S, 4, NV>(simd, p, i),
+                _ => self.rows_of_panel::<S, MR, NV>(simd, p, i),
+            }
+            i += MR;
+        }
+    }
+
+    /// Up to `MR` rows from `i0` on against panel `p`.
+    #[inline(always)]
+    fn rows_of_panel<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, p: usize, i0: usize) {
         let panel = self.shape.panel(p, self.packed);
         let first = p * self.shape.width();
         let width = (self.shape.n - first).min(NV * S::F32_LANES);
-        for i0 in (0..self.rows).step_by(MR) {
-            let valid = (self.rows - i0).min(MR);
-            let mut acc = [[simd.splat_f32s(0.); NV]; MR];
-            for s in 0..self.a.segments() {
-                // Rows past the end repeat the last one; what they sum up is not stored.
-                let mut rows: [&[f32]; MR] = [&[]; MR];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    *row = self.a.segment(i0 + r.min(valid - 1), s);
-                }
-                let b = &panel[self.a.start(s) * NV * S::F32_LANES..];
-                accumulate::<S, MR, NV>(simd, rows, b, &mut acc);
+        let valid = (self.rows - i0).min(MR);
+        let mut acc = [[simd.splat_f32s(0.); NV]; MR];
+        for s in 0..self.a.segments() {
+            // Rows past the end repeat the last one; what they sum up is not stored.
+            let mut rows: [&[f32]; MR] = [&[]; MR];
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = self.a.segment(i0 + r.min(valid - 1), s);
             }
-            // Added last: partial sums of long rows start from zero, which keeps their rounding errors small.
-            if self.accumulate {
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    if r < valid {
-                        let at = (i0 + r) * self.stride + self.column + first;
-                        let (full, tail) = S::as_simd_f32s(&self.out[at..at + width]);
-                        for (j, acc) in acc.iter_mut().enumerate() {
-                            if j < full.len() {
-                                *acc = simd.add_f32s(full[j], *acc);
-                            } else if j == full.len() {
-                                *acc = simd.add_f32s(simd.partial_load_f32s(tail), *acc);
-                            }
-                        }
-                    }
-                }
-            }
-            for (r, acc) in acc.iter().enumerate() {
+            let b = &panel[self.a.start(s) * NV * S::F32_LANES..];
+            accumulate::<S, MR, NV>(simd, rows, b, &mut acc);
+        }
+        // Added last: partial sums of long rows start from zero, which keeps their rounding errors small.
+        if self.accumulate {
+            for (r, acc) in acc.iter_mut().enumerate() {
                 if r < valid {
                     let at = (i0 + r) * self.stride + self.column + first;
-                    let (full, tail) = S::as_mut_simd_f32s(&mut self.out[at..at + width]);
-                    for (j, &acc) in acc.iter().enumerate() {
+                    let (full, tail) = S::as_simd_f32s(&self.out[at..at + width]);
+                    for (j, acc) in acc.iter_mut().enumerate() {
                         if j < full.len() {
-                            full[j] = acc;
-                        } else if j == full.len() && !tail.is_empty() {
-                            simd.partial_store_f32s(tail, acc);
+                            *acc = simd.add_f32s(full[j], *acc);
+                        } else if j == full.len() {
+                            *acc = simd.add_f32s(simd.partial_load_f32s(tail), *acc);
                         }
                     }
                 }
             }
-            if !self.epilogue.is_empty() {
-                for r in 0..valid {
-                    let at = (i0 + r) * self.stride + self.column + first;
-                    self.epilogue
-                        .apply_at(simd, &mut self.out[at..at + width], first, at);
+        }
+        for (r, acc) in acc.iter().enumerate() {
+            if r < valid {
+                let at = (i0 + r) * self.stride + self.column + first;
+                let (full, tail) = S::as_mut_simd_f32s(&mut self.out[at..at + width]);
+                for (j, &acc) in acc.iter().enumerate() {
+                    if j < full.len() {
+                        full[j] = acc;
+                    } else if j == full.len() && !tail.is_empty() {
+                        simd.partial_store_f32s(tail, acc);
+                    }
                 }
+            }
+        }
+        if !self.epilogue.is_empty() {
+            for r in 0..valid {
+                let at = (i0 + r) * self.stride + self.column + first;
+                self.epilogue
+                    .apply_at(simd, &mut self.out[at..at + width], first, at);
             }
         }
     }

@@ -7,6 +7,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::block::{Block, Dense, EpilogueSlices};
+use super::packed::{K_BLOCK, ROWS};
 use super::panels::Panels;
 use super::parallel::{SERIAL_WORK, even_cuts, grain, pieces};
 use super::{scratch, simd};
@@ -17,10 +18,6 @@ pub(crate) const FEW_ROWS: usize = 48;
 const LONG_SUM: usize = 128;
 /// Floats of packed panels at a time (8 MiB).
 const PACKED: usize = 2 << 20;
-/// Length of a sum in one go: keeps a panel of it in the second-level cache, and rounding errors of long sums small.
-const K_BLOCK: usize = 1024;
-/// Rows of a task, at most: as many as stay in the second-level cache beside a panel.
-const ROWS: usize = 128;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dims {
@@ -212,10 +209,10 @@ impl Dots<'_> {
 }
 
 /// The epilogue alone, over a finished M x N matrix.
-struct Finish<'a> {
-    n: usize,
-    out: &'a mut [f32],
-    epilogue: EpilogueSlices<'a>,
+pub(super) struct Finish<'a> {
+    pub n: usize,
+    pub out: &'a mut [f32],
+    pub epilogue: EpilogueSlices<'a>,
 }
 
 impl WithSimd for Finish<'_> {

@@ -3,6 +3,8 @@
 pub(crate) mod block;
 pub(crate) mod disjoint;
 pub(crate) mod matmul;
+pub(crate) mod memory;
+pub(crate) mod packed;
 pub(crate) mod panels;
 pub(crate) mod parallel;
 pub(crate) mod scratch;

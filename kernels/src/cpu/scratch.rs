@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::memory::zeros;
 use super::tiles::Line;
 
 /// Floats that one kept buffer may hold (16 MiB); larger ones are freed after use.
@@ -42,7 +43,7 @@ pub(crate) fn with<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     });
     if buffer.len() < len + LINE {
         // Not `resize`: the old content is not worth copying.
-        buffer = vec![0.; len + LINE];
+        buffer = zeros(len + LINE);
     }
     let start = buffer.as_ptr().align_offset(64).min(LINE);
     let result = f(&mut buffer[start..start + len]);

@@ -14,4 +14,5 @@ pub(crate) mod norm;
 pub(crate) mod pairwise;
 pub(crate) mod relative;
 pub(crate) mod rotary;
+pub(crate) mod take_rows;
 pub(crate) mod upsample_bilinear;

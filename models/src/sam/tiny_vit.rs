@@ -166,9 +166,12 @@ impl Inverted {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        let y = self.expand.forward_activated(x, GELU)?;
-        let y = self.spatial.forward_activated(&y, GELU)?;
-        nn::gelu_erf(&self.project.forward_onto(&y, x)?)
+        nn::in_strips(x, 1, |x, rows| {
+            let y = self.expand.forward_activated(x, GELU)?;
+            let y = self.spatial.forward_activated(&y, GELU)?;
+            let inside = |t: &Tensor| t.narrow(2, rows.start, rows.len());
+            nn::gelu_erf(&self.project.forward_onto(&inside(&y)?, &inside(x)?)?)
+        })
     }
 }
 
@@ -178,6 +181,7 @@ struct Merge {
     widen: Conv2d,
     spatial: Conv2d,
     mix: Conv2d,
+    stride: usize,
 }
 
 impl Merge {
@@ -186,13 +190,16 @@ impl Merge {
             widen: pointwise(from, to, vb.pp("conv1"))?,
             spatial: depthwise(to, stride, vb.pp("conv2"))?,
             mix: pointwise(to, to, vb.pp("conv3"))?,
+            stride,
         })
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        let y = self.widen.forward_activated(x, GELU)?;
-        let y = self.spatial.forward_activated(&y, GELU)?;
-        self.mix.forward(&y)
+        nn::in_strips(x, self.stride, |x, rows| {
+            let y = self.widen.forward_activated(x, GELU)?;
+            let y = self.spatial.forward_activated(&y, GELU)?;
+            self.mix.forward(&y.narrow(2, rows.start, rows.len())?)
+        })
     }
 }
 
@@ -211,6 +218,8 @@ struct Block {
     mlp_norm: LayerNorm,
     fc1: Linear,
     fc2: Linear,
+    /// Between them.
+    hidden: usize,
 }
 
 impl Block {
@@ -233,6 +242,7 @@ impl Block {
             mlp_norm: LayerNorm::load(width, eps, mlp.pp("norm"))?,
             fc1: Linear::load(width, hidden, true, mlp.pp("fc1"))?,
             fc2: Linear::load(hidden, width, true, mlp.pp("fc2"))?,
+            hidden,
         })
     }
 
@@ -241,8 +251,11 @@ impl Block {
         let x = to_tokens(x)?;
         let x = self.proj.forward_onto(&self.attend(&x)?, &x)?;
         let x = to_tokens(&self.local.forward(&to_map(&x, self.grid)?)?)?;
-        let hidden = self.fc1.forward_activated(&self.mlp_norm.forward(&x)?, GELU)?;
-        to_map(&self.fc2.forward_onto(&hidden, &x)?, self.grid)
+        let x = nn::in_pieces(&x, self.hidden, |x| {
+            let hidden = self.fc1.forward_activated(&self.mlp_norm.forward(x)?, GELU)?;
+            self.fc2.forward_onto(&hidden, x)
+        })?;
+        to_map(&x, self.grid)
     }
 
     /// Before the output projection. Padding enters before the norm here, so that padding tokens carry the norm's bias.

@@ -97,6 +97,7 @@ struct Block {
     lin1: Linear,
     act: Activation,
     lin2: Linear,
+    mlp_dim: usize,
 }
 
 impl Block {
@@ -122,6 +123,7 @@ impl Block {
             lin1: Linear::load(width, config.mlp_dim(), true, vb.pp("mlp.lin1"))?,
             act: config.hidden_act,
             lin2: Linear::load(config.mlp_dim(), width, true, vb.pp("mlp.lin2"))?,
+            mlp_dim: config.mlp_dim(),
         })
     }
 
@@ -162,8 +164,10 @@ impl Block {
     }
 
     fn rest(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let hidden = self.act.after(&self.lin1, &self.norm2.forward(x)?)?;
-        self.lin2.forward_onto(&hidden, x)
+        nn::in_pieces(x, self.mlp_dim, |x| {
+            let hidden = self.act.after(&self.lin1, &self.norm2.forward(x)?)?;
+            self.lin2.forward_onto(&hidden, x)
+        })
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Result, Tensor};
 
+use crate::nn;
+
 /// Row numbers that cut a `grid` x `grid` map of tokens into `side` x `side` windows and put it together again.
 ///
 /// Padding tokens all read one extra row that stands behind the tokens of the whole batch.
@@ -41,8 +43,7 @@ impl Windows {
         let (n, c) = rows.dims2()?;
         let area = self.side * self.side;
         let index = self.rows((n - 1) / (self.grid * self.grid), rows.device())?.split;
-        rows.index_select(&index, 0)?
-            .reshape((index.dim(0)? / area, area, c))
+        nn::take_rows(rows, &index)?.reshape((index.dim(0)? / area, area, c))
     }
 
     /// (B * windows, side * side, C) to (B, grid * grid, C), padding dropped.
@@ -50,10 +51,11 @@ impl Windows {
         let (count, area, c) = windows.dims3()?;
         let batch = count / self.along().pow(2);
         let index = self.rows(batch, windows.device())?.join;
-        windows
-            .reshape((count * area, c))?
-            .index_select(&index, 0)?
-            .reshape((batch, self.grid * self.grid, c))
+        nn::take_rows(&windows.reshape((count * area, c))?, &index)?.reshape((
+            batch,
+            self.grid * self.grid,
+            c,
+        ))
     }
 
     fn rows(&self, batch: usize, device: &Device) -> Result<Rows> {

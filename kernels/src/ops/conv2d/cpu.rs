@@ -11,6 +11,8 @@ use super::geometry::Geometry;
 use super::windows::Windows;
 use crate::cpu::block::{Block, Dense, EpilogueSlices, RowSource};
 use crate::cpu::matmul::{Dims, matmul_nt};
+use crate::cpu::memory::zeros;
+use crate::cpu::packed::PackedWeight;
 use crate::cpu::panels::Panels;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, same_type};
@@ -30,7 +32,7 @@ pub(super) fn forward(
     let shape = g.out_shape(n);
     let tiles = layout_for(w.dtype(), wl.dims());
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = vec![0f32; shape.elem_count()];
+    let mut out = zeros(shape.elem_count());
     let k = g.kh * g.kw * g.channels;
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         if out.is_empty() {
@@ -40,7 +42,14 @@ pub(super) fn forward(
             let m = out.len() / n;
             matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
         } else {
-            convolve(g, &data, &w, epilogue, &mut out);
+            let shape = Panels::new(k, n);
+            scratch::with(shape.len(), |packed| {
+                packed
+                    .par_chunks_mut(shape.stride().max(1))
+                    .enumerate()
+                    .for_each(|(p, panel)| shape.pack_transposed(p, panel, &w, k));
+                convolve(g, &data, (shape, packed), epilogue, &mut out);
+            });
         }
     })?;
     Ok((same_type(x, out)?, shape))
@@ -54,9 +63,30 @@ pub(super) fn forward_tiled(
     let g = &op.geometry;
     let shape = g.out_shape(w.layout.n);
     let data = F32Input::contiguous(x, xl)?;
-    let mut out = vec![0f32; shape.elem_count()];
+    let mut out = zeros(shape.elem_count());
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         by_rows(g, &data, Multiply::Tiled(w), epilogue, &mut out);
+    })?;
+    Ok((same_type(x, out)?, shape))
+}
+
+pub(super) fn forward_packed(
+    op: &Conv2d,
+    (x, xl): (&CpuStorage, &Layout),
+    w: &PackedWeight,
+) -> Result<(CpuStorage, Shape)> {
+    let g = &op.geometry;
+    let n = w.shape().n;
+    let shape = g.out_shape(n);
+    let data = F32Input::contiguous(x, xl)?;
+    let mut out = zeros(shape.elem_count());
+    EpilogueSlices::read(&op.epilogue, |epilogue| {
+        if out.is_empty() {
+        } else if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
+            w.multiply(out.len() / n, &data, epilogue, &mut out);
+        } else {
+            convolve(g, &data, (w.shape(), w.panels()), epilogue, &mut out);
+        }
     })?;
     Ok((same_type(x, out)?, shape))
 }
@@ -82,44 +112,41 @@ fn by_rows(g: &Geometry, x: &[f32], by: Multiply<'_>, epilogue: EpilogueSlices<'
     }
 }
 
-fn convolve(g: &Geometry, x: &[f32], w: &[f32], epilogue: EpilogueSlices<'_>, out: &mut [f32]) {
-    let k = g.kh * g.kw * g.channels;
-    let n = out.len() / (g.batch * g.out_height * g.out_width);
-    let shape = Panels::new(k, n);
+fn convolve(
+    g: &Geometry,
+    x: &[f32],
+    (shape, packed): (Panels, &[f32]),
+    epilogue: EpilogueSlices<'_>,
+    out: &mut [f32],
+) {
+    let n = shape.n;
     let (left, right) = g.edges();
     let run = g.kw * g.channels;
     let rows = grain(g.batch * g.out_height, 1, 1, 8.max(512 / g.out_width));
-    scratch::with(shape.len(), |packed| {
-        packed
-            .par_chunks_mut(shape.stride().max(1))
-            .enumerate()
-            .for_each(|(p, panel)| shape.pack_transposed(p, panel, w, k));
-        let packed = &*packed;
-        let line = g.out_width * n;
-        out.par_chunks_mut(rows * line)
-            .enumerate()
-            .for_each(|(index, out)| {
-                scratch::with((left + g.out_width - right) * g.kh * run, |edge| {
-                    for (r, out) in out.chunks_exact_mut(line).enumerate() {
-                        let row = index * rows + r;
-                        let (b, y) = (row / g.out_height, row % g.out_height);
-                        let image = g.height * g.width * g.channels;
-                        let a = ConvRow::new(g, &x[b * image..(b + 1) * image], y, edge, (left, right));
-                        simd::dispatch(Block {
-                            a,
-                            rows: g.out_width,
-                            shape,
-                            packed,
-                            out,
-                            stride: n,
-                            column: 0,
-                            accumulate: false,
-                            epilogue: epilogue.rows(row * line..(row + 1) * line),
-                        });
-                    }
-                });
+    let line = g.out_width * n;
+    out.par_chunks_mut(rows * line)
+        .enumerate()
+        .for_each(|(index, out)| {
+            scratch::with((left + g.out_width - right) * g.kh * run, |edge| {
+                for (r, out) in out.chunks_exact_mut(line).enumerate() {
+                    let row = index * rows + r;
+                    let (b, y) = (row / g.out_height, row % g.out_height);
+                    let image = g.height * g.width * g.channels;
+                    let a = ConvRow::new(g, &x[b * image..(b + 1) * image], y, edge, (left, right));
+                    simd::dispatch(Block {
+                        a,
+                        rows: g.out_width,
+                        shape,
+                        packed,
+                        out,
+                        stride: n,
+                        column: 0,
+                        accumulate: false,
+                        epilogue: epilogue.rows(row * line..(row + 1) * line),
+                    });
+                }
             });
-    });
+        });
 }
 
 /// The windows of one output row.

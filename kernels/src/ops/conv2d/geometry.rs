@@ -81,7 +81,7 @@ impl Geometry {
     }
 
     /// Output columns whose windows cross the left and the right edge: `0 .. left` and `right .. out_width`.
-    pub(super) fn edges(&self) -> (usize, usize) {
+    pub(crate) fn edges(&self) -> (usize, usize) {
         let left = self.padding.div_ceil(self.stride).min(self.out_width);
         let inside = match (self.width + self.padding).checked_sub(self.kw) {
             Some(room) => room / self.stride + 1,

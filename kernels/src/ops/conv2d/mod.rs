@@ -15,6 +15,7 @@ use super::{channels_last, depthwise};
 use crate::Epilogue;
 #[cfg(feature = "cuda")]
 use crate::backend::Backend;
+use crate::cpu::packed::PackedWeight;
 use crate::cpu::tiles::weight::TiledWeight;
 use geometry::Geometry;
 use weight::Arranged;
@@ -26,11 +27,11 @@ pub(crate) struct Conv2d {
     epilogue: Epilogue,
 }
 
-/// The same with a weight of tiles.
+/// The same with a weight that was laid out when it was loaded.
 #[derive(Debug, Clone)]
-pub(crate) struct TiledConv2d {
+pub(crate) struct ArrangedConv2d<W> {
     op: Conv2d,
-    weight: Arc<TiledWeight>,
+    weight: Arc<W>,
 }
 
 /// Cross-correlation with zero padding on all sides: `x` (B, H, W, in), in any memory order, to (B, H', W', out); bias
@@ -55,25 +56,27 @@ pub fn conv2d(
     match weight.arranged() {
         #[cfg(feature = "cuda")]
         Arranged::ChannelsLast(w) if Backend::has_cuda_kernels(x.device()) => cuda::by_patches(&op, x, w),
-        Arranged::ChannelsLast(w) => {
-            let op = Conv2d {
-                epilogue: op.epilogue.dense(channels_last::dense)?,
-                ..op
-            };
-            channels_last::dense(x)?.apply_op2_no_bwd(w, &op)
-        }
-        Arranged::Tiled(w) => {
-            let op = Conv2d {
-                epilogue: op.epilogue.dense(channels_last::dense)?,
-                ..op
-            };
-            channels_last::dense(x)?.apply_op1_no_bwd(&TiledConv2d {
-                op,
-                weight: w.clone(),
-            })
-        }
+        Arranged::ChannelsLast(w) => channels_last::dense(x)?.apply_op2_no_bwd(w, &op.dense()?),
+        Arranged::Tiled(w) => channels_last::dense(x)?.apply_op1_no_bwd(&ArrangedConv2d {
+            op: op.dense()?,
+            weight: w.clone(),
+        }),
+        Arranged::Packed(w) => channels_last::dense(x)?.apply_op1_no_bwd(&ArrangedConv2d {
+            op: op.dense()?,
+            weight: w.clone(),
+        }),
         Arranged::Depthwise(w) => depthwise::depthwise(x, w, op.geometry, op.epilogue),
         Arranged::Planes(w) => cuda::composed(&op, x, w, weight.groups()),
+    }
+}
+
+impl Conv2d {
+    /// With operands that kernels can read as slices.
+    fn dense(self) -> Result<Self> {
+        Ok(Self {
+            epilogue: self.epilogue.dense(channels_last::dense)?,
+            ..self
+        })
     }
 }
 
@@ -93,12 +96,22 @@ impl CustomOp2 for Conv2d {
     }
 }
 
-impl CustomOp1 for TiledConv2d {
+impl CustomOp1 for ArrangedConv2d<TiledWeight> {
     fn name(&self) -> &'static str {
         "conv2d"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         cpu::forward_tiled(&self.op, (x, xl), &self.weight)
+    }
+}
+
+impl CustomOp1 for ArrangedConv2d<PackedWeight> {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        cpu::forward_packed(&self.op, (x, xl), &self.weight)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use crate::backend::Backend;
+use crate::cpu::packed::PackedWeight;
 use crate::cpu::tiles::weight::TiledWeight;
 
 /// A weight (out, in / groups, kh, kw) as PyTorch stores it, laid out for the device that it is on.
@@ -23,6 +24,8 @@ pub(super) enum Arranged {
     ChannelsLast(Tensor),
     /// The same as (out, kh kw in) of a product, where the CPU multiplies tiles that are laid out once.
     Tiled(Arc<TiledWeight>),
+    /// The same in the panels of the inner loop.
+    Packed(Arc<PackedWeight>),
     /// (kh, kw, channels): one input and one output channel a group.
     Depthwise(Tensor),
     /// (out, in / groups, kh, kw), for candle's own convolution.
@@ -44,9 +47,10 @@ impl ConvWeight {
             Arranged::Depthwise(taps.permute((1, 2, 0))?.contiguous()?)
         } else if groups == 1 && Backend::of(weight.device(), cfg!(feature = "cuda")) == Backend::Kernel {
             let weight = weight.permute((0, 2, 3, 1))?.contiguous()?;
-            match TiledWeight::of(&weight)? {
-                Some(tiled) => Arranged::Tiled(Arc::new(tiled)),
-                None => Arranged::ChannelsLast(weight),
+            match (TiledWeight::of(&weight)?, PackedWeight::of(&weight)?) {
+                (Some(tiled), _) => Arranged::Tiled(Arc::new(tiled)),
+                (None, Some(packed)) => Arranged::Packed(Arc::new(packed)),
+                (None, None) => Arranged::ChannelsLast(weight),
             }
         } else {
             Arranged::Planes(weight.contiguous()?)

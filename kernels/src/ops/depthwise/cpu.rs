@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::Depthwise;
 use crate::cpu::block::{EpilogueSlices, load, store};
+use crate::cpu::memory::zeros;
 use crate::cpu::parallel::grain;
 use crate::cpu::simd;
 use crate::cpu::storage::{F32Input, same_type};
@@ -20,7 +21,7 @@ pub(super) fn forward(
     let channels = g.channels;
     let shape = g.out_shape(channels);
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = vec![0f32; shape.elem_count()];
+    let mut out = zeros(shape.elem_count());
     let line = (g.out_width * channels).max(1);
     let rows = grain(g.batch * g.out_height, 1, 1, 64);
     EpilogueSlices::read(&op.epilogue, |epilogue| {
@@ -58,29 +59,92 @@ impl WithSimd for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (left, right) = self.g.edges();
+        let together = match (self.g.kh, self.g.kw, self.g.stride) {
+            (3, 3, 1 | 2) if self.g.channels.is_multiple_of(S::F32_LANES) => (right - left) / PIXELS,
+            _ => 0,
+        };
+        for group in 0..together {
+            let x = left + group * PIXELS;
+            match self.g.stride {
+                1 => self.pixels::<S, 1>(simd, x),
+                _ => self.pixels::<S, 2>(simd, x),
+            }
+        }
+        for x in (0..left).chain(left + together * PIXELS..self.g.out_width) {
+            self.pixel(simd, x);
+        }
+        let c = self.g.channels;
+        for (x, out) in self.out.chunks_exact_mut(c).enumerate() {
+            self.epilogue.apply_at(simd, out, 0, x * c);
+        }
+    }
+}
+
+/// Neighbours in a row that are computed together: what they share of the image, and the weights, are loaded once.
+const PIXELS: usize = 4;
+
+impl Row<'_> {
+    /// `PIXELS` from `x` on of a 3 x 3 kernel, away from the left and right edges.
+    #[inline(always)]
+    fn pixels<S: Simd, const STRIDE: usize>(&mut self, simd: S, x: usize) {
+        const KERNEL: usize = 3;
         let g = &self.g;
         let c = g.channels;
+        let vectors = c / S::F32_LANES;
+        let columns = KERNEL + (PIXELS - 1) * STRIDE;
         let rows = g.kernel_rows(self.y);
-        for (x, out) in self.out.chunks_exact_mut(c).enumerate() {
-            let start = x * g.stride;
-            let kx = g.padding.saturating_sub(start).min(g.kw)
-                ..(g.width + g.padding).saturating_sub(start).min(g.kw);
-            for i in (0..c).step_by(S::F32_LANES) {
-                let end = (i + S::F32_LANES).min(c);
-                let mut sum = simd.splat_f32s(0.);
-                for ky in rows.clone() {
-                    let line = (self.y * g.stride + ky - g.padding) * g.width;
-                    for kx in kx.clone() {
-                        let at = (line + start + kx - g.padding) * c;
-                        let w = (ky * g.kw + kx) * c;
-                        let (x, w) = (&self.image[at + i..at + end], &self.w[w + i..w + end]);
-                        sum = simd.mul_add_e_f32s(load(simd, x), load(simd, w), sum);
+        let mut lines: [(&[S::f32s], &[S::f32s]); KERNEL] = [(&[], &[]); KERNEL];
+        for (line, ky) in lines.iter_mut().zip(rows.clone()) {
+            let at = ((self.y * STRIDE + ky - g.padding) * g.width + x * STRIDE - g.padding) * c;
+            let image = S::as_simd_f32s(&self.image[at..at + columns * c]).0;
+            *line = (
+                image,
+                S::as_simd_f32s(&self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c]).0,
+            );
+        }
+        let out = S::as_mut_simd_f32s(&mut self.out[x * c..(x + PIXELS) * c]).0;
+        for i in 0..vectors {
+            let mut sums = [simd.splat_f32s(0.); PIXELS];
+            for (image, w) in &lines[..rows.len()] {
+                let w = [w[i], w[vectors + i], w[2 * vectors + i]];
+                for column in 0..columns {
+                    let v = image[column * vectors + i];
+                    for (pixel, sum) in sums.iter_mut().enumerate() {
+                        if (pixel * STRIDE..pixel * STRIDE + KERNEL).contains(&column) {
+                            *sum = simd.mul_add_e_f32s(v, w[column - pixel * STRIDE], *sum);
+                        }
                     }
                 }
-                store(simd, &mut out[i..end], sum);
             }
-            self.epilogue.apply_at(simd, out, 0, x * c);
+            for (pixel, sum) in sums.into_iter().enumerate() {
+                out[pixel * vectors + i] = sum;
+            }
+        }
+    }
+
+    /// One pixel, whatever the kernel and wherever it lies.
+    #[inline(always)]
+    fn pixel<S: Simd>(&mut self, simd: S, x: usize) {
+        let g = &self.g;
+        let c = g.channels;
+        let start = x * g.stride;
+        let kx =
+            g.padding.saturating_sub(start).min(g.kw)..(g.width + g.padding).saturating_sub(start).min(g.kw);
+        for i in (0..c).step_by(S::F32_LANES) {
+            let end = (i + S::F32_LANES).min(c);
+            let mut sum = simd.splat_f32s(0.);
+            for ky in g.kernel_rows(self.y) {
+                let line = (self.y * g.stride + ky - g.padding) * g.width;
+                for kx in kx.clone() {
+                    let at = (line + start + kx - g.padding) * c;
+                    let w = (ky * g.kw + kx) * c;
+                    let (x, w) = (&self.image[at + i..at + end], &self.w[w + i..w + end]);
+                    sum = simd.mul_add_e_f32s(load(simd, x), load(simd, w), sum);
+                }
+            }
+            store(simd, &mut self.out[x * c + i..x * c + end], sum);
         }
     }
 }

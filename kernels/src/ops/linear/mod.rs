@@ -11,6 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 
 use crate::Epilogue;
 use crate::backend::Backend;
+use crate::cpu::packed::PackedWeight;
 use crate::cpu::tiles::weight::TiledWeight;
 use weight::Form;
 pub use weight::LinearWeight;
@@ -24,11 +25,11 @@ pub(crate) struct Linear {
     epilogue: Epilogue,
 }
 
-/// The same with a weight of tiles.
+/// The same with a weight that was laid out when it was loaded.
 #[derive(Debug, Clone)]
-pub(crate) struct TiledLinear {
+pub(crate) struct ArrangedLinear<W> {
     op: Linear,
-    weight: Arc<TiledWeight>,
+    weight: Arc<W>,
 }
 
 /// `x` (..., in) and `weight` (out, in) to (..., out); sums in f32 (on CUDA as cuBLAS does).
@@ -48,7 +49,11 @@ pub fn linear(x: &Tensor, weight: &LinearWeight, epilogue: Epilogue) -> Result<T
             let x = x.contiguous()?;
             match &weight.form {
                 Form::Plain(weight) => x.apply_op2_no_bwd(&weight.contiguous()?, &op),
-                Form::Tiled(weight) => x.apply_op1_no_bwd(&TiledLinear {
+                Form::Tiled(weight) => x.apply_op1_no_bwd(&ArrangedLinear {
+                    op,
+                    weight: weight.clone(),
+                }),
+                Form::Packed(weight) => x.apply_op1_no_bwd(&ArrangedLinear {
                     op,
                     weight: weight.clone(),
                 }),
@@ -56,7 +61,9 @@ pub fn linear(x: &Tensor, weight: &LinearWeight, epilogue: Epilogue) -> Result<T
         }
         Backend::Composed => match &weight.form {
             Form::Plain(weight) => cuda::composed(&op, x, weight),
-            Form::Tiled(_) => candle_core::bail!("linear: an input on a GPU against a weight on the CPU"),
+            Form::Tiled(_) | Form::Packed(_) => {
+                candle_core::bail!("linear: an input on a GPU against a weight on the CPU")
+            }
         },
     }
 }
@@ -94,12 +101,22 @@ impl CustomOp2 for Linear {
     }
 }
 
-impl CustomOp1 for TiledLinear {
+impl CustomOp1 for ArrangedLinear<TiledWeight> {
     fn name(&self) -> &'static str {
         "linear"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         cpu::forward_tiled(&self.op, (x, xl), &self.weight)
+    }
+}
+
+impl CustomOp1 for ArrangedLinear<PackedWeight> {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        cpu::forward_packed(&self.op, (x, xl), &self.weight)
     }
 }

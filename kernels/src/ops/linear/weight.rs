@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::cpu::packed::PackedWeight;
 use crate::cpu::tiles::weight::TiledWeight;
 
-/// A weight (out, in) as PyTorch stores it, laid out for the device that it is on. Where the CPU multiplies tiles it is kept as
-/// such alone, in as many bytes as before, rounded up to 16 outputs and 32 inputs.
+/// A weight (out, in) as PyTorch stores it, laid out for the device that it is on. On the CPU it is kept as its kernel reads it
+/// alone, in as many bytes as before, rounded up to 16 outputs (tiles: and 32 inputs).
 #[derive(Debug, Clone)]
 pub struct LinearWeight {
     pub(super) form: Form,
@@ -17,17 +18,15 @@ pub struct LinearWeight {
 pub(super) enum Form {
     Plain(Tensor),
     Tiled(Arc<TiledWeight>),
+    Packed(Arc<PackedWeight>),
 }
 
 impl LinearWeight {
     /// `weight` (out, in); another rank is refused by [`super::linear`].
     pub fn new(weight: &Tensor) -> Self {
-        let tiled = weight.dims2().and_then(|_| TiledWeight::of(weight));
-        let form = match tiled {
-            Ok(Some(tiled)) => Form::Tiled(Arc::new(tiled)),
-            // Whatever is wrong is said where it is used.
-            Ok(None) | Err(_) => Form::Plain(weight.clone()),
-        };
+        // Whatever is wrong is said where it is used.
+        let form = Form::of(weight).ok().flatten();
+        let form = form.unwrap_or_else(|| Form::Plain(weight.clone()));
         Self { form }
     }
 
@@ -43,6 +42,18 @@ impl LinearWeight {
         match &self.form {
             Form::Plain(weight) => weight.dims2(),
             Form::Tiled(weight) => Ok((weight.layout.n, weight.layout.k)),
+            Form::Packed(weight) => Ok((weight.shape().n, weight.shape().k)),
         }
+    }
+}
+
+impl Form {
+    /// As the machine's kernel reads it; none where that is as it is.
+    fn of(weight: &Tensor) -> Result<Option<Self>> {
+        weight.dims2()?;
+        if let Some(tiled) = TiledWeight::of(weight)? {
+            return Ok(Some(Self::Tiled(Arc::new(tiled))));
+        }
+        Ok(PackedWeight::of(weight)?.map(|packed| Self::Packed(Arc::new(packed))))
     }
 }

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::{Attention, AttentionMask, Dims};
 use crate::backend::tiles;
 use crate::cpu::disjoint::DisjointOutput;
+use crate::cpu::memory::zeros;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, TensorInput, same_type};
 use rows::Strided;
@@ -28,7 +29,7 @@ pub(super) fn forward(
 ) -> Result<(CpuStorage, Shape)> {
     let dims = op.dims;
     let shape = dims.out_shape();
-    let mut out = vec![0f32; shape.elem_count()];
+    let mut out = zeros(shape.elem_count());
     if out.is_empty() || dims.nk == 0 {
         return Ok((same_type(q, out)?, shape));
     }

@@ -28,20 +28,11 @@ impl WithSimd for Softmax<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         for r in 0..self.rows {
             let scores = &mut self.scores[r * KEYS..r * KEYS + self.keys];
-            let mut peak = simd.splat_f32s(f32::NEG_INFINITY);
-            if self.scale != 1. {
-                scores.iter_mut().for_each(|v| *v *= self.scale);
-            }
-            let (full, tail) = S::as_mut_simd_f32s(scores);
-            for v in full.iter() {
-                peak = simd.max_f32s(peak, *v);
-            }
-            let tail_peak = tail.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let before = self.maxima[r];
-            let now = before.max(simd.reduce_max_f32s(peak)).max(tail_peak);
+            let now = self.maxima[r].max(scaled_peak(simd, scores, self.scale));
             // With every key so far masked out there is nothing to be relative to; all weights become 0.
             let base = if now == f32::NEG_INFINITY { 0. } else { now };
             let minus = simd.splat_f32s(base);
+            let (full, tail) = S::as_mut_simd_f32s(scores);
             for v in full.iter_mut() {
                 *v = simd::exp(simd, simd.sub_f32s(*v, minus));
             }
@@ -85,34 +76,14 @@ impl WithSimd for QuickSoftmax<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let mut job = self.0;
-        let scale = simd.splat_f32s(job.scale);
-        let none = simd.splat_f32s(f32::NEG_INFINITY);
         for r in 0..job.rows {
             let scores = &mut job.scores[r * KEYS..r * KEYS + job.keys];
-            let (full, tail) = S::as_mut_simd_f32s(scores);
-            // Two chains each: the latency of one would be the limit.
-            let (mut peak, mut other) = (none, none);
-            let (pairs, single) = full.as_chunks_mut::<2>();
-            for [a, b] in pairs {
-                *a = simd.mul_f32s(*a, scale);
-                *b = simd.mul_f32s(*b, scale);
-                peak = simd.max_f32s(peak, *a);
-                other = simd.max_f32s(other, *b);
-            }
-            for v in single {
-                *v = simd.mul_f32s(*v, scale);
-                peak = simd.max_f32s(peak, *v);
-            }
-            let mut tail_peak = f32::NEG_INFINITY;
-            for v in tail.iter_mut() {
-                *v *= job.scale;
-                tail_peak = tail_peak.max(*v);
-            }
-            let peak = simd.reduce_max_f32s(simd.max_f32s(peak, other));
-            let now = job.maxima[r].max(peak).max(tail_peak);
+            let now = job.maxima[r].max(scaled_peak(simd, scores, job.scale));
             // As above, with every key so far masked out.
             let minus = simd.splat_f32s(if now == f32::NEG_INFINITY { 0. } else { now });
             let (mut sum, mut other) = (simd.splat_f32s(0.), simd.splat_f32s(0.));
+            // Two chains: the latency of one would be the limit.
+            let (full, tail) = S::as_mut_simd_f32s(scores);
             let (pairs, single) = full.as_chunks_mut::<2>();
             for [a, b] in pairs {
                 *a = simd::exp(simd, simd.sub_f32s(*a, minus));
@@ -135,15 +106,42 @@ impl WithSimd for QuickSoftmax<'_> {
     }
 }
 
+/// Multiplies `scores` by `scale`, and gives the largest.
+#[inline(always)]
+fn scaled_peak<S: Simd>(simd: S, scores: &mut [f32], scale: f32) -> f32 {
+    let factor = simd.splat_f32s(scale);
+    let none = simd.splat_f32s(f32::NEG_INFINITY);
+    let (full, tail) = S::as_mut_simd_f32s(scores);
+    // Two chains, as above.
+    let (mut peak, mut other) = (none, none);
+    let (pairs, single) = full.as_chunks_mut::<2>();
+    for [a, b] in pairs {
+        *a = simd.mul_f32s(*a, factor);
+        *b = simd.mul_f32s(*b, factor);
+        peak = simd.max_f32s(peak, *a);
+        other = simd.max_f32s(other, *b);
+    }
+    for v in single {
+        *v = simd.mul_f32s(*v, factor);
+        peak = simd.max_f32s(peak, *v);
+    }
+    let mut largest = simd.reduce_max_f32s(simd.max_f32s(peak, other));
+    for v in tail {
+        *v *= scale;
+        largest = largest.max(*v);
+    }
+    largest
+}
+
 /// Weights are added in f64: their sum divides everything, so its rounding would be in every value.
 #[inline(always)]
 fn sum_f64(weights: &[f32]) -> f32 {
-    let mut lanes = [0f64; 8];
-    let (eights, rest) = weights.as_chunks::<8>();
-    for eight in eights {
+    let mut lanes = [0f64; 16];
+    let (parts, rest) = weights.as_chunks::<16>();
+    for part in parts {
         lanes
             .iter_mut()
-            .zip(eight)
+            .zip(part)
             .for_each(|(sum, &w)| *sum += f64::from(w));
     }
     let rest: f64 = rest.iter().map(|&w| f64::from(w)).sum();

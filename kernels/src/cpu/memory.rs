@@ -1,0 +1,72 @@
+//! Fresh memory for results and weights.
+//!
+//! The kernel hands it out page by page when it is first written, which for pages of 4 KiB costs more than a cheap layer's
+//! arithmetic; Linux gives pages of 2 MiB where it is asked to (`madvise`, with transparent huge pages on or on request).
+
+//!
+//! Better still is memory that never went back: glibc's allocator is told to keep what was freed.
+
+use std::sync::Once;
+
+/// Bytes from which on it is asked.
+const LARGE: usize = 4 << 20;
+
+/// `len` zeros.
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    static KEPT: Once = Once::new();
+    KEPT.call_once(keep_freed);
+    // Not touched yet: the allocator takes large blocks from the kernel, which zeroes them.
+    let mut floats = vec![0f32; len];
+    if size_of_val(floats.as_slice()) >= LARGE {
+        in_large_pages(&mut floats);
+    }
+    floats
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn in_large_pages(floats: &mut [f32]) {
+    use std::ffi::{c_int, c_void};
+
+    const PAGE: usize = 4096;
+    const MADV_HUGEPAGE: c_int = 14;
+
+    unsafe extern "C" {
+        fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
+
+    let range = floats.as_mut_ptr_range();
+    let begin = (range.start as usize).next_multiple_of(PAGE);
+    let end = range.end as usize / PAGE * PAGE;
+    if begin < end {
+        // SAFETY: whole pages inside `floats`, whose content this advice does not change. Where it is refused they stay small.
+        unsafe { madvise(begin as *mut c_void, end - begin, MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_large_pages(_: &mut [f32]) {}
+
+/// Blocks of up to 32 MiB, the most that glibc allows, come out of the heap, and up to 256 MiB that are free at its end stay there;
+/// by itself it gives back whatever is more than twice the largest block. A scan's next layers want the same blocks again.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn keep_freed() {
+    use std::ffi::c_int;
+
+    const M_TRIM_THRESHOLD: c_int = -1;
+    const M_MMAP_THRESHOLD: c_int = -3;
+
+    unsafe extern "C" {
+        fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+
+    // SAFETY: two numbers of the allocator's; what is refused stays as it was.
+    unsafe {
+        mallopt(M_MMAP_THRESHOLD, 32 << 20);
+        mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_freed() {}
