@@ -78,7 +78,7 @@ def main():
         scale = before["scale"]
         shot = dict(tilt_deg=round(before["camera"]["tilt_deg"], 1), height_sigma_ln=round(sigma(scale["camera_height_cm"]), 4),
                     size_told=any(c["used"] and not is_prior(c["source"]) for c in scale["candidates"]), photos=1)
-        stated = next((r["gain"] for r in before["reshoot"] if r["action"] == ACTIONS[args.action]), None)
+        stated = next((r["gain"] for r in before.get("reshoot", []) if r["action"] == ACTIONS[args.action]), None)
         b, a = sigma(before["totals"]["mass_g"]), sigma(after["totals"]["mass_g"])
         pairs.append(dict(meal=meal, action=ACTIONS[args.action], shot=shot, parts=list(parts(before)), before=round(b, 4), after=round(a, 4),
                           stated=stated, off=round(off(before, [first]), 3), off_after=round(off(after, both), 3)))

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-15}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- photo heif metadata safetensors pickle config job vision
+[ $# -gt 0 ] || set -- photo heif metadata safetensors pickle config job vision depth_map corrections
 for tool in cargo c++; do
     if ! command -v "$tool" >/dev/null 2>&1; then
         echo "fuzz: skipped, there is no $tool here; tests/mutations.rs drives the same targets"

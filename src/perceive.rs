@@ -11,7 +11,7 @@ mod refine;
 mod region;
 mod select;
 
-pub use find::{DepthLater, Detections, Finder, Search, Strategy};
+pub use find::{DepthLater, Detections, Finder, Search, Strategy, find_expected};
 pub(crate) use find::{or_stopped, while_wanted};
 pub use naming::crop;
 pub use region::{Candidate, FoodRegion, Regions, lies_on};

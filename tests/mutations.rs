@@ -11,6 +11,11 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+/// What all targets at once may hold: pictures of the targets' own limits (32 MiB each) and the food table.
+const MOST_MIB: usize = 512;
+
 struct Random(u64);
 
 impl Random {
@@ -68,6 +73,69 @@ fn mutated(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// JSON, alone or as the first line of a file, with some of its values lying, missing, or there twice; none of other files. A damaged
+/// byte hardly ever leaves JSON that can be read.
+fn lying(seed: &[u8], random: &mut Random) -> Option<Vec<u8>> {
+    let line = seed.iter().position(|b| *b == b'\n').unwrap_or(seed.len());
+    let (json, rest) = match serde_json::from_slice::<Value>(seed) {
+        Ok(whole) => (whole, &[][..]),
+        Err(_) => (serde_json::from_slice(&seed[..line]).ok()?, &seed[line..]),
+    };
+    let mut json = json;
+    for _ in 0..=random.below(4) {
+        lie(&mut json, random);
+    }
+    let mut bytes = serde_json::to_vec(&json).unwrap();
+    bytes.extend_from_slice(rest);
+    Some(bytes)
+}
+
+/// Changes one value somewhere below.
+fn lie(value: &mut Value, random: &mut Random) {
+    let deeper = random.below(8) != 0;
+    match value {
+        Value::Object(fields) if deeper && !fields.is_empty() => {
+            let at = random.below(fields.len());
+            let key = fields.keys().nth(at).unwrap().clone();
+            if random.below(12) == 0 {
+                fields.remove(&key);
+            } else {
+                lie(&mut fields[&key], random);
+            }
+        }
+        Value::Array(items) if deeper && !items.is_empty() => {
+            let at = random.below(items.len());
+            match random.below(12) {
+                0 => drop(items.remove(at)),
+                1 => items.push(items[at].clone()),
+                _ => lie(&mut items[at], random),
+            }
+        }
+        other => {
+            const NUMBERS: [f64; 12] = [
+                0.0,
+                -1.0,
+                0.5,
+                1.0,
+                2.0,
+                16.0,
+                1e-300,
+                -1e-9,
+                1e9,
+                1e300,
+                f64::MAX,
+                65536.0,
+            ];
+            *other = match random.below(6) {
+                0 => Value::Null,
+                1 => Value::String("\u{0}é🍣".repeat(random.below(40))),
+                2 => Value::from(random.below(70000)),
+                _ => Value::from(NUMBERS[random.below(NUMBERS.len())]),
+            };
+        }
+    }
+}
+
 fn drive(name: &str, target: fn(&[u8])) {
     let each: usize = std::env::var("DRAGUNOV_MUTATIONS").map_or(40, |n| n.parse().unwrap());
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,7 +156,8 @@ fn drive(name: &str, target: fn(&[u8])) {
             let bytes = if n == 0 {
                 seed.clone()
             } else {
-                mutated(seed, other, &mut random)
+                let lying = (n % 2 == 0).then(|| lying(seed, &mut random)).flatten();
+                lying.unwrap_or_else(|| mutated(seed, other, &mut random))
             };
             let begun = Instant::now();
             if catch_unwind(|| target(&bytes)).is_err() {
@@ -104,6 +173,17 @@ fn drive(name: &str, target: fn(&[u8])) {
         }
     }
     assert!(slowest < Duration::from_secs(10), "{name}: one took {slowest:?}");
+    if let Some(peak) = peak_mib() {
+        assert!(peak < MOST_MIB, "{name}: this process has held {peak} MiB");
+    }
+}
+
+/// The most that this process has ever held, as the kernel counts it; none where nobody says.
+fn peak_mib() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
 }
 
 #[test]
@@ -144,4 +224,14 @@ fn jobs() {
 #[test]
 fn vision_answers() {
     drive("vision", targets::vision);
+}
+
+#[test]
+fn depth_maps() {
+    drive("depth_map", targets::depth_map);
+}
+
+#[test]
+fn corrections() {
+    drive("corrections", targets::corrections);
 }

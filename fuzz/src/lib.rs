@@ -3,10 +3,14 @@
 
 use std::path::PathBuf;
 
+use dragunov::contract::depth_map::DepthMap;
+use dragunov::contract::{Fault, ScanError};
 use dragunov::identify::openai::{read_answer, read_boxes};
 use dragunov::intake::exif::ExifFacts;
 use dragunov::intake::validate::{self, RequestLimits};
-use dragunov::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
+use dragunov::intake::{DecodeLimits, DepthInput, Shot, SourceMeta, read_photo};
+use dragunov::nutrition::FoodTable;
+use dragunov::recompute::{place, recompute};
 use dragunov::runtime::{JobInput, json};
 use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::{depth_anything, qwen_vl, sam};
@@ -35,23 +39,28 @@ pub fn photo(data: &[u8]) {
     }
 }
 
-/// A HEIC, and the same bytes as noise on the pixels of a good one: a damaged container hardly ever lets them be reached.
+/// A HEIC or AVIF, and the same bytes as noise on the pixels of good ones: a damaged container hardly ever lets them be reached.
 pub fn heif(data: &[u8]) {
     photo(data);
-    const GOOD: &[u8] = include_bytes!("../corpus/heif/hlg.heic");
-    let pixels = GOOD
-        .windows(4)
-        .position(|kind| kind == b"mdat")
-        .map_or(0, |at| at + 4);
-    if let [high, low, noise @ ..] = data {
-        let at = pixels + usize::from(u16::from_be_bytes([*high, *low])) % (GOOD.len() - pixels);
-        let mut noisy = GOOD.to_vec();
-        noisy[at..]
-            .iter_mut()
-            .zip(noise)
-            .take(8)
-            .for_each(|(byte, n)| *byte ^= n);
-        photo(&noisy);
+    const GOOD: [&[u8]; 2] = [
+        include_bytes!("../corpus/heif/hlg.heic"),
+        include_bytes!("../corpus/heif/odd-420.avif"),
+    ];
+    for good in GOOD {
+        let pixels = good
+            .windows(4)
+            .position(|kind| kind == b"mdat")
+            .map_or(0, |at| at + 4);
+        if let [high, low, noise @ ..] = data {
+            let at = pixels + usize::from(u16::from_be_bytes([*high, *low])) % (good.len() - pixels);
+            let mut noisy = good.to_vec();
+            noisy[at..]
+                .iter_mut()
+                .zip(noise)
+                .take(8)
+                .for_each(|(byte, n)| *byte ^= n);
+            photo(&noisy);
+        }
     }
 }
 
@@ -125,6 +134,72 @@ pub fn job(data: &[u8]) {
     };
     if let Ok(JobInput::Scan(request)) = JobInput::parse(value, false) {
         let _ = validate::request(&request, &RequestLimits::default());
+    }
+}
+
+/// A refusal has the sender's code: nothing that a stranger sends is the service's own fault.
+fn of_sender(error: &ScanError) {
+    assert!(error.code.fault() == Fault::Client, "{error:?}");
+}
+
+/// A phone's depth map: its description on the first line, then the raster, and after that the confidence, if there is one. Laid over a
+/// photo of its own shape and over one of another.
+pub fn depth_map(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let (Some(head), Some(rest)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let Ok(map) = serde_json::from_slice::<DepthMap>(head) else {
+        return;
+    };
+    let values = map.width.unwrap_or(0).saturating_mul(map.height.unwrap_or(0));
+    let at = match &map.confidence {
+        Some(_) => rest.len().saturating_sub(values),
+        None => rest.len(),
+    };
+    let input = DepthInput {
+        data: rest[..at].to_vec(),
+        confidence: map.confidence.is_some().then(|| rest[at..].to_vec()),
+        map,
+    };
+    for (width, height) in [(96, 72), (72, 96), (50, 50)] {
+        match input.over_photo(width, height) {
+            Ok(Some(depth)) => {
+                let known = depth.metres.values().iter().filter(|z| **z > 0.0).count();
+                assert!(depth.metres.values().iter().all(|z| z.is_finite() && *z >= 0.0));
+                assert!(known > 0 && depth.sigma_rel.is_finite());
+            }
+            Ok(None) => {}
+            Err(error) => of_sender(&error),
+        }
+    }
+}
+
+/// The input of a job that corrects a result. What comes out is finite and says what it was made of.
+pub fn corrections(data: &[u8]) {
+    let Ok(value) = json::parse(data) else {
+        return;
+    };
+    let Ok(JobInput::Recompute(request)) = JobInput::parse(value, false) else {
+        return;
+    };
+    if let Err(error) = place::scan_of(&request) {
+        of_sender(&error);
+    }
+    let edits = request.edits.len();
+    match recompute(*request, &FoodTable::builtin()) {
+        Ok(result) => {
+            let amounts = result.items.iter().flat_map(|i| [i.mass_g, i.kcal, i.volume_cm3]);
+            for e in amounts.chain([result.totals.mass_g, result.totals.kcal]) {
+                assert!(
+                    [e.p10, e.p50, e.p90].iter().all(|v| v.is_finite() && *v >= 0.0),
+                    "{e:?}"
+                );
+                assert!(e.p10 <= e.p50 && e.p50 <= e.p90, "{e:?}");
+            }
+            assert!(result.original.is_some() && result.edits.len() == edits);
+        }
+        Err(error) => of_sender(&error),
     }
 }
 

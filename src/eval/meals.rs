@@ -1,6 +1,6 @@
 //! Several photos of one meal against each of them alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub struct MealsReport {
     pub refused: BTreeMap<String, usize>,
     /// Photos that were left out of a meal.
     pub left_out: usize,
+    /// Items of the meals' answers beyond the true things among them: what is no food, and what an answer has twice.
+    pub surplus: usize,
     pub alone: Option<Errors>,
     pub together: Option<Errors>,
     /// The same over the things that every photo alone found as well.
@@ -67,7 +69,8 @@ pub fn run(
         }
     }
     meals.retain(|_, photos| photos.len() > 1);
-    let (mut things, mut refused, mut left_out, mut took) = (Vec::new(), BTreeMap::new(), 0, Duration::ZERO);
+    let (mut things, mut refused, mut took) = (Vec::new(), BTreeMap::new(), Duration::ZERO);
+    let (mut left_out, mut surplus) = (0, 0);
     for (meal, photos) in &meals {
         let alone: Vec<Vec<Outcome>> = photos
             .iter()
@@ -95,10 +98,30 @@ pub fn run(
                 )
             })
             .collect();
+        let answered = together.as_ref().map_or(0, |result| result.items.len());
+        surplus += answered.saturating_sub(objects_found(photos, &fused));
         things.extend(shown_by_all(meal, photos, &alone, &fused));
         photos.iter().for_each(|photo| tick(photo));
     }
-    MealsReport::new(title, meals.len(), refused, left_out, things, took)
+    MealsReport {
+        refused,
+        left_out,
+        surplus,
+        ..MealsReport::new(title, meals.len(), things, took)
+    }
+}
+
+/// How many true things the meal's items are, on whichever photo.
+fn objects_found(photos: &[&Sample], fused: &[Vec<Outcome>]) -> usize {
+    let found = photos.iter().zip(fused).flat_map(|(photo, outcomes)| {
+        let items = photo.items.iter().zip(outcomes);
+        items.filter_map(|(item, outcome)| {
+            (outcome.fate == Fate::Measured)
+                .then_some(item.object.as_ref())
+                .flatten()
+        })
+    });
+    found.collect::<BTreeSet<_>>().len()
 }
 
 /// Of the true items, in their order.
@@ -185,14 +208,7 @@ fn shown_by_all(
 }
 
 impl MealsReport {
-    fn new(
-        title: String,
-        meals: usize,
-        refused: BTreeMap<String, usize>,
-        left_out: usize,
-        things: Vec<SeenThing>,
-        took: Duration,
-    ) -> Self {
+    fn new(title: String, meals: usize, things: Vec<SeenThing>, took: Duration) -> Self {
         let pairs = |things: &[&SeenThing]| -> Vec<Pair> {
             things
                 .iter()
@@ -228,8 +244,9 @@ impl MealsReport {
         Self {
             title,
             meals,
-            refused,
-            left_out,
+            refused: BTreeMap::new(),
+            left_out: 0,
+            surplus: 0,
             alone,
             together,
             alone_found,
@@ -295,8 +312,8 @@ impl MealsReport {
         }
         let _ = writeln!(
             out,
-            "{} photos left out; {:.0} ms a meal",
-            self.left_out, self.took_ms
+            "{} photos left out; {} items beyond the true things; {:.0} ms a meal",
+            self.left_out, self.surplus, self.took_ms
         );
         out
     }

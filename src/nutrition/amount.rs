@@ -43,7 +43,7 @@ impl Amount {
     /// 15 %, unnamed ones by 20 %; a glass may be any glass (30 %).
     pub fn mass(&self, food: &Food) -> Option<ToldMass> {
         let told = |each: f64, sigma_ln: f64| ToldMass {
-            grams: self.count * each,
+            grams: to_hundredths(self.count * each),
             sigma_ln,
         };
         match self.unit {
@@ -63,6 +63,11 @@ impl Amount {
             Unit::Pieces => food.piece_g().map(|grams| told(grams, 0.2)),
         }
     }
+}
+
+/// Grams as a kitchen knows them at best: 240 cm3 of milk are 247.44 g, whatever the product's last bits say.
+fn to_hundredths(grams: f64) -> f64 {
+    (grams * 100.0).round() / 100.0
 }
 
 /// A size against the usual one, where the table knows no such size of a food.

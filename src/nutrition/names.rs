@@ -10,7 +10,7 @@ use super::categories;
 use super::food::{Food, Tier};
 use super::phrase::Phrase;
 use super::text;
-use lists::{MADE_OF, OFTEN_REPLACED, SHAPED, UNEATEN_RAW};
+use lists::{EATEN_DRY, MADE_OF, NO_WORDS, OFTEN_REPLACED, SHAPED, UNEATEN_RAW};
 use score::{Entry, Facts, Label, Meaning, Said, States, Stem};
 use spelling::Spelling;
 
@@ -46,6 +46,7 @@ pub(super) struct Names {
     category: Vec<String>,
     core: Vec<bool>,
     eaten_raw: Vec<bool>,
+    eaten_dry: Vec<bool>,
     /// Stems of the lists.
     made_of: HashSet<String>,
     often_replaced: HashSet<String>,
@@ -71,6 +72,7 @@ impl Names {
                 .iter()
                 .map(|f| !UNEATEN_RAW.contains(&f.category.as_str()))
                 .collect(),
+            eaten_dry: foods.iter().map(|f| f.category == EATEN_DRY).collect(),
             made_of: stemmed(MADE_OF),
             often_replaced: stemmed(OFTEN_REPLACED),
             shaped: stemmed(SHAPED),
@@ -87,8 +89,11 @@ impl Names {
                         .into_iter()
                         .filter(|t| t.len() > 2 && t.bytes().all(|b| b.is_ascii_lowercase())),
                 );
-                let phrase = Phrase::new(name);
-                let qualifiers = phrase.qualifiers(name);
+                let name = NO_WORDS
+                    .iter()
+                    .fold(name.clone(), |name, no| name.replace(no, ""));
+                let phrase = Phrase::new(&name);
+                let qualifiers = phrase.qualifiers(&name);
                 stems.extend(
                     phrase
                         .words
@@ -228,6 +233,7 @@ impl Names {
             food_words: &self.food_words,
             core: &self.core,
             eaten_raw: &self.eaten_raw,
+            eaten_dry: &self.eaten_dry,
         };
         let mut near: Vec<Nearest> = Vec::new();
         for at in candidates {

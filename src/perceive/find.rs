@@ -3,6 +3,7 @@
 
 mod automatic;
 mod bowls;
+mod expected;
 mod grounded;
 mod hints;
 mod hybrid;
@@ -21,6 +22,7 @@ use super::select::{settle, without_parts};
 use crate::contract::request::Hints;
 use crate::contract::{Control, ScanError, Stage, Warning, WarningCode};
 use crate::identify::Identifier;
+pub use expected::find_expected;
 
 /// How food is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

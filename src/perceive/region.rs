@@ -88,7 +88,7 @@ impl Regions {
     }
 
     /// All that lies on table and dishes.
-    fn things(&self, width: usize, height: usize) -> Mask {
+    pub(super) fn things(&self, width: usize, height: usize) -> Mask {
         let foods = self.foods.iter().map(|f| &f.mask);
         let references = self.references.iter().map(|(_, m)| m);
         foods

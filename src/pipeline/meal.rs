@@ -5,8 +5,10 @@
 
 mod fusion;
 mod matching;
+mod missing;
 mod names;
 mod sighting;
+mod turn;
 
 use crate::contract::result::VolumeSigma;
 use crate::contract::{Estimated, ItemFlag, Warning, WarningCode};
@@ -17,7 +19,8 @@ use super::measure::MeasuredScene;
 use fusion::Observation;
 pub(super) use fusion::{OWN, SAME_SCALE};
 use matching::{Group, Grouping};
-use sighting::Sighting;
+pub(super) use missing::Missing;
+use sighting::Seen;
 
 /// Two volumes further apart than this many of their standard deviations disagree.
 const DISAGREE_SIGMAS: f64 = 2.5;
@@ -54,13 +57,18 @@ pub(super) struct Matched {
 impl Matched {
     /// Matches the items of the scenes, one a photo.
     pub(super) fn of(scenes: &[&MeasuredScene], foods: &FoodTable) -> Self {
-        let seen: Vec<Vec<Sighting>> = scenes.iter().map(|scene| Sighting::all(scene, foods)).collect();
+        let seen: Vec<Seen> = scenes.iter().map(|scene| Seen::of(scene, foods)).collect();
         let grouping = matching::group(&seen);
         let name = |group: &Group| names::together(&identities(group, scenes));
         Self {
             identities: grouping.groups.iter().map(name).collect(),
             grouping,
         }
+    }
+
+    /// What some photos show and others, in which it must be in view, do not.
+    pub(super) fn missing(&self, scenes: &[&MeasuredScene]) -> Vec<Missing> {
+        missing::all(&self.grouping, scenes)
     }
 
     /// What an item of a photo is called by all photos; none for the items of a stranger.
@@ -78,6 +86,7 @@ impl Matched {
             groups,
             main,
             strangers,
+            ..
         } = self.grouping;
         let mut observations = observations(&groups, scenes);
         let mut volumes = fusion::fuse(&observations, groups.len());

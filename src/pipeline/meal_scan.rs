@@ -15,8 +15,10 @@ use crate::contract::{
     Control, ErrorCode, Fault, ScanError, ScanRequest, ScanResult, Stage, Warning, WarningCode,
 };
 use crate::food_store::Snapshot;
+use crate::identify::Identified;
 use crate::intake::Photo;
 use crate::nutrition::FoodTable;
+use crate::perceive::{FoodRegion, Regions, find_expected};
 use crate::runtime::JobContext;
 
 /// A photo that was measured.
@@ -24,6 +26,23 @@ struct Seen {
     /// Its place among the meal's photos.
     photo: usize,
     seen: SeenPhoto,
+}
+
+impl Seen {
+    /// Measures the photo with other regions, unless one of them is none: what lies flat is left out, and would move the others'
+    /// places.
+    fn measure_again(&mut self, request: &ScanRequest, regions: Regions, foods: &FoodTable) {
+        let (part, count) = (request.of_photo(self.photo), regions.foods.len());
+        let SeenPhoto {
+            work, depth, weights, ..
+        } = &self.seen;
+        let again = measure::measure(work, &part, depth, regions, foods, *weights);
+        if let Ok(scene) = again
+            && scene.regions.foods.len() == count
+        {
+            self.seen.scene = scene;
+        }
+    }
 }
 
 impl Scanner {
@@ -74,6 +93,7 @@ impl Scanner {
             return Err(first.unwrap_or_else(|| ScanError::new(ErrorCode::BadRequest, "no photo was sent")));
         }
 
+        self.sparing(|scanner| scanner.complete(&mut measured, request, &foods.table, &clock))?;
         clock.stage(Stage::Nourish)?;
         let meal = self.together(&mut measured, request, &foods.table);
         let (mut result, pictures) = self.answer_meal(&measured, &meal, request, &foods)?;
@@ -94,6 +114,48 @@ impl Scanner {
         Ok((result, pictures))
     }
 
+    /// Looks in every photo for what another one shows there. What is found is measured with the rest and stays without a name: the
+    /// other photos have one.
+    ///
+    /// # Errors
+    /// Of the segmenter, and `cancelled` or `deadline_exceeded` of the job.
+    fn complete(
+        &self,
+        measured: &mut [Seen],
+        request: &ScanRequest,
+        foods: &FoodTable,
+        control: &dyn Control,
+    ) -> Result<(), ScanError> {
+        let scenes = scenes(measured);
+        let missing = Matched::of(&scenes, foods).missing(&scenes);
+        for (k, seen) in measured.iter_mut().enumerate() {
+            let outlines: Vec<&Mask> = (missing.iter())
+                .filter(|thing| thing.photo == k)
+                .map(|thing| &thing.outline)
+                .collect();
+            if outlines.is_empty() {
+                continue;
+            }
+            let (image, regions) = (seen.seen.work.image(), &seen.seen.scene.regions);
+            let found = find_expected(&self.sam, image, &outlines, regions, control)?;
+            let mut regions = regions.clone();
+            for mask in found.into_iter().flatten() {
+                (regions.dishes.iter_mut()).for_each(|(_, dish)| *dish = dish.subtract(&mask));
+                (regions.others.iter_mut()).for_each(|other| *other = other.subtract(&mask));
+                regions.foods.push(FoodRegion {
+                    mask,
+                    identity: Identified::unknown_food(),
+                    pieces: 1,
+                });
+            }
+            regions.others.retain(|other| !other.is_empty());
+            if regions.foods.len() > seen.seen.scene.regions.foods.len() {
+                seen.measure_again(request, regions, foods);
+            }
+        }
+        Ok(())
+    }
+
     /// Items across the photos. Each photo is measured again with what all of them together call its items, because the name tells a
     /// usual shape and size.
     fn together(&self, measured: &mut [Seen], request: &ScanRequest, foods: &FoodTable) -> Meal {
@@ -105,17 +167,7 @@ impl Scanner {
                     food.identity.clone_from(identity);
                 }
             }
-            let (part, count) = (request.of_photo(seen.photo), regions.foods.len());
-            let SeenPhoto {
-                work, depth, weights, ..
-            } = &seen.seen;
-            let again = measure::measure(work, &part, depth, regions, foods, *weights);
-            // What lies flat is left out, and would move the others' places.
-            if let Ok(scene) = again
-                && scene.regions.foods.len() == count
-            {
-                seen.seen.scene = scene;
-            }
+            seen.measure_again(request, regions, foods);
         }
         matched.fuse(&scenes(measured), foods)
     }

@@ -43,8 +43,15 @@ pub(super) const SHAPED: &[&str] = &[
 #[rustfmt::skip]
 pub(super) const BENIGN: &[&str] = &[
     "cook", "whol", "plain", "regular", "all", "type", "ripe", "drain", "boil", "medium", "commercial", "prepar", "recip", "nfs",
-    "year", "round", "averag", "varieti", "roast", "bak", "fresh", "can", "raw", "lean",
+    "year", "round", "averag", "varieti", "roast", "bak", "fresh", "can", "raw", "lean", "unsweetened", "atlantic", "pacific", "wild",
+    "farmed",
 ];
+
+/// Ways to cook that say nothing of what is cooked; "dry heat" is no dry food.
+pub(super) const NO_WORDS: &[&str] = &["dry heat", "moist heat"];
+
+/// Food of this category is eaten dried.
+pub(super) const EATEN_DRY: &str = "nut";
 
 /// Preparations in which nobody eats the food, unless a label says so.
 pub(super) const UNEATEN_RAW: &[&str] = &["meat", "fish", "grain", "legume", "egg"];

@@ -130,9 +130,10 @@ pub(super) struct Facts<'a> {
     pub(super) meanings: &'a [Meaning],
     /// By stem: whether it is the head or form of a name.
     pub(super) food_words: &'a [bool],
-    /// By food: kept by hand; eaten raw.
+    /// By food: kept by hand; eaten raw; eaten dried.
     pub(super) core: &'a [bool],
     pub(super) eaten_raw: &'a [bool],
+    pub(super) eaten_dry: &'a [bool],
 }
 
 impl Label {
@@ -176,7 +177,7 @@ impl Label {
         let score =
             COVERAGE_SHARE * both / said.max(1e-9) + (1.0 - COVERAGE_SHARE) * both / f64::max(named, 1e-9);
         let core = if facts.core[entry.food] { CORE_BONUS } else { 0.0 };
-        let penalty = self.raw_penalty(entry, facts.eaten_raw[entry.food]);
+        let penalty = self.raw_penalty(entry, facts.eaten_raw[entry.food], facts.eaten_dry[entry.food]);
         Some((score + self.state_bonus(entry) + core - penalty).clamp(0.0, MOST))
     }
 
@@ -211,10 +212,10 @@ impl Label {
         }
     }
 
-    fn raw_penalty(&self, entry: &Entry, eaten_raw: bool) -> f64 {
+    fn raw_penalty(&self, entry: &Entry, eaten_raw: bool, eaten_dry: bool) -> f64 {
         let unsaid = entry.states.uneaten & !self.states.uneaten;
         match () {
-            () if unsaid & 0b0111 != 0 => DRY_PENALTY,
+            () if unsaid & 0b0111 != 0 && !eaten_dry => DRY_PENALTY,
             () if unsaid & 0b1000 != 0 && !eaten_raw => RAW_PENALTY,
             () => 0.0,
         }

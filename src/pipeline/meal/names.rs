@@ -4,12 +4,19 @@ use crate::identify::Identified;
 
 /// Chance of a name that a photo does not list, as a share of what its list leaves open.
 const UNLISTED_SHARE: f64 = 0.02;
+/// How much likelier, before any photo was seen, a food that is not listed is than one that is.
+const OPEN_BEFOREHAND: f64 = 30.0;
 /// Names that are kept beside the best.
 const MAX_ALTERNATIVES: usize = 5;
 
 /// The name that fits all sightings best. Their evidence is multiplied, tempered for what they have in common: n photos count as the
-/// square root of n independent ones.
+/// square root of n independent ones. What was likely beforehand is in each of them and counts once.
+/// A photo that names nothing says nothing of it.
 pub(super) fn together(seen: &[&Identified]) -> Identified {
+    let naming: Vec<&Identified> = (seen.iter().copied())
+        .filter(|identity| listed(identity).next().is_some())
+        .collect();
+    let seen = if naming.is_empty() { seen } else { &naming };
     let Some((first, more)) = seen.split_first() else {
         return Identified::unknown_food();
     };
@@ -31,7 +38,8 @@ pub(super) fn together(seen: &[&Identified]) -> Identified {
         })
         .collect();
     let open: f64 = seen.iter().map(|identity| unlisted(identity).ln()).sum();
-    let sum = scored.iter().map(|(_, p)| p).sum::<f64>() + (tempered * open).exp();
+    let counted_again = OPEN_BEFOREHAND.powf((seen.len() as f64).sqrt() - 1.0);
+    let sum = scored.iter().map(|(_, p)| p).sum::<f64>() + (tempered * open).exp() / counted_again;
     scored.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut scored = scored.into_iter().map(|(label, p)| (label.to_owned(), p / sum));
     let Some((label, confidence)) = scored.next() else {
@@ -104,9 +112,17 @@ mod tests {
         assert!(sure.confidence > 0.9 && sure.confidence < 1.0, "{sure:?}");
         let sum = both.confidence + both.alternatives.iter().map(|a| a.1).sum::<f64>();
         assert!(sum <= 1.0, "{both:?}");
+        // A photo that is unsure of everything does not take away the other's name; two that are half sure of one are surer together.
+        let (unsure, half) = (
+            called("unknown", 0.0, &[("apple", 0.03)]),
+            called("apple", 0.5, &[]),
+        );
+        let said = together(&[&apple, &unsure]);
+        assert!(said.label == "apple" && said.confidence > 0.6, "{said:?}");
+        assert!(together(&[&half, &half]).confidence > 0.7);
         // Nobody knows it: the name of the photo that does is taken.
         let nobody = Identified::unknown_food();
-        assert_eq!(together(&[&nobody, &apple]).label, "apple");
+        assert_eq!(together(&[&nobody, &apple]), apple);
         assert_eq!(together(&[&nobody, &nobody]).label, Identified::UNKNOWN);
     }
 }

@@ -6,7 +6,10 @@ use dragunov_models::RgbImage;
 use super::*;
 use crate::contract::photos::MealPhoto;
 use crate::contract::request::{ImageSource, Reference};
-use crate::contract::{ItemFlag, ReferenceKind};
+use crate::contract::result::MaskData;
+use crate::contract::{ItemFlag, MaskFormat, ReferenceKind};
+use crate::identify::Kind;
+use crate::intake::{DecodeLimits, Shot, SourceMeta, read_photo};
 
 /// A rendered meal from two sides: noodles, an egg in halves, corn.
 fn photo(name: &str) -> Vec<u8> {
@@ -91,6 +94,66 @@ fn two_sides_are_one_meal() {
     }
     let total: f64 = both.items.iter().map(|i| i.mass_g.p50).sum();
     assert!((both.totals.mass_g.p50 / total - 1.0).abs() < 1e-9);
+}
+
+/// The egg is taken out of all that was found on the second photo: it is looked for where the first one has it.
+#[test]
+fn what_one_photo_did_not_show_is_looked_for_where_the_other_has_it() {
+    let mut scanner = Scanner::bundled().unwrap();
+    let mut asked = request(&[FIRST, SECOND]);
+    asked.options.masks = MaskFormat::Rle;
+    let both = scanner.scan_request(&asked).unwrap();
+    let egg = both.items.iter().find(|i| i.label.contains("egg")).unwrap();
+    let on = |result: &ScanResult, photo: usize, id: &str| {
+        let seen = result.photos[photo]
+            .items
+            .iter()
+            .find(|i| i.item.as_deref() == Some(id))?;
+        match seen.mask.as_ref()? {
+            MaskData::Rle { size, counts } => Mask::from_coco_string(size[1], size[0], counts),
+            MaskData::Png { .. } => None,
+        }
+    };
+    let whole = on(&both, 1, &egg.id).unwrap();
+
+    let ctx = JobContext::detached();
+    let photos: Vec<Photo> = [FIRST, SECOND]
+        .iter()
+        .enumerate()
+        .map(|(k, (name, _))| {
+            let shot = Shot::from_request(&asked.of_photo(k));
+            read_photo(
+                &photo(name),
+                &shot,
+                &SourceMeta::default(),
+                &DecodeLimits::default(),
+            )
+            .unwrap()
+        })
+        .collect();
+    let mut outputs = scanner
+        .network_outputs(&photos[1], &asked.of_photo(1), &ctx)
+        .unwrap();
+    let before = outputs.detections.candidates.len();
+    outputs.detections.candidates.retain(|c| {
+        let of_egg = 2 * c.mask.intersection_area(&whole) > c.mask.area();
+        !(of_egg && c.identity.kind == Kind::Food)
+    });
+    assert!(outputs.detections.candidates.len() < before);
+    let second = ScanInputs {
+        outputs: Some(outputs),
+        ..ScanInputs::default()
+    };
+    let photos = photos.into_iter().map(Ok).collect();
+    let (result, _) = scanner
+        .scan_meal_with(photos, &asked, &ctx, vec![ScanInputs::default(), second])
+        .unwrap();
+    let again = result.items.iter().find(|i| i.label == egg.label).unwrap();
+    assert_eq!(result.items.len(), both.items.len(), "{:?}", volumes(&result));
+    let found = on(&result, 1, &again.id).unwrap();
+    assert!(found.iou(&whole) > 0.5, "{}", found.iou(&whole));
+    let ratio = again.volume_cm3.p50 / egg.volume_cm3.p50;
+    assert!((0.75..1.33).contains(&ratio), "{ratio}");
 }
 
 #[test]
