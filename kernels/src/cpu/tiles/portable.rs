@@ -34,14 +34,20 @@ pub(super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
     }
 }
 
-/// `sums[n] += a[2r] b[r][2n] + a[2r + 1] b[r][2n + 1]` over the 16 pairs.
+/// `sums[n] += sum of a[2r] b[r][2n] + sum of a[2r + 1] b[r][2n + 1]` over the 16 pairs: as the instruction, which sums even and odd
+/// numbers from zero, each on its own, and only then adds both to what was there (Intel's manual, volume 2, TDPBF16PS).
 fn tile_row(a: &Line, b: &[Line], sums: &mut [f32]) {
     let widen = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+    let (mut even, mut odd) = ([0.; TILE], [0.; TILE]);
     for (r, b) in b.iter().enumerate() {
-        let (even, odd) = (widen(a.0[2 * r]), widen(a.0[2 * r + 1]));
-        for (n, sum) in sums.iter_mut().enumerate() {
-            *sum += even * widen(b.0[2 * n]) + odd * widen(b.0[2 * n + 1]);
+        let (of_even, of_odd) = (widen(a.0[2 * r]), widen(a.0[2 * r + 1]));
+        for n in 0..TILE {
+            even[n] += of_even * widen(b.0[2 * n]);
+            odd[n] += of_odd * widen(b.0[2 * n + 1]);
         }
+    }
+    for (n, sum) in sums.iter_mut().enumerate() {
+        *sum += even[n] + odd[n];
     }
 }
 
