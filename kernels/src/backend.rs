@@ -53,6 +53,11 @@ pub(crate) fn tiles(device: &Device, dtype: DType) -> Option<(Engine, Terms)> {
     }
 }
 
+/// Whether operands of this element type are multiplied there by the inner loop of f32, which reads its right-hand side in panels.
+pub(crate) fn multiplies_f32(device: &Device, dtype: DType) -> bool {
+    matches!(device, Device::Cpu) && dtype == DType::F32 && tiles(device, dtype).is_none()
+}
+
 /// `DRAGUNOV_CUDA_REFERENCE=1`: every op on CUDA is composed of candle's, to tell whose fault a wrong number is.
 fn reference_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();

@@ -2,7 +2,6 @@
 //!
 //! The kernel hands it out page by page when it is first written, which for pages of 4 KiB costs more than a cheap layer's
 //! arithmetic; Linux gives pages of 2 MiB where it is asked to (`madvise`, with transparent huge pages on or on request).
-
 //!
 //! Better still is memory that never went back: glibc's allocator is told to keep what was freed.
 
@@ -31,6 +30,7 @@ fn in_large_pages(floats: &mut [f32]) {
     const PAGE: usize = 4096;
     const MADV_HUGEPAGE: c_int = 14;
 
+    // SAFETY: as the C library declares it.
     unsafe extern "C" {
         fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
     }
@@ -57,6 +57,7 @@ fn keep_freed() {
     const M_TRIM_THRESHOLD: c_int = -1;
     const M_MMAP_THRESHOLD: c_int = -3;
 
+    // SAFETY: as the C library declares it.
     unsafe extern "C" {
         fn mallopt(parameter: c_int, value: c_int) -> c_int;
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::block::{Block, Dense, EpilogueSlices};
@@ -12,7 +12,7 @@ use super::panels::Panels;
 use super::parallel::{SERIAL_WORK, even_cuts, pieces};
 use super::storage::TensorInput;
 use super::{scratch, simd};
-use crate::backend::tiles;
+use crate::backend::multiplies_f32;
 
 /// Length of a sum in one go: keeps a panel of it in the second-level cache, and rounding errors of long sums small.
 pub(super) const K_BLOCK: usize = 1024;
@@ -41,10 +41,9 @@ impl PackedWeight {
     /// # Errors
     /// A weight that cannot be read.
     pub(crate) fn of(weight: &Tensor) -> Result<Option<Self>> {
-        let (device, dtype) = (weight.device(), weight.dtype());
         let n = weight.dim(0)?;
         let k = weight.elem_count() / n.max(1);
-        if !device.is_cpu() || dtype != DType::F32 || tiles(device, dtype).is_some() || n < LINE || k == 0 {
+        if !multiplies_f32(weight.device(), weight.dtype()) || n < LINE || k == 0 {
             return Ok(None);
         }
         let weight = weight.contiguous()?;

@@ -95,19 +95,18 @@ impl Row<'_> {
         let vectors = c / S::F32_LANES;
         let columns = KERNEL + (PIXELS - 1) * STRIDE;
         let rows = g.kernel_rows(self.y);
-        let mut lines: [(&[S::f32s], &[S::f32s]); KERNEL] = [(&[], &[]); KERNEL];
+        // Vectors of the image and of the weights.
+        let mut lines: [[&[S::f32s]; 2]; KERNEL] = [[&[], &[]]; KERNEL];
         for (line, ky) in lines.iter_mut().zip(rows.clone()) {
             let at = ((self.y * STRIDE + ky - g.padding) * g.width + x * STRIDE - g.padding) * c;
             let image = S::as_simd_f32s(&self.image[at..at + columns * c]).0;
-            *line = (
-                image,
-                S::as_simd_f32s(&self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c]).0,
-            );
+            let weights = S::as_simd_f32s(&self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c]).0;
+            *line = [image, weights];
         }
         let out = S::as_mut_simd_f32s(&mut self.out[x * c..(x + PIXELS) * c]).0;
         for i in 0..vectors {
             let mut sums = [simd.splat_f32s(0.); PIXELS];
-            for (image, w) in &lines[..rows.len()] {
+            for [image, w] in &lines[..rows.len()] {
                 let w = [w[i], w[vectors + i], w[2 * vectors + i]];
                 for column in 0..columns {
                     let v = image[column * vectors + i];

@@ -30,8 +30,8 @@ pub(super) fn forward(
 
 /// `out` filled with rows `index` of `x`, `c` numbers each.
 fn taken<T: Copy + Send + Sync>(x: &[T], c: usize, index: &[u32], mut out: Vec<T>) -> Vec<T> {
-    if c > 0 {
-        let rows = (CHUNK / c).max(1);
+    if let Some(rows) = CHUNK.checked_div(c) {
+        let rows = rows.max(1);
         out.par_chunks_mut(rows * c)
             .zip(index.par_chunks(rows))
             .for_each(|(out, index)| {
