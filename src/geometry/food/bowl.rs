@@ -25,6 +25,8 @@ const LEVEL_SIGMA_LN: f64 = 0.18;
 const HEAP_SIGMA_LN: f64 = 0.25;
 /// Quantile of the distances from the axis that is the edge of the surface.
 const EDGE_QUANTILE: f64 = 0.98;
+/// How much larger than half of its own extent the radius of a content may be by the bowl's circle.
+const MAX_BEYOND_OWN: f64 = 1.3;
 /// Halvings in which the level is found.
 const LEVEL_STEPS: usize = 14;
 
@@ -40,7 +42,7 @@ pub(crate) struct ByWidth {
 
 /// The volume under the level at which the bowl is as wide as what is seen of its content.
 ///
-/// `None` where the bowl's rim was not found or too little of the food shows.
+/// `None` where the bowl's rim was not found, or elsewhere than around what is seen, or too little of the food shows.
 pub(crate) fn by_width(
     samples: &Samples,
     view: &View,
@@ -83,6 +85,10 @@ pub(crate) fn by_width(
         sum += area * (level - profile.ring(i)).max(0.0);
     }
     let radius = width * circle.radius;
+    // Measured from a wrong axis, the content seems wider than it is from side to side.
+    if radius > MAX_BEYOND_OWN * own_radius(samples, view, level)? {
+        return None;
+    }
     let (heap, sigma_ln) = match shape {
         ShapeClass::Liquid => (0.0, LEVEL_SIGMA_LN),
         _ => (HEAP, HEAP_SIGMA_LN),
@@ -93,6 +99,21 @@ pub(crate) fn by_width(
         area: std::f64::consts::PI * radius * radius,
         sigma_ln,
     })
+}
+
+/// Half of the larger of a content's two extents at this level, in camera heights.
+fn own_radius(samples: &Samples, view: &View, level: f64) -> Option<f64> {
+    let ground: Vec<_> = samples
+        .points
+        .iter()
+        .map(|s| view.on_level(s.u, s.v, level))
+        .collect();
+    let extent = |axis: usize| {
+        let mut along: Vec<f64> = ground.iter().map(|p| p[axis]).collect();
+        let far = quantile(&mut along, EDGE_QUANTILE)?;
+        Some(far - quantile(&mut along, 1.0 - EDGE_QUANTILE)?)
+    };
+    Some(0.5 * extent(0)?.max(extent(1)?))
 }
 
 /// Volume between the rings of the food's surface and the bowl's inner profile, in camera heights cubed.
@@ -151,4 +172,45 @@ pub(crate) fn volume(
         sum += area * (surface - profile.ring(i)).max(0.0);
     }
     Some(CubicHeights(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::geometry::raster::samples::Sample;
+    use crate::geometry::view::camera::CameraModel;
+    use crate::geometry::view::gravity::Gravity;
+
+    #[test]
+    fn half_of_its_extent_is_the_radius_of_a_content_wherever_it_lies() {
+        let view = View::new(
+            CameraModel::centred(1000, 800, 760.0, 0.0),
+            &Gravity::from_pitch(40.0, 5.0, 1.0),
+        );
+        let (radius, level) = (0.12, 0.1);
+        for centre in [[0.0, 0.5], [-0.3, 0.8]] {
+            let mut points = Vec::new();
+            for i in 0..60 {
+                for j in 0..60 {
+                    let [x, y] = [i, j].map(|k| (f64::from(k) / 29.5 - 1.0) * radius);
+                    if x.hypot(y) <= radius {
+                        let [u, v] = view.pixel_of([centre[0] + x, centre[1] + y], level).unwrap();
+                        let (d, du, dv) = (1.0, 0.0, 0.0);
+                        points.push(Sample { u, v, d, du, dv });
+                    }
+                }
+            }
+            let samples = Samples {
+                points,
+                weight: 1.0,
+                gaps: 0.0,
+                perimeter: 1.0,
+                area: 1.0,
+            };
+            // The outermost 2 % on either side are left out: 0.92 of a disc's radius.
+            let found = own_radius(&samples, &view, level).unwrap() / radius;
+            assert!((0.88..1.0).contains(&found), "{found}");
+        }
+    }
 }
