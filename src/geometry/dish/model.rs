@@ -231,3 +231,24 @@ impl DishModel {
         }
     }
 }
+
+#[cfg(test)]
+impl DishModel {
+    /// A bowl of usual section with its rim at this height.
+    pub(crate) fn usual_bowl(circle: Circle, rim: f64) -> Self {
+        let section = Section {
+            kind: DishKind::Bowl,
+            rim,
+            radius: circle.radius,
+            relief_sigma: 0.0,
+            measured: false,
+        };
+        let (profile, base_sigma) = section.profile(&mut std::array::from_fn(|_| Vec::new()));
+        let profile = Box::new(profile);
+        Self {
+            kind: DishKind::Bowl,
+            form: Form::Round { circle, rim, profile },
+            base_sigma,
+        }
+    }
+}

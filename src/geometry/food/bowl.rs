@@ -178,39 +178,69 @@ pub(crate) fn volume(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::geometry::math::circle::Circle;
     use crate::geometry::raster::samples::Sample;
     use crate::geometry::view::camera::CameraModel;
     use crate::geometry::view::gravity::Gravity;
 
-    #[test]
-    fn half_of_its_extent_is_the_radius_of_a_content_wherever_it_lies() {
-        let view = View::new(
+    const RADIUS: f64 = 0.12;
+    const LEVEL: f64 = 0.1;
+
+    fn view() -> View {
+        View::new(
             CameraModel::centred(1000, 800, 760.0, 0.0),
             &Gravity::from_pitch(40.0, 5.0, 1.0),
-        );
-        let (radius, level) = (0.12, 0.1);
-        for centre in [[0.0, 0.5], [-0.3, 0.8]] {
-            let mut points = Vec::new();
-            for i in 0..60 {
-                for j in 0..60 {
-                    let [x, y] = [i, j].map(|k| (f64::from(k) / 29.5 - 1.0) * radius);
-                    if x.hypot(y) <= radius {
-                        let [u, v] = view.pixel_of([centre[0] + x, centre[1] + y], level).unwrap();
-                        let (d, du, dv) = (1.0, 0.0, 0.0);
-                        points.push(Sample { u, v, d, du, dv });
-                    }
+        )
+    }
+
+    /// A level surface of this radius.
+    fn disc(centre: [f64; 2]) -> Samples {
+        let mut points = Vec::new();
+        for i in 0..60 {
+            for j in 0..60 {
+                let [x, y] = [i, j].map(|k| (f64::from(k) / 29.5 - 1.0) * RADIUS);
+                if x.hypot(y) <= RADIUS {
+                    let [u, v] = view().pixel_of([centre[0] + x, centre[1] + y], LEVEL).unwrap();
+                    let (d, du, dv) = (1.0, 0.0, 0.0);
+                    points.push(Sample { u, v, d, du, dv });
                 }
             }
-            let samples = Samples {
-                points,
-                weight: 1.0,
-                gaps: 0.0,
-                perimeter: 1.0,
-                area: 1.0,
-            };
+        }
+        Samples {
+            points,
+            weight: 1.0,
+            gaps: 0.0,
+            perimeter: 1.0,
+            area: 1.0,
+        }
+    }
+
+    #[test]
+    fn half_of_its_extent_is_the_radius_of_a_content_wherever_it_lies() {
+        for centre in [[0.0, 0.5], [-0.3, 0.8]] {
             // The outermost 2 % on either side are left out: 0.92 of a disc's radius.
-            let found = own_radius(&samples, &view, level).unwrap() / radius;
+            let found = own_radius(&disc(centre), &view(), LEVEL).unwrap() / RADIUS;
             assert!((0.88..1.0).contains(&found), "{found}");
         }
+    }
+
+    #[test]
+    fn a_circle_that_is_not_around_the_content_tells_nothing_of_it() {
+        let content = disc([0.0, 0.5]);
+        let by = |centre: [f64; 2], radius: f64| {
+            let circle = Circle {
+                centre,
+                radius,
+                residual_rel: 0.0,
+                inliers: 1.0,
+                coverage: 1.0,
+            };
+            let bowl = DishModel::usual_bowl(circle, 0.16);
+            by_width(&content, &view(), &bowl, ShapeClass::Liquid)
+        };
+        let own = by([0.0, 0.5], 0.15).unwrap();
+        let width = (own.area / std::f64::consts::PI).sqrt();
+        assert!((width / RADIUS - 1.0).abs() < 0.1, "{width}");
+        assert_eq!(by([0.12, 0.5], 0.3), None);
     }
 }

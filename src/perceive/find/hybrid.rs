@@ -140,7 +140,7 @@ fn left_out(masks: Vec<Scored>, found: &[Candidate], depth: Option<&Depth>) -> V
                 .all(|d| mask.iou(d) <= SAME_THING_IOU && !lies_on(mask, d))
             && masks
                 .iter()
-                .any(|(inner, _)| free(inner) && on(inner, mask, MAX_BOWL_SHARE))
+                .any(|(inner, _)| on(inner, mask, MAX_BOWL_SHARE) && free(inner))
     };
     let mut out = Vec::new();
     let mut carriers: Vec<(f64, &Scored)> = masks

@@ -13,7 +13,7 @@ pub(super) use absent::{available, multiply};
 mod native {
     use std::arch::x86_64::*;
 
-    use super::super::{BLOCK, Line, Shape, Sums, TILE, Terms};
+    use super::super::{BLOCK, Line, Shape, Sums, TILE};
 
     /// Rows whose sums are in registers at a time: 16 of 32 with two tiles of columns.
     const ROWS: usize = 8;
@@ -26,14 +26,10 @@ mod native {
 
     /// [`super::super::Multiplier::multiply`], which checked the lengths.
     pub(in super::super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
-        let Shape {
-            rows,
-            columns,
-            terms,
-            steps,
-        } = shape;
+        let (rows, columns) = (shape.rows, shape.columns);
+        let holds = |side: &[Line], tiles| side.len() >= shape.steps * shape.terms.lines(tiles);
         assert!(available() && (1..=2).contains(&rows) && (1..=2).contains(&columns));
-        assert!(a.len() >= steps * terms.lines(rows) && b.len() >= steps * terms.lines(columns));
+        assert!(holds(a, rows) && holds(b, columns));
         for first in (0..rows * TILE).step_by(ROWS) {
             // SAFETY: the instructions are there, and the lines of every step.
             unsafe {
@@ -51,16 +47,11 @@ mod native {
     /// `a` and `b` hold the steps of `shape`, whose columns are `C` tiles.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn strip<const C: usize>(shape: Shape, first: usize, a: &[Line], b: &[Line], sums: &mut Sums) {
-        let pairs: &[(usize, usize)] = match shape.terms {
-            Terms::One => &[(0, 0)],
-            Terms::Two => &[(0, 1), (0, 0), (1, 0)],
-            Terms::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
-        };
         let (of_a, of_b) = (shape.rows * TILE, C * TILE);
         let terms = shape.terms.count();
         let mut acc = [[_mm512_setzero_ps(); C]; ROWS];
         for step in 0..shape.steps {
-            for &(term_a, term_b) in pairs {
+            for &(term_a, term_b) in shape.terms.pairs() {
                 // SAFETY: by the caller; a line is 64 bytes, aligned, and any bits are a number.
                 unsafe {
                     let a = a.as_ptr().add((step * terms + term_a) * of_a + first);

@@ -69,6 +69,15 @@ impl Terms {
         }
     }
 
+    /// Which terms of the left and right operand are multiplied, in this order.
+    fn pairs(self) -> &'static [(usize, usize)] {
+        match self {
+            Self::One => &[(0, 0)],
+            Self::Two => &[(0, 1), (0, 0), (1, 0)],
+            Self::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+        }
+    }
+
     /// Lines of a step of `tiles` tiles.
     pub(crate) fn lines(self, tiles: usize) -> usize {
         self.count() * tiles * TILE

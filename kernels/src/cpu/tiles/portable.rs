@@ -1,6 +1,6 @@
 //! The tile product in plain Rust.
 
-use super::{BLOCK, Line, STEP, Shape, Sums, TILE, Terms};
+use super::{BLOCK, Line, STEP, Shape, Sums, TILE};
 
 /// As the instructions do: products of bf16 in f32, summed in f32.
 pub(super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
@@ -13,15 +13,10 @@ pub(super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
     for row in sums.0.chunks_exact_mut(BLOCK).take(rows * TILE) {
         row[..columns * TILE].fill(0.);
     }
-    let pairs: &[(usize, usize)] = match terms {
-        Terms::One => &[(0, 0)],
-        Terms::Two => &[(0, 1), (0, 0), (1, 0)],
-        Terms::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
-    };
     for step in 0..steps {
         let a = &a[step * terms.lines(rows)..][..terms.lines(rows)];
         let b = &b[step * terms.lines(columns)..][..terms.lines(columns)];
-        for &(of_a, of_b) in pairs {
+        for &(of_a, of_b) in terms.pairs() {
             let (a_at, b_at) = (of_a * rows * TILE, of_b * columns * TILE);
             for i in 0..rows * TILE {
                 for j in 0..columns {
