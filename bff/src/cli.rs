@@ -10,6 +10,7 @@ mod serve;
 mod training;
 mod worker;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -66,13 +67,14 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => run(serve::run(*args)),
         Command::Migrate(args) => run(migrate::run(args)),
         Command::Config(args) => run(check::run(*args)),
-        Command::Openapi => {
-            let (_, api) = crate::routes::api(&crate::routes::Limits::default());
-            out(&api.to_pretty_json().unwrap_or_default());
-            Ok(())
-        }
+        Command::Openapi => openapi(),
     };
     finish(outcome)
+}
+
+fn openapi() -> anyhow::Result<()> {
+    let (_, api) = crate::routes::api(&crate::routes::Limits::default());
+    Ok(out(&api.to_pretty_json()?)?)
 }
 
 fn finish(outcome: anyhow::Result<()>) -> ExitCode {
@@ -103,8 +105,43 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// The one door to standard output.
-#[allow(clippy::print_stdout)]
-fn out(text: &str) {
-    println!("{text}");
+/// The one door to standard output: a line or more, written at once. A reader that has closed it (`| head`) has what
+/// it wanted, and what serves goes on; a full disk is an error.
+fn out(text: &str) -> std::io::Result<()> {
+    to(&mut std::io::stdout().lock(), text)
+}
+
+fn to(out: &mut impl Write, text: &str) -> std::io::Result<()> {
+    let written = out.write_all(format!("{text}\n").as_bytes());
+    match written.and_then(|()| out.flush()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as told.
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        assert!(to(&mut Fails(ErrorKind::BrokenPipe), "said").is_ok());
+        assert!(to(&mut Fails(ErrorKind::StorageFull), "said").is_err());
+        let mut said = Vec::new();
+        to(&mut said, "said").unwrap();
+        assert_eq!(said, b"said\n");
+    }
 }

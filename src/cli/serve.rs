@@ -1,5 +1,7 @@
 //! `dragunov serve`
 
+use std::io::Write;
+
 use tokio::net::TcpListener;
 
 use super::engine::{EngineArgs, stop_signal, tokio_runtime};
@@ -67,8 +69,8 @@ async fn run(
         .source(e)
     })?;
     let address = listener.local_addr().unwrap_or(config.address);
-    // The one line scripts read: with --port 0 it is the only way to learn the port.
-    println!("listening on http://{address}");
+    // The one line scripts read: with --port 0 it is the only way to learn the port. A reader that is gone stops nothing.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     tracing::info!(%address, keys = config.app.api_keys.len(), durable = store.is_durable(), "listening");
     let upkeep = metrics.clone();
     tokio::spawn(async move {

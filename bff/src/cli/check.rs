@@ -21,8 +21,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    super::out(&shown(&args.database, &args.cache, &args.auth, &args.http));
-    super::out(&args.scans.shown());
+    super::out(&shown(&args.database, &args.cache, &args.auth, &args.http))?;
+    super::out(&args.scans.shown())?;
     let options = args.database.options()?;
     args.auth.providers()?;
     args.auth.secret()?;
@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     args.scans.open(&db, &cache, &Clock::default()).await?;
     if args.check {
         super::serve::check_roles(&db).await?;
-        super::out("good");
+        super::out("good")?;
     }
     Ok(())
 }

@@ -171,7 +171,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         idp: &idp.base,
         vision: vision.as_ref().map(|v| v.url.as_str()),
         subject: SUBJECT,
-    }));
+    }))?;
     stop_signal().await;
     stop.cancel();
     let _ = tokio::join!(serving, working);

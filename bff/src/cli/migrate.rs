@@ -30,6 +30,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Tier::Plain => "up to date: plain PostgreSQL",
         Tier::Hypertable => "up to date: TimescaleDB, hypertable",
         Tier::Compressed => "up to date: TimescaleDB, hypertable with compression and a continuous aggregate",
-    });
+    })?;
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             next_step: "choose another --listen, or port 0 for a free one",
         })?;
     // The one line that scripts read: with port 0 it is the only way to learn the port.
-    super::out(&format!("listening on http://{}", listener.local_addr()?));
+    super::out(&format!("listening on http://{}", listener.local_addr()?))?;
     let warm = app.clone();
     tokio::spawn(async move { warm.auth.warm_up().await });
     let drain = Drain {

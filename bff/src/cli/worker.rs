@@ -67,7 +67,7 @@ pub(super) async fn open(
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let (hands, queue) = open(&args, Fetching::Beside).await?;
     let (scans, uploads) = (hands.scans.clone(), args.scans.upload_queue().await);
-    super::out("working");
+    super::out("working")?;
     let stop = CancellationToken::new();
     let visibility = args.queue.queue_visibility;
     let work = tokio::spawn(worker::run(hands, queue, visibility, stop.clone()));
@@ -128,11 +128,11 @@ pub(super) async fn queue(command: QueueCommand) -> anyhow::Result<()> {
             super::out(&format!(
                 "waiting {}, in hand {}, dead {}",
                 d.waiting, d.hidden, d.dead
-            ));
+            ))?;
         }
         QueueCommand::Redrive(r) => {
             let moved = open(&r.on).await?.redrive(r.most).await?;
-            super::out(&format!("moved {moved}"));
+            super::out(&format!("moved {moved}"))?;
         }
     }
     Ok(())
