@@ -30,11 +30,15 @@ pub use ops::attention::{AttentionMask, Segments, attention};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
-pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, Mix, draw_masks};
+pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, draw_masks};
 pub use ops::linear::{LinearWeight, linear};
 pub use ops::mask_facts::{MaskFacts, MaskRules, mask_facts};
+pub use ops::mix::Mix;
 pub use ops::norm::{layer_norm, rms_norm};
 pub use ops::pairwise::{add, silu_mul};
+pub use ops::picture::{
+    ByteMix, ByteResize, Levels, Normal, Picture, PixelOrder, byte_pixels, float_pixels, resize_floats,
+};
 pub use ops::relative::relative_positions;
 pub use ops::rotary::rotary;
 pub use ops::take_rows::take_rows;

@@ -10,5 +10,6 @@ pub use crate::ops::conv2d::reference::{ConvDims, conv2d};
 pub use crate::ops::drawn_masks::reference::drawn_mask;
 pub use crate::ops::linear::reference::matmul_nt;
 pub use crate::ops::norm::reference::{layer_norm, rms_norm};
+pub use crate::ops::picture::reference::{mixed_level, resized_byte};
 pub use crate::ops::rotary::reference::rotary;
 pub use crate::ops::upsample_bilinear::reference::upsample_bilinear;

@@ -13,6 +13,7 @@ mod it {
     pub(crate) mod on_device;
     #[cfg(feature = "cuda")]
     pub(crate) mod on_device_results;
+    pub(crate) mod pictures;
     pub(crate) mod products;
     pub(crate) mod support;
 }

@@ -27,7 +27,7 @@ use backbone::Backbone;
 use config::{Config, Kind};
 use dpt::Decoder;
 
-pub use prepare::{Policy, Prepared, Preprocessor};
+pub use prepare::{Policy, Preprocessor};
 
 /// Upper bound on the patches of one photo (518 x 3108 pixels at patch 14): beyond it the aspect ratio is absurd
 /// and the activations would not fit.
@@ -115,23 +115,24 @@ impl DepthAnything {
         &self.config
     }
 
-    /// Prepares a photo on the host: see [`Prepared`].
+    /// The network's input (1, 3, H, W) in f32, made on its device from the bytes of the photo.
     ///
     /// # Errors
     /// [`ModelError::Image`] if the photo's aspect ratio leaves no patches, or too many.
-    pub fn prepare(&self, photo: &RgbImage, policy: Policy) -> Result<Prepared> {
+    pub fn prepare(&self, photo: &RgbImage, policy: Policy) -> Result<Tensor> {
         let patch = self.config.backbone.patch_size;
-        let prepared = match policy {
-            Policy::Hf => self.preprocessor.apply(photo, patch)?,
-            Policy::Original => prepare::original(photo, self.config.backbone.image_size.0, patch)?,
+        let side = self.config.backbone.image_size.0;
+        let pixels = match policy {
+            Policy::Hf => self.preprocessor.apply(photo, patch, &self.device)?,
+            Policy::Original => prepare::original(photo, side, patch, &self.device)?,
         };
-        let (height, width) = prepared.size;
+        let (_, _, height, width) = pixels.dims4()?;
         self.patches(height, width).map_err(|reason| ModelError::Image {
             width: photo.width(),
             height: photo.height(),
             reason,
         })?;
-        Ok(prepared)
+        Ok(pixels)
     }
 
     /// Rows and columns of patches of an input, or why it cannot be one.
@@ -179,7 +180,7 @@ impl DepthAnything {
     /// # Errors
     /// Those of [`Self::prepare`] and [`Self::forward`].
     pub fn infer(&self, photo: &RgbImage, policy: Policy, observer: &mut dyn Observer) -> Result<Depth> {
-        let pixels = self.prepare(photo, policy)?.tensor(&self.device)?;
+        let pixels = self.prepare(photo, policy)?;
         let depth = self.forward(&pixels, policy, observer)?;
         self.finish(&depth, photo, policy)
     }
@@ -196,9 +197,9 @@ impl DepthAnything {
     ) -> Result<Vec<Depth>> {
         let mut by_size: BTreeMap<(usize, usize), Vec<(usize, Tensor)>> = BTreeMap::new();
         for (i, photo) in photos.iter().enumerate() {
-            let prepared = self.prepare(photo, policy)?;
-            let pixels = prepared.tensor(&self.device)?;
-            by_size.entry(prepared.size).or_default().push((i, pixels));
+            let pixels = self.prepare(photo, policy)?;
+            let (_, _, height, width) = pixels.dims4()?;
+            by_size.entry((height, width)).or_default().push((i, pixels));
         }
         let mut done = Vec::with_capacity(photos.len());
         for group in by_size.into_values() {

@@ -1,5 +1,7 @@
 //! The one picture type: upright, sRGB, 8 bits a channel, interleaved.
 
+use dragunov_kernels::Picture;
+
 use crate::{ModelError, Result};
 
 /// Upright sRGB picture, row-major, 3 bytes a pixel. Never empty.
@@ -67,6 +69,15 @@ impl RgbImage {
     /// Row-major interleaved RGB bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.data
+    }
+
+    /// As kernels take it.
+    pub(crate) fn picture(&self) -> Picture<'_> {
+        Picture {
+            bytes: &self.data,
+            width: self.width,
+            height: self.height,
+        }
     }
 
     pub fn into_bytes(self) -> Vec<u8> {

@@ -200,7 +200,7 @@ impl QwenVl {
         let text = self.template.render(prompt)?;
         let images = prompt
             .images()
-            .map(|image| processor.patches(image))
+            .map(|image| processor.patches(image, self.decoder.dtype(), self.decoder.device()))
             .collect::<Result<_>>()?;
         EncodedPrompt::new(&text, images, &self.tokenizer, &self.config)
     }
@@ -244,9 +244,7 @@ impl QwenVl {
                 .iter()
                 .flat_map(|e| e.images.iter().map(|i| i.grid))
                 .collect();
-            let patches = Tensor::cat(&patches, 0)?
-                .to_device(device)?
-                .to_dtype(self.decoder.dtype())?;
+            let patches = Tensor::cat(&patches, 0)?;
             let seen = self.vision.forward(&patches, &grids, observer)?;
             rows = Tensor::cat(&[rows, seen], 0)?;
         }

@@ -7,7 +7,8 @@
 //! | [`torch_planes`] | `torch.nn.functional.interpolate` of f32, bilinear or bicubic (a = -0.75; -0.5 with antialias) | f32 rounding |
 //! | [`cv2_cubic`] | `cv2.resize(float64, INTER_CUBIC)`: a = -0.75, no antialias, no clamping | f64 rounding |
 //!
-//! All work on host memory, in parallel over rows. [`resize_on_host`] is [`torch_planes`] for tensors.
+//! All work on host memory, in parallel over rows; what prepares a network's input resizes where the network runs, by the same
+//! weights (`dragunov_kernels::byte_pixels`). [`resize_on_host`] is [`torch_planes`] for tensors.
 //! Inside a network use [`crate::nn::upsample_bilinear`], which stays on the tensor's device.
 
 mod cv2;
@@ -18,6 +19,8 @@ mod torch;
 
 pub use cv2::cv2_cubic;
 pub use fixed::{pil, torchvision_u8};
+pub(crate) use fixed::{pil_passes, torchvision_passes};
+pub(crate) use taps::cubic_cv2;
 pub use tensor::resize_on_host;
 pub use torch::{TorchResize, torch_planes};
 

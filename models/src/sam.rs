@@ -203,10 +203,7 @@ impl Sam {
             .iter()
             .map(|image| self.preprocess.fit(image.width(), image.height()))
             .collect::<Result<Vec<_>>>()?;
-        let pixels = self
-            .preprocess
-            .pixel_values(images, &self.device)?
-            .to_dtype(self.dtype)?;
+        let pixels = self.preprocess.pixel_values(images, self.dtype, &self.device)?;
         let cells = self.encode(&pixels, observer)?;
         fits.into_iter()
             .enumerate()

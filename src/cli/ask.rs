@@ -96,12 +96,13 @@ impl Args {
             Some(seed) => GenerateOptions::seeded(config, seed, self.max_new_tokens),
         };
         let prompt = Prompt::ask(photos, self.prompt);
-        let generation = model.generate(&prompt, &options, &mut Unobserved)?;
+        let encoded = [model.encode(&prompt)?];
+        let mut answers = model.generate_batch(&encoded, &options, &mut Unobserved)?;
+        let generation = answers.swap_remove(0); // one prompt, one answer
         let one = GenerateOptions {
             max_new_tokens: 1,
             ..options.clone()
         };
-        let encoded = [model.encode(&prompt)?];
         let timed = |options: &GenerateOptions| {
             timing::median_ms(self.repeat, &device, || {
                 model.generate_batch(&encoded, options, &mut Unobserved)

@@ -90,10 +90,14 @@ impl Args {
             let message = format!("cannot write {}", self.out.display());
             ScanError::new(ErrorCode::Storage, message).source(e)
         })?;
-        let pixels = model.prepare(&photo, policy)?.tensor(&device)?;
-        let network_ms = timing::median_ms(self.repeat, &device, || {
-            model.forward(&pixels, policy, &mut Unobserved)
-        })?;
+        let network_ms = if self.repeat == 0 {
+            None
+        } else {
+            let pixels = model.prepare(&photo, policy)?;
+            timing::median_ms(self.repeat, &device, || {
+                model.forward(&pixels, policy, &mut Unobserved)
+            })?
+        };
         self.report(&depth, network_ms);
         Ok(())
     }

@@ -9,7 +9,7 @@ use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::device::DeviceChoice;
 use dragunov_models::observer::Unobserved;
 use dragunov_models::sam::{AmgConfig, AutoMask, Label, Prediction, Prompt, Sam};
-use dragunov_models::{ImagePx, Mask, ModelError, Point, Rect, RgbImage};
+use dragunov_models::{ImagePx, Mask, Point, Rect, RgbImage};
 use serde_json::json;
 
 use super::{photo, timing};
@@ -138,8 +138,7 @@ impl Args {
         if self.repeat == 0 {
             return Ok(Times::default());
         }
-        let pixels = sam.preprocess().pixel_values(&[image], device)?;
-        let pixels = pixels.to_dtype(self.dtype).map_err(ModelError::from)?;
+        let pixels = sam.preprocess().pixel_values(&[image], self.dtype, device)?;
         let embedding = sam.embed(image, &mut Unobserved)?;
         let prompts = self.prompts();
         Ok(Times {

@@ -70,7 +70,7 @@ pub fn compare(golden: &Golden, model: &DepthAnything, case: &str, mutation: &mu
     let known = golden.names(&format!("{case}/"));
     let mut stages = Stages::default();
 
-    let pixels = model.prepare(&photo, policy).unwrap().tensor(&device()).unwrap();
+    let pixels = model.prepare(&photo, policy).unwrap();
     stages.check(
         "pixels",
         &pixels,
@@ -165,7 +165,7 @@ fn a_batch_equals_its_pictures_one_by_one() {
     let golden = Golden::open(FILE);
     let model = load(fixture("depth/relative"));
     let photo = photo(&golden, "wide");
-    let prepared = |policy| model.prepare(&photo, policy).unwrap().tensor(&device()).unwrap();
+    let prepared = |policy| model.prepare(&photo, policy).unwrap();
     let (one, two) = (&prepared(Policy::Hf), &prepared(Policy::Original));
     let batch = Tensor::cat(&[one, two, one], 0).unwrap();
     let depth = model.forward(&batch, Policy::Hf, &mut Unobserved).unwrap();

@@ -143,7 +143,10 @@ fn whole_model(name: &str) {
     let image = photo(&golden);
     let mut stages = Stages::default();
 
-    let pixels = sam.preprocess().pixel_values(&[&image], &device()).unwrap();
+    let pixels = sam
+        .preprocess()
+        .pixel_values(&[&image], DType::F32, &device())
+        .unwrap();
     let thinned = golden.get("pixel_values_thinned");
     let every = |dim: usize, step: usize| {
         let n = pixels.dim(dim).unwrap() as u32;

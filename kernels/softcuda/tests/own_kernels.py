@@ -166,6 +166,30 @@ d.launch(module, "penalise_f32", (1, 2), (256,), [x, tokens, ends, i32(5), ctype
 x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
 d.launch(module, "argmax_f32", (2, 3), (32,), [x, best, i32(100)])
 """,
+    ("picture.cu", "resize_bytes_u8"): """
+# Columns of 7 x 5 pixels, two cells each, the last at the end of memory.
+x, y = d.upload("B", range(7 * 5 * 3)), d.empty("B", 3 * 5 * 3)
+axis, weights = d.upload("I", [0, 2, 5, 0, 2, 4, 6]), d.upload("i", [3, 5] * 3)
+d.launch(module, "resize_bytes_u8", (1, 1), (16, 16), [x, axis, weights, y, *map(i32, (3, 5, 7, 3, 3))])
+""",
+    ("picture.cu", "picture_planes_f32"): """
+x, y = d.upload("B", range(7 * 5 * 3)), d.empty("f", 3 * 4 * 9)
+axis, weights = d.upload("I", [0, 3, 0, 2, 4]), d.upload("i", [3, 5] * 2)
+levels = d.upload("f", range(3 * 256))
+d.launch(module, "picture_planes_f32", (1, 1), (16, 16), [x, axis, weights, levels, y, *map(i32, (3, 2, 7, 7, 2, 4, 9))])
+""",
+    ("picture.cu", "picture_patches_f32"): """
+x, y = d.upload("B", range(7 * 4 * 3)), d.empty("f", 8 * 4 * 3 * 2)
+axis, weights = d.upload("I", [0, 0, 1, 2, 2, 3, 4, 5, 0, 2, 4, 6, 8, 10, 12, 14, 16]), d.upload("i", [3, 5] * 8)
+levels = d.upload("f", range(3 * 256))
+d.launch(module, "picture_patches_f32", (1, 1), (256,), [x, axis, weights, levels, y, *map(i32, (3, 1, 7, 8, 4, 2, 2, 2))])
+""",
+    ("picture.cu", "picture_floats_f32"): """
+x, y = d.upload("B", range(7 * 5 * 3)), d.empty("f", 3 * 2 * 3)
+columns, rows = d.upload("I", [0, 2, 5, 0, 2, 4, 6]), d.upload("I", [0, 3, 6, 8, 10])
+weights, levels, normal = d.upload("d", [0.5] * 10), d.upload("d", range(256)), d.upload("d", range(1, 7))
+d.launch(module, "picture_floats_f32", (1, 1), (16, 16), [x, columns, rows, weights, levels, normal, y, *map(i32, (7, 3, 2))])
+""",
     ("relative.cu", "relative_f32"): """
 h, side, w = 2, 5, 6
 q, y = d.upload("f", range(side * side * h * w)), d.empty("f", 2 * h * side ** 3)
@@ -224,6 +248,14 @@ OWN_FAULTS = [
     ("argmax.cu", "penalise_f32", "tokens[i] & 0x7fffffffu", "tokens[i]", "out of bounds", "= -INFINITY"),
     ("argmax.cu", "penalise_f32", "i < end; i +=", "i <= end; i +=", "out of bounds", "float& logit"),
     ("argmax.cu", "argmax_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "row[token]"),
+    ("picture.cu", "resize_bytes_u8", "i < axis[n + to + 1]; ++i, cells += step) sum", "i <= axis[n + to + 1]; ++i, cells += step) sum", "out of bounds", "sum += weights[i]"),
+    ("picture.cu", "resize_bytes_u8", "row * (size_t)to * inner + i] = mixed", "row * (size_t)from * inner + i] = mixed", "out of bounds", "] = mixed("),
+    ("picture.cu", "picture_planes_f32", "levels[channel * 256 + pass.at(column, row, channel)] : 0.f", "levels[(channel + 1) * 256 + pass.at(column, row, channel)] : 0.f", "out of bounds", "narrow<T>(inside"),
+    ("picture.cu", "picture_planes_f32", "    if (column >= columns) return;\n    for (int line = blockIdx.y * blockDim.y + threadIdx.y; line < CHANNELS * rows", "    for (int line = blockIdx.y * blockDim.y + threadIdx.y; line < CHANNELS * rows", "out of bounds", "narrow<T>(inside"),
+    ("picture.cu", "picture_patches_f32", "(plane * (size_t)frames + frame)", "(plane * (size_t)frames + frame + 1)", "out of bounds", "frame + 1) * square"),
+    ("picture.cu", "picture_patches_f32", "inner / merge) * side", "inner / merge + 1) * side", "out of bounds", "sum += weights[i]"),
+    ("picture.cu", "picture_floats_f32", "j < end; ++j", "j <= end; ++j", "out of bounds", "wide = __dadd_rn"),
+    ("picture.cu", "picture_floats_f32", "cells[(j - begin) * CHANNELS]", "cells[(j - begin + 1) * CHANNELS]", "out of bounds", "wide = __dadd_rn"),
     ("argmax.cu", "argmax_f32", "atomicMax(&best[blockIdx.y], own)", "best[blockIdx.y] = own", "race between blocks", "best[blockIdx.y] = own"),
     ("relative.cu", "relative_f32", "    __syncthreads();\n", "", "race on shared memory", "tokens[(y + i * 16)"),
     ("relative.cu", "relative_f32", "if (at < side && x", "if (x", "out of bounds", "to[token"),

@@ -38,6 +38,7 @@ modules! {
     FLASH "flash"
     MASKS "masks"
     NORM "norm"
+    PICTURE "picture"
     RELATIVE "relative"
     ROTARY "rotary"
     SOFTMAX "softmax"
@@ -108,7 +109,8 @@ macro_rules! by_type {
             CudaStorageSlice::BF16($it) => $then,
             CudaStorageSlice::F16($it) => $then,
             CudaStorageSlice::U32($it) => $then,
-            _ => candle_core::bail!("kernels of elements other than f32, bf16, f16 and u32 do not exist"),
+            CudaStorageSlice::U8($it) => $then,
+            _ => candle_core::bail!("kernels of elements other than f32, bf16, f16, u32 and u8 do not exist"),
         }
     };
 }
@@ -176,6 +178,7 @@ impl Queue {
                 }
                 DType::F16 => CudaStorage::wrap_cuda_slice(self.device.alloc::<f16>(n)?, self.device.clone()),
                 DType::U32 => CudaStorage::wrap_cuda_slice(self.device.alloc::<u32>(n)?, self.device.clone()),
+                DType::U8 => CudaStorage::wrap_cuda_slice(self.device.alloc::<u8>(n)?, self.device.clone()),
                 other => candle_core::bail!("kernels of {other:?} do not exist"),
             })
         }
@@ -243,6 +246,7 @@ impl Queue {
             DType::BF16 => "bf16",
             DType::F16 => "f16",
             DType::U32 => "u32",
+            DType::U8 => "u8",
             other => candle_core::bail!("{}: no kernel of {other:?}", module.name),
         };
         let function = code.load_function(&format!("{kernel}_{suffix}")).w()?;

@@ -1,11 +1,14 @@
 //! What the device answers in place of the tensors that it read: the same as the CPU finds in them, to the bit.
 
-use candle_core::{DType, Device};
-use dragunov_kernels::{MaskAt, MaskFacts, MaskRules, draw_masks, mask_facts};
+use candle_core::{DType, Device, Tensor};
+use dragunov_kernels::{
+    MaskAt, MaskFacts, MaskRules, Picture, byte_pixels, draw_masks, float_pixels, mask_facts,
+};
 
 use super::argmax;
 use super::masks::{SIZES, THRESHOLDS, drawing};
 use super::on_device::device;
+use super::pictures;
 use super::support::{tensor, values};
 
 #[test]
@@ -61,7 +64,7 @@ fn masks_are_drawn_as_on_the_cpu() {
             let of = |on: &Device| {
                 let all = logits.to_device(on).unwrap();
                 let later = all.narrow(0, 1, 3).unwrap();
-                let at = |logits: &candle_core::Tensor, index| MaskAt {
+                let at = |logits: &Tensor, index| MaskAt {
                     logits: logits.clone(),
                     index,
                 };
@@ -94,6 +97,49 @@ fn masks_are_drawn_as_on_the_cpu() {
         assert!(draw_masks(&[far], &grid, &THRESHOLDS, |_, _| true).is_err());
     }
     assert!(words > 500, "{words} words compared");
+}
+
+#[test]
+fn pictures_are_prepared_as_on_the_cpu() {
+    let Some(device) = device() else { return };
+    for (from, to) in pictures::SIZES {
+        let bytes = pictures::bytes(from);
+        let picture = Picture {
+            bytes: &bytes,
+            width: from.0,
+            height: from.1,
+        };
+        let host = |t: Tensor| -> Vec<f32> {
+            let t = t.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+            t.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let orders = pictures::orders(to);
+        for (order, rows_first) in orders
+            .into_iter()
+            .flat_map(|order| [(order, false), (order, true)])
+        {
+            let resize = pictures::resize(from, to, 20, rows_first);
+            for dtype in [DType::F32, DType::BF16, DType::F16] {
+                let of = |on: &Device| {
+                    let levels = pictures::levels();
+                    let input = byte_pixels(picture, &resize, &levels, order, dtype, on).unwrap();
+                    assert_eq!(input.dtype(), dtype);
+                    (input.dims().to_vec(), host(input))
+                };
+                assert_eq!(
+                    of(&device),
+                    of(&Device::Cpu),
+                    "{from:?} to {to:?} {order:?} {dtype:?}"
+                );
+            }
+        }
+        let axes = (&pictures::mix(from.0, to.0, 1), &pictures::mix(from.1, to.1, 2));
+        let of = |on: &Device| {
+            let input = float_pixels(picture, axes, &pictures::NORMAL, on).unwrap();
+            (input.dims().to_vec(), host(input))
+        };
+        assert_eq!(of(&device), of(&Device::Cpu), "{from:?} to {to:?}");
+    }
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use dragunov_kernels::{ByteResize, Levels, Normal, PixelOrder, byte_pixels, float_pixels};
 use serde::Deserialize;
 
 use crate::checkpoint::Checkpoint;
-use crate::resample::{Filter, cv2_cubic, pil, torchvision_u8};
+use crate::resample::{Filter, cubic_cv2, pil_passes, torchvision_passes};
 use crate::{ModelError, Result, RgbImage};
 
 /// Which of the two official pipelines is reproduced: preparation, position embedding and final resize.
@@ -21,49 +22,11 @@ pub enum Policy {
     Original,
 }
 
-/// Normalised pixels, planar RGB in f32.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prepared {
-    /// (height, width)
-    pub size: (usize, usize),
-    /// 3 planes, row-major.
-    pub data: Vec<f32>,
-}
-
-impl Prepared {
-    /// (1, 3, H, W) on `device`.
-    ///
-    /// # Errors
-    /// [`ModelError::Compute`] if the device has no room.
-    pub fn tensor(&self, device: &Device) -> Result<Tensor> {
-        let (height, width) = self.size;
-        Ok(Tensor::from_slice(&self.data, (1, 3, height, width), device)?)
-    }
-}
-
 const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 
-/// `(byte - mean) / std` on interleaved RGB, split into planes.
-fn normalised(image: &RgbImage, mean: [f32; 3], std: [f32; 3]) -> Prepared {
-    let pixels = image.width() * image.height();
-    let mut data = Vec::with_capacity(3 * pixels);
-    for channel in 0..3 {
-        // One division for each of the 256 values instead of one for each pixel.
-        let table: Vec<f32> = (0..=255u8)
-            .map(|v| (f32::from(v) - mean[channel]) / std[channel])
-            .collect();
-        let bytes = image.as_bytes()[channel..].iter().step_by(3);
-        data.extend(bytes.map(|&v| table[usize::from(v)]));
-    }
-    Prepared {
-        size: (image.height(), image.width()),
-        data,
-    }
-}
-
-/// `transform.py` and `image2tensor` of the original repository, with `side` for its `input_size` of 518.
-pub(super) fn original(photo: &RgbImage, side: usize, patch: usize) -> Result<Prepared> {
+/// `transform.py` and `image2tensor` of the original repository, with `side` for its `input_size` of 518: (1, 3, H, W) in f32.
+pub(super) fn original(photo: &RgbImage, side: usize, patch: usize, device: &Device) -> Result<Tensor> {
     let (height, width) = (photo.height(), photo.width());
     let side = side as f64;
     let scale = (side / height as f64).max(side / width as f64);
@@ -79,18 +42,12 @@ pub(super) fn original(photo: &RgbImage, side: usize, patch: usize) -> Result<Pr
     };
     let size = (fit(height), fit(width));
     too_large(photo, size, patch)?;
-    let floats: Vec<f64> = photo.as_bytes().iter().map(|&v| f64::from(v) / 255.0).collect();
-    let resized = if size == (height, width) {
-        floats
-    } else {
-        cv2_cubic(&floats, (height, width), size)?
+    let axes = (&cubic_cv2(width, size.1), &cubic_cv2(height, size.0));
+    let normal = Normal {
+        mean: IMAGENET_MEAN,
+        deviation: IMAGENET_STD,
     };
-    let planes = (0..3).flat_map(|c| {
-        let plane = resized.iter().skip(c).step_by(3);
-        plane.map(move |v| ((v - IMAGENET_MEAN[c]) / IMAGENET_STD[c]) as f32)
-    });
-    let data = planes.collect();
-    Ok(Prepared { size, data })
+    Ok(float_pixels(photo.picture(), axes, &normal, device)?)
 }
 
 /// Refuses before any large buffer is made.
@@ -322,27 +279,48 @@ impl Preprocessor {
         (fit(down * height), fit(across * width))
     }
 
-    /// Resizes and normalises as the processor does, for a model of that patch size.
+    /// Resizes and normalises as the processor does, for a model of that patch size: (1, 3, H, W) in f32 on `device`.
     ///
     /// # Errors
     /// [`ModelError::Image`] if a side would round to nothing (the reference fails there too) or to too much.
-    pub fn apply(&self, photo: &RgbImage, patch: usize) -> Result<Prepared> {
-        let Some(resize) = &self.resize else {
-            return Ok(normalised(photo, self.mean, self.std));
+    pub fn apply(&self, photo: &RgbImage, patch: usize, device: &Device) -> Result<Tensor> {
+        let kept = ByteResize {
+            columns: None,
+            rows: None,
+            rows_first: false,
         };
-        let (height, width) = Self::target(resize, photo);
-        if height == 0 || width == 0 {
-            return Err(ModelError::Image {
-                width: photo.width(),
-                height: photo.height(),
-                reason: format!("too elongated: would be resized to {height} rows and {width} columns"),
-            });
-        }
-        too_large(photo, (height, width), patch)?;
-        let resized = match resize.kernel {
-            Kernel::Torchvision => torchvision_u8(photo, width, height, resize.filter)?,
-            Kernel::Pillow => pil(photo, width, height, resize.filter)?,
+        let (passes, (height, width)) = match &self.resize {
+            None => (kept, (photo.height(), photo.width())),
+            Some(resize) => {
+                let (height, width) = Self::target(resize, photo);
+                if height == 0 || width == 0 {
+                    return Err(ModelError::Image {
+                        width: photo.width(),
+                        height: photo.height(),
+                        reason: format!(
+                            "too elongated: would be resized to {height} rows and {width} columns"
+                        ),
+                    });
+                }
+                too_large(photo, (height, width), patch)?;
+                let size = (width, height);
+                let passes = match resize.kernel {
+                    Kernel::Torchvision => torchvision_passes(photo, size, resize.filter)?,
+                    Kernel::Pillow => pil_passes(photo, size, resize.filter)?,
+                };
+                (passes, (height, width))
+            }
         };
-        Ok(normalised(&resized, self.mean, self.std))
+        let levels: Levels =
+            std::array::from_fn(|c| std::array::from_fn(|byte| (byte as f32 - self.mean[c]) / self.std[c]));
+        let order = PixelOrder::Planes { height, width };
+        Ok(byte_pixels(
+            photo.picture(),
+            &passes,
+            &levels,
+            order,
+            DType::F32,
+            device,
+        )?)
     }
 }

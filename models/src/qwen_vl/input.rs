@@ -14,7 +14,7 @@ pub struct EncodedPrompt {
     /// Token ids; an image is a run of the image token.
     pub ids: Vec<u32>,
     pub positions: Positions,
-    /// Patches of each image, (h w, patch values) f32 on the CPU.
+    /// Patches of each image, (h w, patch values), as the vision tower takes them and where it is.
     pub patches: Vec<Tensor>,
     pub images: Vec<ImageInfo>,
 }

@@ -1,7 +1,8 @@
 //! From a photo to flattened patches, as transformers' `Qwen2VLImageProcessor` (the default, torchvision-backed one)
 //! does it: `smart_resize`, bicubic antialiased uint8 resize (ATen's), normalise in f32, patchify.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use dragunov_kernels::{Levels, PixelOrder, byte_pixels};
 use serde::Deserialize;
 
 use super::grid::Grid;
@@ -230,12 +231,12 @@ impl ImageProcessor {
 
     /// Resizes `image` and cuts it into patches.
     ///
-    /// Returns (h w, 3 temporal patch patch) f32 on the CPU, rows in merge blocks (see
+    /// Returns (h w, 3 temporal patch patch) of `dtype`, made on `device` from the bytes of the image, rows in merge blocks (see
     /// [`patch_positions`](super::grid::patch_positions)), and what maps results back.
     ///
     /// # Errors
     /// [`ModelError::Image`] for a photo over 200 times as long as wide.
-    pub fn patches(&self, image: &RgbImage) -> Result<(Tensor, ImageInfo)> {
+    pub fn patches(&self, image: &RgbImage, dtype: DType, device: &Device) -> Result<(Tensor, ImageInfo)> {
         let (p, m) = (self.patch_size, self.merge_size);
         let (h, w) = smart_resize(
             image.height(),
@@ -244,44 +245,19 @@ impl ImageProcessor {
             self.min_pixels,
             self.max_pixels,
         )?;
-        let resized = resample::torchvision_u8(image, w, h, Filter::Bicubic)?;
+        let passes = resample::torchvision_passes(image, (w, h), Filter::Bicubic)?;
         let info = ImageInfo::new((image.width(), image.height()), (w, h), p);
-        let table = self.levels();
-        let pixels = resized.as_bytes();
-        let (rows, cols, frames) = (h / p, w / p, self.temporal_patch_size);
-        let patch_len = 3 * frames * p * p;
-        let mut out = Vec::with_capacity(rows * cols * patch_len);
-        for block_y in 0..rows / m {
-            for block_x in 0..cols / m {
-                for inner in 0..m * m {
-                    let top = (block_y * m + inner / m) * p;
-                    let left = (block_x * m + inner % m) * p;
-                    for (channel, levels) in table.iter().enumerate() {
-                        let start = out.len();
-                        for y in top..top + p {
-                            let line = &pixels[(y * w + left) * 3..(y * w + left + p) * 3];
-                            out.extend(
-                                line.iter()
-                                    .skip(channel)
-                                    .step_by(3)
-                                    .map(|&v| levels[usize::from(v)]),
-                            );
-                        }
-                        for _ in 1..frames {
-                            out.extend_from_within(start..start + p * p);
-                        }
-                    }
-                }
-            }
-        }
-        Ok((
-            Tensor::from_vec(out, (rows * cols, patch_len), &Device::Cpu)?,
-            info,
-        ))
+        let order = PixelOrder::Patches {
+            side: p,
+            merge: m,
+            frames: self.temporal_patch_size,
+        };
+        let patches = byte_pixels(image.picture(), &passes, &self.levels(), order, dtype, device)?;
+        Ok((patches, info))
     }
 
     /// Normalised value of each of the 256 levels, per channel: `(x - mean/rescale) / (std/rescale)` in f32.
-    fn levels(&self) -> [[f32; 256]; 3] {
+    fn levels(&self) -> Levels {
         let scale = (1. / self.rescale_factor) as f32;
         std::array::from_fn(|c| {
             let (mean, std) = (self.mean[c] * scale, self.std[c] * scale);

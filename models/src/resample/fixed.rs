@@ -1,12 +1,10 @@
 //! 8-bit resizing with integer weights in two passes, rounded to bytes after each.
 
-use rayon::prelude::*;
+use dragunov_kernels::{ByteMix, ByteResize, Mix};
 
-use super::taps::{Axis, antialias};
+use super::taps::antialias;
 use super::{Filter, check_target};
 use crate::{Result, RgbImage};
-
-const CHANNELS: usize = 3;
 
 /// Resizes as Pillow's `Image.resize((width, height), filter)` does for RGB: byte for byte.
 ///
@@ -17,13 +15,27 @@ const CHANNELS: usize = 3;
 /// # Errors
 /// [`crate::ModelError::Image`] if a side is zero.
 pub fn pil(image: &RgbImage, width: usize, height: usize, filter: Filter) -> Result<RgbImage> {
-    let fix = |axis: Axis<f64>| Fixed::new(&axis, 22);
+    resized(
+        image,
+        (width, height),
+        &pil_passes(image, (width, height), filter)?,
+    )
+}
+
+/// The passes of [`pil`].
+pub(crate) fn pil_passes(
+    image: &RgbImage,
+    (width, height): (usize, usize),
+    filter: Filter,
+) -> Result<ByteResize> {
     let (rows, columns) = (
         image.height() as i128 - height as i128,
         image.width() as i128 - width as i128,
     );
-    let vertical_first = rows > 0 && rows > 2 * columns;
-    two_pass(image, (width, height), filter, vertical_first, fix)
+    Ok(ByteResize {
+        rows_first: rows > 0 && rows > 2 * columns,
+        ..passes(image, (width, height), filter, |axis| fixed(axis, 22))?
+    })
 }
 
 /// Resizes as torchvision's `resize(uint8, [height, width], antialias=True)` does on a CPU: byte for byte.
@@ -34,111 +46,62 @@ pub fn pil(image: &RgbImage, width: usize, height: usize, filter: Filter) -> Res
 /// # Errors
 /// [`crate::ModelError::Image`] if a side is zero.
 pub fn torchvision_u8(image: &RgbImage, width: usize, height: usize, filter: Filter) -> Result<RgbImage> {
-    let fix = |axis: Axis<f64>| {
+    resized(
+        image,
+        (width, height),
+        &torchvision_passes(image, (width, height), filter)?,
+    )
+}
+
+/// The passes of [`torchvision_u8`].
+pub(crate) fn torchvision_passes(
+    image: &RgbImage,
+    size: (usize, usize),
+    filter: Filter,
+) -> Result<ByteResize> {
+    passes(image, size, filter, |axis| {
         let largest = axis.weights().iter().copied().fold(0.0, f64::max);
         let fits = |bits: u32| 0.5 + largest * f64::from(1u32 << bits) < f64::from(1 << 15);
         let bits = (0..22).find(|&bits| !fits(bits + 1)).unwrap_or(22);
-        Fixed::new(&axis, bits)
-    };
-    two_pass(image, (width, height), filter, false, fix)
+        fixed(axis, bits)
+    })
 }
 
-/// Integer taps that add up to `1 << bits`.
-struct Fixed {
-    axis: Axis<i32>,
-    bits: u32,
-}
-
-impl Fixed {
-    fn new(axis: &Axis<f64>, bits: u32) -> Self {
-        let one = f64::from(1u32 << bits);
-        // Half away from zero by truncation, as the C sources do.
-        let round = |w: f64| {
-            if w < 0.0 {
-                (w * one - 0.5) as i32
-            } else {
-                (w * one + 0.5) as i32
-            }
-        };
-        Self {
-            axis: axis.map(round),
-            bits,
+/// Whole weights that add up to `1 << bits`.
+fn fixed(axis: &Mix<f64>, bits: u32) -> ByteMix {
+    let one = f64::from(1u32 << bits);
+    // Half away from zero by truncation, as the C sources do.
+    let round = |w: &f64| {
+        if *w < 0.0 {
+            (w * one - 0.5) as i32
+        } else {
+            (w * one + 0.5) as i32
         }
-    }
-
-    fn half(&self) -> i32 {
-        1 << (self.bits - 1)
-    }
-
-    fn byte(&self, sum: i32) -> u8 {
-        (sum >> self.bits).clamp(0, 255) as u8
+    };
+    ByteMix {
+        mix: axis.map(round),
+        bits,
     }
 }
 
-fn two_pass(
+/// Columns first; no pass along an axis that keeps its size.
+fn passes(
     image: &RgbImage,
     (width, height): (usize, usize),
     filter: Filter,
-    vertical_first: bool,
-    fix: impl Fn(Axis<f64>) -> Fixed,
-) -> Result<RgbImage> {
+    fix: impl Fn(&Mix<f64>) -> ByteMix,
+) -> Result<ByteResize> {
     check_target(width, height)?;
-    let taps =
-        |input: usize, output: usize| fix(antialias(filter, input, output, input as f64 / output as f64));
-    let (from_w, from_h) = (image.width(), image.height());
-    let mut data = image.as_bytes().to_vec();
-    if vertical_first && height != from_h {
-        data = vertical(&data, from_w, &taps(from_h, height));
-    }
-    if width != from_w {
-        data = horizontal(&data, from_w, &taps(from_w, width));
-    }
-    if !vertical_first && height != from_h {
-        data = vertical(&data, width, &taps(from_h, height));
-    }
-    RgbImage::new(width, height, data)
+    let axis = |input: usize, output: usize| {
+        (input != output).then(|| fix(&antialias(filter, input, output, input as f64 / output as f64)))
+    };
+    Ok(ByteResize {
+        columns: axis(image.width(), width),
+        rows: axis(image.height(), height),
+        rows_first: false,
+    })
 }
 
-fn horizontal(data: &[u8], from_w: usize, taps: &Fixed) -> Vec<u8> {
-    let to_w = taps.axis.len();
-    let rows = data.len() / (from_w * CHANNELS);
-    let mut out = vec![0; rows * to_w * CHANNELS];
-    let pairs = out
-        .par_chunks_exact_mut(to_w * CHANNELS)
-        .zip(data.par_chunks_exact(from_w * CHANNELS));
-    pairs.for_each(|(to, from)| {
-        for (pixel, (start, weights)) in to.chunks_exact_mut(CHANNELS).zip(taps.axis.iter()) {
-            let mut sums = [taps.half(); CHANNELS];
-            for (rgb, &w) in from[start * CHANNELS..].chunks_exact(CHANNELS).zip(weights) {
-                for (sum, &byte) in sums.iter_mut().zip(rgb) {
-                    *sum += i32::from(byte) * w;
-                }
-            }
-            for (byte, &sum) in pixel.iter_mut().zip(&sums) {
-                *byte = taps.byte(sum);
-            }
-        }
-    });
-    out
-}
-
-fn vertical(data: &[u8], width: usize, taps: &Fixed) -> Vec<u8> {
-    let row = width * CHANNELS;
-    let mut out = vec![0; taps.axis.len() * row];
-    out.par_chunks_exact_mut(row).enumerate().for_each_init(
-        || vec![0i32; row],
-        |sums, (y, to)| {
-            let (start, weights) = taps.axis.get(y);
-            sums.fill(taps.half());
-            for (from, &w) in data[start * row..].chunks_exact(row).zip(weights) {
-                for (sum, &byte) in sums.iter_mut().zip(from) {
-                    *sum += i32::from(byte) * w;
-                }
-            }
-            for (byte, &sum) in to.iter_mut().zip(sums.iter()) {
-                *byte = taps.byte(sum);
-            }
-        },
-    );
-    out
+fn resized(image: &RgbImage, (width, height): (usize, usize), passes: &ByteResize) -> Result<RgbImage> {
+    RgbImage::new(width, height, passes.resized(image.picture())?)
 }

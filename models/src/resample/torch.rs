@@ -1,8 +1,9 @@
 //! `torch.nn.functional.interpolate` on f32 planes.
 
+use dragunov_kernels::Mix;
 use rayon::prelude::*;
 
-use super::taps::{Axis, antialias, cubic_f32, linear};
+use super::taps::{antialias, cubic_f32, linear};
 use super::{Filter, check_target};
 use crate::{ModelError, Result};
 
@@ -56,13 +57,13 @@ impl TorchResize {
         self
     }
 
-    fn axis(&self, input: usize, output: usize, factor: Option<f64>) -> Axis<f32> {
+    fn axis(&self, input: usize, output: usize, factor: Option<f64>) -> Mix<f32> {
         let ratio = match factor {
             Some(factor) => 1.0 / factor,
             None => input as f64 / output as f64,
         };
         if self.antialias {
-            return antialias(self.filter, input, output, ratio).map(|w| w as f32);
+            return antialias(self.filter, input, output, ratio).map(|w| *w as f32);
         }
         let scale = match (self.align_corners, factor) {
             (true, _) if output > 1 => (input - 1) as f32 / (output - 1) as f32,
@@ -111,7 +112,7 @@ pub fn torch_planes(
     out.par_chunks_exact_mut(to.1)
         .enumerate()
         .for_each(|(index, row)| {
-            let (start, weights) = down.get(index % to.0);
+            let (start, weights) = down.of(index % to.0);
             let first = (index / to.0 * from.0 + start) * to.1;
             for (values, &w) in wide[first..].chunks_exact(to.1).zip(weights) {
                 for (sum, v) in row.iter_mut().zip(values) {

@@ -1,6 +1,7 @@
 //! Photo to encoder input: longest side to the input side, ImageNet normalisation, then zero padding.
 
 use candle_core::{DType, Device, Tensor};
+use dragunov_kernels::{Levels, PixelOrder, byte_pixels};
 use serde::Deserialize;
 
 use crate::checkpoint::Checkpoint;
@@ -192,24 +193,34 @@ impl Preprocess {
         }
     }
 
-    /// Encoder input (images, 3, side, side) in f32, right and bottom padded with zeros.
-    pub fn pixel_values(&self, images: &[&RgbImage], device: &Device) -> Result<Tensor> {
-        let plane = self.side * self.side;
-        let mut data = vec![0f32; images.len() * 3 * plane];
-        for (image, out) in images.iter().zip(data.chunks_exact_mut(3 * plane)) {
-            let small = self.resize(image)?;
-            let rows = small.as_bytes().chunks_exact(3 * small.width());
-            for (y, row) in rows.enumerate() {
-                for (x, rgb) in row.chunks_exact(3).enumerate() {
-                    for c in 0..3 {
-                        let value = (f32::from(rgb[c]) - self.mean[c]) / self.std[c];
-                        out[c * plane + y * self.side + x] = value;
-                    }
-                }
-            }
-        }
-        let shape = (images.len(), 3, self.side, self.side);
-        Ok(Tensor::from_vec(data, shape, device)?.to_dtype(DType::F32)?)
+    /// Encoder input (images, 3, side, side) of `dtype`, right and bottom padded with zeros: made on the device from the bytes of the
+    /// photos.
+    ///
+    /// # Errors
+    /// [`ModelError::Image`] if a photo is too elongated; no photo.
+    pub fn pixel_values(&self, images: &[&RgbImage], dtype: DType, device: &Device) -> Result<Tensor> {
+        let levels: Levels =
+            std::array::from_fn(|c| std::array::from_fn(|byte| (byte as f32 - self.mean[c]) / self.std[c]));
+        let order = PixelOrder::Planes {
+            height: self.side,
+            width: self.side,
+        };
+        let prepared = images.iter().map(|image| {
+            let size = self.fit(image.width(), image.height())?.resized;
+            let passes = match self.resampler {
+                Resampler::Pillow => resample::pil_passes(image, size, self.filter)?,
+                Resampler::Torchvision => resample::torchvision_passes(image, size, self.filter)?,
+            };
+            Ok(byte_pixels(
+                image.picture(),
+                &passes,
+                &levels,
+                order,
+                dtype,
+                device,
+            )?)
+        });
+        Ok(Tensor::cat(&prepared.collect::<Result<Vec<_>>>()?, 0)?)
     }
 }
 

@@ -10,7 +10,7 @@ use dragunov_models::qwen_vl::grid::{self, Grid, Positions};
 use dragunov_models::qwen_vl::rope::TextRope;
 
 use super::{case, encode, golden, load, photo, without_padding};
-use crate::compare::{Stages, fixture, tolerance};
+use crate::compare::{Stages, device, fixture, tolerance};
 
 /// What the golden files call a stage: `patch_embed`, `vision_block_0`, `layer_1`.
 fn golden_name(stage: Stage) -> String {
@@ -121,7 +121,13 @@ fn tied_head_old_keys_shards_and_flat_config() {
 #[test]
 fn pixels() {
     let (golden, model) = (golden(), load("qwen-untied"));
-    let patches = |name| model.processor().patches(&photo(name)).unwrap().0;
+    let patches = |name| {
+        model
+            .processor()
+            .patches(&photo(name), DType::F32, &device())
+            .unwrap()
+            .0
+    };
     let mut stages = Stages::default();
     // The resize is exact, and so is the arithmetic behind it.
     let head = patches("a").narrow(0, 0, 12).unwrap();

@@ -2,76 +2,7 @@ use std::ops::Range;
 
 use candle_core::Result;
 
-/// For each pixel along an axis of a picture, the cells that it is mixed of: neighbours, with their weights.
-#[derive(Debug, Clone, Default)]
-pub struct Mix {
-    firsts: Vec<u32>,
-    /// Where the weights of a pixel end, and those of the next begin.
-    ends: Vec<u32>,
-    weights: Vec<f32>,
-}
-
-impl Mix {
-    /// The next pixel: its first cell, and the weights of that one and those after it.
-    pub fn push(&mut self, first: usize, weights: &[f32]) {
-        self.firsts.push(first as u32);
-        self.weights.extend_from_slice(weights);
-        self.ends.push(self.weights.len() as u32);
-    }
-
-    /// Pixels.
-    pub fn len(&self) -> usize {
-        self.firsts.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.firsts.is_empty()
-    }
-
-    /// First cell and weights of a pixel.
-    pub fn of(&self, pixel: usize) -> (usize, &[f32]) {
-        let begin = if pixel == 0 {
-            0
-        } else {
-            self.ends[pixel - 1] as usize
-        };
-        let weights = &self.weights[begin..self.ends[pixel] as usize];
-        (self.firsts[pixel] as usize, weights)
-    }
-
-    fn iter(&self) -> impl DoubleEndedIterator<Item = Range<usize>> + ExactSizeIterator + '_ {
-        (0..self.len()).map(|pixel| {
-            let (first, weights) = self.of(pixel);
-            first..first + weights.len()
-        })
-    }
-
-    /// The pixels that any of these cells has a part in.
-    fn pixels_of(&self, cells: &Range<usize>) -> Range<usize> {
-        let has = |own: Range<usize>| own.start < cells.end && own.end > cells.start;
-        let first = self.iter().position(has).unwrap_or(0);
-        let last = self.iter().rposition(has).map_or(first, |i| i + 1);
-        first..last
-    }
-
-    /// The cells that have a part in any of these pixels, which are not none.
-    fn cells_of(&self, pixels: &Range<usize>) -> Range<usize> {
-        self.of(pixels.start).0..self.iter().nth(pixels.end - 1).map_or(0, |last| last.end)
-    }
-
-    /// As kernels read it: first cells, then where the weights of each pixel begin, with `before` weights of other axes before
-    /// them, and where the last ones end.
-    #[cfg(feature = "cuda")]
-    pub(super) fn table(&self, before: usize) -> (impl Iterator<Item = u32> + '_, &[f32]) {
-        let starts = [0].into_iter().chain(self.ends.iter().copied());
-        let table = self
-            .firsts
-            .iter()
-            .copied()
-            .chain(starts.map(move |at| at + before as u32));
-        (table, &self.weights)
-    }
-}
+use crate::ops::mix::Mix;
 
 /// How logits (side, side) are mixed to the pixels of a picture: first along columns of cells, then along rows.
 #[derive(Debug, Clone)]
@@ -87,7 +18,7 @@ impl MaskGrid {
     pub fn new(side: usize, columns: Mix, rows: Mix) -> Result<Self> {
         for axis in [&columns, &rows] {
             let mut before = 0..0;
-            for own in axis.iter() {
+            for own in axis.cells() {
                 let falls = own.start < before.start || own.end < before.end;
                 if falls || own.is_empty() || own.end > side {
                     candle_core::bail!("a pixel of cells {own:?} of {side}, after one of {before:?}")

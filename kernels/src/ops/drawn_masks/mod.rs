@@ -9,7 +9,7 @@ pub(crate) mod reference;
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-pub use self::grid::{MaskGrid, Mix};
+pub use self::grid::MaskGrid;
 use crate::MaskFacts;
 #[cfg(feature = "cuda")]
 use crate::backend::Backend;
