@@ -27,6 +27,7 @@ pub use ops::activation::{Activation, activation};
 pub use ops::argmax::{TokenRules, argmax_tokens};
 pub use ops::attention::ragged::{CachedSequence, append_rotated, attention_ragged};
 pub use ops::attention::{AttentionMask, Segments, attention};
+pub use ops::best_tokens::{AllowedRow, TokenSet, best_tokens};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
@@ -42,5 +43,6 @@ pub use ops::picture::{
 pub use ops::relative::relative_positions;
 pub use ops::rotary::rotary;
 pub use ops::take_rows::take_rows;
+pub use ops::top_tokens::top_tokens;
 pub use ops::upsample_bilinear::upsample_bilinear;
 pub use products::Products;

@@ -12,4 +12,5 @@ pub use crate::ops::linear::reference::matmul_nt;
 pub use crate::ops::norm::reference::{layer_norm, rms_norm};
 pub use crate::ops::picture::reference::{mixed_level, resized_byte};
 pub use crate::ops::rotary::reference::rotary;
+pub use crate::ops::top_tokens::reference::larger_than;
 pub use crate::ops::upsample_bilinear::reference::upsample_bilinear;

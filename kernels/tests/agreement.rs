@@ -15,5 +15,6 @@ mod it {
     pub(crate) mod on_device_results;
     pub(crate) mod pictures;
     pub(crate) mod products;
+    pub(crate) mod sampling;
     pub(crate) mod support;
 }

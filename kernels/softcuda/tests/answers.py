@@ -35,12 +35,12 @@ SCAN = ["scan", str(PHOTO), "--pitch", "23.4", "--plate", "26.5"]
 NOT_COMPARED = {"timings_ms", "device", "dtype", "memory", "request_id", "id", "warnings"}
 
 
-def device_run(arguments, **settings):
-    """Runs the binary on the software device; returns its counters and findings."""
+def device_run(arguments, stdout=subprocess.DEVNULL, **settings):
+    """Runs the binary on the software device, its output into a file; returns its counters and findings."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_REPORT": report.name} | settings
         begun = time.monotonic()
-        done = subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
         sys.stderr.write(done.stderr)
         done.check_returncode()
         if "smaller batches" in done.stderr:
@@ -57,11 +57,11 @@ def needed_memory():
     return str(int(float(re.search(r"the models need ([\d.]+) GB", done.stderr)[1]) * 1e9) + 1_000_000)  # it is told to the megabyte
 
 
-def cpu_run(arguments):
+def cpu_run(arguments, stdout=subprocess.DEVNULL):
     """What the device is compared with: f32 on the CPU."""
     arguments = ["f32" if before == "--dtype" else word for before, word in zip([None, *arguments], arguments)]
     environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib"}
-    subprocess.run([CPU_BINARY, *arguments, "--device", "cpu"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([CPU_BINARY, *arguments, "--device", "cpu"], env=environment, check=True, stdout=stdout)
 
 
 def numbers(value, at=""):
@@ -140,6 +140,20 @@ def masks_of(photo, checkpoint, dtype, gap):
         return counters, gap(f"{folder}/cpu/logits.npy", f"{folder}/device/logits.npy")
 
 
+def tokens(checkpoint, dtype, more):
+    """Answers on both: counters, and 0 where all tokens are the same."""
+    arguments = ["ask", "--checkpoint", str(checkpoint), "--image", str(PHOTO), "--max-pixels", "40000", "--prompt", "What is this?",
+                 "--max-new-tokens", "8", "--dtype", dtype, "--json", *more]
+    with tempfile.TemporaryFile("w+") as cpu, tempfile.TemporaryFile("w+") as device:
+        cpu_run(arguments, cpu)
+        counters = device_run(arguments, device)
+        for file in (cpu, device):
+            file.seek(0)
+        one, other = (json.load(file)["token_ids"] for file in (cpu, device))
+    assert len(one) == 8, one
+    return counters, 0.0 if one == other else math.inf
+
+
 def array_rms(one, other):
     a, b = npy(one), npy(other)
     assert len(a) == len(b) > 0
@@ -180,6 +194,8 @@ def main():
             counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, SOFTCUDA_MEMORY=needed_memory())
         elif case["what"] == "depth":
             (counters, gap), where = depths(tiny / case["checkpoint"], case["dtype"]), ""
+        elif case["what"] == "ask":
+            (counters, gap), where = tokens(tiny / case["checkpoint"], case["dtype"], case["more"]), "other tokens"
         else:
             (counters, gap), where = masks(tiny / case["checkpoint"], case["dtype"]), ""
         checked(name, counters, gap, tolerance, where, case.get("unsteady", ()))

@@ -166,6 +166,23 @@ d.launch(module, "penalise_f32", (1, 2), (256,), [x, tokens, ends, i32(5), ctype
 x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
 d.launch(module, "argmax_f32", (2, 3), (32,), [x, best, i32(100)])
 """,
+    ("sampling.cu", "count_tokens_f32"): """
+x, bins = d.upload("f", (i * 7 % 100 - 50 for i in range(2 * 300))), d.zeros("I", 2 * 4096)
+d.launch(module, "count_tokens_f32", (2, 2), (256,), [x, bins, i32(300)])
+""",
+    ("sampling.cu", "top_tokens_f32"): """
+# The second row's bin holds more than are asked for and than are given.
+x = d.upload("f", [i * 7 % 300 for i in range(300)] + [1] * 300)
+bins, found = d.zeros("I", 2 * 4096), d.zeros("I", 2 * (1 + 2 * 8))
+d.launch(module, "count_tokens_f32", (2, 2), (256,), [x, bins, i32(300)])
+d.launch(module, "top_tokens_f32", (2, 2), (256,), [x, bins, found, i32(300), i32(2), i32(8)])
+""",
+    ("sampling.cu", "best_tokens_f32"): """
+x, sets = d.upload("f", (i * 7 % 100 - 50 for i in range(2 * 300))), d.upload("I", [0x55555555] * 10 + [0] * 10)
+rows, allowed = (d.upload("Q", [buffer.at.value + 4 * n, buffer.at.value]) for buffer, n in ((x, 300), (sets, 10)))
+parts = d.empty("Q", 2 * 2 * 2)
+d.launch(module, "best_tokens_f32", (2, 2), (256,), [rows, allowed, parts, i32(300)])
+""",
     ("picture.cu", "resize_bytes_u8"): """
 # Columns of 7 x 5 pixels, two cells each, the last at the end of memory.
 x, y = d.upload("B", range(7 * 5 * 3)), d.empty("B", 3 * 5 * 3)
@@ -248,6 +265,14 @@ OWN_FAULTS = [
     ("argmax.cu", "penalise_f32", "tokens[i] & 0x7fffffffu", "tokens[i]", "out of bounds", "= -INFINITY"),
     ("argmax.cu", "penalise_f32", "i < end; i +=", "i <= end; i +=", "out of bounds", "float& logit"),
     ("argmax.cu", "argmax_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "row[token]"),
+    ("sampling.cu", "count_tokens_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "atomicAdd(&bins["),
+    ("sampling.cu", "count_tokens_f32", "atomicAdd(&bins[blockIdx.y * BINS + (order_of(row[token]) >> BIN_SHIFT)], 1u)", "bins[blockIdx.y * BINS + (order_of(row[token]) >> BIN_SHIFT)] += 1", "race between blocks", "] += 1"),
+    ("sampling.cu", "top_tokens_f32", "        if (at >= most) continue;\n", "", "out of bounds", "found[1 + 2 * at]"),
+    ("sampling.cu", "top_tokens_f32", "sums[threadIdx.x] = sum;\n    __syncthreads();", "sums[threadIdx.x] = sum;", "uninitialised read", "while (group > 0"),
+    ("sampling.cu", "top_tokens_f32", "    }\n    __syncthreads();\n    const float* row", "    }\n    const float* row", "race on shared memory", "< lowest"),
+    ("sampling.cu", "best_tokens_f32", "token < vocabulary; token += step) {\n        if (!(bits[token / 32] >> token % 32 & 1) || !(row[token] > -INFINITY)) continue;\n        const", "token <= vocabulary; token += step) {\n        if (!(row[token] > -INFINITY)) continue;\n        const", "out of bounds", "row[token] > -INFINITY"),
+    ("sampling.cu", "best_tokens_f32", "keys[threadIdx.x] = keys[threadIdx.x + half];\n        __syncthreads();", "keys[threadIdx.x] = keys[threadIdx.x + half];", "race on shared memory", "keys[threadIdx.x + half]"),
+    ("sampling.cu", "best_tokens_f32", "    if (threadIdx.x > 0) return;\n", "", "race on global memory", "parts[0] = key"),
     ("picture.cu", "resize_bytes_u8", "i < axis[n + to + 1]; ++i, cells += step) sum", "i <= axis[n + to + 1]; ++i, cells += step) sum", "out of bounds", "sum += weights[i]"),
     ("picture.cu", "resize_bytes_u8", "row * (size_t)to * inner + i] = mixed", "row * (size_t)from * inner + i] = mixed", "out of bounds", "] = mixed("),
     ("picture.cu", "picture_planes_f32", "levels[channel * 256 + pass.at(column, row, channel)] : 0.f", "levels[(channel + 1) * 256 + pass.at(column, row, channel)] : 0.f", "out of bounds", "narrow<T>(inside"),

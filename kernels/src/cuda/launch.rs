@@ -41,6 +41,7 @@ modules! {
     PICTURE "picture"
     RELATIVE "relative"
     ROTARY "rotary"
+    SAMPLING "sampling"
     SOFTMAX "softmax"
     UPSAMPLE "upsample"
 }

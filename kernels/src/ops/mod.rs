@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 pub(crate) mod argmax;
 pub(crate) mod attention;
+pub(crate) mod best_tokens;
 pub(crate) mod channels_last;
 pub(crate) mod conv2d;
 pub(crate) mod conv_transpose2d;
@@ -17,4 +18,5 @@ pub(crate) mod picture;
 pub(crate) mod relative;
 pub(crate) mod rotary;
 pub(crate) mod take_rows;
+pub(crate) mod top_tokens;
 pub(crate) mod upsample_bilinear;

@@ -3,7 +3,7 @@ use dragunov_kernels::{TokenRules, argmax_tokens, reference};
 
 use super::support::{tensor, values};
 
-const PENALTY: f32 = 1.5;
+pub(crate) const PENALTY: f32 = 1.5;
 
 /// Rows of logits, with what is held against their tokens; and, at the end, rows of equals and of no number.
 pub(crate) fn rows(vocabulary: usize) -> (Tensor, Vec<Vec<u32>>, Vec<Vec<u32>>) {

@@ -9,6 +9,7 @@ use super::argmax;
 use super::masks::{SIZES, THRESHOLDS, drawing};
 use super::on_device::device;
 use super::pictures;
+use super::sampling;
 use super::support::{tensor, values};
 
 #[test]
@@ -156,5 +157,40 @@ fn likeliest_tokens_are_those_of_the_cpu() {
             of(&Device::Cpu),
             "{vocabulary} tokens, nothing held against them"
         );
+    }
+}
+
+#[test]
+fn tokens_to_draw_from_are_those_of_the_cpu() {
+    let Some(device) = device() else { return };
+    // Few of a vocabulary, many, and more than are fetched at first: a row of equals has all of them.
+    for (vocabulary, k) in [(1, 1), (31, 3), (1000, 1), (5003, 50), (5003, 600), (1000, 900)] {
+        let (logits, seen, barred) = argmax::rows(vocabulary);
+        let nothing = vec![Vec::new(); seen.len()];
+        for (seen, barred) in [(&seen, &barred), (&nothing, &nothing)] {
+            let of = |on: &Device| sampling::top(&logits, seen, barred, k, on);
+            assert_eq!(of(&device), of(&Device::Cpu), "{k} of {vocabulary} tokens");
+        }
+    }
+}
+
+#[test]
+fn best_tokens_of_sets_are_those_of_the_cpu() {
+    let Some(device) = device() else { return };
+    for vocabulary in [1, 31, 1000, 5003] {
+        let (logits, ..) = argmax::rows(vocabulary);
+        let sets = sampling::sets(vocabulary, 5);
+        let there = logits.to_device(&device).unwrap();
+        // Once to send the sets there, once with them there.
+        for _ in 0..2 {
+            let (found, wanted) = (sampling::best(&there, &sets), sampling::best(&logits, &sets));
+            assert_eq!(found.len(), wanted.len());
+            for (found, wanted) in found.iter().zip(&wanted) {
+                let token = |best: &Option<(u32, f64)>| best.map(|(token, _)| token);
+                assert_eq!(token(found), token(wanted), "{vocabulary} tokens");
+                let share = |best: &Option<(u32, f64)>| best.map_or(1., |(_, share)| share.exp());
+                assert!((share(found) - share(wanted)).abs() < 1e-12 * share(wanted));
+            }
+        }
     }
 }

@@ -6,14 +6,16 @@
 //! branches, so that the options' probabilities add up to one. The tree is searched best first; that finds the
 //! likeliest options in order without visiting the rest.
 
+mod question;
 mod search;
 
 use super::automaton::{Automaton, Branch, Choice, State};
-use super::sampling::argmax;
 use super::schema::Schema;
 use super::tokenizer::Tokenizer;
 use super::vocabulary::Vocabulary;
 use crate::{ModelError, Result};
+use question::Question;
+pub(super) use question::{Answer, TokenSets, Wanted};
 use search::{Candidate, Search, log_sum_exp};
 
 /// How much is told about each choice.
@@ -77,17 +79,12 @@ enum Phase {
     Done,
 }
 
-/// What a writer asks of the model: the scores of some tokens behind an answer.
-pub(super) struct Question {
-    pub(super) answer: Vec<u32>,
-    pub(super) wanted: Vec<u32>,
-}
-
 /// Writes one answer. It asks for scores and is given them, so that many can ask in one pass of the model.
 pub(super) struct Writer<'a> {
     automaton: Automaton,
     tokenizer: &'a Tokenizer,
     vocabulary: &'a Vocabulary,
+    sets: &'a TokenSets,
     options: JsonOptions,
     phase: Phase,
     text: Vec<u8>,
@@ -100,7 +97,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(
         schema: &Schema,
         tokenizer: &'a Tokenizer,
-        vocabulary: &'a Vocabulary,
+        (vocabulary, sets): (&'a Vocabulary, &'a TokenSets),
         options: JsonOptions,
     ) -> Result<Self> {
         let automaton = Automaton::new(schema)?;
@@ -109,6 +106,7 @@ impl<'a> Writer<'a> {
             automaton,
             tokenizer,
             vocabulary,
+            sets,
             options,
             text: Vec::new(),
             ids: Vec::new(),
@@ -117,16 +115,21 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Goes on with the scores last asked for, in the order of their tokens (of the first call: unused), up to the next question.
-    /// `None` when the answer is finished.
-    pub(super) fn go_on(&mut self, scores: &[f32]) -> Result<Option<Question>> {
-        match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Search(mut search) => {
+    /// Goes on with the answer to what was last asked for, up to the next question. `None` when the answer is finished.
+    pub(super) fn go_on(&mut self, told: &Answer) -> Result<Option<Question>> {
+        match (std::mem::replace(&mut self.phase, Phase::Done), told) {
+            (Phase::Search(mut search), Answer::Scores(scores)) => {
                 search.split(scores);
                 self.phase = Phase::Search(search);
             }
-            Phase::Free(allowed) => self.phase = Phase::At(self.free(&allowed, scores)?),
-            phase => self.phase = phase,
+            (Phase::Free(allowed), Answer::Scores(scores)) => {
+                let best = best(&allowed, scores);
+                self.phase = Phase::At(self.free(&allowed, best)?);
+            }
+            (Phase::Free(allowed), Answer::Best(best)) => {
+                self.phase = Phase::At(self.free(&allowed, *best)?);
+            }
+            (phase, _) => self.phase = phase,
         }
         loop {
             match std::mem::replace(&mut self.phase, Phase::Done) {
@@ -147,7 +150,7 @@ impl<'a> Writer<'a> {
                             self.accept(&forced, &ids);
                             self.enter_field(field, then);
                             let allowed = self.vocabulary.allowed(&self.automaton, then);
-                            let wanted = allowed.iter().map(|(id, _)| *id).collect();
+                            let wanted = self.wanted(&allowed);
                             self.phase = Phase::Free(allowed);
                             let answer = self.ids.clone();
                             return Ok(Some(Question { answer, wanted }));
@@ -158,6 +161,7 @@ impl<'a> Writer<'a> {
                     if let Some((path, wanted)) = search.next_fork() {
                         self.phase = Phase::Search(search);
                         let answer = [self.ids.as_slice(), &path].concat();
+                        let wanted = Wanted::Scores(wanted);
                         return Ok(Some(Question { answer, wanted }));
                     }
                     self.phase = Phase::At(self.choose(search)?);
@@ -318,17 +322,28 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// One token of a text or number, of those allowed by their scores.
-    fn free(&mut self, allowed: &[(u32, State)], scores: &[f32]) -> Result<State> {
-        let best = argmax(scores) as usize;
-        let Some(&(id, then)) = allowed.get(best) else {
+    /// What is asked about tokens of which one may come: where a GPU would send and fetch less, the best one alone.
+    fn wanted(&self, allowed: &[(u32, State)]) -> Wanted {
+        let (ids, vocabulary) = (allowed.iter().map(|(id, _)| *id), self.vocabulary.len());
+        // A token and its score take 8 bytes, a set a bit for every token.
+        if allowed.len() * 64 < vocabulary {
+            Wanted::Scores(ids.collect())
+        } else {
+            Wanted::Best(self.sets.of(vocabulary, ids))
+        }
+    }
+
+    /// One token of a text or number: the best of those allowed, and the logarithm of its share among them.
+    fn free(&mut self, allowed: &[(u32, State)], best: Option<(u32, f64)>) -> Result<State> {
+        // Where no score is a number any token will do.
+        let (best, share) = best.unwrap_or((allowed.first().map_or(0, |(id, _)| *id), f64::NEG_INFINITY));
+        let Some(&(id, then)) = allowed.iter().find(|(id, _)| *id == best) else {
             return Err(ModelError::Prompt(
                 "no token of the vocabulary goes on with this answer".into(),
             ));
         };
         if let Some(open) = &mut self.open {
-            open.log_probability +=
-                f64::from(scores[best]) - log_sum_exp(scores.iter().map(|&s| f64::from(s)));
+            open.log_probability += share;
         }
         let bytes = self.vocabulary.bytes(id).unwrap_or_default().to_vec();
         self.accept(&bytes, &[id]);
@@ -354,4 +369,18 @@ impl<'a> Writer<'a> {
             fields: self.fields,
         })
     }
+}
+
+/// The likeliest of the tokens by their scores, the first of equals by its id, and the logarithm of its share among them.
+fn best(allowed: &[(u32, State)], scores: &[f32]) -> Option<(u32, f64)> {
+    let numbers = allowed
+        .iter()
+        .zip(scores)
+        .filter(|(_, score)| **score > f32::NEG_INFINITY);
+    let ((id, _), score) = numbers.reduce(|best, next| {
+        let before = next.1 > best.1 || next.1 == best.1 && next.0.0 < best.0.0;
+        if before { next } else { best }
+    })?;
+    let norm = log_sum_exp(scores.iter().map(|&s| f64::from(s)));
+    Some((*id, f64::from(*score) - norm))
 }

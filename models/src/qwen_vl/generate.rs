@@ -1,11 +1,10 @@
 //! Answers, token by token: free text, and JSON that fits a schema.
 
 use candle_core::Tensor;
-use dragunov_kernels::argmax_tokens;
 
-use super::constrain::{JsonAnswer, JsonOptions, Question, Writer};
+use super::constrain::{Answer, JsonAnswer, JsonOptions, TokenSets, Wanted, Writer};
 use super::input::EncodedPrompt;
-use super::sampling::{GenerateOptions, Sampler, Sampling};
+use super::sampling::{GenerateOptions, Sampler, choose};
 use super::session::Session;
 use super::{ImageInfo, Prompt, QwenVl, Schema};
 use crate::observer::Observer;
@@ -40,37 +39,10 @@ pub struct Generation {
 }
 
 impl QwenVl {
-    /// The next token of each row behind `hidden` (rows, N, C), of those that have not ended; 0 for the others. The likeliest ones
-    /// are found where the scores lie.
-    fn next(
-        &self,
-        hidden: &Tensor,
-        samplers: &mut [Sampler],
-        ended: &[bool],
-        options: &GenerateOptions,
-    ) -> Result<Vec<u32>> {
+    /// The next token of each row behind `hidden` (rows, N, C), of those that have not ended; 0 for the others.
+    fn next(&self, hidden: &Tensor, samplers: &mut [Sampler], ended: &[bool]) -> Result<Vec<u32>> {
         let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?;
-        let logits = self.decoder.logits(&last)?;
-        if options.sampling == Sampling::Greedy {
-            let rules: Vec<_> = samplers.iter().map(Sampler::rules).collect();
-            let found = argmax_tokens(logits, &rules, options.repetition_penalty)?;
-            let rows = samplers.iter_mut().zip(ended).zip(found);
-            return Ok(rows
-                .map(|((sampler, ended), id)| {
-                    if *ended {
-                        return 0;
-                    }
-                    sampler.took(id);
-                    id
-                })
-                .collect());
-        }
-        let mut next = Vec::with_capacity(ended.len());
-        let rows = samplers.iter_mut().zip(ended).zip(logits.to_vec2()?);
-        for ((sampler, ended), mut logits) in rows {
-            next.push(if *ended { 0 } else { sampler.next(&mut logits) });
-        }
-        Ok(next)
+        choose(self.decoder.logits(&last)?, samplers, ended)
     }
 
     /// Answers one prompt.
@@ -110,7 +82,7 @@ impl QwenVl {
         let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
         for step in 0..options.max_new_tokens {
             let ended: Vec<bool> = answers.iter().map(|(_, stop)| *stop == Stop::EndToken).collect();
-            let next = self.next(&hidden, &mut samplers, &ended, options)?;
+            let next = self.next(&hidden, &mut samplers, &ended)?;
             for (row, (ids, stop)) in answers.iter_mut().enumerate() {
                 if ended[row] {
                     continue;
@@ -174,23 +146,28 @@ impl QwenVl {
         let vocabulary = self.vocabulary()?;
         let x = self.embed_rows(batch, &vec![0; batch.len()], observer)?;
         let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM, observer)?;
-        let writer = |_| Writer::new(schema, &self.tokenizer, vocabulary, options);
+        let sets = TokenSets::default();
+        let writer = |_| Writer::new(schema, &self.tokenizer, (vocabulary, &sets), options);
         let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
-        let mut scores = vec![Vec::new(); batch.len()];
+        let mut answers = vec![Answer::None; batch.len()];
         loop {
-            let asked = writers.iter_mut().zip(&scores).map(|(writer, s)| writer.go_on(s));
-            let asked = asked.collect::<Result<Vec<Option<Question>>>>()?;
+            let asked = writers
+                .iter_mut()
+                .zip(&answers)
+                .map(|(writer, a)| writer.go_on(a));
+            let asked = asked.collect::<Result<Vec<_>>>()?;
             if asked.iter().all(Option::is_none) {
                 break;
             }
             let (mut moves, mut wanted) = (Vec::new(), Vec::new());
             for (session, question) in sessions.iter_mut().zip(asked) {
-                let (answer, tokens) = question.map_or((None, Vec::new()), |q| (Some(q.answer), q.wanted));
+                let (answer, of_it) =
+                    question.map_or((None, Wanted::Nothing), |q| (Some(q.answer), q.wanted));
                 moves.extend(answer.map(|answer| (session, answer)));
-                wanted.push(tokens);
+                wanted.push(of_it);
             }
             Session::go_to(&self.decoder, moves, observer)?;
-            scores = Session::scores(&sessions, &wanted)?;
+            answers = Session::answers(&sessions, &wanted)?;
         }
         writers.into_iter().map(Writer::finish).collect()
     }

@@ -1,7 +1,8 @@
 //! From logits to the next token, in the order of transformers' `generate`: repetition penalty, length, then
 //! temperature, top-k and top-p; and the settings of `generation_config.json`.
 
-use dragunov_kernels::TokenRules;
+use candle_core::Tensor;
+use dragunov_kernels::{TokenRules, argmax_tokens, top_tokens};
 use serde::Deserialize;
 
 use super::config::Config;
@@ -157,7 +158,7 @@ impl Sampler {
     }
 
     /// What is held against tokens now.
-    pub(super) fn rules(&self) -> TokenRules<'_> {
+    fn rules(&self) -> TokenRules<'_> {
         let barred = if self.generated < self.options.min_new_tokens {
             self.eos.as_slice()
         } else {
@@ -170,37 +171,9 @@ impl Sampler {
     }
 
     /// Remembers the token that was picked.
-    pub(super) fn took(&mut self, id: u32) {
+    fn took(&mut self, id: u32) {
         self.note(id);
         self.generated += 1;
-    }
-
-    /// Picks the next token from `logits` (changed in place) and remembers it.
-    pub(super) fn next(&mut self, logits: &mut [f32]) -> u32 {
-        let penalty = self.options.repetition_penalty;
-        if penalty != 1. {
-            for &id in &self.order {
-                if let Some(l) = logits.get_mut(id as usize) {
-                    *l = if *l < 0. { *l * penalty } else { *l / penalty };
-                }
-            }
-        }
-        for &id in self.rules().barred {
-            if let Some(l) = logits.get_mut(id as usize) {
-                *l = f32::NEG_INFINITY;
-            }
-        }
-        let id = match self.options.sampling {
-            Sampling::Greedy => argmax(logits),
-            Sampling::Seeded {
-                temperature,
-                top_k,
-                top_p,
-                ..
-            } => draw(logits, temperature, top_k, top_p, self.random.unit()),
-        };
-        self.took(id);
-        id
     }
 
     pub(super) fn ends(&self, id: u32) -> bool {
@@ -208,31 +181,52 @@ impl Sampler {
     }
 }
 
-/// Index of the largest value, the first of equals; NaN never wins.
-pub(super) fn argmax(values: &[f32]) -> u32 {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (i, &v) in values.iter().enumerate() {
-        if v > best.1 {
-            best = (i as u32, v);
+/// The next token of each row of `logits` (rows, V), of those that have not ended; 0 for the others. Found where the scores lie:
+/// the likeliest one, or those that are drawn from.
+pub(super) fn choose(logits: Tensor, samplers: &mut [Sampler], ended: &[bool]) -> Result<Vec<u32>> {
+    let Some(options) = samplers.first().map(|sampler| sampler.options.clone()) else {
+        return Ok(Vec::new());
+    };
+    let rules: Vec<_> = samplers.iter().map(Sampler::rules).collect();
+    let penalty = options.repetition_penalty;
+    let found: Vec<u32> = match options.sampling {
+        Sampling::Greedy => argmax_tokens(logits, &rules, penalty)?,
+        Sampling::Seeded {
+            temperature,
+            top_k,
+            top_p,
+            ..
+        } => {
+            let k = if top_k == 0 { logits.dim(1)? } else { top_k };
+            let likeliest = top_tokens(logits, &rules, penalty, k)?;
+            let rows = samplers.iter_mut().zip(ended).zip(likeliest);
+            rows.map(|((sampler, ended), tokens)| {
+                if *ended {
+                    return 0;
+                }
+                draw(&tokens, temperature, top_p, sampler.random.unit())
+            })
+            .collect()
         }
-    }
-    best.0
+    };
+    let rows = samplers.iter_mut().zip(ended).zip(found);
+    Ok(rows
+        .map(|((sampler, ended), id)| {
+            if *ended {
+                return 0;
+            }
+            sampler.took(id);
+            id
+        })
+        .collect())
 }
 
-/// Draws by `unit` in 0 .. 1 from the softmax of `logits / temperature`, cut to `top_k` and then `top_p`.
-fn draw(logits: &[f32], temperature: f32, top_k: usize, top_p: f32, unit: f64) -> u32 {
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
-    if top_k > 0 {
-        // Equals of the k-th stay in, as in the reference.
-        let kth = order
-            .get(top_k - 1)
-            .map_or(f32::NEG_INFINITY, |&i| logits[i as usize]);
-        order.truncate(order.partition_point(|&i| logits[i as usize] >= kth));
-    }
-    let top = order.first().map_or(0., |&i| f64::from(logits[i as usize]));
-    let weight = |i: &u32| ((f64::from(logits[*i as usize]) - top) / f64::from(temperature.max(1e-6))).exp();
-    let weights: Vec<f64> = order.iter().map(weight).collect();
+/// Draws by `unit` in 0 .. 1 from the softmax of the logits of `likeliest`, which fall, over `temperature`, cut to `top_p`.
+fn draw(likeliest: &[(u32, f32)], temperature: f32, top_p: f32, unit: f64) -> u32 {
+    let top = likeliest.first().map_or(0., |&(_, logit)| f64::from(logit));
+    let weight =
+        |&(_, logit): &(u32, f32)| ((f64::from(logit) - top) / f64::from(temperature.max(1e-6))).exp();
+    let weights: Vec<f64> = likeliest.iter().map(weight).collect();
     let total: f64 = weights.iter().sum();
     // A token stays while those likelier than it hold less than top_p.
     let mut before = 0.;
@@ -247,13 +241,13 @@ fn draw(logits: &[f32], temperature: f32, top_k: usize, top_p: f32, unit: f64) -
         }
     }
     let mut left = unit * weights[..keep].iter().sum::<f64>();
-    for (id, w) in order.iter().zip(&weights[..keep]) {
+    for ((id, _), w) in likeliest.iter().zip(&weights[..keep]) {
         left -= w;
         if left < 0. {
             return *id;
         }
     }
-    order.get(keep.saturating_sub(1)).copied().unwrap_or(0)
+    likeliest.get(keep.saturating_sub(1)).map_or(0, |(id, _)| *id)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every platform and version.
@@ -273,6 +267,9 @@ impl SplitMix {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use candle_core::Device;
+
     use super::*;
 
     fn options(sampling: Sampling, repetition_penalty: f32) -> GenerateOptions {
@@ -284,41 +281,59 @@ mod tests {
         }
     }
 
+    fn next(sampler: &mut Sampler, logits: &[f32]) -> u32 {
+        let row = Tensor::from_slice(logits, (1, logits.len()), &Device::Cpu).unwrap();
+        choose(row, std::slice::from_mut(sampler), &[false]).unwrap()[0]
+    }
+
     #[test]
     fn penalty_covers_the_prompt_once_per_token() {
-        let mut sampler = Sampler::new(&options(Sampling::Greedy, 2.), &[3], &[0, 0, 1], 4);
-        let mut logits = [4., -1., 1.9, 9.];
-        // Token 3 ends the answer and is barred at first; 4 / 2 beats 1.9.
-        assert_eq!(sampler.next(&mut logits), 0);
-        assert_eq!(logits[..3], [2., -2., 1.9]);
-        assert_eq!(sampler.next(&mut [4., -1., 1.9, 9.]), 3);
-        assert!(sampler.ends(3));
+        for sampling in [Sampling::Greedy, seeded(1)] {
+            let mut sampler = Sampler::new(&options(sampling, 2.), &[3], &[0, 0, 1], 4);
+            let logits = [4., -1., 1.9, 9.];
+            // Token 3 ends the answer and is barred at first; 4 / 2 beats 1.9, and would not twice.
+            assert_eq!(next(&mut sampler, &logits), 0);
+            assert_eq!(next(&mut sampler, &logits), 3);
+            assert!(sampler.ends(3));
+        }
+        // A negative one is multiplied: -2 falls behind -1.5.
+        let mut sampler = Sampler::new(&options(Sampling::Greedy, 2.), &[3], &[1], 4);
+        assert_eq!(next(&mut sampler, &[-9., -1., -1.5, 0.]), 2);
+    }
+
+    /// The likeliest alone, or of several by a seed.
+    fn seeded(top_k: usize) -> Sampling {
+        Sampling::Seeded {
+            seed: 7,
+            temperature: 1.,
+            top_k,
+            top_p: 1.,
+        }
     }
 
     #[test]
     fn draws_follow_the_cut_distribution() {
         // Softmax of these is 0.5, 0.25, 0.125, 0.125.
         let logits = [4f32, 2., 1., 1.].map(f32::ln);
-        let pick = |k, p, unit| draw(&logits, 1., k, p, unit);
-        assert_eq!([0.49, 0.51, 0.76, 0.99].map(|u| pick(0, 1., u)), [0, 1, 2, 3]);
+        let pick = |k: usize, p, unit| {
+            let row = Tensor::from_slice(&logits, (1, 4), &Device::Cpu).unwrap();
+            let likeliest = top_tokens(row, &[TokenRules::default()], 1., k).unwrap();
+            draw(&likeliest[0], 1., p, unit)
+        };
+        assert_eq!([0.49, 0.51, 0.76, 0.99].map(|u| pick(4, 1., u)), [0, 1, 2, 3]);
         assert_eq!(pick(2, 1., 0.999), 1);
         assert_eq!(pick(3, 1., 0.999), 3, "equals of the third stay");
-        assert_eq!(pick(0, 0.5, 0.999), 0);
-        assert_eq!(pick(0, 0.51, 0.999), 1);
-        assert_eq!(draw(&logits, 1e-6, 50, 1., 0.999), 0);
+        assert_eq!(pick(4, 0.5, 0.999), 0);
+        assert_eq!(pick(4, 0.51, 0.999), 1);
+        assert_eq!(draw(&[(5, 1.), (2, 0.)], 1e-6, 1., 0.999), 5);
+        assert_eq!(draw(&[], 1., 1., 0.5), 0);
     }
 
     #[test]
     fn seeds_repeat() {
-        let sampling = Sampling::Seeded {
-            seed: 7,
-            temperature: 1.,
-            top_k: 0,
-            top_p: 1.,
-        };
         let run = || {
-            let mut sampler = Sampler::new(&options(sampling, 1.), &[], &[], 8);
-            (0..8).map(|_| sampler.next(&mut [0.; 8])).collect::<Vec<_>>()
+            let mut sampler = Sampler::new(&options(seeded(0), 1.), &[], &[], 8);
+            (0..8).map(|_| next(&mut sampler, &[0.; 8])).collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
         assert!(run().windows(2).any(|w| w[0] != w[1]));

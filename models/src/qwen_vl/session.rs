@@ -2,8 +2,10 @@
 //! and only what differs is computed. Several go on in one pass of the decoder.
 
 use candle_core::Tensor;
+use dragunov_kernels::{AllowedRow, best_tokens};
 
 use super::cache::KvCache;
+use super::constrain::{Answer, Wanted};
 use super::decoder::{Decoder, Step};
 use super::input::EncodedPrompt;
 use crate::Result;
@@ -70,9 +72,43 @@ impl<'m> Session<'m> {
             .collect())
     }
 
+    /// What is `wanted` of the scores behind each session's current answer. Only that is fetched from where they lie.
+    pub(super) fn answers(sessions: &[Self], wanted: &[Wanted]) -> Result<Vec<Answer>> {
+        let scores: Vec<&[u32]> = wanted
+            .iter()
+            .map(|wanted| match wanted {
+                Wanted::Scores(ids) => ids.as_slice(),
+                _ => &[],
+            })
+            .collect();
+        let mut scores = Self::scores(sessions, &scores)?.into_iter();
+        let sets: Vec<AllowedRow<'_>> = sessions
+            .iter()
+            .zip(wanted)
+            .filter_map(|(session, wanted)| match wanted {
+                Wanted::Best(allowed) => Some(AllowedRow {
+                    logits: &session.logits.all,
+                    row: session.logits.row,
+                    allowed,
+                }),
+                _ => None,
+            })
+            .collect();
+        let mut best = best_tokens(&sets)?.into_iter();
+        let answer = |wanted: &Wanted| {
+            let scores = scores.next().unwrap_or_default();
+            match wanted {
+                Wanted::Nothing => Answer::None,
+                Wanted::Scores(_) => Answer::Scores(scores),
+                Wanted::Best(_) => Answer::Best(best.next().flatten()),
+            }
+        };
+        Ok(wanted.iter().map(answer).collect())
+    }
+
     /// Scores of the tokens `wanted` of each session behind its current answer, in their order; -inf for those that are none. Only
     /// they are fetched from where scores lie, unless they are most of the vocabulary.
-    pub(super) fn scores(sessions: &[Self], wanted: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+    fn scores(sessions: &[Self], wanted: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         let mut out: Vec<Vec<f32>> = wanted.iter().map(|ids| Vec::with_capacity(ids.len())).collect();
         let mut open: Vec<usize> = (0..sessions.len()).filter(|&i| !wanted[i].is_empty()).collect();
         while let Some(&first) = open.first() {

@@ -37,6 +37,11 @@ impl Vocabulary {
         }
     }
 
+    /// Ids, special ones and holes included.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn bytes(&self, id: u32) -> Option<&[u8]> {
         self.bytes.get(id as usize)?.as_deref()
     }

@@ -1,11 +1,15 @@
 //! Free answers: greedy, sampled, alone and in a batch, and those of the command.
 
+use std::collections::BTreeSet;
+
+use candle_core::{DType, Device};
+use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::observer::{Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
-use dragunov_models::qwen_vl::{GenerateOptions, Sampling, Stop};
+use dragunov_models::qwen_vl::{GenerateOptions, QwenVl, Sampling, Stop};
 
 use super::{Plain, QUESTION, case, encode, golden_json, greedy, greedy_of, load, photo, prompts};
-use crate::compare::fixture;
+use crate::compare::{device, fixture};
 
 #[test]
 fn greedy_steps_with_cache() {
@@ -104,6 +108,42 @@ fn sampling_repeats_with_its_seed_and_stops_when_told() {
     assert_ne!(run(1), run(2));
     let stopped = model.generate(&prompts("one")[0], &greedy(12), &mut until(|| true));
     assert!(matches!(stopped, Err(dragunov_models::ModelError::Cancelled)));
+}
+
+/// On a GPU the tokens that are drawn from are found where the scores lie.
+#[test]
+fn sampled_answers_agree_with_the_cpus() {
+    if device().is_cpu() {
+        println!("DRAGUNOV_TEST_DEVICE names no other device: not run");
+        return;
+    }
+    let checkpoint = Checkpoint::open(fixture("qwen-untied")).unwrap();
+    let on_cpu = QwenVl::load(&checkpoint, DType::F32, &Device::Cpu).unwrap();
+    let there = load("qwen-untied");
+    let mut different = BTreeSet::new();
+    // Few of the vocabulary of 512, one, and more than are looked for there.
+    for (seed, top_k) in [(1, 50), (2, 5), (3, 1), (4, 200), (5, 0)] {
+        let options = GenerateOptions {
+            sampling: Sampling::Seeded {
+                seed,
+                temperature: 1.5,
+                top_k,
+                top_p: 0.95,
+            },
+            repetition_penalty: 1.2,
+            ..greedy(8)
+        };
+        let run = |model: &QwenVl| {
+            model
+                .generate(&prompts("one")[0], &options, &mut Unobserved)
+                .unwrap()
+                .token_ids
+        };
+        let found = run(&there);
+        assert_eq!(found, run(&on_cpu), "{top_k} tokens by seed {seed}");
+        different.insert(found);
+    }
+    assert!(different.len() > 2, "{different:?}");
 }
 
 /// The command, from a PNG on disk to JSON on the standard output.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use candle_core::{DType, Device};
 use dragunov_models::ModelError;
+use dragunov_models::checkpoint::Checkpoint;
 use dragunov_models::observer::{Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
-use dragunov_models::qwen_vl::{JsonOptions, Schema};
+use dragunov_models::qwen_vl::{JsonOptions, QwenVl, Schema};
 
 use super::{encode, load, prompts};
+use crate::compare::{device, fixture};
 
 fn food_schema() -> Schema {
     Schema::object([
@@ -189,6 +192,46 @@ fn json_of_every_shape_fits_its_schema() {
         for field in &answer.fields {
             assert_eq!(v.pointer(&field.pointer), Some(&field.value));
             assert!((0. ..=1. + 1e-9).contains(&field.probability), "{field:?}");
+        }
+    }
+}
+
+/// On a GPU the best token of a text is found where the scores lie.
+#[test]
+fn texts_in_json_agree_with_the_cpus() {
+    if device().is_cpu() {
+        println!("DRAGUNOV_TEST_DEVICE names no other device: not run");
+        return;
+    }
+    let checkpoint = Checkpoint::open(fixture("qwen-untied")).unwrap();
+    let on_cpu = QwenVl::load(&checkpoint, DType::F32, &Device::Cpu).unwrap();
+    let there = load("qwen-untied");
+    let text = |max_chars| Schema::Text {
+        min_chars: 1,
+        max_chars,
+    };
+    let schema = Schema::object([
+        ("note", text(12)),
+        ("count", Schema::Integer { min: 1, max: 20 }),
+        ("word", text(3)),
+        ("kind", Schema::one_of(["food", "plate", "none"])),
+    ]);
+    let run = |model: &QwenVl| {
+        let batch: Vec<_> = ["one", "batch"]
+            .iter()
+            .flat_map(|name| encode(model, name))
+            .collect();
+        model
+            .generate_json_batch(&batch, &schema, JsonOptions::default(), &mut Unobserved)
+            .unwrap()
+    };
+    let (found, wanted) = (run(&there), run(&on_cpu));
+    assert_eq!(found.len(), 3);
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert_eq!(found.token_ids, wanted.token_ids);
+        for (a, b) in found.fields.iter().zip(&wanted.fields) {
+            assert_eq!((&a.pointer, &a.value), (&b.pointer, &b.value));
+            assert!((a.probability - b.probability).abs() < 1e-5, "{a:?} {b:?}");
         }
     }
 }

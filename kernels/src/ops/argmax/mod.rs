@@ -1,8 +1,8 @@
 //! The likeliest token of each row of logits.
 
-mod cpu;
+pub(super) mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(super) mod cuda;
 pub(crate) mod reference;
 
 use candle_core::{DType, Result, Tensor};
@@ -26,17 +26,9 @@ pub struct TokenRules<'a> {
 /// # Errors
 /// Other shapes and element types, another number of rules.
 pub fn argmax_tokens(logits: Tensor, rules: &[TokenRules<'_>], penalty: f32) -> Result<Vec<u32>> {
-    let (rows, vocabulary) = logits.dims2()?;
-    if rules.len() != rows || logits.dtype() != DType::F32 || u32::try_from(vocabulary).is_err() {
-        let n = rules.len();
-        candle_core::bail!(
-            "{n} rules for logits {:?} of {:?}",
-            logits.shape(),
-            logits.dtype()
-        )
-    }
+    check(&logits, rules)?;
     if logits.elem_count() == 0 {
-        return Ok(vec![0; rows]);
+        return Ok(vec![0; rules.len()]);
     }
     #[cfg(feature = "cuda")]
     if Backend::has_cuda_kernels(logits.device()) && cuda::takes(&logits) {
@@ -46,4 +38,18 @@ pub fn argmax_tokens(logits: Tensor, rules: &[TokenRules<'_>], penalty: f32) -> 
     Ok(rows
         .map(|(row, rules)| cpu::argmax(row, rules, penalty))
         .collect())
+}
+
+/// Logits (rows, vocabulary) in f32, and rules of as many rows.
+pub(super) fn check(logits: &Tensor, rules: &[TokenRules<'_>]) -> Result<()> {
+    let (rows, vocabulary) = logits.dims2()?;
+    if rules.len() != rows || logits.dtype() != DType::F32 || u32::try_from(vocabulary).is_err() {
+        let n = rules.len();
+        candle_core::bail!(
+            "{n} rules for logits {:?} of {:?}",
+            logits.shape(),
+            logits.dtype()
+        )
+    }
+    Ok(())
 }
