@@ -88,6 +88,12 @@ impl KvCache {
         let (keys, values) = self.layer(layer);
         keys.slice_set(&k.contiguous()?, 2, self.len)?;
         values.slice_set(&v.contiguous()?, 2, self.len)?;
+        self.seen(layer, n)
+    }
+
+    /// What is there with `n` more tokens, which have been written, as views.
+    pub(super) fn seen(&self, layer: usize, n: usize) -> Result<(Tensor, Tensor)> {
+        let (keys, values) = self.layer(layer);
         Ok((
             keys.narrow(2, 0, self.len + n)?,
             values.narrow(2, 0, self.len + n)?,

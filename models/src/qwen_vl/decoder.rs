@@ -68,7 +68,19 @@ impl Attention {
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Candle<Tensor> {
         let (b, n, _) = x.dims3()?;
         let (q, k, v) = self.project(x, rotation)?;
-        let (k, v) = cache.append(layer, &rotation.apply(&k)?, &v)?;
+        let (k, v) = if b == 1 {
+            let (keys, values) = cache.layer(layer);
+            let alone = CachedSequence {
+                keys,
+                values,
+                cached: cache.len,
+                new: n,
+            };
+            append_rotated(&k, &v, (&rotation.cos, &rotation.sin), &[alone])?;
+            cache.seen(layer, n)?
+        } else {
+            cache.append(layer, &rotation.apply(&k)?, &v)?
+        };
         let scale = self.scale();
         let out = if cache.pads.iter().all(|&pad| pad == 0) {
             causal(&q, &k, &v, scale, cache.len)?
