@@ -52,7 +52,7 @@ python3 kernels/softcuda/tests/answers.py "$@"
 
 step "every stage of every model against its reference, on the device"
 # Tests that compare whole models. Others of the suite make their inputs on the CPU.
-scripts/softcuda test --test parity -- agree every_stage_of greedy_steps tied_head
+scripts/softcuda test --test parity -- agree pixels every_stage_of greedy_steps tied_head
 
 code=0
 wait "$kernels" || code=$?
