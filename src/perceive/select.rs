@@ -3,6 +3,7 @@
 pub(super) mod bowls;
 mod choose;
 mod dishes;
+mod misnamed;
 mod resolve;
 
 pub(super) use choose::without_parts;

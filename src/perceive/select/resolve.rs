@@ -7,6 +7,7 @@ use dragunov_models::Mask;
 use super::bowls::{fills, without_walls};
 use super::choose::{choose, disjoint};
 use super::dishes::choose_dishes;
+use super::misnamed::with_dishes_told;
 use crate::contract::DishKind;
 use crate::identify::{Identified, Kind};
 use crate::perceive::region::{Candidate, FoodRegion, Regions, lies_on};
@@ -21,6 +22,7 @@ const MIN_CONFIDENCE_OFF_DISH: f64 = 0.6;
 /// The masks to believe; foods come first and show different things.
 pub(in crate::perceive) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.retain(|c| !c.mask.is_empty() && c.identity.kind != Kind::Table);
+    candidates = with_dishes_told(candidates);
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
     let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
