@@ -16,18 +16,20 @@ const MIN_HELD_CONFIDENCE: f64 = 0.9;
 const MIN_NOVELTY_RATIO: f64 = 1.3;
 /// Where the identifier does not tell how unlike the foods are that it knows: so many different foods, all surer than the dish.
 const MIN_HELD_LABELS: usize = 2;
+/// A round food alone that takes more of the dish than this is the content of a bowl.
+const MIN_CONTENT_AREA_RATIO: f64 = 0.35;
 /// Of dishes, from which on what lies on one is no other.
 const MIN_DISH_CONFIDENCE: f64 = 0.5;
 
-/// The candidates with what is a plate by its shape and by what it holds named so.
+/// The candidates with what is a plate or bowl by its shape and by what it holds named so.
 pub(super) fn with_dishes_told(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let dishes: Vec<usize> = (0..candidates.len())
-        .filter(|&i| is_dish(&candidates[i], &candidates))
+    let dishes: Vec<(usize, Kind)> = (0..candidates.len())
+        .filter_map(|i| Some((i, dish(&candidates[i], &candidates)?)))
         .collect();
-    for i in dishes {
+    for (i, kind) in dishes {
         candidates[i].identity = Identified {
-            kind: Kind::Plate,
-            label: Kind::Plate.as_str().into(),
+            kind,
+            label: kind.as_str().into(),
             confidence: MIN_DISH_CONFIDENCE,
             alternatives: Vec::new(),
             grams: None,
@@ -37,7 +39,8 @@ pub(super) fn with_dishes_told(mut candidates: Vec<Candidate>) -> Vec<Candidate>
     candidates
 }
 
-fn is_dish(whole: &Candidate, all: &[Candidate]) -> bool {
+/// What kind of dish a food is, if it is one.
+fn dish(whole: &Candidate, all: &[Candidate]) -> Option<Kind> {
     let lies_in = |part: &Candidate, on: &Candidate| {
         part.mask.intersection_area(&on.mask) as f64 > MIN_SHARE_INSIDE * part.mask.area() as f64
     };
@@ -49,21 +52,25 @@ fn is_dish(whole: &Candidate, all: &[Candidate]) -> bool {
         })
     };
     if whole.identity.kind != Kind::Food || roundness(&whole.mask) < MIN_ROUNDNESS || on_a_dish() {
-        return false;
+        return None;
     }
-    let mut labels: Vec<&str> = (all.iter())
+    let share = |c: &Candidate| c.mask.area() as f64 / whole.mask.area() as f64;
+    let held: Vec<&Candidate> = (all.iter())
         .filter(|c| c.identity.kind == Kind::Food && c.identity.label != whole.identity.label)
-        .filter(|c| (c.mask.area() as f64) < MAX_HELD_AREA_RATIO * whole.mask.area() as f64)
-        .filter(|c| surer(c, whole) && lies_in(c, whole))
-        .map(|c| c.identity.label.as_str())
+        .filter(|c| share(c) < MAX_HELD_AREA_RATIO && surer(c, whole) && lies_in(c, whole))
         .collect();
+    let mut labels: Vec<&str> = held.iter().map(|c| c.identity.label.as_str()).collect();
     labels.sort_unstable();
     labels.dedup();
     let needed = match whole.identity.novelty {
         Some(_) => 1,
         None => MIN_HELD_LABELS,
     };
-    labels.len() >= needed
+    let fills = |c: &&Candidate| share(c) > MIN_CONTENT_AREA_RATIO && roundness(&c.mask) > MIN_ROUNDNESS;
+    (labels.len() >= needed).then(|| match labels.len() == 1 && held.iter().any(fills) {
+        true => Kind::Bowl,
+        false => Kind::Plate,
+    })
 }
 
 /// Whether what is held is a food rather than what it lies on.
@@ -111,6 +118,14 @@ mod tests {
         assert_eq!(first_is(&seen(1.1)), Kind::Plate);
         assert_eq!(first_is(&seen(1.6)), Kind::Food, "what is on it is no surer food");
         assert_eq!(first_is(&seen(1.1)[..2]), Kind::Food, "a food and its part");
+    }
+
+    #[test]
+    fn soup_in_something_round_is_in_a_bowl() {
+        let bowl = food(ellipse(100.0, 80.0, 80.0, 60.0, 0.0), "tomato", 0.4, Some(1.5));
+        let soup = |a, b| food(ellipse(100.0, 84.0, a, b, 0.0), "soup", 0.91, Some(1.1));
+        assert_eq!(first_is(&[bowl.clone(), soup(58.0, 44.0)]), Kind::Bowl);
+        assert_eq!(first_is(&[bowl, soup(30.0, 20.0)]), Kind::Plate);
     }
 
     #[test]
