@@ -7,7 +7,9 @@ mod expected;
 mod grounded;
 mod hints;
 mod hybrid;
+mod left_out;
 mod relief;
+mod uncovered;
 mod zoom;
 
 use dragunov_models::depth_anything::Depth;

@@ -31,7 +31,7 @@ pub fn find_expected(
     let mut out = Vec::with_capacity(outlines.len());
     for outline in outlines {
         let masks = best_masks(sam, &embedding, &prompts(outline), control)?;
-        let mask = best(masks, outline, &found).map(|mask| {
+        let mask = most_like(masks, outline, &found).map(|(mask, _)| {
             let whole = without_bleed(image, &mask, &found.union(&mask));
             whole.unwrap_or(mask)
         });
@@ -44,7 +44,7 @@ pub fn find_expected(
 }
 
 /// The outline's box, its middle, and both.
-fn prompts(outline: &Mask) -> Vec<Prompt> {
+pub(super) fn prompts(outline: &Mask) -> Vec<Prompt> {
     let Some(rect) = outline.bbox() else {
         return Vec::new();
     };
@@ -55,14 +55,14 @@ fn prompts(outline: &Mask) -> Vec<Prompt> {
     vec![boxed, middle, both]
 }
 
-/// The mask that is most like the outline, without what was found before.
-fn best(masks: Vec<Scored>, outline: &Mask, found: &Mask) -> Option<Mask> {
+/// The mask that is most like the outline, without what was found before, if any is like it.
+pub(super) fn most_like(masks: Vec<Scored>, outline: &Mask, found: &Mask) -> Option<Scored> {
     let free = masks.into_iter().filter_map(|(mask, quality)| {
         let area = mask.area();
         let left = (area > 0).then(|| mask.subtract(found))?;
         let own = left.area() as f64 >= (1.0 - MAX_FOUND_SHARE) * area as f64;
         let likeness = left.iou(outline);
-        (own && likeness >= MIN_LIKENESS).then_some((quality * likeness, left))
+        (own && likeness >= MIN_LIKENESS).then_some((quality * likeness, (left, quality)))
     });
     free.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, mask)| mask)
 }
@@ -81,12 +81,12 @@ mod tests {
             (tofu.clone(), 0.8),
             (rect(25, 25, 35, 35), 0.95),
         ];
+        let most_like = |found: &Mask| most_like(masks.clone(), &outline, found).map(|(mask, _)| mask);
         let nothing = Mask::empty(100, 100);
-        assert_eq!(best(masks.clone(), &outline, &nothing), Some(tofu.clone()));
+        assert_eq!(most_like(&nothing), Some(tofu.clone()));
         // What was found before is not found again; what only touches it is cut.
-        assert_eq!(best(masks.clone(), &outline, &tofu), None);
-        let beside = rect(45, 0, 90, 90);
-        assert_eq!(best(masks, &outline, &beside), Some(rect(22, 18, 45, 48)));
+        assert_eq!(most_like(&tofu), None);
+        assert_eq!(most_like(&rect(45, 0, 90, 90)), Some(rect(22, 18, 45, 48)));
         assert!(prompts(&nothing).is_empty());
     }
 }
