@@ -18,6 +18,8 @@ use crate::perceive::region::{Candidate, Scored};
 const MAX_CROP_SIDE_PX: usize = 224;
 /// Things on dishes that SAM is asked for by what their colours show.
 const MAX_UNCOVERED: usize = 8;
+/// Masks of them that SAM thinks worse of are slivers of what was named, and shadows.
+const MIN_UNCOVERED_QUALITY: f64 = 0.65;
 
 impl Finder<'_> {
     /// What the boxes show, what they left out, and what the client pointed at. Asks the identifier twice at most.
@@ -113,6 +115,7 @@ impl Finder<'_> {
             let drawn = best_masks(self.sam, embedding, &prompts(outline), control)?;
             found.extend(most_like(drawn, outline, covered));
         }
+        found.retain(|(_, quality)| *quality >= MIN_UNCOVERED_QUALITY);
         Ok(found)
     }
 }

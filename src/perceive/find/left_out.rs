@@ -10,6 +10,8 @@ use crate::perceive::region::{Candidate, Scored, lies_on};
 
 /// A mask of which less lies in the masks of what was named is something else.
 const MAX_COVERED_SHARE: f64 = 0.3;
+/// What was named is no part of another mask if it is drawn as well as that: at least with this share of its quality.
+const MIN_QUALITY_RATIO: f64 = 0.6;
 /// A mask of which more lies in the dish's box lies on it; one that is nearly as large is the dish.
 const MIN_SHARE_ON_DISH: f64 = 0.85;
 const MAX_DISH_SHARE: f64 = 0.7;
@@ -27,8 +29,8 @@ const MIN_DISH_ROUNDNESS: f64 = 0.8;
 
 /// What was named.
 pub(super) struct Named<'a> {
-    /// All but dishes.
-    things: Vec<&'a Mask>,
+    /// All but dishes, each with the quality of its mask.
+    things: Vec<(&'a Mask, f64)>,
     covered: Option<Mask>,
     /// Foods on no dish.
     bare: Vec<&'a Mask>,
@@ -38,7 +40,8 @@ pub(super) struct Named<'a> {
 impl<'a> Named<'a> {
     pub(super) fn of(found: &'a [Candidate]) -> Self {
         let is_dish = |c: &&Candidate| c.identity.kind.dish().is_some();
-        let things: Vec<&Mask> = found.iter().filter(|c| !is_dish(c)).map(|c| &c.mask).collect();
+        let things = found.iter().filter(|c| !is_dish(c));
+        let things: Vec<(&Mask, f64)> = things.map(|c| (&c.mask, c.quality)).collect();
         let dishes: Vec<(Kind, &Mask)> = found
             .iter()
             .filter(is_dish)
@@ -50,7 +53,7 @@ impl<'a> Named<'a> {
             .filter(|f| !dishes.iter().any(|(_, d)| lies_on(f, d)))
             .collect();
         Self {
-            covered: union(&things),
+            covered: union(things.iter().map(|(mask, _)| *mask)),
             things,
             bare,
             dishes,
@@ -61,7 +64,7 @@ impl<'a> Named<'a> {
     pub(super) fn on_flat_dishes(&self) -> Option<Mask> {
         let bowls = self.dishes.iter().filter(|(kind, _)| *kind == Kind::Bowl);
         let bowls = bowls.map(|(_, mask)| *mask);
-        union(&self.things.iter().copied().chain(bowls).collect::<Vec<_>>())
+        union(self.things.iter().map(|(mask, _)| *mask).chain(bowls))
     }
 
     /// What has no wall around what lies on it.
@@ -75,6 +78,15 @@ impl<'a> Named<'a> {
         let covered = self.covered.as_ref();
         covered
             .is_none_or(|c| mask.intersection_area(c) as f64 <= MAX_COVERED_SHARE * mask.area().max(1) as f64)
+    }
+
+    /// The mask without what was named, where that is drawn well.
+    fn without_named(&self, mask: &Mask, quality: f64) -> Mask {
+        let well_drawn = self
+            .things
+            .iter()
+            .filter(|(_, q)| *q >= MIN_QUALITY_RATIO * quality);
+        well_drawn.fold(mask.clone(), |left, (thing, _)| left.subtract(thing))
     }
 
     /// The roundest masks, at most [`MAX_DISHES`], that may be the dish of food that lies on none, or a dish beside the others.
@@ -117,7 +129,9 @@ impl<'a> Named<'a> {
         let may_lie_on: Vec<&Mask> = (self.dishes.iter().map(|(_, mask)| *mask))
             .chain(dishes.iter().map(|(m, _)| m))
             .collect();
-        let everything: Vec<&Mask> = self.things.iter().chain(&may_lie_on).copied().collect();
+        let everything: Vec<&Mask> = (self.things.iter().map(|(mask, _)| *mask))
+            .chain(may_lie_on.iter().copied())
+            .collect();
         let relief = depth.and_then(|d| Relief::of(d, &everything));
         let bowls = || {
             let named = self.dishes.iter().filter(|(kind, _)| *kind == Kind::Bowl);
@@ -134,10 +148,7 @@ impl<'a> Named<'a> {
                 self.leaves(mask) && (in_bowl || ((on_dish || no_dish) && rises()))
             })
             .map(|(mask, quality)| {
-                let own = self
-                    .covered
-                    .as_ref()
-                    .map_or_else(|| mask.clone(), |c| mask.subtract(c));
+                let own = self.without_named(mask, *quality);
                 let worth = (own.area() as f64).powf(AREA_WORTH_POWER) * quality;
                 (worth, (own, *quality))
             })
@@ -175,9 +186,9 @@ fn carries(mask: &Mask, foods: &[&Mask]) -> bool {
     foods.iter().any(|food| on(food, mask, MAX_DISH_SHARE))
 }
 
-fn union(masks: &[&Mask]) -> Option<Mask> {
-    let (first, rest) = masks.split_first()?;
-    Some(rest.iter().fold((*first).clone(), |all, m| all.union(m)))
+fn union<'a>(mut masks: impl Iterator<Item = &'a Mask>) -> Option<Mask> {
+    let first = masks.next()?.clone();
+    Some(masks.fold(first, |all, m| all.union(m)))
 }
 
 #[cfg(test)]
@@ -250,5 +261,30 @@ mod tests {
             std::slice::from_ref(&soup)
         );
         assert!(asked(&[soup], &[dish(Kind::Plate)]).is_empty());
+    }
+    #[test]
+    fn what_was_named_is_no_part_of_what_is_asked_about_unless_it_is_badly_drawn() {
+        let plate = candidate(rect(0, 0, 100, 100), Kind::Plate, "plate", 0.9);
+        let mut egg = candidate(rect(20, 20, 40, 40), Kind::Food, "egg", 0.9);
+        let beans = rect(30, 20, 80, 50);
+        let only = std::slice::from_ref(&beans);
+        let asked_with = |egg: &Candidate| asked(only, &[plate.clone(), egg.clone()]);
+        assert_eq!(asked_with(&egg), [beans.subtract(&egg.mask)]);
+        egg.quality = 0.3;
+        assert_eq!(asked_with(&egg), [beans.clone()]);
+    }
+
+    #[test]
+    fn another_outline_of_a_thing_is_asked_about_where_there_is_room() {
+        let plate = candidate(rect(0, 0, 100, 100), Kind::Plate, "plate", 0.9);
+        let (both, beans, again) = (rect(20, 20, 70, 50), rect(20, 20, 54, 50), rect(20, 20, 55, 50));
+        let masks = [both.clone(), beans.clone(), again.clone()];
+        assert_eq!(asked(&masks, std::slice::from_ref(&plate)), [both, again]);
+        // Not before other things.
+        let mut many: Vec<Mask> = (0..MAX_TOGETHER)
+            .map(|i| rect(8 * i, 60, 8 * i + 4, 64))
+            .collect();
+        many.extend([rect(20, 20, 70, 50), beans]);
+        assert_eq!(asked(&many, &[plate])[1].area(), 16);
     }
 }
