@@ -262,6 +262,7 @@ mod tests {
         );
         assert!(asked(&[soup], &[dish(Kind::Plate)]).is_empty());
     }
+
     #[test]
     fn what_was_named_is_no_part_of_what_is_asked_about_unless_it_is_badly_drawn() {
         let plate = candidate(rect(0, 0, 100, 100), Kind::Plate, "plate", 0.9);
