@@ -91,7 +91,7 @@ fn the_best_of_a_set_and_its_share() {
                     0 => true,
                     1 => false,
                     2 => token == vocabulary / 2,
-                    3 => token % 3 == 0,
+                    3 => token.is_multiple_of(3),
                     _ => token >= vocabulary / 2,
                 };
                 let own: Vec<usize> = (0..vocabulary)
