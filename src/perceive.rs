@@ -6,6 +6,7 @@
 mod colour;
 mod ellipse;
 mod find;
+mod grid;
 mod naming;
 mod refine;
 mod region;

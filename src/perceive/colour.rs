@@ -57,6 +57,11 @@ pub(super) fn lab(pixel: [u8; 3]) -> [f64; 3] {
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }
 
+/// Euclidean distance of two colours, in the units that they are in.
+pub(super) fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
+    (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

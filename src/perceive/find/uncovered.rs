@@ -6,7 +6,8 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use crate::perceive::colour::{from_ground, lab};
+use crate::perceive::colour::{distance, from_ground, lab};
+use crate::perceive::grid::Grid;
 
 /// Cells to the root of the area of the dish's box.
 const CELLS_PER_SIDE: f64 = 96.0;
@@ -43,20 +44,16 @@ pub(super) fn uncovered(image: &RgbImage, dish: &Mask, things: Option<&Mask>) ->
             && part.len() as f64 >= MIN_SHARE_OF_BOX * cells.box_of(part)
     });
     parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
-    parts.iter().map(|part| cells.mask(image, part)).collect()
-}
-
-/// Euclidean, in CIELAB.
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()
+    let photo = (image.width(), image.height());
+    parts
+        .into_iter()
+        .map(|part| cells.grid.mask(photo, part))
+        .collect()
 }
 
 /// A grid over a dish.
 struct Cells {
-    step: usize,
-    /// First pixel, columns and rows.
-    from: [usize; 2],
-    size: [usize; 2],
+    grid: Grid,
     rgb: Vec<[f64; 3]>,
     lab: Vec<[f64; 3]>,
     /// Of the dish, with what lies on it.
@@ -69,11 +66,13 @@ impl Cells {
     fn of(image: &RgbImage, dish: &Mask, things: Option<&Mask>) -> Option<Self> {
         let bbox = dish.bbox()?;
         let step = (bbox.area().sqrt() / CELLS_PER_SIDE).round().max(1.0) as usize;
-        let size = [bbox.width() as usize / step, bbox.height() as usize / step];
-        let mut cells = Self {
+        let grid = Grid {
             step,
             from: [bbox.x0 as usize, bbox.y0 as usize],
-            size,
+            size: [bbox.width() as usize / step, bbox.height() as usize / step],
+        };
+        let mut cells = Self {
+            grid,
             rgb: Vec::new(),
             lab: Vec::new(),
             dish: Vec::new(),
@@ -82,9 +81,9 @@ impl Cells {
         let (is_dish, is_thing) = (dish.to_bits(), things.map(Mask::to_bits));
         let (mut shown, mut taken) = (Vec::new(), Vec::new());
         let n = (step * step) as f64;
-        for cell in 0..size[0] * size[1] {
+        for cell in 0..grid.len() {
             let (mut sum, mut of_dish, mut of_thing) = ([0.0; 3], 0, false);
-            for (x, y) in cells.pixels(cell) {
+            for (x, y) in grid.pixels(cell) {
                 let (at, pixel) = (y * image.width() + x, image.pixel(x, y));
                 (0..3).for_each(|k| sum[k] += f64::from(pixel[k]));
                 of_dish += usize::from(is_dish[at]);
@@ -103,33 +102,14 @@ impl Cells {
         Some(cells)
     }
 
-    fn pixels(&self, cell: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (step, [x0, y0]) = (self.step, self.from);
-        let (i, j) = (cell % self.size[0], cell / self.size[0]);
-        (0..step * step).map(move |k| (x0 + i * step + k % step, y0 + j * step + k / step))
-    }
-
-    /// Those of the four beside it that are in the grid.
-    fn neighbours(&self, cell: usize) -> impl Iterator<Item = usize> + use<> {
-        let ([w, h], i, j) = (self.size, cell % self.size[0], cell / self.size[0]);
-        [
-            (i > 0).then(|| cell - 1),
-            (i + 1 < w).then_some(cell + 1),
-            (j > 0).then(|| cell - w),
-            (j + 1 < h).then_some(cell + w),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
     /// Whether all four beside it are in the grid and so.
     fn around(&self, cell: usize, is_so: impl Fn(usize) -> bool) -> bool {
-        self.neighbours(cell).filter(|n| is_so(*n)).count() == 4
+        self.grid.neighbours(cell).filter(|n| is_so(*n)).count() == 4
     }
 
     /// With what lies between two such cells of a row or of a column: a mask of a dish may lack what is on it.
     fn filled(&self, shown: &[bool]) -> Vec<bool> {
-        let [w, h] = self.size;
+        let [w, h] = self.grid.size;
         let mut out = shown.to_vec();
         let mut fill = |line: Vec<usize>| {
             let first = line.iter().position(|c| shown[*c]);
@@ -154,7 +134,7 @@ impl Cells {
             let (mut part, mut next) = (vec![start], 0);
             while let Some(&cell) = part.get(next) {
                 next += 1;
-                for n in self.neighbours(cell) {
+                for n in self.grid.neighbours(cell) {
                     if of(n) && !seen[n] && joined(cell, n) {
                         seen[n] = true;
                         part.push(n);
@@ -173,7 +153,7 @@ impl Cells {
         let mean = |some: &[usize], of: &[[f64; 3]]| -> [f64; 3] {
             std::array::from_fn(|k| some.iter().map(|c| of[*c][k]).sum::<f64>() / some.len().max(1) as f64)
         };
-        let [w, h] = self.size;
+        let [w, h] = self.grid.size;
         let differs = |cell: usize| {
             let span = |at: usize, length: usize| {
                 at.saturating_sub(BESIDE_CELLS)..(at + BESIDE_CELLS + 1).min(length)
@@ -201,28 +181,20 @@ impl Cells {
             .map(|c| cells[c] && self.around(c, |n| cells[n]))
             .collect();
         (0..cells.len())
-            .map(|c| core[c] || self.neighbours(c).any(|n| core[n]))
+            .map(|c| core[c] || self.grid.neighbours(c).any(|n| core[n]))
             .collect()
     }
 
     /// Area of a part's box, in cells.
     fn box_of(&self, part: &[usize]) -> f64 {
         let length = |at: fn(usize, usize) -> usize| {
-            let places = || part.iter().map(|c| at(*c, self.size[0]));
+            let places = || part.iter().map(|c| at(*c, self.grid.size[0]));
             match (places().min(), places().max()) {
                 (Some(low), Some(high)) => (high - low + 1) as f64,
                 _ => 0.0,
             }
         };
         length(|c, w| c % w) * length(|c, w| c / w)
-    }
-
-    fn mask(&self, image: &RgbImage, part: &[usize]) -> Mask {
-        let mut bits = vec![false; image.width() * image.height()];
-        for (x, y) in part.iter().flat_map(|c| self.pixels(*c)) {
-            bits[y * image.width() + x] = true;
-        }
-        Mask::from_bits(image.width(), image.height(), &bits)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use dragunov_models::{Mask, RgbImage};
 
-use crate::perceive::colour::lab;
+use crate::perceive::colour::{distance, lab};
+use crate::perceive::grid::Grid;
 
 /// A mask is looked at in cells, so many to the root of its area.
 const CELLS_PER_SIDE: f64 = 48.0;
@@ -29,28 +30,20 @@ pub(in crate::perceive) fn without_bleed(image: &RgbImage, food: &Mask, things: 
     let of = |taken: bool| cells.mean(|i| cells.food[i] && bled[i] == taken);
     let ((ground, out), (rest, left)) = (of(true)?, of(false)?);
     let share = out as f64 / (out + left) as f64;
-    if !BLEED_SHARE.contains(&share)
-        || colour_distance(ground, rest) < MIN_COLOUR_DISTANCE
-        || !cells.goes_on(&bled)
+    if !BLEED_SHARE.contains(&share) || distance(ground, rest) < MIN_COLOUR_DISTANCE || !cells.goes_on(&bled)
     {
         return None;
     }
-    let kept = food.combine(&cells.mask(image, &bled), |food, bled| food && !bled);
+    let photo = (image.width(), image.height());
+    let out = (cells.grid).mask(photo, (0..bled.len()).filter(|i| bled[*i]));
+    let kept = food.combine(&out, |food, out| food && !out);
     let extent = kept.bbox()?.area() / food.bbox()?.area();
     (extent > MIN_EXTENT_LEFT).then_some(kept)
 }
 
-/// Euclidean, in CIELAB.
-fn colour_distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()
-}
-
 /// A grid over a mask and its surroundings.
 struct Cells {
-    step: usize,
-    /// First pixel, columns and rows.
-    from: [usize; 2],
-    size: [usize; 2],
+    grid: Grid,
     colour: Vec<[f64; 3]>,
     food: Vec<bool>,
     /// Neither this food nor another thing.
@@ -69,18 +62,17 @@ impl Cells {
             (bbox.y1 as usize + margin).min(image.height()),
         ];
         let size = [(end[0] - from[0]) / step, (end[1] - from[1]) / step];
+        let grid = Grid { step, from, size };
         let (is_food, is_thing) = (food.to_bits(), things.to_bits());
         let mut cells = Self {
-            step,
-            from,
-            size,
+            grid,
             colour: Vec::new(),
             food: Vec::new(),
             free: Vec::new(),
         };
-        for i in 0..size[0] * size[1] {
+        for i in 0..grid.len() {
             let (mut sum, mut foods, mut others) = ([0.0; 3], 0, 0);
-            for (x, y) in cells.pixels(i) {
+            for (x, y) in grid.pixels(i) {
                 let at = y * image.width() + x;
                 let c = lab(image.pixel(x, y));
                 (0..3).for_each(|k| sum[k] += c[k]);
@@ -95,24 +87,6 @@ impl Cells {
         Some(cells)
     }
 
-    fn pixels(&self, cell: usize) -> impl Iterator<Item = (usize, usize)> {
-        let (step, [x0, y0]) = (self.step, self.from);
-        let (i, j) = (cell % self.size[0], cell / self.size[0]);
-        (0..step * step).map(move |k| (x0 + i * step + k % step, y0 + j * step + k / step))
-    }
-
-    fn neighbours(&self, cell: usize) -> impl Iterator<Item = usize> {
-        let ([w, h], i, j) = (self.size, cell % self.size[0], cell / self.size[0]);
-        [
-            (i > 0).then(|| cell - 1),
-            (i + 1 < w).then_some(cell + 1),
-            (j > 0).then(|| cell - w),
-            (j + 1 < h).then_some(cell + w),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
     /// Ground cells near the food, and those in the food that they go on into.
     fn grown(&self) -> Vec<bool> {
         let mut near: Vec<usize> = (0..self.food.len()).filter(|i| self.food[*i]).collect();
@@ -120,7 +94,7 @@ impl Cells {
         for _ in 0..SURROUNDING_CELLS {
             let mut next = Vec::new();
             for cell in near {
-                for n in self.neighbours(cell) {
+                for n in self.grid.neighbours(cell) {
                     if !std::mem::replace(&mut seen[n], true) {
                         next.push(n);
                     }
@@ -131,11 +105,8 @@ impl Cells {
         let mut ground: Vec<bool> = (0..self.food.len()).map(|i| seen[i] && self.free[i]).collect();
         let mut edge: Vec<usize> = (0..ground.len()).filter(|i| ground[*i]).collect();
         while let Some(cell) = edge.pop() {
-            for n in self.neighbours(cell) {
-                if !ground[n]
-                    && seen[n]
-                    && colour_distance(self.colour[cell], self.colour[n]) < MAX_GROUND_STEP
-                {
+            for n in self.grid.neighbours(cell) {
+                if !ground[n] && seen[n] && distance(self.colour[cell], self.colour[n]) < MAX_GROUND_STEP {
                     ground[n] = true;
                     edge.push(n);
                 }
@@ -149,9 +120,9 @@ impl Cells {
         let steps = |from: &dyn Fn(usize) -> bool, to: &dyn Fn(usize) -> bool| -> Vec<f64> {
             (0..ground.len())
                 .filter(|i| from(*i))
-                .flat_map(|i| self.neighbours(i).map(move |n| (i, n)))
+                .flat_map(|i| self.grid.neighbours(i).map(move |n| (i, n)))
                 .filter(|(_, n)| to(*n))
-                .map(|(i, n)| colour_distance(self.colour[i], self.colour[n]))
+                .map(|(i, n)| distance(self.colour[i], self.colour[n]))
                 .collect()
         };
         let bled = |i: usize| self.food[i] && ground[i];
@@ -170,16 +141,6 @@ impl Cells {
             std::array::from_fn(|k| s[k] + self.colour[*i][k])
         });
         (n > 0).then(|| (sum.map(|v| v / n as f64), n))
-    }
-
-    fn mask(&self, image: &RgbImage, which: &[bool]) -> Mask {
-        let mut bits = vec![false; image.width() * image.height()];
-        for cell in (0..which.len()).filter(|i| which[*i]) {
-            for (x, y) in self.pixels(cell) {
-                bits[y * image.width() + x] = true;
-            }
-        }
-        Mask::from_bits(image.width(), image.height(), &bits)
     }
 }
 
