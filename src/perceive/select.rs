@@ -2,6 +2,7 @@
 
 pub(super) mod bowls;
 mod choose;
+mod contents;
 mod dishes;
 mod misnamed;
 mod resolve;

@@ -4,8 +4,9 @@
 
 use dragunov_models::Mask;
 
-use super::bowls::{fills, without_walls};
+use super::bowls::{MIN_BOWL_CONFIDENCE, fills, without_walls};
 use super::choose::{choose, disjoint};
+use super::contents::with_contents_told;
 use super::dishes::choose_dishes;
 use super::misnamed::with_dishes_told;
 use crate::contract::DishKind;
@@ -22,7 +23,7 @@ const MIN_CONFIDENCE_OFF_DISH: f64 = 0.6;
 /// The masks to believe; foods come first and show different things.
 pub(in crate::perceive) fn settle(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.retain(|c| !c.mask.is_empty() && c.identity.kind != Kind::Table);
-    candidates = with_dishes_told(candidates);
+    candidates = with_contents_told(with_dishes_told(candidates));
     candidates.sort_by(|a, b| b.score().total_cmp(&a.score()));
     let kept = distinct(candidates);
     let (foods, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|c| c.identity.kind == Kind::Food);
@@ -76,14 +77,22 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
 }
 
 /// Best-scored masks first, dropping each that shows the same region as a better one. Foods among themselves and dishes
-/// among themselves are left to [`choose`] and [`choose_dishes`], which know better than the score; and a bowl full to the brim
-/// and what is in it are two things.
+/// among themselves are left to [`choose`] and [`choose_dishes`], which know better than the score; and a bowl and what fills it are
+/// two things, even where the content's mask was named a bowl once more.
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
+    let bowls: Vec<Mask> = (sorted.iter())
+        .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
+        .map(|c| c.mask.clone())
+        .collect();
+    let held = |a: &Candidate, b: &Candidate| {
+        (a.identity.kind, b.identity.kind) == (Kind::Food, Kind::Bowl)
+            && (fills(&a.mask, &b.mask) || bowls.iter().any(|bowl| fills(&a.mask, bowl)))
+    };
     let same = |a: &Candidate, b: &Candidate| {
         let (of_a, of_b) = (a.identity.kind, b.identity.kind);
         let left =
             (of_a == Kind::Food && of_b == Kind::Food) || (of_a.dish().is_some() && of_b.dish().is_some());
-        !left && a.mask.iou(&b.mask) >= SAME_THING_IOU && !in_bowl(a, b) && !in_bowl(b, a)
+        !left && a.mask.iou(&b.mask) >= SAME_THING_IOU && !held(a, b) && !held(b, a)
     };
     let mut kept: Vec<Candidate> = Vec::new();
     for c in sorted {
@@ -92,11 +101,6 @@ fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
         }
     }
     kept
-}
-
-/// Whether a food lies in a bowl that shows around it.
-fn in_bowl(food: &Candidate, bowl: &Candidate) -> bool {
-    (food.identity.kind, bowl.identity.kind) == (Kind::Food, Kind::Bowl) && fills(&food.mask, &bowl.mask)
 }
 
 /// Whether a food is sure enough for where it lies.
@@ -235,6 +239,16 @@ mod tests {
             candidate(rect(11, 10, 60, 60), Kind::Food, "beans", 0.8),
         ]);
         assert_eq!((labels(&twice).len(), twice.dishes.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_content_stays_where_its_mask_was_named_a_bowl_too() {
+        let full = resolve(vec![
+            candidate(rect(10, 10, 60, 60), Kind::Bowl, "bowl", 0.95),
+            candidate(rect(14, 12, 56, 50), Kind::Bowl, "bowl", 0.7),
+            candidate(rect(14, 12, 56, 49), Kind::Food, "soup", 0.5),
+        ]);
+        assert_eq!((labels(&full), full.dishes.len()), (vec!["soup"], 1));
     }
 
     #[test]
