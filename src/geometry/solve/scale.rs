@@ -32,10 +32,14 @@ const SIGMA_FLOOR: f64 = 0.002;
 const CONTRADICTION_SIGMAS: f64 = 2.5;
 /// A prior with more than this many times the sigma of the best measurement is left out.
 const PRIOR_SIGMA_RATIO: f64 = 5.0;
+/// Several times the sigma of all priors together, and a ratio of heights: where a card or coin, alone, is off by both, it is none or a
+/// part of one. A dessert plate stays within.
+const IMPOSTOR_SIGMAS: f64 = 4.0;
+const IMPOSTOR_RATIO: f64 = 1.8;
 /// Share of the weight from which one source names the answer.
 const DECISIVE_WEIGHT: f64 = 0.9;
 
-/// Inverse-variance mean of ln(height), without outclassed priors and contradictions. Priors alone are all used, by Huber's
+/// Inverse-variance mean of ln(height), without outclassed priors, contradictions and what only looks like a card or coin. Priors alone are all used, by Huber's
 /// estimate. Beyond [`CAMERA_HEIGHT_RANGE_CM`] the result keeps its value and loses its certainty. `None` without candidates.
 pub(crate) fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
     let mut all: Vec<Judged> = candidates
@@ -43,13 +47,14 @@ pub(crate) fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         .filter(|c| c.height_cm.is_finite() && c.height_cm > 0.0 && c.sigma_ln.is_finite())
         .map(|c| (*c, true))
         .collect();
+    reject_impostor(&mut all);
     let best = all
         .iter()
-        .filter(|(c, _)| !c.source.is_prior())
+        .filter(|(c, used)| *used && !c.source.is_prior())
         .map(|(c, _)| c.sigma())
         .fold(f64::INFINITY, f64::min);
     for (c, used) in &mut all {
-        *used = !(c.source.is_prior() && c.sigma_ln > PRIOR_SIGMA_RATIO * best);
+        *used &= !(c.source.is_prior() && c.sigma_ln > PRIOR_SIGMA_RATIO * best);
     }
     let (ln, sigma) = if best.is_finite() {
         reject_contradictions(&mut all);
@@ -70,6 +75,20 @@ pub(crate) fn fuse(candidates: &[ScaleCandidate]) -> Option<ScaleFusion> {
         source,
         candidates: all,
     })
+}
+
+/// Leaves out a card or coin that nothing of stated size vouches for and that usual plates, heights and portions together speak against.
+fn reject_impostor(all: &mut [Judged]) {
+    let measured: Vec<usize> = (0..all.len()).filter(|&i| !all[i].0.source.is_prior()).collect();
+    let [only] = measured[..] else {
+        return;
+    };
+    let seen = all[only].0;
+    let priors: Vec<Judged> = all.iter().filter(|(c, _)| c.source.is_prior()).copied().collect();
+    if let (ScaleSource::Card | ScaleSource::Coin, Some((ln, sigma))) = (seen.source, huber_mean(&priors)) {
+        let off = (seen.height_cm.ln() - ln).abs();
+        all[only].1 = off < IMPOSTOR_RATIO.ln() || off < IMPOSTOR_SIGMAS * sigma.hypot(seen.sigma());
+    }
 }
 
 impl ScaleCandidate {
@@ -203,6 +222,28 @@ mod tests {
         .unwrap();
         assert_eq!(f.source, Some(ScaleSource::PlateKnown));
         assert!((f.height_cm - 25.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_part_of_a_card_does_not_make_a_plate_of_65_cm() {
+        let priors = [
+            c(ScaleSource::PlatePrior, 36.0, 0.1),
+            c(ScaleSource::FoodPrior, 33.0, 0.2),
+            c(ScaleSource::HeightPrior, 38.0, 0.3),
+        ];
+        let with = |others: &[ScaleCandidate]| fuse(&[&priors[..], others].concat()).unwrap();
+        let card = |height| c(ScaleSource::Card, height, 0.02);
+        let sound = with(&[]);
+        let fused = with(&[card(88.0)]);
+        assert_eq!(
+            (fused.height_cm, fused.sigma_ln),
+            (sound.height_cm, sound.sigma_ln)
+        );
+        assert!(!fused.candidates[3].1 && fused.candidates[..3].iter().all(|(_, used)| *used));
+        // A small plate is no contradiction, nor is what a stated size agrees with.
+        assert_eq!(with(&[card(24.0)]).source, Some(ScaleSource::Card));
+        let both = with(&[card(88.0), c(ScaleSource::PlateKnown, 87.0, 0.02)]);
+        assert!(both.candidates[3].1 && (87.0..88.0).contains(&both.height_cm));
     }
 
     #[test]
