@@ -11,6 +11,7 @@ mod ministack;
 mod real;
 mod sagemaker;
 mod training;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -236,4 +237,12 @@ impl Client {
         self.call(Method::POST, &path, &[("if-match", tag)], Some(&body))
             .await
     }
+}
+
+/// What a user ate, as the diary shows it.
+async fn meals(c: &Client) -> Vec<Value> {
+    c.get("/food_logs").await.expect(200)["items"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
