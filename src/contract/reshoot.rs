@@ -17,7 +17,7 @@ vocabulary! {
     /// A change to how the photo is taken.
     ReshootAction {
         StepBack = "step_back":
-            "Food is cut off by the photo's edge.",
+            "Food or its plate is cut off by the photo's edge.",
             "Take the photo again with the whole plate in view.";
         LayCard = "lay_card":
             "The scale is a guess.",
@@ -26,7 +26,7 @@ vocabulary! {
             "Seen from straight above heights hardly show.",
             "Tilt the phone to about 30 degrees.";
         HoldHigher = "hold_higher":
-            "Seen from the side the back is hidden.",
+            "Seen from the side the back is hidden, and the plate tells the scale badly.",
             "Hold the phone higher and flatter, at 30 to 45 degrees.";
         SecondPhoto = "second_photo":
             "Another side would show what this one hides.",
