@@ -37,6 +37,8 @@ export CANDLE_KERNELS
 kernels() {
   step "planted faults"
   python3 kernels/softcuda/tests/faults.py
+  step "captures and graphs"
+  python3 kernels/softcuda/tests/graphs.py
   step "our kernels against the CPU's, every access watched"
   SOFTCUDA_CHECK=full SOFTCUDA_EXIT=97 SOFTCUDA_ORDER=random:1 scripts/softcuda test --test agreement on_device
   step "devices that are refused"
