@@ -41,6 +41,9 @@ kernels() {
   python3 kernels/softcuda/tests/graphs.py
   step "our kernels against the CPU's, every access watched"
   SOFTCUDA_CHECK=full SOFTCUDA_EXIT=97 SOFTCUDA_ORDER=random:1 scripts/softcuda test --test agreement on_device
+  step "decoding launched as graphs"
+  python3 kernels/softcuda/tests/replay.py
+  DRAGUNOV_CUDA_GRAPHS=1 scripts/softcuda test --test parity greedy_
   step "devices that are refused"
   python3 kernels/softcuda/tests/start.py
   step "a service on a device that fails"

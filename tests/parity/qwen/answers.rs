@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::observer::{Unobserved, until};
+use dragunov_models::observer::{Stage, Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
 use dragunov_models::qwen_vl::{GenerateOptions, QwenVl, Sampling, Stop};
 
@@ -108,6 +108,47 @@ fn sampling_repeats_with_its_seed_and_stops_when_told() {
     assert_ne!(run(1), run(2));
     let stopped = model.generate(&prompts("one")[0], &greedy(12), &mut until(|| true));
     assert!(matches!(stopped, Err(dragunov_models::ModelError::Cancelled)));
+}
+
+/// Steps launched as graphs, of a batch whose cache grows and moves on the way, against those that are not: a draw from the one
+/// likeliest token is the greedy choice.
+#[test]
+fn greedy_steps_by_graphs() {
+    let device = device();
+    let asked = std::env::var_os("DRAGUNOV_CUDA_GRAPHS").is_some_and(|v| v == "1");
+    if device.is_cpu() || !asked {
+        println!("DRAGUNOV_TEST_DEVICE and DRAGUNOV_CUDA_GRAPHS ask for no graphs: not run");
+        return;
+    }
+    let model = load("qwen-untied");
+    let batch = encode(&model, "batch");
+    assert!(batch.iter().any(|e| e.ids.len() != batch[0].ids.len()));
+    for (penalty, min_new_tokens) in [(1., 0), (1.3, 270)] {
+        let options = GenerateOptions {
+            repetition_penalty: penalty,
+            min_new_tokens,
+            ..greedy(280)
+        };
+        let drawn = GenerateOptions {
+            sampling: Sampling::Seeded {
+                seed: 1,
+                temperature: 1.,
+                top_k: 1,
+                top_p: 1.,
+            },
+            ..options.clone()
+        };
+        let mut launched = 0;
+        let mut count = |stage: Stage, value: Tensor| {
+            launched += usize::from(stage.name == "text.tokens");
+            Ok(value)
+        };
+        let answers = model.generate_batch(&batch, &options, &mut count).unwrap();
+        let plain = model.generate_batch(&batch, &drawn, &mut Unobserved).unwrap();
+        assert_eq!(answers, plain);
+        let longest = answers.iter().map(|a| a.token_ids.len()).max().unwrap();
+        assert_eq!(launched, longest - 1);
+    }
 }
 
 /// On a GPU the tokens that are drawn from are found where the scores lie.
