@@ -44,6 +44,9 @@ kernels() {
   step "decoding launched as graphs"
   python3 kernels/softcuda/tests/replay.py
   DRAGUNOV_CUDA_GRAPHS=1 scripts/softcuda test --test parity greedy_
+  for step in begin capture instantiate launch; do
+    DRAGUNOV_CUDA_GRAPHS=1 SOFTCUDA_GRAPH_FAULT=$step scripts/softcuda test --test parity greedy_steps_where_graphs_fail
+  done
   step "devices that are refused"
   python3 kernels/softcuda/tests/start.py
   step "a service on a device that fails"

@@ -5,11 +5,13 @@ scripts/ci-softcuda.sh; by hand:
 """
 
 import pathlib
+import tempfile
 import unittest
 
 from faults import FINISH, run
 
 HERE = pathlib.Path(__file__).resolve().parent
+CU = HERE.parent.parent / "cu"
 
 # y = x turned by one lane, three times over memory that the graph allocates.
 START = f"""
@@ -229,6 +231,50 @@ result = [there - before, d.report()["live_bytes"] - before, y.read(1), [f["kind
                 body = "try:\n" + "\n".join("    " + line for line in body.splitlines()) + "\n    result = 0\nexcept CudaError as e:\n    result = e.code"
                 self.assertEqual(self.answer(body, SOFTCUDA_GRAPH_FAULT=step), status)
                 self.assertEqual(self.answer(body), 0)
+
+
+# Keys of one head, a token a step, by a graph of `append` and `end_step`: three launches fill three places behind the first.
+STEPS = """
+d.launch_of = lambda name, *rest: d.launch(modules[name], name, *rest)
+half, room = 2, 6
+k, v = (d.upload("f", [1, 2, 3, 4]) for _ in range(2))
+cos, sin = d.upload("f", [1, 1]), d.upload("f", [0, 0])
+keys, values = d.zeros("f", 4 * room), d.zeros("f", 4 * room)
+best, noted, tokens, counts = d.zeros("Q", 1), d.zeros("B", 8), d.zeros("I", 1), d.upload("I", [0, 1, 0])
+def step():
+    d.launch_of("append_f32", (1, 1), (256,), [k, v, cos, sin, sequences([keys], [values], [1], [1], [room]), counted(counts), *map(u64, (4, 4) * 2), i32(1), i32(half)])
+    d.launch_of("end_step_f32", (1,), (32,), [best, noted, tokens, counts, i32(1), i32(8)])
+begin()
+step()
+executable = instance(end())
+for _ in range(3): launch(executable)
+result = [keys.read()[::4], counts.read(), [f["kind"] for f in d.findings()]]
+"""
+
+
+class Steps(unittest.TestCase):
+    def filled(self, counted, old="", new=""):
+        with tempfile.TemporaryDirectory() as folder:
+            for file in CU.glob("*.cu*"):
+                text = file.read_text()
+                pathlib.Path(folder, file.name).write_text(text.replace(old, new) if old else text)
+            modules = f"""
+modules = {{"append_f32": d.module({folder + "/rotary.cu"!r}), "end_step_f32": d.module({folder + "/decoding.cu"!r})}}
+counted = lambda counts: {counted}
+"""
+            return run(START + modules + STEPS)
+
+    def test_what_a_step_leaves_is_where_the_next_begins(self):
+        self.assertEqual(self.filled("ctypes.c_uint64(counts.at.value + 4)"), [[0, 1, 1, 1, 0, 0], [3, 4, 0], []])
+
+    def test_a_length_that_is_baked_in_is_seen(self):
+        self.assertEqual(self.filled("u64(0)")[0], [0, 1, 0, 0, 0, 0])
+
+    def test_a_kernel_that_does_not_look_is_seen(self):
+        self.assertEqual(self.filled("ctypes.c_uint64(counts.at.value + 4)", "cached ? int(cached[sequence])", "cached ? 1")[0], [0, 1, 0, 0, 0, 0])
+
+    def test_a_step_that_counts_nothing_is_seen(self):
+        self.assertEqual(self.filled("ctypes.c_uint64(counts.at.value + 4)", "    length++;\n", "")[0], [0, 1, 0, 0, 0, 0])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! Free answers: greedy, sampled, alone and in a batch, and those of the command.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
@@ -148,6 +149,46 @@ fn greedy_steps_by_graphs() {
         assert_eq!(answers, plain);
         let longest = answers.iter().map(|a| a.token_ids.len()).max().unwrap();
         assert_eq!(launched, longest - 1);
+    }
+}
+
+/// Of the software device, told to fail: the same tokens, and a word about it, once.
+#[test]
+fn greedy_steps_where_graphs_fail() {
+    let set = |name: &str| std::env::var_os(name).is_some();
+    if device().is_cpu() || !set("DRAGUNOV_CUDA_GRAPHS") || !set("SOFTCUDA_GRAPH_FAULT") {
+        println!("DRAGUNOV_CUDA_GRAPHS and SOFTCUDA_GRAPH_FAULT ask for no failing graphs: not run");
+        return;
+    }
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || sink.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let model = load("qwen-untied");
+        for _ in 0..2 {
+            let answers = model.generate_batch(&encode(&model, "batch"), &greedy(8), &mut Unobserved);
+            let tokens: Vec<_> = answers.unwrap().into_iter().map(|a| a.token_ids).collect();
+            assert_eq!(tokens, case("batch").greedy);
+        }
+    });
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(said.matches("not launched as graphs").count(), 1, "{said}");
+    assert!(said.contains("WARN"), "{said}");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
