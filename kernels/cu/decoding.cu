@@ -52,16 +52,18 @@ extern "C" __global__ void likeliest_f32(const float* logits, const unsigned cha
     if (threadIdx.x % 32 == 0) atomicMax(&best[blockIdx.y], own);
 }
 
-// The tokens found are those of the next step; 0 where an answer had ended. One block, a thread a row.
+// The tokens found are those of the next step; 0 where an answer had ended. With `best` null they are found elsewhere. One block, a
+// thread a row.
 extern "C" __global__ void end_step_f32(unsigned long long* best, unsigned char* noted, unsigned* tokens, unsigned* counts, int rows,
                                         int vocabulary) {
     const int row = threadIdx.x;
     if (row == 0) counts[STEPS]++;
     if (row >= rows) return;
     unsigned &length = counts[LENGTHS + row], &ended = counts[LENGTHS + rows + row];
+    length++;
+    if (!best) return;
     const unsigned token = best[row] == 0 ? 0 : ~unsigned(best[row]);
     best[row] = 0;
-    length++;
     tokens[row] = ended ? 0 : token;
     if (ended) return;
     unsigned char& of_it = noted[row * (size_t)vocabulary + token];

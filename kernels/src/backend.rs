@@ -59,6 +59,7 @@ pub(crate) fn multiplies_f32(device: &Device, dtype: DType) -> bool {
 }
 
 /// `DRAGUNOV_CUDA_GRAPHS=1`: steps of decoding are launched as graphs where they can be.
+#[cfg(feature = "cuda")]
 pub(crate) fn graphs_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();
     *ASKED.get_or_init(|| std::env::var_os("DRAGUNOV_CUDA_GRAPHS").is_some_and(|v| v == "1"))

@@ -40,8 +40,8 @@ pub fn asked_for(device: &Device) -> bool {
     false
 }
 
-/// Keeps what `work` queues on `device` instead of doing it. Nobody else may use the device meanwhile: a capture takes the queue's
-/// work, whoever queues it.
+/// Keeps what `work` queues on `device` instead of doing it. No other thread may use the device meanwhile: a capture takes the
+/// queue's work, whoever queues it.
 ///
 /// # Errors
 /// What `work` answers and what a capture does not take; the queue then is as it was, and nothing was done. Devices without graphs.

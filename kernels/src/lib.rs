@@ -35,7 +35,7 @@ pub use ops::best_tokens::{AllowedRow, TokenSet, best_tokens};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
-pub use ops::decoding::{GreedySteps, StepInputs, StepRules, StepStart};
+pub use ops::decoding::{StepInputs, StepRules, StepStart, StepState};
 pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, draw_masks};
 pub use ops::linear::{LinearWeight, linear};
 pub use ops::mask_facts::{MaskFacts, MaskRules, mask_facts};

@@ -18,13 +18,13 @@ PHOTO = ROOT / "fixtures/plates/scene_015/photo.jpg"
 TOKENS = 300
 
 
-def ask(checkpoint, dtype, tokens, graphs, **settings):
+def ask(checkpoint, dtype, tokens, graphs, *options, **settings):
     """Token ids, the device's counters and what was logged."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_REPORT": report.name, "DRAGUNOV_CUDA_GRAPHS": str(graphs)} | settings
         done = subprocess.run(
             [os.environ["DRAGUNOV_SOFT"], "ask", "--checkpoint", str(ROOT / "fixtures/tiny" / checkpoint), "--image", str(PHOTO), "--max-pixels",
-             "40000", "--prompt", "What is this?", "--max-new-tokens", str(tokens), "--dtype", dtype, "--device", "cuda:0", "--json"],
+             "40000", "--prompt", "What is this?", "--max-new-tokens", str(tokens), "--dtype", dtype, "--device", "cuda:0", "--json", *options],
             env=environment, capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(done.stderr)
@@ -47,6 +47,13 @@ class Replay(unittest.TestCase):
                 self.assertEqual(after["graphs_captured"], 2)
                 self.assertEqual(after["graphs_instantiated"], 2)
                 print(f"{checkpoint} {dtype}: calls {before['calls']} without, {after['calls']} with graphs")
+
+    def test_the_same_tokens_drawn(self):
+        drawn = [ask("qwen-tied", "bf16", TOKENS, graphs, "--sample", "3") for graphs in (0, 1)]
+        self.assertEqual(drawn[1][0], drawn[0][0])
+        self.assertGreater(len(drawn[0][0]), 20)
+        self.assertEqual(drawn[1][1]["findings"], [])
+        self.assertEqual(drawn[1][1]["graph_launches"], len(drawn[0][0]) - 2)
 
     def test_a_token_costs_a_launch_and_a_copy(self):
         for graphs in (0, 1):

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
-use dragunov_kernels::{GreedySteps, StepInputs};
+use dragunov_kernels::{StepInputs, StepState};
 
 use super::cache::KvCache;
 use super::config::TextConfig;
@@ -346,7 +346,7 @@ impl Decoder {
     /// they do the lengths of the caches. There must be room; the cache's own length stays as it was.
     pub(super) fn step(
         &self,
-        steps: &GreedySteps,
+        steps: &StepState,
         cache: &KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::constrain::{Answer, JsonAnswer, JsonOptions, TokenSets, Wanted, Writer};
 use super::input::EncodedPrompt;
-use super::replay::Replay;
+use super::replay::{Ahead, Replay};
 use super::sampling::{GenerateOptions, Sampler, choose};
 use super::session::Session;
 use super::{ImageInfo, Prompt, QwenVl, Schema};
@@ -83,11 +83,12 @@ impl QwenVl {
         let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
         let mut replay = None;
         // What a graph found, where one did.
-        let mut found: Option<Vec<u32>> = None;
+        let mut found = None;
         for step in 0..options.max_new_tokens {
             let ended: Vec<bool> = answers.iter().map(|(_, stop)| *stop == Stop::EndToken).collect();
             let next = match found.take() {
-                Some(next) => {
+                Some(Ahead::Scores(scores)) => choose(scores, &mut samplers, &ended)?,
+                Some(Ahead::Tokens(next)) => {
                     let rows = samplers.iter_mut().zip(&next).zip(&ended);
                     rows.filter(|(_, ended)| !**ended)
                         .for_each(|((sampler, id), _)| sampler.follow(*id));
@@ -113,7 +114,7 @@ impl QwenVl {
                 replay = Replay::new(&self.decoder, batch, options, state, (eos, &cache));
             }
             if let Some(steps) = &mut replay {
-                found = steps.next(&mut cache, observer)?;
+                found = steps.next(&next, &mut cache, observer)?;
                 if found.is_some() {
                     continue;
                 }

@@ -176,7 +176,7 @@ impl Sampler {
         self.generated += 1;
     }
 
-    /// Where the first step of [`GreedySteps`](dragunov_kernels::GreedySteps) begins, after `token`.
+    /// Where the first step of [`StepState`](dragunov_kernels::StepState) begins, after `token`.
     pub(super) fn start(&self, token: u32, cached: usize, ended: bool) -> StepStart<'_> {
         StepStart {
             token,

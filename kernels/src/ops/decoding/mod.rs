@@ -1,17 +1,21 @@
-//! Steps of greedy decoding of which everything that changes lies on the GPU, at addresses that stay: so that one step, kept as a
+//! Steps of decoding of which everything that changes lies on the GPU, at addresses that stay: so that one step, kept as a
 //! graph, is every later one ([`crate::graph`]). The CPU has no use for them.
 
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(not(feature = "cuda"))]
 mod cuda {
-    use super::{GreedySteps, Result, Tensor};
+    use super::{Result, StepState, Tensor};
 
-    pub(super) fn begin(_: &GreedySteps, embedding: &Tensor) -> Result<Tensor> {
+    pub(super) fn begin(_: &StepState, embedding: &Tensor) -> Result<Tensor> {
         candle_core::bail!("a step on {:?}, which has no CUDA kernels", embedding.device())
     }
 
-    pub(super) fn end(_: &GreedySteps, logits: &Tensor) -> Result<()> {
+    pub(super) fn set_tokens(of: &Tensor, _: &[u32]) -> Result<()> {
+        candle_core::bail!("tokens of steps on {:?}, which has no CUDA kernels", of.device())
+    }
+
+    pub(super) fn end(_: &StepState, logits: &Tensor) -> Result<()> {
         candle_core::bail!("a step on {:?}, which has no CUDA kernels", logits.device())
     }
 }
@@ -33,19 +37,30 @@ pub struct StepRules {
 
 /// The state of some sequences between two steps.
 #[derive(Debug)]
-pub struct GreedySteps {
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "of the kernels"))]
-    rules: StepRules,
+pub struct StepState {
     /// (steps, sequences, d / 2): the rotation of each step's tokens.
     tables: (Tensor, Tensor),
     /// (sequences) u32: what the next step reads.
     tokens: Tensor,
     /// (1 + 2 sequences) u32: steps done; of each sequence the tokens in its cache, and whether it has ended.
     counts: Tensor,
+    choice: Choice,
+}
+
+#[derive(Debug)]
+enum Choice {
+    Greedy(Greedy),
+    /// (sequences, vocabulary) f32, of the last step: who asks draws from it.
+    Drawn(Tensor),
+}
+
+#[derive(Debug)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "of the kernels"))]
+struct Greedy {
+    rules: StepRules,
     /// (sequences, vocabulary) bytes.
     noted: Tensor,
     /// (2 sequences) u32, zero between steps.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "of the kernels"))]
     best: Tensor,
 }
 
@@ -71,8 +86,9 @@ pub struct StepStart<'a> {
     pub ended: bool,
 }
 
-impl GreedySteps {
-    /// `tables` as in [`set_tables`](Self::set_tables); tokens that end an answer in `ends`.
+impl StepState {
+    /// `tables` as in [`set_tables`](Self::set_tables); tokens that end an answer in `ends`. Without `rules` tokens are drawn elsewhere,
+    /// from [`logits`](Self::logits), and [set](Self::set_tokens).
     ///
     /// # Errors
     /// No sequences or more than 1,024, tables that do not fit.
@@ -80,23 +96,21 @@ impl GreedySteps {
         starts: &[StepStart<'_>],
         vocabulary: usize,
         ends: &[u32],
-        rules: StepRules,
+        rules: Option<StepRules>,
         tables: (Tensor, Tensor),
     ) -> Result<Self> {
         let (n, device) = (starts.len(), tables.0.device().clone());
-        if n == 0 || n > 1024 || vocabulary == 0 || i32::try_from(rules.least).is_err() {
+        if n == 0 || n > 1024 || vocabulary == 0 || rules.is_some_and(|r| i32::try_from(r.least).is_err()) {
             candle_core::bail!("{n} sequences of {vocabulary} tokens, {rules:?}")
         }
-        let mut noted = vec![0; n * vocabulary];
-        for (noted, start) in noted.chunks_exact_mut(vocabulary).zip(starts) {
-            for (ids, bit) in [(start.seen, SEEN), (ends, ENDS)] {
-                for id in ids {
-                    if let Some(of_it) = noted.get_mut(*id as usize) {
-                        *of_it |= bit;
-                    }
-                }
-            }
-        }
+        let choice = match rules {
+            Some(rules) => Choice::Greedy(Greedy {
+                rules,
+                noted: Tensor::from_vec(noted(starts, ends, vocabulary), (n, vocabulary), &device)?,
+                best: Tensor::zeros(2 * n, DType::U32, &device)?,
+            }),
+            None => Choice::Drawn(Tensor::zeros((n, vocabulary), DType::F32, &device)?),
+        };
         let count = |n: usize| u32::try_from(n).map_err(candle_core::Error::wrap);
         let mut counts = vec![0];
         for start in starts {
@@ -105,12 +119,10 @@ impl GreedySteps {
         counts.extend(starts.iter().map(|start| u32::from(start.ended)));
         let tokens: Vec<u32> = starts.iter().map(|start| start.token).collect();
         let mut this = Self {
-            rules,
             tables: tables.clone(),
             tokens: Tensor::from_vec(tokens, n, &device)?,
             counts: Tensor::from_vec(counts, 1 + 2 * n, &device)?,
-            noted: Tensor::from_vec(noted, (n, vocabulary), &device)?,
-            best: Tensor::zeros(2 * n, DType::U32, &device)?,
+            choice,
         };
         this.set_tables(tables)?;
         Ok(this)
@@ -164,14 +176,54 @@ impl GreedySteps {
         })
     }
 
-    /// Finds the next tokens by `logits` (sequences, vocabulary) in f32, and makes them the next step's. Two launches.
+    /// Scores of the last step, (sequences, vocabulary) in f32, where the next tokens are to be drawn from them. The next step needs
+    /// nothing of them.
+    pub fn logits(&self) -> Option<&Tensor> {
+        match &self.choice {
+            Choice::Greedy(_) => None,
+            Choice::Drawn(logits) => Some(logits),
+        }
+    }
+
+    /// Makes tokens that were drawn those of the next step.
+    ///
+    /// # Errors
+    /// Another number of them; devices without CUDA.
+    pub fn set_tokens(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.len() != self.tokens.dims()[0] {
+            candle_core::bail!("{} tokens for {:?}", tokens.len(), self.tokens.shape())
+        }
+        cuda::set_tokens(&self.tokens, tokens)
+    }
+
+    /// Finds the next tokens by `logits` (sequences, vocabulary) in f32, and makes them the next step's; or keeps the logits, where they
+    /// are to be drawn. Two launches.
     ///
     /// # Errors
     /// Other shapes, devices without CUDA kernels.
     pub fn end(&self, logits: &Tensor) -> Result<()> {
-        if logits.dims() != self.noted.dims() || logits.dtype() != DType::F32 || !logits.is_contiguous() {
-            candle_core::bail!("logits {:?} for {:?}", logits.layout(), self.noted.shape())
+        let (Choice::Greedy(Greedy { noted: like, .. }) | Choice::Drawn(like)) = &self.choice;
+        if logits.dims() != like.dims() || logits.dtype() != DType::F32 || !logits.is_contiguous() {
+            candle_core::bail!("logits {:?} for {:?}", logits.layout(), like.shape())
+        }
+        if let Choice::Drawn(kept) = &self.choice {
+            kept.slice_set(logits, 0, 0)?;
         }
         cuda::end(self, logits)
     }
+}
+
+/// Bytes of all tokens of each sequence.
+fn noted(starts: &[StepStart<'_>], ends: &[u32], vocabulary: usize) -> Vec<u8> {
+    let mut noted = vec![0; starts.len() * vocabulary];
+    for (noted, start) in noted.chunks_exact_mut(vocabulary).zip(starts) {
+        for (ids, bit) in [(start.seen, SEEN), (ends, ENDS)] {
+            for id in ids {
+                if let Some(of_it) = noted.get_mut(*id as usize) {
+                    *of_it |= bit;
+                }
+            }
+        }
+    }
+    noted
 }
