@@ -129,11 +129,11 @@ fn check_behind(t: &Tensor, sequences: &[CachedSequence<'_>], cached: &Tensor) -
 
 /// Tokens between one head and the next of keys or values (1, heads, n, d) whose tokens lie one after the other.
 fn room(t: &Tensor) -> Option<usize> {
-    let (stride, d) = (t.stride(), *t.dims().last()?);
-    let whole = stride[3] == 1 && stride[2] == d && stride[1].is_multiple_of(d.max(1));
-    whole
-        .then(|| stride[1] / d.max(1))
-        .filter(|room| *room >= t.dims()[2])
+    let (&[_, head, token, 1], &[_, _, n, d]) = (t.stride(), t.dims()) else {
+        return None;
+    };
+    let whole = d > 0 && token == d && head.is_multiple_of(d);
+    whole.then(|| head / d).filter(|room| *room >= n)
 }
 
 /// `t` (1, heads, N, d) holds the new tokens of `sequences`.
