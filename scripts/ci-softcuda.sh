@@ -37,8 +37,17 @@ export CANDLE_KERNELS
 kernels() {
   step "planted faults"
   python3 kernels/softcuda/tests/faults.py
+  step "captures and graphs"
+  python3 kernels/softcuda/tests/graphs.py
   step "our kernels against the CPU's, every access watched"
   SOFTCUDA_CHECK=full SOFTCUDA_EXIT=97 SOFTCUDA_ORDER=random:1 scripts/softcuda test --test agreement on_device
+  step "decoding launched as graphs"
+  python3 kernels/softcuda/tests/replay.py
+  # One test at a time: they share a device, and a capture takes whatever is queued there.
+  DRAGUNOV_CUDA_GRAPHS=1 scripts/softcuda test --test parity greedy_ -- --test-threads=1
+  for step in begin capture instantiate launch; do
+    DRAGUNOV_CUDA_GRAPHS=1 SOFTCUDA_GRAPH_FAULT=$step scripts/softcuda test --test parity greedy_steps_where_graphs_fail
+  done
   step "devices that are refused"
   python3 kernels/softcuda/tests/start.py
   step "a service on a device that fails"

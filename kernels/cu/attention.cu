@@ -161,9 +161,9 @@ __device__ __forceinline__ void attend(const Share<float>& mine, const Shape& s,
         const Share<float> mine = share(q, k, v, out, segments, s, D > 64 ? 32 : 64);                                            \
         if (mine.row < mine.rows) attend<D>(mine, s, bias, down, along);                                                         \
     }                                                                                                                            \
-    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 2) attention_ragged_##D##_f32(const float* q, float* out,    \
-                                                                                                  Sequences<float> all, Shape s) { \
-        const Share<float> mine = share_of_sequence(q, out, all, s, D > 64 ? 32 : 64);                                           \
+    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 2) attention_ragged_##D##_f32(                               \
+        const float* q, float* out, Sequences<float> all, const unsigned* cached, Shape s) {                                     \
+        const Share<float> mine = share_of_sequence(q, out, all, cached, s, D > 64 ? 32 : 64);                                   \
         if (mine.row < mine.rows) attend<D>(mine, s, nullptr, nullptr, nullptr);                                                 \
     }
 ATTENTION(32)

@@ -64,13 +64,20 @@ template <class T> struct Sequences {
     const T *k[MOST_SEQUENCES], *v[MOST_SEQUENCES];
     int first[MOST_SEQUENCES];    // of its queries among those of all
     int queries[MOST_SEQUENCES];  // the last of its keys belongs to the last of them
-    int keys[MOST_SEQUENCES];
+    int keys[MOST_SEQUENCES];     // the new tokens' among them
     int room[MOST_SEQUENCES];
+
+    // `cached`: how many keys lie before the new ones, where that is known to the device alone, as in a graph that is launched again
+    // and again; null where `keys` says it.
+    __device__ __forceinline__ int keys_of(int sequence, const unsigned* cached) const {
+        return cached ? int(cached[sequence]) + queries[sequence] : keys[sequence];
+    }
 };
 
 // Blocks along y are sequences.
 template <class T>
-__device__ __forceinline__ Share<T> share_of_sequence(const T* q, T* out, const Sequences<T>& all, const Shape& s, int tall) {
+__device__ __forceinline__ Share<T> share_of_sequence(const T* q, T* out, const Sequences<T>& all, const unsigned* cached,
+                                                      const Shape& s, int tall) {
     const int groups = s.heads / s.pack, number = blockIdx.x / s.tiles, tile = s.tiles - 1 - int(blockIdx.x % s.tiles);
     const int sequence = blockIdx.y, head = number % groups * s.pack, kv = head / (s.heads / s.kv_heads);
     const size_t first = all.first[sequence], of_head = kv * (size_t)all.room[sequence] * s.d;
@@ -80,12 +87,12 @@ __device__ __forceinline__ Share<T> share_of_sequence(const T* q, T* out, const 
     mine.v = all.v[sequence] + of_head;
     mine.out = out + (first * s.heads + head) * s.d;
     mine.key = 0;
-    mine.keys = all.keys[sequence];
+    mine.keys = all.keys_of(sequence, cached);
     mine.row = tile * tall;
     mine.rows = all.queries[sequence] * s.pack;
     mine.batch = 0;
     mine.head = head;
-    mine.offset = all.keys[sequence] - all.queries[sequence];
+    mine.offset = mine.keys - all.queries[sequence];
     hide_later_keys(mine, s, tall);
     return mine;
 }

@@ -247,9 +247,9 @@ __device__ __forceinline__ void flash(const Share<T>& mine, const Shape& s, cons
         if (mine.row < mine.rows) flash<T, D, 0, false>(mine, s, nullptr, nullptr, nullptr);                                       \
     }
 #define FLASH_RAGGED(D, suffix, T)                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) flash_ragged_##D##_##suffix(const T* q, T* out, Sequences<T> all,     \
-                                                                                         Shape s) {                                \
-        const Share<T> mine = share_of_sequence(q, out, all, s, ROWS);                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) flash_ragged_##D##_##suffix(                                          \
+        const T* q, T* out, Sequences<T> all, const unsigned* cached, Shape s) {                                                   \
+        const Share<T> mine = share_of_sequence(q, out, all, cached, s, ROWS);                                                     \
         if (mine.row < mine.rows) flash<T, D, 0, false>(mine, s, nullptr, nullptr, nullptr);                                       \
     }
 #define FLASH_BIAS(D, suffix, T)                                                                                                   \

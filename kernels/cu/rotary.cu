@@ -34,10 +34,10 @@ __device__ __forceinline__ void rotate(const T* x, T* out, const Table* cos, con
 // Blocks along y are sequences.
 template <class T>
 __device__ __forceinline__ void append(const T* k, const T* v, const T* cos, const T* sin, const Sequences<T>& all,
-                                       long long k_head, long long k_token, long long v_head, long long v_token, int kv_heads,
-                                       int half) {
+                                       const unsigned* cached, long long k_head, long long k_token, long long v_head,
+                                       long long v_token, int kv_heads, int half) {
     const int sequence = blockIdx.y, tokens = all.queries[sequence], first = all.first[sequence];
-    const int behind = all.keys[sequence] - tokens;
+    const int behind = all.keys_of(sequence, cached) - tokens;
     T *keys = const_cast<T*>(all.k[sequence]), *values = const_cast<T*>(all.v[sequence]);
     const int pairs = tokens * kv_heads * half;
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < pairs; at += gridDim.x * blockDim.x) {
@@ -63,8 +63,8 @@ __device__ __forceinline__ void append(const T* k, const T* v, const T* cos, con
         rotate(x, out, cos, sin, batch_stride, head_stride, token_stride, table_stride, rows, heads, tokens, half);               \
     }                                                                                                                             \
     extern "C" __global__ void append_##suffix(const T* k, const T* v, const T* cos, const T* sin, Sequences<T> all,              \
-                                               long long k_head, long long k_token, long long v_head, long long v_token,          \
-                                               int kv_heads, int half) {                                                          \
-        append(k, v, cos, sin, all, k_head, k_token, v_head, v_token, kv_heads, half);                                            \
+                                               const unsigned* cached, long long k_head, long long k_token, long long v_head,     \
+                                               long long v_token, int kv_heads, int half) {                                       \
+        append(k, v, cos, sin, all, cached, k_head, k_token, v_head, v_token, kv_heads, half);                                            \
     }
 FOR_EACH_TYPE(ROTATIONS)

@@ -58,6 +58,13 @@ pub(crate) fn multiplies_f32(device: &Device, dtype: DType) -> bool {
     matches!(device, Device::Cpu) && dtype == DType::F32 && tiles(device, dtype).is_none()
 }
 
+/// `DRAGUNOV_CUDA_GRAPHS=1`: steps of decoding are launched as graphs where they can be.
+#[cfg(feature = "cuda")]
+pub(crate) fn graphs_asked_for() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| std::env::var_os("DRAGUNOV_CUDA_GRAPHS").is_some_and(|v| v == "1"))
+}
+
 /// `DRAGUNOV_CUDA_REFERENCE=1`: every op on CUDA is composed of candle's, to tell whose fault a wrong number is.
 fn reference_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();

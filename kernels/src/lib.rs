@@ -8,6 +8,7 @@
 //! | `ops/<op>/reference.rs` | plain loops in f64 |
 //! | `cpu/` | what CPU kernels share: the inner loop of products, packing, vectors, threads, working memory |
 //! | `cuda/` | what the CUDA side of several ops shares |
+//! | `graph.rs` | work of a GPU that is queued once and launched again and again |
 //!
 //! Element types f32, bf16 and f16 in and out; sums are always f32.
 
@@ -15,6 +16,7 @@ mod backend;
 mod cpu;
 mod cuda;
 mod epilogue;
+pub mod graph;
 mod ops;
 mod products;
 pub mod reference;
@@ -25,12 +27,15 @@ pub use backend::works_in_pieces;
 pub use epilogue::Epilogue;
 pub use ops::activation::{Activation, activation};
 pub use ops::argmax::{TokenRules, argmax_tokens};
-pub use ops::attention::ragged::{CachedSequence, append_rotated, attention_ragged};
+pub use ops::attention::ragged::{
+    CachedSequence, append_rotated, append_rotated_behind, attention_ragged, attention_ragged_behind,
+};
 pub use ops::attention::{AttentionMask, Segments, attention};
 pub use ops::best_tokens::{AllowedRow, TokenSet, best_tokens};
 pub use ops::channels_last::to_channels_last;
 pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
+pub use ops::decoding::{StepInputs, StepRules, StepStart, StepState};
 pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, draw_masks};
 pub use ops::linear::{LinearWeight, linear};
 pub use ops::mask_facts::{MaskFacts, MaskRules, mask_facts};

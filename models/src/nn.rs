@@ -16,7 +16,8 @@ use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
 pub use dragunov_kernels::{
     Activation, AttentionMask, CachedSequence, Products, Segments, activation, add, append_rotated,
-    attention, attention_ragged, relative_positions, rotary, silu_mul, take_rows,
+    append_rotated_behind, attention, attention_ragged, attention_ragged_behind, relative_positions, rotary,
+    silu_mul, take_rows,
 };
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};

@@ -14,6 +14,7 @@
 //! | `vision.merger.hidden`, `vision.merger.act` | before and after the merger's GELU, (N / merge^2, merge^2 C) |
 //! | `vision.merger.windowed`, `vision.merger` | tokens in the order of the windows and of the image |
 //! | `text.cos`, `text.sin` | rotations of the new tokens, (B, T, d / 2); these and the next for every step |
+//! | `text.tokens`, `text.scores` | of a step that was launched as a graph, whose other stages cannot be seen: the next tokens, (B), or what they are drawn from, (B, V) |
 //! | `text.layer.i`, `text.hidden` | a layer's result; after the final norm, (B, T, C) |
 
 mod automaton;
@@ -29,6 +30,7 @@ mod input;
 mod layout;
 mod number;
 pub mod preprocess;
+mod replay;
 pub mod rope;
 pub mod sampling;
 pub mod schema;

@@ -91,6 +91,12 @@ std::string as_json() {
   field("syncs", c.synced());
   field("events", c.events);
   field("modules", c.modules);
+  field("graphs_captured", c.graphs_captured);
+  field("graphs_instantiated", c.graphs_instantiated);
+  field("graph_launches", c.graph_launches);
+  field("graph_nodes", c.graph_nodes);
+  field("graph_kernels", c.graph_kernels);
+  field("graph_products", c.graph_products);
   field("calls", c.calls);
   out += "  \"launches_by_kernel\": " + object(c.launches) + ",\n";
   out += "  \"syncs_by_call\": " + object(c.syncs) + ",\n  \"findings\": [";
@@ -111,6 +117,10 @@ std::string as_text() {
       c.launched(), c.gemms, double(c.multiply_adds), c.to_device_copies, c.to_device_bytes / 1e6, c.to_host_copies,
       c.to_host_bytes / 1e6, c.on_device_copies, c.allocations, c.peak_bytes / 1e6, c.synced(), c.events, c.calls,
       findings().size());
+  if (c.graphs_captured) {
+    out += format("softcuda: %lu graphs captured, %lu instantiated, %lu launches of them with %lu nodes: %lu kernels, %lu products\n",
+                  c.graphs_captured, c.graphs_instantiated, c.graph_launches, c.graph_nodes, c.graph_kernels, c.graph_products);
+  }
   std::vector<std::pair<std::string, uint64_t>> top(c.launches.begin(), c.launches.end());
   std::sort(top.begin(), top.end(), [](auto& a, auto& b) { return a.second > b.second; });
   if (top.size() > 12) top.resize(12);

@@ -17,6 +17,8 @@ struct Counters {
   uint64_t allocations = 0, allocated_bytes = 0, live_bytes = 0, peak_bytes = 0;
   // The pool: what it holds, what it may hold when the host waits, and what it gave back to the driver in all.
   uint64_t reserved_bytes = 0, release_threshold = 0, returned_bytes = 0;
+  // Graphs: of their launches, all nodes, and of these kernels and products, which are not counted above.
+  uint64_t graphs_captured = 0, graphs_instantiated = 0, graph_launches = 0, graph_nodes = 0, graph_kernels = 0, graph_products = 0;
   uint64_t events = 0, modules = 0, calls = 0;
 
   uint64_t launched() const;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../include/softcuda/float16.h"
+#include "capture.h"
 #include "counters.h"
 #include "findings.h"
 #include "heap.h"
@@ -119,19 +120,30 @@ BlasStatus gemm(void* handle, const Gemm& g) {
   if (!known(g.a.type) || !known(g.b.type) || !known(g.c.type)) return BLAS_NOT_SUPPORTED;
   if (g.a.leading < g.a.rows || g.b.leading < g.b.rows || g.c.leading < g.c.rows) return BLAS_INVALID_VALUE;
   if (!usable(g.a, g.batch, "A", g) || !usable(g.b, g.batch, "B", g) || !usable(g.c, g.batch, "C", g)) return BLAS_EXECUTION_FAILED;
+  Stream& stream = stream_of(static_cast<Handle*>(handle)->stream);
+  if (may_push(stream) != SUCCESS) return BLAS_EXECUTION_FAILED;
+  std::vector<Use> uses = {{uintptr_t(g.a.at), false, "A"}, {uintptr_t(g.b.at), false, "B"}, {uintptr_t(g.c.at), true, "C"}};
+  auto work = [g] {
+    if (device_status != SUCCESS) return;
+    check_written(g.a, g.batch, "cuBLAS product, A");
+    check_written(g.b, g.batch, "cuBLAS product, B");
+    g.c.type == R_64F ? compute<double>(g) : compute<float>(g);
+  };
+  uint64_t multiply_adds = uint64_t(g.m) * g.n * g.k * g.batch;
+  // cuBLAS's kernels are captured with alpha and beta (cuBLAS, "CUDA Graphs Support", pointer mode host).
+  if (captures(stream)) {
+    Node node;
+    node.kind = Node::Product, node.who = "cuBLAS product", node.uses = std::move(uses), node.run = work, node.multiply_adds = multiply_adds;
+    keep(stream, std::move(node));
+    return BLAS_SUCCESS;
+  }
   if (launch_loses_device()) {
     device_status = LAUNCH_FAILED;
     return BLAS_EXECUTION_FAILED;
   }
   counters().gemms++;
-  counters().multiply_adds += uint64_t(g.m) * g.n * g.k * g.batch;
-  enqueue(stream_of(static_cast<Handle*>(handle)->stream), "cuBLAS product",
-          {{uintptr_t(g.a.at), false, "A"}, {uintptr_t(g.b.at), false, "B"}, {uintptr_t(g.c.at), true, "C"}}, [g] {
-            if (device_status != SUCCESS) return;
-            check_written(g.a, g.batch, "cuBLAS product, A");
-            check_written(g.b, g.batch, "cuBLAS product, B");
-            g.c.type == R_64F ? compute<double>(g) : compute<float>(g);
-          });
+  counters().multiply_adds += multiply_adds;
+  enqueue(stream, "cuBLAS product", uses, work);
   return BLAS_SUCCESS;
 }
 

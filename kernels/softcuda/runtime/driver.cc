@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "capture.h"
 #include "counters.h"
 #include "findings.h"
 #include "heap.h"
@@ -33,6 +34,9 @@ struct Entrance {
 #define CALL              \
   Entrance entrance;      \
   if (device_status != SUCCESS) return device_status
+// The same for what a capture of a stream, of this thread or of anyone does not take.
+#define REFUSE(status)                                             \
+  if (Status refused = (status); refused != SUCCESS) return refused
 
 std::map<uintptr_t, size_t>& pinned() {
   static auto* ranges = new std::map<uintptr_t, size_t>;
@@ -79,16 +83,32 @@ Status allocate(Pointer* out, size_t bytes) {
 }
 
 Status release(Pointer at, Stream& stream, const char* call) {
+  REFUSE(may_push(stream));
+  if (captures(stream)) return captured_free(stream, at);
+  REFUSE(may_free_outside(at));
   Allocation* a = heap().find(at);
   if (!a || a->at != at || a->released) {
     report(Kind::BadFree, call, nullptr,
            a && a->released ? "freed twice: " + describe(*a) : format("%#llx was never allocated", at));
     return INVALID_VALUE;
   }
+  if (a->graph) {  // its address stays the graph's
+    enqueue(stream, call, {{at, true, "its argument"}}, [at] { heap().take_back(heap().allocations.at(at)); });
+    a->released = true;
+    return SUCCESS;
+  }
   counters().live_bytes -= (a->bytes + 511) / 512 * 512;
   enqueue(stream, call, {{at, true, "its argument"}}, [at] { heap().release(heap().allocations.at(at)); });
   a->released = true;
   return SUCCESS;
+}
+
+/// Queues work, or keeps it for the graph of a stream that captures.
+void push(Stream& stream, Node::Kind kind, const char* who, const std::vector<Use>& uses, std::function<void()> run) {
+  if (!captures(stream)) return enqueue(stream, who, uses, std::move(run));
+  Node node;
+  node.kind = kind, node.who = who, node.uses = uses, node.run = std::move(run);
+  keep(stream, std::move(node));
 }
 
 void set(uintptr_t at, size_t width, unsigned value, size_t count) {
@@ -98,13 +118,17 @@ void set(uintptr_t at, size_t width, unsigned value, size_t count) {
 
 Status fill(Pointer at, size_t width, unsigned value, size_t count, Stream& stream, const char* call) {
   if (!count) return SUCCESS;
+  REFUSE(may_push(stream));
   if (!usable(at, width * count, call)) return INVALID_VALUE;
-  enqueue(stream, call, {{at, true, "its argument"}}, [=] { set(at, width, value, count); });
+  push(stream, Node::Set, call, {{at, true, "its argument"}}, [=] { set(at, width, value, count); });
   return SUCCESS;
 }
 
 Status to_device(Pointer to, const void* from, size_t bytes, Stream& stream, const char* call) {
   if (!bytes) return SUCCESS;
+  REFUSE(may_push(stream));
+  // Ordinary memory may be gone when the graph runs.
+  if (captures(stream) && !is_pinned(from)) return invalidate(stream, CAPTURE_UNSUPPORTED);
   if (!usable(to, bytes, call)) return INVALID_VALUE;
   counters().to_device_copies++;
   counters().to_device_bytes += bytes;
@@ -115,7 +139,7 @@ Status to_device(Pointer to, const void* from, size_t bytes, Stream& stream, con
     kept.reset(new char[bytes]);
     memcpy(kept.get(), from, bytes);
   }
-  enqueue(stream, call, {{to, true, "the destination"}}, [=] {
+  push(stream, Node::Copy, call, {{to, true, "the destination"}}, [=] {
     memcpy(reinterpret_cast<void*>(to), kept ? kept.get() : from, bytes);
     shadow_state(to, bytes, State::Written);
   });
@@ -124,6 +148,9 @@ Status to_device(Pointer to, const void* from, size_t bytes, Stream& stream, con
 
 Status to_host(void* to, Pointer from, size_t bytes, Stream& stream, const char* call) {
   if (!bytes) return SUCCESS;
+  REFUSE(may_push(stream));
+  // It would wait.
+  if (captures(stream) && !is_pinned(to)) return invalidate(stream, CAPTURE_UNSUPPORTED);
   if (!usable(from, bytes, call)) return INVALID_VALUE;
   counters().to_host_copies++;
   counters().to_host_bytes += bytes;
@@ -133,7 +160,7 @@ Status to_host(void* to, Pointer from, size_t bytes, Stream& stream, const char*
   };
   if (is_pinned(to)) {
     memset(to, POISON, bytes);  // until something waits for the copy
-    enqueue(stream, call, {{from, false, "the source"}}, copy);
+    push(stream, Node::Copy, call, {{from, false, "the source"}}, copy);
     return SUCCESS;
   }
   enqueue(stream, call, {{from, false, "the source"}}, copy);
@@ -143,10 +170,11 @@ Status to_host(void* to, Pointer from, size_t bytes, Stream& stream, const char*
 
 Status on_device(Pointer to, Pointer from, size_t bytes, Stream& stream, const char* call) {
   if (!bytes) return SUCCESS;
+  REFUSE(may_push(stream));
   if (!usable(to, bytes, call) || !usable(from, bytes, call)) return INVALID_VALUE;
   counters().on_device_copies++;
   counters().on_device_bytes += bytes;
-  enqueue(stream, call, {{from, false, "the source"}, {to, true, "the destination"}}, [=] {
+  push(stream, Node::Copy, call, {{from, false, "the source"}, {to, true, "the destination"}}, [=] {
     memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     shadow_copy(to, from, bytes);
   });
@@ -207,6 +235,7 @@ Status cuCtxDestroy_v2(void*) { return SUCCESS; }
 Status cuCtxGetDevice(int* device) { return *device = 0, SUCCESS; }
 Status cuCtxSynchronize() {
   CALL;
+  REFUSE(not_while_any_captures());
   host_wait_all(__func__);
   heap().inspect();
   return device_status;
@@ -226,6 +255,11 @@ static const ErrorText ERRORS[] = {
     {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {901, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
+    {905, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION", "dependency created on uncaptured work in another stream"},
+    {907, "CUDA_ERROR_CAPTURED_EVENT", "operation not permitted on an event last recorded in a capturing stream"},
+    {908, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD", "attempt to terminate a thread-local capture sequence from another thread"},
 };
 Status cuGetErrorName(int code, const char** text) {
   for (const ErrorText& e : ERRORS) if (e.code == code) return *text = e.name, SUCCESS;
@@ -242,19 +276,26 @@ Status cuStreamCreateWithPriority(void** out, unsigned, int) { CALL; return *out
 Status cuStreamDestroy_v2(void*) { CALL; return SUCCESS; }  // queued work still runs, its memory is small
 Status cuStreamSynchronize(void* stream) {
   CALL;
+  REFUSE(not_captured(stream_of(stream)));
   host_wait(stream_of(stream), __func__);
   return device_status;
 }
 Status cuStreamQuery(void* stream) {
   CALL;
+  REFUSE(not_captured(stream_of(stream)));
   return stream_of(stream).queue.empty() ? SUCCESS : NOT_READY;
 }
 Status cuStreamWaitEvent(void* stream, void* event, unsigned) {
   CALL;
-  wait_for(stream_of(stream), *static_cast<Event*>(event));
+  Stream& of = stream_of(stream);
+  auto& e = *static_cast<Event*>(event);
+  REFUSE(may_push(of));
+  // Work that no graph holds cannot come before a graph's; and a second stream of a capture is not of this device.
+  if (captures(of) && (!e.captured || e.stream != &of)) return invalidate(of, e.captured ? NOT_SUPPORTED : CAPTURE_ISOLATION);
+  if (e.captured && !captures(of)) return captures(*e.stream) ? invalidate(*e.stream, NOT_SUPPORTED) : CAPTURED_EVENT;
+  if (!e.captured) wait_for(of, e);
   return SUCCESS;
 }
-Status cuStreamIsCapturing(void*, int* status) { CALL; return *status = 0, SUCCESS; }
 Status cuEventCreate(void** out, unsigned) {
   CALL;
   counters().events++;
@@ -267,17 +308,22 @@ Status cuEventDestroy_v2(void* event) {
 }
 Status cuEventRecord(void* event, void* stream) {
   CALL;
+  REFUSE(may_push(stream_of(stream)));
   record(*static_cast<Event*>(event), stream_of(stream));
+  static_cast<Event*>(event)->captured = captures(stream_of(stream));
   return SUCCESS;
 }
 Status cuEventQuery(void* event) {
   CALL;
   auto* e = static_cast<Event*>(event);
+  if (e->captured) return captures(*e->stream) ? invalidate(*e->stream, CAPTURED_EVENT) : CAPTURED_EVENT;
   return !e->stream || e->stream->done >= e->position ? SUCCESS : NOT_READY;
 }
 Status cuEventSynchronize(void* event) {
   CALL;
-  host_wait(*static_cast<Event*>(event), __func__);
+  auto* e = static_cast<Event*>(event);
+  if (e->captured) return captures(*e->stream) ? invalidate(*e->stream, CAPTURED_EVENT) : CAPTURED_EVENT;
+  host_wait(*e, __func__);
   return device_status;
 }
 Status cuEventElapsedTime_v2(float* ms, void*, void*) { return *ms = 0, SUCCESS; }  // there is no clock to read
@@ -289,11 +335,21 @@ Status cuMemGetInfo_v2(size_t* free, size_t* total) {
   *free = settings().memory - counters().reserved_bytes;
   return SUCCESS;
 }
-Status cuMemAllocAsync(Pointer* out, size_t bytes, void*) { CALL; return allocate(out, bytes); }
-Status cuMemAlloc_v2(Pointer* out, size_t bytes) { CALL; return allocate(out, bytes); }
+Status cuMemAllocAsync(Pointer* out, size_t bytes, void* handle) {
+  CALL;
+  Stream& stream = stream_of(handle);
+  REFUSE(may_push(stream));
+  return captures(stream) ? captured_allocation(stream, out, bytes) : allocate(out, bytes);
+}
+Status cuMemAlloc_v2(Pointer* out, size_t bytes) {
+  CALL;
+  REFUSE(not_while_capturing());
+  return allocate(out, bytes);
+}
 Status cuMemFreeAsync(Pointer at, void* stream) { CALL; return release(at, stream_of(stream), __func__); }
 Status cuMemFree_v2(Pointer at) {
   CALL;
+  REFUSE(not_while_capturing());
   host_wait_all(__func__);
   Status status = release(at, stream_of(nullptr), __func__);
   host_wait(stream_of(nullptr), __func__);
@@ -301,6 +357,7 @@ Status cuMemFree_v2(Pointer at) {
 }
 Status cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   CALL;
+  REFUSE(not_while_capturing());
   *out = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (!*out) return OUT_OF_MEMORY;
   memset(*out, POISON, bytes);
@@ -309,6 +366,7 @@ Status cuMemHostAlloc(void** out, size_t bytes, unsigned) {
 }
 Status cuMemFreeHost(void* at) {
   Entrance entrance;
+  REFUSE(not_while_capturing());
   host_wait_all(__func__);
   pinned().erase(uintptr_t(at));
   free(at);
@@ -317,13 +375,13 @@ Status cuMemFreeHost(void* at) {
 Status cuMemsetD8Async(Pointer at, unsigned char value, size_t count, void* s) { CALL; return fill(at, 1, value, count, stream_of(s), __func__); }
 Status cuMemsetD16Async(Pointer at, unsigned short value, size_t count, void* s) { CALL; return fill(at, 2, value, count, stream_of(s), __func__); }
 Status cuMemsetD32Async(Pointer at, unsigned value, size_t count, void* s) { CALL; return fill(at, 4, value, count, stream_of(s), __func__); }
-Status cuMemsetD8_v2(Pointer at, unsigned char value, size_t count) { CALL; return fill(at, 1, value, count, stream_of(nullptr), __func__); }
+Status cuMemsetD8_v2(Pointer at, unsigned char value, size_t count) { CALL; REFUSE(not_while_capturing()); return fill(at, 1, value, count, stream_of(nullptr), __func__); }
 Status cuMemcpyHtoDAsync_v2(Pointer to, const void* from, size_t bytes, void* s) { CALL; return to_device(to, from, bytes, stream_of(s), __func__); }
 Status cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void* s) { CALL; return to_host(to, from, bytes, stream_of(s), __func__); }
 Status cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void* s) { CALL; return on_device(to, from, bytes, stream_of(s), __func__); }
 Status cuMemcpyPeerAsync(Pointer to, void*, Pointer from, void*, size_t bytes, void* s) { CALL; return on_device(to, from, bytes, stream_of(s), __func__); }
-Status cuMemcpyHtoD_v2(Pointer to, const void* from, size_t bytes) { CALL; return to_device(to, from, bytes, stream_of(nullptr), __func__); }
-Status cuMemcpyDtoH_v2(void* to, Pointer from, size_t bytes) { CALL; return to_host(to, from, bytes, stream_of(nullptr), __func__); }
+Status cuMemcpyHtoD_v2(Pointer to, const void* from, size_t bytes) { CALL; REFUSE(not_while_capturing()); return to_device(to, from, bytes, stream_of(nullptr), __func__); }
+Status cuMemcpyDtoH_v2(void* to, Pointer from, size_t bytes) { CALL; REFUSE(not_while_capturing()); return to_host(to, from, bytes, stream_of(nullptr), __func__); }
 
 // The pool: above its threshold, what is free goes back to the driver whenever the host waits.
 static int default_pool;
@@ -358,6 +416,7 @@ Status cuMemPoolTrimTo(void*, size_t) {
 // Code.
 Status cuModuleLoadData(void** out, const void* image) {
   CALL;
+  REFUSE(not_while_capturing());
   Module* module = nullptr;
   Status status = load_module(image, &module);
   *out = module;

@@ -46,4 +46,6 @@ bool launch_loses_device() {
   return ++launches == settings().lose_at || lost;
 }
 
+bool graph_step_must_fail(const char* step) { return settings().graph_fault == step; }
+
 }  // namespace softcuda

@@ -83,7 +83,8 @@ uintptr_t Heap::allocate(size_t bytes, const std::string& made_before) {
   memset(reinterpret_cast<void*>(at), POISON, bytes);
   memset(reinterpret_cast<void*>(at + bytes), RED, whole - RED_ZONE - bytes);
   shadow_state(at, bytes, State::Fresh);
-  allocations[at] = {at, bytes, ++made_, made_before};
+  Allocation& made = allocations[at] = Allocation();
+  made.at = at, made.bytes = bytes, made.number = ++made_, made.made_before = made_before;
   return at;
 }
 
@@ -112,9 +113,21 @@ void Heap::release(Allocation& a) {
   while (quarantined_ > QUARANTINE && !quarantine_.empty()) retire(quarantine_.begin()->second);
 }
 
-void Heap::retire(uintptr_t at) {
-  Allocation& a = allocations.at(at);
-  auto* bytes = reinterpret_cast<const unsigned char*>(at);
+void Heap::lend(Allocation& a) {
+  check_poison(a);
+  a.freed = false;
+  shadow_state(a.at, a.bytes, State::Fresh);
+}
+
+void Heap::take_back(Allocation& a) {
+  check_red_zones(a);
+  a.freed = true;
+  memset(reinterpret_cast<void*>(a.at), POISON, a.bytes);
+  shadow_state(a.at, a.bytes, State::Freed);
+}
+
+void Heap::check_poison(const Allocation& a) {
+  auto* bytes = reinterpret_cast<const unsigned char*>(a.at);
   for (size_t i = 0; i < a.bytes; i++) {
     if (bytes[i] != POISON) {
       report(Kind::WriteAfterFree, "a kernel after the free of " + describe(a), nullptr,
@@ -122,6 +135,11 @@ void Heap::retire(uintptr_t at) {
       break;
     }
   }
+}
+
+void Heap::retire(uintptr_t at) {
+  Allocation& a = allocations.at(at);
+  check_poison(a);
   check_red_zones(a);
   quarantined_ -= a.bytes;
   quarantine_.erase(quarantine_.begin());

@@ -18,6 +18,8 @@ struct Allocation {
   std::string made_before;  // the kernel launched last before it
   bool released = false;    // its free is queued or done, in the order of the streams
   bool freed = false;       // its memory has been given up
+  uint64_t graph = 0;       // number of the graph that allocates it, 0 for none
+  bool freed_by_graph = false;
 };
 
 struct Heap {
@@ -28,6 +30,9 @@ struct Heap {
   uintptr_t allocate(size_t bytes, const std::string& made_before);
   /// Gives the memory up: red zones are looked at, contents poisoned, reuse put off.
   void release(Allocation& allocation);
+  /// An allocation of a graph each time that the graph allocates and frees it: its address stays its own.
+  void lend(Allocation& allocation);
+  void take_back(Allocation& allocation);
   /// The allocation that `address` lies in or behind the red zone of; null where nothing ever was.
   Allocation* find(uintptr_t address);
   bool contains(uintptr_t address) const { return address - base < reserved; }
@@ -44,6 +49,7 @@ struct Heap {
 
   void reserve();
   void check_red_zones(const Allocation& a);
+  void check_poison(const Allocation& a);
   void retire(uintptr_t at);
   uintptr_t take(size_t whole);
   void give(uintptr_t from, size_t whole);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "capture.h"
 #include "counters.h"
 #include "findings.h"
 #include "heap.h"
@@ -84,8 +85,11 @@ Status launch(Function& f, uint3 grid, uint3 block, uint32_t shared_bytes, Strea
     report(Kind::LaunchLimit, kernel.name, nullptr, why);
     return INVALID_VALUE;
   }
-  if (launch_loses_device()) return device_status = LAUNCH_FAILED;
-  counters().launches[kernel.name]++;
+  if (Status refused = may_push(stream); refused != SUCCESS) return refused;
+  if (!captures(stream)) {
+    if (launch_loses_device()) return device_status = LAUNCH_FAILED;
+    counters().launches[kernel.name]++;
+  }
   last_name() = kernel.name;
 
   auto arguments = std::make_shared<Arguments>(kernel, values);
@@ -115,7 +119,13 @@ Status launch(Function& f, uint3 grid, uint3 block, uint32_t shared_bytes, Strea
     if (!run(l)) device_status = LAUNCH_FAILED;
     if (settings().trace) trace(l);
   };
-  enqueue(stream, kernel.name, uses, std::move(work));
+  if (captures(stream)) {
+    Node node;
+    node.who = kernel.name, node.uses = std::move(uses), node.run = std::move(work);
+    keep(stream, std::move(node));
+  } else {
+    enqueue(stream, kernel.name, uses, std::move(work));
+  }
   return SUCCESS;
 }
 

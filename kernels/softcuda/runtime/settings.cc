@@ -64,6 +64,12 @@ Settings read() {
   s.lose_at = number("SOFTCUDA_LOST_AT", 0);
   s.exit_code = int(number("SOFTCUDA_EXIT", 0));
   if (const char* v = text("SOFTCUDA_FAULT_FILE")) s.fault_file = v;
+  if (const char* v = text("SOFTCUDA_GRAPH_FAULT")) {
+    s.graph_fault = v;
+    if (s.graph_fault != "begin" && s.graph_fault != "capture" && s.graph_fault != "instantiate" && s.graph_fault != "launch") {
+      refuse("SOFTCUDA_GRAPH_FAULT", v, "begin, capture, instantiate or launch");
+    }
+  }
   if (const char* v = text("SOFTCUDA_REPORT")) s.report = v;
   if (const char* v = text("SOFTCUDA_CACHE")) s.cache = v;
   else if (const char* home = text("XDG_CACHE_HOME")) s.cache = std::string(home) + "/softcuda";

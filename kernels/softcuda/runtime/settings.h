@@ -19,6 +19,7 @@ struct Settings {
   uint64_t fail_allocation = 0;  // SOFTCUDA_OOM_AT=N: the N-th allocation finds no memory (1 is the first)
   uint64_t lose_at = 0;          // SOFTCUDA_LOST_AT=N: the device is lost at the N-th launch
   std::string fault_file;        // SOFTCUDA_FAULT_FILE: when it appears, its text is obeyed (`oom N` or `lost`) and it is removed
+  std::string graph_fault;       // SOFTCUDA_GRAPH_FAULT=begin | capture | instantiate | launch: that step of every graph fails
   std::string report;            // SOFTCUDA_REPORT: where counters and findings go as JSON at exit
   bool trace = false;            // SOFTCUDA_TRACE=1: a line a launch on stderr, with sums over its memory
   bool summary = false;          // SOFTCUDA_SUMMARY=1: counters on stderr at exit

@@ -22,8 +22,11 @@ struct Work {
   uint64_t position = 0;
 };
 
+struct Capture;
+
 struct Stream {
   size_t index;
+  Capture* capture = nullptr;  // what it captures into, if it does
   Clock clock;               // of what has been queued
   uint64_t queued = 0, done = 0;
   std::deque<Work> queue;
@@ -31,6 +34,7 @@ struct Stream {
 
 struct Event {
   Stream* stream = nullptr;  // null: never recorded
+  bool captured = false;     // recorded into a graph: nobody can wait for it outside
   uint64_t position = 0;
   Clock clock;
 };
@@ -39,7 +43,8 @@ struct Event {
 struct Use {
   uintptr_t at;
   bool writes;
-  const char* role;  // `argument 3`, for messages
+  const char* role;         // `argument 3`, for messages
+  uint64_t allocation = 0;  // whose it was when it was captured
 };
 
 /// The one lock of the device.

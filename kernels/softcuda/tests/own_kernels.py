@@ -103,7 +103,7 @@ h, w, new, cached, room = 4, 40, [9, 0, 1], [0, 5, 70], [9, 6, 71]
 q, y = d.upload("H", bf16((i * 7 % 31 - 15) / 9 for i in range(sum(new) * h * w))), d.empty("H", sum(new) * h * w)
 caches = [[d.upload("H", bf16(i % 9 / 9 for i in range(2 * r * w))) for r in room] for _ in range(2)]
 s = attention_shape(heads=h, kv_heads=2, pack=2, queries=sum(new), d=w, tall=64, tiles=1, cached=True)
-d.launch(module, "flash_ragged_64_bf16", (2, 3), (128,), [q, y, sequences(*caches, new, cached, room), s])
+d.launch(module, "flash_ragged_64_bf16", (2, 3), (128,), [q, y, sequences(*caches, new, cached, room), u64(0), s])
 """,
     ("attention.cu", "attention_64_f32"): """
 h, n, m, w = 2, 37, 50, 40
@@ -125,7 +125,7 @@ h, w, new, cached, room = 4, 20, [9, 0, 1], [0, 5, 70], [9, 6, 71]
 q, y = d.upload("f", (i % 7 for i in range(sum(new) * h * w))), d.empty("f", sum(new) * h * w)
 caches = [[d.upload("f", (i % 9 / 9 for i in range(2 * r * w))) for r in room] for _ in range(2)]
 s = attention_shape(heads=h, kv_heads=2, pack=2, queries=sum(new), d=w, tall=64, tiles=1, cached=True)
-d.launch(module, "attention_ragged_32_f32", (2, 3), (128,), [q, y, sequences(*caches, new, cached, room), s])
+d.launch(module, "attention_ragged_32_f32", (2, 3), (128,), [q, y, sequences(*caches, new, [9] * 3, room), d.upload("I", cached), s])
 """,
     ("rotary.cu", "rotate_f32"): """
 b, h, n, half = 2, 3, 5, 3
@@ -138,7 +138,7 @@ h, half, new, cached, room = 2, 3, [4, 0, 1], [0, 5, 2], [4, 6, 3]
 k, v = (d.upload("f", range(sum(new) * h * 2 * half)) for _ in range(2))
 cos, sin = d.upload("f", range(sum(new) * half)), d.upload("f", range(sum(new) * half))
 caches = [[d.empty("f", h * r * 2 * half) for r in room] for _ in range(2)]
-d.launch(module, "append_f32", (1, 3), (256,), [k, v, cos, sin, sequences(*caches, new, cached, room), *map(u64, (2 * half, h * 2 * half) * 2), i32(h), i32(half)])
+d.launch(module, "append_f32", (1, 3), (256,), [k, v, cos, sin, sequences(*caches, new, [9] * 3, room), d.upload("I", cached), *map(u64, (2 * half, h * 2 * half) * 2), i32(h), i32(half)])
 """,
     ("masks.cu", "mask_facts_f32"): """
 x, which, facts = d.upload("f", (i % 9 - 4 for i in range(3 * 25))), d.upload("I", [2, 0]), d.empty("I", 12)
@@ -165,6 +165,23 @@ d.launch(module, "penalise_f32", (1, 2), (256,), [x, tokens, ends, i32(5), ctype
     ("argmax.cu", "argmax_f32"): """
 x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
 d.launch(module, "argmax_f32", (2, 3), (32,), [x, best, i32(100)])
+""",
+    ("decoding.cu", "begin_step_f32"): """
+rows, width, half, steps = 3, 10, 4, 2
+embedding, tokens, counts = d.upload("f", range(6 * width)), d.upload("I", [5, 0, 2]), d.upload("I", [steps - 1] + [7] * 6)
+cosines, sines = (d.upload("f", range(steps * rows * half)) for _ in range(2))
+x, cos, sin = (d.empty("f", rows * n) for n in (width, half, half))
+d.launch(module, "begin_step_f32", (1, rows), (32,), [embedding, cosines, sines, tokens, counts, x, cos, sin, i32(width), i32(half)])
+""",
+    ("decoding.cu", "likeliest_f32"): """
+x, best = d.upload("f", (i * 7 % 100 for i in range(3 * 100))), d.zeros("Q", 3)
+noted, counts = d.upload("B", (i % 4 for i in range(300))), d.upload("I", [1] + [7] * 6)
+d.launch(module, "likeliest_f32", (2, 3), (32,), [x, noted, counts, best, i32(100), ctypes.c_float(1.2), i32(4)])
+""",
+    ("decoding.cu", "end_step_f32"): """
+best, noted = d.upload("Q", [0xffffffff - 99] * 3), d.upload("B", [0] * 300)
+tokens, counts = d.upload("I", [7, 8, 9]), d.upload("I", [1] + [7] * 3 + [0, 1, 0])
+d.launch(module, "end_step_f32", (1,), (64,), [best, noted, tokens, counts, i32(3), i32(100)])
 """,
     ("sampling.cu", "count_tokens_f32"): """
 x, bins = d.upload("f", (i * 7 % 100 - 50 for i in range(2 * 300))), d.zeros("I", 2 * 4096)
@@ -265,6 +282,12 @@ OWN_FAULTS = [
     ("argmax.cu", "penalise_f32", "tokens[i] & 0x7fffffffu", "tokens[i]", "out of bounds", "= -INFINITY"),
     ("argmax.cu", "penalise_f32", "i < end; i +=", "i <= end; i +=", "out of bounds", "float& logit"),
     ("argmax.cu", "argmax_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "row[token]"),
+    ("decoding.cu", "begin_step_f32", "if (i >= half) continue;", "", "out of bounds", "cos[row * half + i]"),
+    ("decoding.cu", "begin_step_f32", "(counts[STEPS] *", "((counts[STEPS] + 1) *", "out of bounds", "cos[row * half + i]"),
+    ("decoding.cu", "likeliest_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "noted[first + token]"),
+    ("decoding.cu", "likeliest_f32", "atomicMax(&best[blockIdx.y], own)", "best[blockIdx.y] = own", "race between blocks", "best[blockIdx.y] = own"),
+    ("decoding.cu", "end_step_f32", "    if (row >= rows) return;\n", "", "out of bounds", "best[row] == 0"),
+    ("decoding.cu", "end_step_f32", "row * (size_t)vocabulary + token]", "(row + 1) * (size_t)vocabulary + token]", "out of bounds", "(of_it & ENDS)"),
     ("sampling.cu", "count_tokens_f32", "token < vocabulary; token", "token <= vocabulary; token", "out of bounds", "atomicAdd(&bins["),
     ("sampling.cu", "count_tokens_f32", "atomicAdd(&bins[blockIdx.y * BINS + (order_of(row[token]) >> BIN_SHIFT)], 1u)", "bins[blockIdx.y * BINS + (order_of(row[token]) >> BIN_SHIFT)] += 1", "race between blocks", "] += 1"),
     ("sampling.cu", "top_tokens_f32", "        if (at >= most) continue;\n", "", "out of bounds", "found[1 + 2 * at]"),

@@ -34,6 +34,7 @@ modules! {
     ARGMAX "argmax"
     ATTENTION "attention"
     CONVOLUTION "convolution"
+    DECODING "decoding"
     ELEMENTWISE "elementwise"
     FLASH "flash"
     MASKS "masks"

@@ -7,6 +7,7 @@ pub(crate) mod best_tokens;
 pub(crate) mod channels_last;
 pub(crate) mod conv2d;
 pub(crate) mod conv_transpose2d;
+pub(crate) mod decoding;
 mod depthwise;
 pub(crate) mod drawn_masks;
 pub(crate) mod linear;

@@ -4,8 +4,8 @@
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
     Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, LinearWeight, Segments, append_rotated,
-    attention, attention_ragged, conv_transpose2d, conv2d, layer_norm, linear, relative_positions, rms_norm,
-    rotary, silu_mul, upsample_bilinear,
+    append_rotated_behind, attention, attention_ragged, attention_ragged_behind, conv_transpose2d, conv2d,
+    layer_norm, linear, relative_positions, rms_norm, rotary, silu_mul, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
@@ -336,6 +336,88 @@ fn sequences_with_caches_of_their_own() {
             .collect();
         Tensor::cat(&outs, 1).unwrap()
     });
+}
+
+/// Rows of one cache of which the first tokens are padding, as a graph's kernels get them, against caches of their own.
+#[test]
+fn lengths_that_only_the_device_knows() {
+    let Some(device) = device() else { return };
+    for (dtype, d) in [(DType::F32, 20), (DType::BF16, 64), (DType::F16, 128)] {
+        let there = |shape: &[usize], seed| {
+            let t = random(shape, seed).to_device(&device).unwrap();
+            t.to_dtype(dtype).unwrap()
+        };
+        let (rows, heads, room) = (3, 2, 90);
+        let (pads, cached) = ([0usize, 7, 80], [85usize, 78, 5]);
+        let [keys, values] = [1, 2].map(|seed| there(&[rows, heads, room, d], seed));
+        let (q, k, v) = (
+            there(&[1, rows, 2 * heads, d], 3),
+            there(&[1, rows, heads, d], 4),
+            there(&[1, rows, heads, d], 5),
+        );
+        let [q, k, v] = [q, k, v].map(|t| t.transpose(1, 2).unwrap());
+        let (cos, sin) = (there(&[1, rows, d / 2], 6), there(&[1, rows, d / 2], 7));
+        let row = |t: &Tensor, i: usize| {
+            let row = t.narrow(0, i, 1).unwrap();
+            row.narrow(2, pads[i], room - pads[i]).unwrap()
+        };
+        let views: Vec<_> = (0..rows).map(|i| (row(&keys, i), row(&values, i))).collect();
+        let own: Vec<_> = views
+            .iter()
+            .map(|(k, v)| (k.force_contiguous().unwrap(), v.force_contiguous().unwrap()))
+            .collect();
+        let plain: Vec<_> = own
+            .iter()
+            .zip(cached)
+            .map(|((keys, values), cached)| CachedSequence {
+                keys,
+                values,
+                cached,
+                new: 1,
+            })
+            .collect();
+        let blind: Vec<_> = views
+            .iter()
+            .map(|(keys, values)| CachedSequence {
+                keys,
+                values,
+                cached: 0,
+                new: 1,
+            })
+            .collect();
+        let counts = Tensor::new(&[9u32, 85, 78, 5], &device).unwrap();
+        let counts = counts.narrow(0, 1, 3).unwrap();
+        append_rotated(&k, &v, (&cos, &sin), &plain).unwrap();
+        let wanted = attention_ragged(&q, &plain, 0.3).unwrap();
+        append_rotated_behind(&k, &v, (&cos, &sin), &blind, &counts).unwrap();
+        let found = attention_ragged_behind(&q, &blind, 0.3, &counts).unwrap();
+        let host = |t: &Tensor| flat(&t.to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap());
+        assert_eq!(host(&found), host(&wanted), "{dtype:?}");
+        for ((view_k, view_v), (own_k, own_v)) in views.iter().zip(&own) {
+            assert_eq!(
+                host(&view_k.force_contiguous().unwrap()),
+                host(own_k),
+                "{dtype:?}"
+            );
+            assert_eq!(
+                host(&view_v.force_contiguous().unwrap()),
+                host(own_v),
+                "{dtype:?}"
+            );
+        }
+        let two = counts.narrow(0, 0, 2).unwrap();
+        assert!(attention_ragged_behind(&q, &blind, 0.3, &two).is_err());
+        let apart = |t: &Tensor| t.transpose(2, 3).unwrap();
+        let (across_k, across_v) = (apart(&views[0].0), apart(&views[0].1));
+        let across = CachedSequence {
+            keys: &across_k,
+            values: &across_v,
+            cached: 0,
+            new: 1,
+        };
+        let one = counts.narrow(0, 0, 1).unwrap();
+        assert!(attention_ragged_behind(&q.narrow(2, 0, 1).unwrap(), &[across], 0.3, &one).is_err());
+    }
 }
 
 #[test]

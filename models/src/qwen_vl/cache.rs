@@ -82,6 +82,24 @@ impl KvCache {
         (keys, values)
     }
 
+    /// Whether the next token makes it move.
+    pub(super) fn is_full(&self) -> bool {
+        self.len >= self.capacity
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Keys and values (1, Hkv, capacity - padding, d) of each row of a layer, as views of it.
+    pub(super) fn rows(&self, layer: usize) -> Result<Vec<(Tensor, Tensor)>> {
+        let (keys, values) = self.layer(layer);
+        let row = |t: &Tensor, i: usize, pad: usize| t.narrow(0, i, 1)?.narrow(2, pad, self.capacity - pad);
+        let pads = self.pads.iter().enumerate();
+        pads.map(|(i, &pad)| Ok((row(keys, i, pad)?, row(values, i, pad)?)))
+            .collect()
+    }
+
     /// Writes (B, Hkv, n, d) behind what is there and returns all of it, as views.
     pub(super) fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let n = k.dim(2)?;

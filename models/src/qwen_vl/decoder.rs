@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Module, Result as Candle, Tensor};
 use candle_nn::VarBuilder;
+use dragunov_kernels::{StepInputs, StepState};
 
 use super::cache::KvCache;
 use super::config::TextConfig;
@@ -11,7 +12,8 @@ use super::rope::{Rotation, TextRope};
 use super::vision::GatedMlp;
 use crate::Result;
 use crate::nn::{
-    AttentionMask, CachedSequence, Linear, RmsNorm, append_rotated, attention, attention_ragged,
+    AttentionMask, CachedSequence, Linear, RmsNorm, append_rotated, append_rotated_behind, attention,
+    attention_ragged, attention_ragged_behind,
 };
 use crate::observer::{Observer, Stage};
 
@@ -119,6 +121,30 @@ impl Attention {
         append_rotated(&k, &v, (&rotation.cos, &rotation.sin), &sequences)?;
         let out = attention_ragged(&q, &sequences, self.scale())?;
         out.reshape((1, total, self.heads * self.head_dim))
+    }
+
+    /// The same for one token of each row of `cache`, whose lengths the device knows (`cached`): nothing here depends on them.
+    fn forward_behind(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        (cache, cached): (&KvCache, &Tensor),
+        layer: usize,
+    ) -> Candle<Tensor> {
+        let rows = cache.rows(layer)?;
+        let (q, k, v) = self.project(x, rotation)?;
+        let sequences: Vec<_> = rows
+            .iter()
+            .map(|(keys, values)| CachedSequence {
+                keys,
+                values,
+                cached: 0,
+                new: 1,
+            })
+            .collect();
+        append_rotated_behind(&k, &v, (&rotation.cos, &rotation.sin), &sequences, cached)?;
+        let out = attention_ragged_behind(&q, &sequences, self.scale(), cached)?;
+        out.reshape((1, rows.len(), self.heads * self.head_dim))
     }
 }
 
@@ -316,6 +342,33 @@ impl Decoder {
         Ok(hidden)
     }
 
+    /// Scores (B, V) behind one more token of each row of `cache`: `tokens` and their rotation as `steps` have them on the device, as
+    /// they do the lengths of the caches. There must be room; the cache's own length stays as it was.
+    pub(super) fn step(
+        &self,
+        steps: &StepState,
+        cache: &KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let StepInputs { x, cos, sin } = steps.begin(&self.embedding)?;
+        let cached = steps.cached()?;
+        let attend = |attn: &Attention, x: &Tensor, rotation: &Rotation, i: usize| {
+            attn.forward_behind(x, rotation, (cache, &cached), i)
+        };
+        let hidden = self.turned_layers(&x.unsqueeze(0)?, &Rotation { cos, sin }, attend, observer)?;
+        Ok(self.logits(&hidden.squeeze(0)?)?)
+    }
+
+    /// Rotations of the tokens of several steps, (steps, B, d / 2), in the decoder's type.
+    pub(super) fn tables(&self, positions: &[Positions]) -> Candle<(Tensor, Tensor)> {
+        let table = self
+            .rope
+            .rotation(positions, self.device())?
+            .to_dtype(self.dtype())?;
+        let by_step = |t: &Tensor| t.transpose(0, 1)?.contiguous();
+        Ok((by_step(&table.cos)?, by_step(&table.sin)?))
+    }
+
     /// All layers and the final norm; `attend` mixes the normed tokens of a layer.
     fn layers(
         &self,
@@ -330,9 +383,19 @@ impl Decoder {
             sin: observer.stage(Stage::of("text.sin"), table.sin)?,
         }
         .to_dtype(x.dtype())?;
+        self.turned_layers(x, &rotation, attend, observer)
+    }
+
+    fn turned_layers(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        attend: impl Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, |attn, x| attend(attn, x, &rotation, i))?;
+            x = layer.forward(&x, |attn, x| attend(attn, x, rotation, i))?;
             x = observer.stage(Stage::nth("text.layer", i), x)?;
         }
         observer.stage(Stage::of("text.hidden"), self.norm.forward(&x)?)

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::constrain::{Answer, JsonAnswer, JsonOptions, TokenSets, Wanted, Writer};
 use super::input::EncodedPrompt;
+use super::replay::{Ahead, Replay};
 use super::sampling::{GenerateOptions, Sampler, choose};
 use super::session::Session;
 use super::{ImageInfo, Prompt, QwenVl, Schema};
@@ -80,9 +81,21 @@ impl QwenVl {
             .map(|e| Sampler::new(options, eos, &e.ids, vocab))
             .collect();
         let mut answers = vec![(Vec::new(), Stop::Length); batch.len()];
+        let mut replay = None;
+        // What a graph found, where one did.
+        let mut found = None;
         for step in 0..options.max_new_tokens {
             let ended: Vec<bool> = answers.iter().map(|(_, stop)| *stop == Stop::EndToken).collect();
-            let next = self.next(&hidden, &mut samplers, &ended)?;
+            let next = match found.take() {
+                Some(Ahead::Scores(scores)) => choose(scores, &mut samplers, &ended)?,
+                Some(Ahead::Tokens(next)) => {
+                    let rows = samplers.iter_mut().zip(&next).zip(&ended);
+                    rows.filter(|(_, ended)| !**ended)
+                        .for_each(|((sampler, id), _)| sampler.follow(*id));
+                    next
+                }
+                None => self.next(&hidden, &mut samplers, &ended)?,
+            };
             for (row, (ids, stop)) in answers.iter_mut().enumerate() {
                 if ended[row] {
                     continue;
@@ -94,6 +107,18 @@ impl QwenVl {
             }
             if answers.iter().all(|(_, stop)| *stop == Stop::EndToken) || step + 1 == options.max_new_tokens {
                 break;
+            }
+            if step == 0 {
+                let ended: Vec<bool> = answers.iter().map(|(_, stop)| *stop == Stop::EndToken).collect();
+                let state = (samplers.as_slice(), next.as_slice(), ended.as_slice());
+                replay = Replay::new(&self.decoder, batch, options, state, (eos, &cache));
+            }
+            if let Some(steps) = &mut replay {
+                found = steps.next(&next, &mut cache, observer)?;
+                if found.is_some() {
+                    continue;
+                }
+                replay = None;
             }
             let positions: Vec<_> = batch.iter().map(|e| e.position_of(step, 1)).collect();
             let x = self.decoder.embed(&next)?.unsqueeze(1)?;

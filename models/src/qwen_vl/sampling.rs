@@ -2,7 +2,7 @@
 //! temperature, top-k and top-p; and the settings of `generation_config.json`.
 
 use candle_core::Tensor;
-use dragunov_kernels::{TokenRules, argmax_tokens, top_tokens};
+use dragunov_kernels::{StepStart, TokenRules, argmax_tokens, top_tokens};
 use serde::Deserialize;
 
 use super::config::Config;
@@ -174,6 +174,21 @@ impl Sampler {
     fn took(&mut self, id: u32) {
         self.note(id);
         self.generated += 1;
+    }
+
+    /// Where the first step of [`StepState`](dragunov_kernels::StepState) begins, after `token`.
+    pub(super) fn start(&self, token: u32, cached: usize, ended: bool) -> StepStart<'_> {
+        StepStart {
+            token,
+            cached,
+            seen: &self.order,
+            ended,
+        }
+    }
+
+    /// Remembers a token that was found elsewhere, of an answer that had not ended.
+    pub(super) fn follow(&mut self, id: u32) {
+        self.took(id);
     }
 
     pub(super) fn ends(&self, id: u32) -> bool {

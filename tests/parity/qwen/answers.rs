@@ -1,10 +1,11 @@
 //! Free answers: greedy, sampled, alone and in a batch, and those of the command.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::observer::{Unobserved, until};
+use dragunov_models::observer::{Stage, Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
 use dragunov_models::qwen_vl::{GenerateOptions, QwenVl, Sampling, Stop};
 
@@ -108,6 +109,89 @@ fn sampling_repeats_with_its_seed_and_stops_when_told() {
     assert_ne!(run(1), run(2));
     let stopped = model.generate(&prompts("one")[0], &greedy(12), &mut until(|| true));
     assert!(matches!(stopped, Err(dragunov_models::ModelError::Cancelled)));
+}
+
+/// Steps launched as graphs, of a batch whose cache grows and moves on the way: tokens that they find, and tokens drawn elsewhere from
+/// their scores, of which the one likeliest is the greedy choice. Those without graphs: `greedy_steps_with_cache`, replay.py.
+#[test]
+fn greedy_steps_by_graphs() {
+    let device = device();
+    let asked = std::env::var_os("DRAGUNOV_CUDA_GRAPHS").is_some_and(|v| v == "1");
+    if device.is_cpu() || !asked {
+        println!("DRAGUNOV_TEST_DEVICE and DRAGUNOV_CUDA_GRAPHS ask for no graphs: not run");
+        return;
+    }
+    let model = load("qwen-untied");
+    let batch = encode(&model, "batch");
+    assert!(batch.iter().any(|e| e.ids.len() != batch[0].ids.len()));
+    for (penalty, min_new_tokens) in [(1., 0), (1.3, 270)] {
+        let options = GenerateOptions {
+            repetition_penalty: penalty,
+            min_new_tokens,
+            ..greedy(280)
+        };
+        let drawn = GenerateOptions {
+            sampling: Sampling::Seeded {
+                seed: 1,
+                temperature: 1.,
+                top_k: 1,
+                top_p: 1.,
+            },
+            ..options.clone()
+        };
+        let [answers, others] = [(options, "text.tokens"), (drawn, "text.scores")].map(|(options, seen)| {
+            let mut launched = 0;
+            let mut count = |stage: Stage, value: Tensor| {
+                launched += usize::from(stage.name == seen);
+                Ok(value)
+            };
+            let answers = model.generate_batch(&batch, &options, &mut count).unwrap();
+            let longest = answers.iter().map(|a| a.token_ids.len()).max().unwrap();
+            assert_eq!(launched, longest - 1);
+            answers
+        });
+        assert_eq!(answers, others);
+    }
+}
+
+/// Of the software device, told to fail: the same tokens, and a word about it, once.
+#[test]
+fn greedy_steps_where_graphs_fail() {
+    let set = |name: &str| std::env::var_os(name).is_some();
+    if device().is_cpu() || !set("DRAGUNOV_CUDA_GRAPHS") || !set("SOFTCUDA_GRAPH_FAULT") {
+        println!("DRAGUNOV_CUDA_GRAPHS and SOFTCUDA_GRAPH_FAULT ask for no failing graphs: not run");
+        return;
+    }
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || sink.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let model = load("qwen-untied");
+        for _ in 0..2 {
+            let answers = model.generate_batch(&encode(&model, "batch"), &greedy(8), &mut Unobserved);
+            let tokens: Vec<_> = answers.unwrap().into_iter().map(|a| a.token_ids).collect();
+            assert_eq!(tokens, case("batch").greedy);
+        }
+    });
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(said.matches("not launched as graphs").count(), 1, "{said}");
+    assert!(said.contains("WARN"), "{said}");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// On a GPU the tokens that are drawn from are found where the scores lie.

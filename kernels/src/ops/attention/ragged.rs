@@ -1,6 +1,6 @@
 //! Attention of several sequences that lie one after the other, each with a cache of keys and values of its own.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::{AttentionMask, attention};
 use crate::ops::rotary::rotary;
@@ -35,7 +35,7 @@ pub fn append_rotated(
     }
     #[cfg(feature = "cuda")]
     if cuda::takes(k, sequences) && cos.dtype() == k.dtype() && v.dtype() == k.dtype() {
-        return cuda::append(k, v, (cos, sin), sequences);
+        return cuda::append(k, v, (cos, sin), sequences, None);
     }
     let k = rotary(k, cos, sin)?;
     let mut first = 0;
@@ -57,7 +57,7 @@ pub fn attention_ragged(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32
     check(q, sequences)?;
     #[cfg(feature = "cuda")]
     if cuda::takes(q, sequences) {
-        return cuda::attend(q, sequences, scale);
+        return cuda::attend(q, sequences, scale, None);
     }
     let mut first = 0;
     let mut outs = Vec::with_capacity(sequences.len());
@@ -74,8 +74,80 @@ pub fn attention_ragged(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32
     Tensor::cat(&outs, 1)
 }
 
+/// [`append_rotated`] behind as many tokens as `cached` (sequences, u32) says on the GPU, where alone it is known: what is launched once
+/// can be launched again. Of a sequence's `cached` only the room is held against. Keys and values may be parts of a larger cache, a
+/// head further than its room apart.
+///
+/// # Errors
+/// As [`append_rotated`]; devices without CUDA kernels, and what these do not take.
+pub fn append_rotated_behind(
+    k: &Tensor,
+    v: &Tensor,
+    tables: (&Tensor, &Tensor),
+    sequences: &[CachedSequence<'_>],
+    cached: &Tensor,
+) -> Result<()> {
+    check_behind(k, sequences, cached)?;
+    if k.dims() != v.dims() {
+        candle_core::bail!("keys {:?} and values {:?}", k.shape(), v.shape())
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(k, sequences) && tables.0.dtype() == k.dtype() && v.dtype() == k.dtype() {
+        return cuda::append(k, v, tables, sequences, Some(cached));
+    }
+    let _ = tables;
+    candle_core::bail!("{:?} counts no tokens on a device", k.device())
+}
+
+/// [`attention_ragged`] over as many keys as `cached` and the new tokens make, as [`append_rotated_behind`].
+///
+/// # Errors
+/// As there.
+pub fn attention_ragged_behind(
+    q: &Tensor,
+    sequences: &[CachedSequence<'_>],
+    scale: f32,
+    cached: &Tensor,
+) -> Result<Tensor> {
+    check_behind(q, sequences, cached)?;
+    #[cfg(feature = "cuda")]
+    if cuda::takes(q, sequences) {
+        return cuda::attend(q, sequences, scale, Some(cached));
+    }
+    let _ = scale;
+    candle_core::bail!("{:?} counts no tokens on a device", q.device())
+}
+
+fn check_behind(t: &Tensor, sequences: &[CachedSequence<'_>], cached: &Tensor) -> Result<()> {
+    if sequences.is_empty() || cached.dims() != [sequences.len()] || cached.dtype() != DType::U32 {
+        candle_core::bail!("{:?} for {} sequences", cached.layout(), sequences.len())
+    }
+    check_with(t, sequences, |s| {
+        room(s.keys).is_some() && room(s.keys) == room(s.values)
+    })
+}
+
+/// Tokens between one head and the next of keys or values (1, heads, n, d) whose tokens lie one after the other.
+fn room(t: &Tensor) -> Option<usize> {
+    let (&[_, head, token, 1], &[_, _, n, d]) = (t.stride(), t.dims()) else {
+        return None;
+    };
+    let whole = d > 0 && token == d && head.is_multiple_of(d);
+    whole.then(|| head / d).filter(|room| *room >= n)
+}
+
 /// `t` (1, heads, N, d) holds the new tokens of `sequences`.
 fn check(t: &Tensor, sequences: &[CachedSequence<'_>]) -> Result<()> {
+    check_with(t, sequences, |s| {
+        s.keys.is_contiguous() && s.values.is_contiguous()
+    })
+}
+
+fn check_with(
+    t: &Tensor,
+    sequences: &[CachedSequence<'_>],
+    lies: impl Fn(&CachedSequence<'_>) -> bool,
+) -> Result<()> {
     let (b, h, n, d) = t.dims4()?;
     let tokens: usize = sequences.iter().map(|s| s.new).sum();
     if b != 1 || tokens != n || n == 0 {
@@ -84,8 +156,7 @@ fn check(t: &Tensor, sequences: &[CachedSequence<'_>]) -> Result<()> {
     for s in sequences {
         let (one, heads, room, width) = s.keys.dims4()?;
         let fits = one == 1 && width == d && heads > 0 && h.is_multiple_of(heads) && s.cached + s.new <= room;
-        let dense = s.keys.is_contiguous() && s.values.is_contiguous();
-        if !fits || !dense || s.keys.dims() != s.values.dims() {
+        if !fits || !lies(s) || s.keys.dims() != s.values.dims() {
             let (keys, values) = (s.keys.layout(), s.values.layout());
             candle_core::bail!(
                 "{:?} behind {} tokens of a cache {keys:?}, {values:?}",
@@ -106,7 +177,7 @@ mod cuda {
     use super::CachedSequence;
     use crate::backend::Backend;
     use crate::cuda::arguments::{MOST_SEQUENCES, Sequences, Shape};
-    use crate::cuda::launch::{Argument, Held, Queue, ROTARY};
+    use crate::cuda::launch::{self, Argument, Held, Operand, Queue, ROTARY};
     use crate::ops::attention::cuda::WIDEST;
     use crate::ops::attention::flash::{Kernel, THREADS, in_vectors, of, strides};
 
@@ -139,6 +210,12 @@ mod cuda {
         })
     }
 
+    /// Where the counts of the `i`-th launch's sequences are, if they are in memory.
+    fn of_launch(counted: Option<&Operand<'_>>, i: usize) -> Argument<'static> {
+        let first = (i * MOST_SEQUENCES * size_of::<u32>()) as u64;
+        counted.map_or(Argument::At(0), |counted| Argument::At(counted.address() + first))
+    }
+
     /// What a kernel takes of `chunk`. The memory is that of `held`, and stays while it is held.
     fn described(
         queue: &Queue,
@@ -157,13 +234,15 @@ mod cuda {
         };
         let mut aligned = true;
         for (i, (s, (keys, values))) in chunk.iter().zip(held).enumerate() {
-            let (k, v) = (keys.operand(queue)?, values.operand(queue)?);
+            let from = |held: &Held<'_>| held.layout().start_offset();
+            let k = queue.reads_from(keys.storage()?, from(keys))?;
+            let v = queue.reads_from(values.storage()?, from(values))?;
             aligned &= k.is_aligned() && v.is_aligned();
             (all.k[i], all.v[i]) = (k.address(), v.address());
             all.first[i] = size(first)?;
             all.queries[i] = size(s.new)?;
             all.keys[i] = size(s.cached + s.new)?;
-            all.room[i] = size(s.keys.dims()[2])?;
+            all.room[i] = size(super::room(s.keys).unwrap_or(s.keys.dims()[2]))?;
             first += s.new;
         }
         Ok((all, aligned))
@@ -182,6 +261,7 @@ mod cuda {
         v: &Tensor,
         (cos, sin): (&Tensor, &Tensor),
         sequences: &[CachedSequence<'_>],
+        cached: Option<&Tensor>,
     ) -> Result<()> {
         let (k, v) = (dense_rows(k)?, dense_rows(v)?);
         let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
@@ -191,7 +271,12 @@ mod cuda {
         }
         let of = [&k, &v, &cos, &sin].map(Held::new);
         let queue = Queue::of(of[0].storage()?);
-        for (first, chunk) in launches(sequences) {
+        let (words, counted) = (
+            Queue::of(of[0].storage()?).with_type(DType::U32),
+            cached.map(Held::new),
+        );
+        let counted = launch::optional(counted.as_ref(), &words)?;
+        for (i, (first, chunk)) in launches(sequences).enumerate() {
             let caches = held(chunk);
             let (all, _) = described(&queue, chunk, &caches, first)?;
             let at = |i: usize| queue.reads_from(of[i].storage()?, of[i].layout().start_offset());
@@ -205,6 +290,7 @@ mod cuda {
                 cos.at(),
                 sin.at(),
                 Argument::Sequences(&all),
+                of_launch(counted.as_ref(), i),
                 stride(0, 1),
                 stride(0, 2),
                 stride(1, 1),
@@ -222,13 +308,24 @@ mod cuda {
         Ok(())
     }
 
-    pub(super) fn attend(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32) -> Result<Tensor> {
-        dense_rows(q)?.apply_op1_no_bwd(&Ragged { sequences, scale })
+    pub(super) fn attend(
+        q: &Tensor,
+        sequences: &[CachedSequence<'_>],
+        scale: f32,
+        cached: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let op = Ragged {
+            sequences,
+            scale,
+            cached,
+        };
+        dense_rows(q)?.apply_op1_no_bwd(&op)
     }
 
     struct Ragged<'a, 'b> {
         sequences: &'b [CachedSequence<'a>],
         scale: f32,
+        cached: Option<&'b Tensor>,
     }
 
     impl CustomOp1 for Ragged<'_, '_> {
@@ -252,7 +349,9 @@ mod cuda {
                 let q_strides = strides(layout);
                 let kernel = Kernel::of_sequences(d, queue.dtype());
                 let pack = heads / kv_heads;
-                for (first, chunk) in launches(self.sequences) {
+                let (words, counted) = (Queue::of(q).with_type(DType::U32), self.cached.map(Held::new));
+                let counted = launch::optional(counted.as_ref(), &words)?;
+                for (i, (first, chunk)) in launches(self.sequences).enumerate() {
                     let caches = held(chunk);
                     let (all, aligned) = described(&queue, chunk, &caches, first)?;
                     let most = chunk.iter().map(|s| s.new).max().unwrap_or(0);
@@ -280,6 +379,7 @@ mod cuda {
                         from.at(),
                         to.at(),
                         Argument::Sequences(&all),
+                        of_launch(counted.as_ref(), i),
                         Argument::Shape(&shape),
                     ];
                     let grid = (blocks, chunk.len() as u32);
