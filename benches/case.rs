@@ -1,9 +1,21 @@
 //! A benchmark that can be run by criterion, and once at a time beside another program's.
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use criterion::Criterion;
+
+/// Where whole networks are timed: `$DRAGUNOV_BENCH_DEVICE` (`cuda:0` in a build with feature `cuda`), the CPU without it.
+pub(crate) fn device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        let choice = std::env::var("DRAGUNOV_BENCH_DEVICE").unwrap_or_else(|_| "cpu".into());
+        dragunov_models::device::parse(&choice)
+            .and_then(|choice| choice.open())
+            .unwrap_or_else(|error| panic!("{error}"))
+    })
+}
 
 type Work = Box<dyn FnMut() -> Tensor>;
 

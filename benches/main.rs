@@ -7,6 +7,7 @@ mod suites {
     pub(crate) mod blocks;
     pub(crate) mod kernels;
     pub(crate) mod models;
+    pub(crate) mod published;
 }
 
 use std::time::Duration;
@@ -19,6 +20,8 @@ fn main() {
         .chain(suites::models::cases())
         .collect();
     if std::env::args().any(|a| a == "--paired") {
+        // Those of a GPU's size only where they are asked for by name.
+        let cases: Vec<case::Case> = cases.into_iter().chain(suites::published::cases()).collect();
         paired::serve(&cases).unwrap();
         return;
     }

@@ -15,6 +15,7 @@ pub(crate) fn serve(cases: &[Case]) -> std::io::Result<()> {
         let line = line?;
         match (line.split_once(' '), &mut loaded) {
             (Some(("load", name)), _) => {
+                drop(loaded.take()); // two networks may not fit beside each other
                 let before = memory_kib("VmRSS:");
                 let case = cases.iter().find(|c| c.name == name);
                 loaded = case.map(|case| (case.work(), before));
@@ -23,6 +24,7 @@ pub(crate) fn serve(cases: &[Case]) -> std::io::Result<()> {
             (None, Some((work, before))) if line == "run" => {
                 let begun = Instant::now();
                 let result = work();
+                result.device().synchronize().map_err(std::io::Error::other)?;
                 let ms = begun.elapsed().as_secs_f64() * 1e3;
                 drop(result);
                 let peak = memory_kib("VmHWM:").saturating_sub(*before) / 1024;

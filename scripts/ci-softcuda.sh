@@ -52,6 +52,8 @@ kernels() {
   python3 kernels/softcuda/tests/start.py
   step "a service on a device that fails"
   python3 kernels/softcuda/tests/service.py
+  step "what a GPU's report says"
+  python3 scripts/ci-gpu-report.py
 }
 kernels >"$alone/kernels.log" 2>&1 &
 kernels=$!

@@ -70,29 +70,34 @@ def mobile_sam_encoder():
     return Model(scaled(TinyVit()), (torch.randn(1, 3, 1024, 1024),))
 
 
-def depth_small():
+def depth(width=384, layers=12, taps=(3, 6, 9, 12), neck=(48, 96, 192, 384), fusion=64):
+    """Depth Anything V2, Small by default."""
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
     backbone = Dinov2Config(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14,
-        out_indices=[3, 6, 9, 12], reshape_hidden_states=False,
+        hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // 64, image_size=518, patch_size=14,
+        out_indices=list(taps), reshape_hidden_states=False,
     )
-    network = scaled(DepthAnythingForDepthEstimation._from_config(DepthAnythingConfig(backbone_config=backbone)))
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=width, neck_hidden_sizes=list(neck), fusion_hidden_size=fusion,
+    )
+    network = scaled(DepthAnythingForDepthEstimation._from_config(config))
     return Model(Call(network, lambda n, x: n(pixel_values=x).predicted_depth), (torch.randn(1, 3, 518, 518),))
 
 
-def qwen():
+def qwen(vocabulary=512, layers=1, blocks=1, full=()):
+    """Qwen2.5-VL-3B, of one layer and one block by default."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     config = Qwen2_5_VLConfig(
         text_config=dict(
-            vocab_size=512, hidden_size=2048, intermediate_size=11008, num_hidden_layers=1, num_attention_heads=16,
+            vocab_size=vocabulary, hidden_size=2048, intermediate_size=11008, num_hidden_layers=layers, num_attention_heads=16,
             num_key_value_heads=2, bos_token_id=500, eos_token_id=501, pad_token_id=500,
             rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24]),
         ),
         vision_config=dict(
-            depth=1, hidden_size=1280, num_heads=16, intermediate_size=3420, out_hidden_size=2048, window_size=112,
-            fullatt_block_indexes=[],
+            depth=blocks, hidden_size=1280, num_heads=16, intermediate_size=3420, out_hidden_size=2048, window_size=112,
+            fullatt_block_indexes=list(full),
         ),
         image_token_id=505, video_token_id=506, vision_start_token_id=502, vision_end_token_id=503,
         tie_word_embeddings=True,
@@ -100,13 +105,37 @@ def qwen():
     return scaled(Qwen2_5_VLForConditionalGeneration._from_config(config)).model
 
 
-def qwen_vision():
-    grid = torch.tensor([[1, 32, 32]])
+def qwen_vision(side=32, **size):
+    grid = torch.tensor([[1, side, side]])
 
     def tokens(n, patches):
         return n(patches, grid_thw=grid).pooler_output
 
-    return Model(Call(qwen().visual, tokens), (torch.randn(32 * 32, 1176),))
+    return Model(Call(qwen(**size).visual, tokens), (torch.randn(side * side, 1176),))
+
+
+def qwen_text(prompt, step, layers=36, vocabulary=151936):
+    """All layers over `prompt` tokens, or the step that writes one more behind them: embedding, layers, scores, the likeliest."""
+    from transformers import DynamicCache
+
+    network = qwen(vocabulary, layers).language_model
+    place = lambda first, length: torch.arange(first, first + length).expand(3, 1, -1)
+    x, cache, token = torch.randn(1, prompt, 2048), DynamicCache(config=network.config), torch.tensor([[0]])
+
+    def read(before, **inputs):
+        if cache.get_seq_length() > before:
+            cache.crop(before - cache.get_seq_length())
+        n = next(iter(inputs.values())).shape[1]
+        return network(**inputs, position_ids=place(before, n), past_key_values=cache, use_cache=True).last_hidden_state
+
+    def write():
+        scores = read(prompt, input_ids=token)[:, -1] @ network.embed_tokens.weight.T
+        return scores.float().argmax(-1).tolist()
+
+    if step:
+        with torch.inference_mode():
+            read(0, inputs_embeds=x)
+    return Model(network, (), write if step else lambda: read(0, inputs_embeds=x))
 
 
 def qwen_layer(before, n):
@@ -141,7 +170,7 @@ MODELS = {
     "model/sam_b_encoder": sam_encoder,
     "model/mobile_sam_encoder": mobile_sam_encoder,
     "model/sam_decoder_64_points": sam_decoder,
-    "model/dav2_s_518": depth_small,
+    "model/dav2_s_518": depth,
     "model/qwen_3b_vision_block": qwen_vision,
     "model/qwen_3b_layer_prefill": lambda: qwen_layer(0, 512),
     "model/qwen_3b_layer_decode": lambda: qwen_layer(512, 1),

@@ -13,7 +13,7 @@ use dragunov_models::qwen_vl::grid::{Grid, Positions};
 use dragunov_models::qwen_vl::{Config as QwenConfig, vision::VisionTower};
 use dragunov_models::sam::{Preprocess, Prompt, Sam, SamConfig};
 
-use crate::case::Case;
+use crate::case::{Case, device};
 
 /// Draws every tensor that a model asks for.
 struct RandomWeights;
@@ -27,7 +27,11 @@ impl TensorSource for RandomWeights {
             return Tensor::ones(shape, dtype, device);
         }
         let width: usize = shape.dims().iter().skip(1).product();
-        Tensor::randn(0f32, 1. / (width.max(1) as f32).sqrt(), shape, device)?.to_dtype(dtype)
+        let deviation = 1. / (width.max(1) as f32).sqrt();
+        // A device in software draws nothing.
+        let drawn = Tensor::randn(0f32, deviation, shape, device)
+            .or_else(|_| Tensor::randn(0f32, deviation, shape, &Device::Cpu)?.to_device(device))?;
+        drawn.to_dtype(dtype)
     }
 
     fn has(&self, _: &str) -> bool {
@@ -35,15 +39,16 @@ impl TensorSource for RandomWeights {
     }
 }
 
-fn weights(dtype: DType) -> VarBuilder<'static> {
-    source::builder(RandomWeights, dtype, &Device::Cpu)
+pub(super) fn weights(dtype: DType) -> VarBuilder<'static> {
+    source::builder(RandomWeights, dtype, device())
 }
 
 fn random(shape: impl Into<Shape>) -> Tensor {
-    Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
+    let drawn = Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap();
+    drawn.to_device(device()).unwrap()
 }
 
-fn random_as(dtype: DType, shape: impl Into<Shape>) -> Tensor {
+pub(super) fn random_as(dtype: DType, shape: impl Into<Shape>) -> Tensor {
     random(shape).to_dtype(dtype).unwrap()
 }
 
@@ -62,11 +67,11 @@ fn sam(config: &str, dtype: DType) -> Sam {
 }
 
 /// The defaults of the configuration are ViT-B.
-const SAM_B: &str = "{}";
-const MOBILE_SAM: &str = r#"{"vision_config": {"model_type": "tiny_vit"}}"#;
+pub(super) const SAM_B: &str = "{}";
+pub(super) const MOBILE_SAM: &str = r#"{"vision_config": {"model_type": "tiny_vit"}}"#;
 
-fn sam_encoder(dtype: DType, what: &str, config: &'static str) -> Case {
-    Case::new(name(dtype, what), move || {
+pub(super) fn sam_encoder(name: String, dtype: DType, config: &'static str) -> Case {
+    Case::new(name, move || {
         let model = sam(config, dtype);
         let pixels = random_as(dtype, (1, 3, 1024, 1024));
         move || model.encode(&pixels, &mut Unobserved).unwrap()
@@ -74,9 +79,9 @@ fn sam_encoder(dtype: DType, what: &str, config: &'static str) -> Case {
 }
 
 /// 64 points, three masks each, from a small photo so that resizing masks to it costs nothing.
-fn sam_decoder() -> Case {
-    Case::new("model/sam_decoder_64_points", || {
-        let model = sam(MOBILE_SAM, DType::F32);
+pub(super) fn sam_decoder(name: String, dtype: DType) -> Case {
+    Case::new(name, move || {
+        let model = sam(MOBILE_SAM, dtype);
         let photo = RgbImage::new(8, 8, vec![127; 8 * 8 * 3]).unwrap();
         let embedding = model.embed(&photo, &mut Unobserved).unwrap();
         let point = |i: usize| Prompt::point((i % 8) as f64, (i / 8) as f64);
@@ -94,15 +99,21 @@ fn sam_decoder() -> Case {
     })
 }
 
-const DEPTH_SMALL: &[u8] = br#"{
+/// A checkpoint without weights.
+pub(super) type Files = &'static [(&'static str, &'static [u8])];
+
+const DEPTH_SMALL: Files = &[(
+    "config.json",
+    br#"{
     "backbone_config": {"model_type": "dinov2", "hidden_size": 384, "num_attention_heads": 6, "image_size": 518,
         "patch_size": 14, "out_indices": [3, 6, 9, 12], "reshape_hidden_states": false},
     "reassemble_hidden_size": 384
-}"#;
+}"#,
+)];
 
-fn depth(dtype: DType) -> Case {
-    Case::new(name(dtype, "dav2_s_518"), move || {
-        let checkpoint = Checkpoint::embedded("dav2-s", &[("config.json", DEPTH_SMALL)]);
+pub(super) fn depth(name: String, dtype: DType, files: Files) -> Case {
+    Case::new(name, move || {
+        let checkpoint = Checkpoint::embedded("depth-anything-v2", files);
         let config = DepthConfig::read(&checkpoint).unwrap();
         let model = DepthAnything::load_weights(config, Preprocessor::default(), weights(dtype)).unwrap();
         let pixels = random((1, 3, 518, 518));
@@ -142,7 +153,7 @@ fn qwen_layer(dtype: DType, what: &str, before: usize, n: usize) -> Case {
     Case::new(name(dtype, what), move || {
         let config = qwen_config();
         let decoder = Decoder::load(&config.text, false, weights(dtype)).unwrap();
-        let mut cache = KvCache::new(&config.text, vec![0], before + n, dtype, &Device::Cpu).unwrap();
+        let mut cache = KvCache::new(&config.text, vec![0], before + n, dtype, device()).unwrap();
         if before > 0 {
             let x = random_as(dtype, (1, before, 2048));
             decoder
@@ -167,9 +178,9 @@ fn qwen_layer(dtype: DType, what: &str, before: usize, n: usize) -> Case {
 /// Those that are timed in bf16 as well.
 fn in_either(dtype: DType) -> [Case; 6] {
     [
-        sam_encoder(dtype, "sam_b_encoder", SAM_B),
-        sam_encoder(dtype, "mobile_sam_encoder", MOBILE_SAM),
-        depth(dtype),
+        sam_encoder(name(dtype, "sam_b_encoder"), dtype, SAM_B),
+        sam_encoder(name(dtype, "mobile_sam_encoder"), dtype, MOBILE_SAM),
+        depth(name(dtype, "dav2_s_518"), dtype, DEPTH_SMALL),
         qwen_vision(dtype),
         qwen_layer(dtype, "qwen_3b_layer_prefill", 0, 512),
         qwen_layer(dtype, "qwen_3b_layer_decode", 512, 1),
@@ -180,6 +191,6 @@ pub(crate) fn cases() -> impl Iterator<Item = Case> {
     let half = in_either(DType::BF16);
     in_either(DType::F32)
         .into_iter()
-        .chain([sam_decoder()])
+        .chain([sam_decoder("model/sam_decoder_64_points".into(), DType::F32)])
         .chain(half)
 }

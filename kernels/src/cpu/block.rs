@@ -101,16 +101,29 @@ impl EpilogueSlices<'_> {
         let residual = self.residual.map(|r| &r[offset..offset + width]);
         for i in (0..width).step_by(S::F32_LANES) {
             let end = (i + S::F32_LANES).min(width);
-            let mut v = load(simd, &row[i..end]);
-            if let Some(b) = bias {
-                v = simd.add_f32s(v, load(simd, &b[i..end]));
-            }
-            v = self.activation.apply(simd, v);
-            if let Some(r) = residual {
-                v = simd.add_f32s(load(simd, &r[i..end]), v);
-            }
+            let v = load(simd, &row[i..end]);
+            let v = self.of(simd, v, bias.map(|b| &b[i..end]), residual.map(|r| &r[i..end]));
             store(simd, &mut row[i..end], v);
         }
+    }
+
+    /// Of one vector of sums, with what of the operands belongs to it.
+    #[inline(always)]
+    pub(crate) fn of<S: Simd>(
+        &self,
+        simd: S,
+        mut v: S::f32s,
+        bias: Option<&[f32]>,
+        residual: Option<&[f32]>,
+    ) -> S::f32s {
+        if let Some(b) = bias {
+            v = simd.add_f32s(v, load(simd, b));
+        }
+        v = self.activation.apply(simd, v);
+        if let Some(r) = residual {
+            v = simd.add_f32s(load(simd, r), v);
+        }
+        v
     }
 }
 

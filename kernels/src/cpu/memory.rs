@@ -10,16 +10,42 @@ use std::sync::Once;
 /// Bytes from which on it is asked.
 const LARGE: usize = 4 << 20;
 
+static KEPT: Once = Once::new();
+
 /// `len` zeros.
 pub(crate) fn zeros(len: usize) -> Vec<f32> {
-    static KEPT: Once = Once::new();
     KEPT.call_once(keep_freed);
     // Not touched yet: the allocator takes large blocks from the kernel, which zeroes them.
     let mut floats = vec![0f32; len];
-    if size_of_val(floats.as_slice()) >= LARGE {
-        in_large_pages(&mut floats);
-    }
+    advise(&mut floats);
     floats
+}
+
+/// `len` floats of any content, for kernels that write every one of them: zeroing, on one thread, would take as long as a cheap
+/// layer's arithmetic. With debug assertions they are NaN, so that tests see one that was not written.
+#[allow(unsafe_code)]
+pub(crate) fn unwritten(len: usize) -> Vec<f32> {
+    if cfg!(debug_assertions) || cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) {
+        return vec![f32::NAN; len];
+    }
+    KEPT.call_once(keep_freed);
+    let mut floats = Vec::with_capacity(len);
+    // SAFETY: there is room for `len` floats. The empty assembly stands for one that writes them all, so that the compiler takes what
+    // lies there for written; every pattern of bits is an f32.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        let start: *mut f32 = floats.as_mut_ptr();
+        std::arch::asm!("/* {0} */", in(reg) start, options(nostack, preserves_flags));
+        floats.set_len(len);
+    }
+    advise(&mut floats);
+    floats
+}
+
+fn advise(floats: &mut [f32]) {
+    if size_of_val(floats) >= LARGE {
+        in_large_pages(floats);
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Activation;
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::CHUNK;
 use crate::cpu::simd::{self, Map, MapSlice};
 use crate::cpu::storage::{F32Input, same_type};
@@ -22,7 +22,7 @@ impl Map for Activation {
 
 pub(super) fn forward(f: Activation, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
     let x = F32Input::contiguous(storage, layout)?;
-    let mut y = zeros(x.len());
+    let mut y = unwritten(x.len());
     y.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .for_each(|(dst, src)| simd::dispatch(MapSlice { f, src, dst }));

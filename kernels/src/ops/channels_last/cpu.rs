@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, Layout, Result, Shape};
 use rayon::prelude::*;
 
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::storage::{F32Input, same_type};
 
 /// Pixels whose channels are gathered at a time.
@@ -10,7 +10,7 @@ const BLOCK: usize = 64;
 pub(super) fn forward(x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
     let (b, c, h, w) = xl.shape().dims4()?;
     let data = F32Input::contiguous(x, xl)?;
-    let mut out = zeros(data.len());
+    let mut out = unwritten(data.len());
     let plane = h * w;
     if !out.is_empty() {
         // Rows of pixels of one image; a block of pixels is read as short runs of each channel.

@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::windows::Windows;
 use crate::cpu::block::{Block, Dense, EpilogueSlices, RowSource};
 use crate::cpu::matmul::{Dims, matmul_nt};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::packed::PackedWeight;
 use crate::cpu::panels::Panels;
 use crate::cpu::parallel::grain;
@@ -32,7 +32,7 @@ pub(super) fn forward(
     let shape = g.out_shape(n);
     let tiles = layout_for(w.dtype(), wl.dims());
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     let k = g.kh * g.kw * g.channels;
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         if out.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn forward_tiled(
     let g = &op.geometry;
     let shape = g.out_shape(w.layout.n);
     let data = F32Input::contiguous(x, xl)?;
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         by_rows(g, &data, Multiply::Tiled(w), epilogue, &mut out);
     })?;
@@ -79,7 +79,7 @@ pub(super) fn forward_packed(
     let n = w.shape().n;
     let shape = g.out_shape(n);
     let data = F32Input::contiguous(x, xl)?;
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     EpilogueSlices::read(&op.epilogue, |epilogue| {
         if out.is_empty() {
         } else if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {

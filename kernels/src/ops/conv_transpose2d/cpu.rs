@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::ConvTranspose2d;
 use crate::cpu::block::{Block, Dense, EpilogueSlices};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::panels::Panels;
 use crate::cpu::storage::{F32Input, TensorInput, same_type};
 use crate::cpu::{scratch, simd};
@@ -23,7 +23,7 @@ pub(super) fn forward(
     let bias = bias.map(|b| b.repeat(kw));
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
     let shape = Shape::from((b, height * kh, width * kw, n));
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     if out.is_empty() {
         return Ok((same_type(x, out)?, shape));
     }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Depthwise;
 use crate::cpu::block::{EpilogueSlices, load, store};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::grain;
 use crate::cpu::simd;
 use crate::cpu::storage::{F32Input, same_type};
@@ -21,7 +21,7 @@ pub(super) fn forward(
     let channels = g.channels;
     let shape = g.out_shape(channels);
     let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     let line = (g.out_width * channels).max(1);
     let rows = grain(g.batch * g.out_height, 1, 1, 64);
     EpilogueSlices::read(&op.epilogue, |epilogue| {
@@ -75,10 +75,6 @@ impl WithSimd for Row<'_> {
         for x in (0..left).chain(left + together * PIXELS..self.g.out_width) {
             self.pixel(simd, x);
         }
-        let c = self.g.channels;
-        for (x, out) in self.out.chunks_exact_mut(c).enumerate() {
-            self.epilogue.apply_at(simd, out, 0, x * c);
-        }
     }
 }
 
@@ -103,6 +99,7 @@ impl Row<'_> {
             let weights = S::as_simd_f32s(&self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c]).0;
             *line = [image, weights];
         }
+        let epilogue = self.epilogue;
         let out = S::as_mut_simd_f32s(&mut self.out[x * c..(x + PIXELS) * c]).0;
         for i in 0..vectors {
             let mut sums = [simd.splat_f32s(0.); PIXELS];
@@ -117,8 +114,14 @@ impl Row<'_> {
                     }
                 }
             }
+            let channels = i * S::F32_LANES..(i + 1) * S::F32_LANES;
+            let bias = epilogue.bias.map(|b| &b[channels.clone()]);
             for (pixel, sum) in sums.into_iter().enumerate() {
-                out[pixel * vectors + i] = sum;
+                let at = (x + pixel) * c;
+                let residual = epilogue
+                    .residual
+                    .map(|r| &r[at + channels.start..at + channels.end]);
+                out[pixel * vectors + i] = epilogue.of(simd, sum, bias, residual);
             }
         }
     }
@@ -143,7 +146,11 @@ impl Row<'_> {
                     sum = simd.mul_add_e_f32s(load(simd, x), load(simd, w), sum);
                 }
             }
-            store(simd, &mut self.out[x * c + i..x * c + end], sum);
+            let at = x * c + i..x * c + end;
+            let bias = self.epilogue.bias.map(|b| &b[i..end]);
+            let residual = self.epilogue.residual.map(|r| &r[at.clone()]);
+            let v = self.epilogue.of(simd, sum, bias, residual);
+            store(simd, &mut self.out[at], v);
         }
     }
 }

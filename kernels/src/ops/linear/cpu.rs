@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, Layout, Result, Shape};
 use super::Linear;
 use crate::cpu::block::{Dense, EpilogueSlices};
 use crate::cpu::matmul::{Dims, FEW_ROWS, matmul_nt};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::packed::PackedWeight;
 use crate::cpu::storage::{F32Input, same_type};
 use crate::cpu::tiles::product::{product, product_laid_out};
@@ -53,7 +53,7 @@ fn forward_by(
     let dims = op.shape.dims();
     let (k, n) = (op.k, dims[dims.len() - 1]);
     let a = F32Input::contiguous(x, xl)?;
-    let mut out = zeros(op.shape.elem_count());
+    let mut out = unwritten(op.shape.elem_count());
     // As many rows as the residual has: all, or one entry of the batch.
     let rows = match &op.epilogue.residual {
         Some(residual) => residual.elem_count() / n.max(1),

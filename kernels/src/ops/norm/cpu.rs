@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Norm;
 use crate::cpu::block::{load, store};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::grain;
 use crate::cpu::simd;
 use crate::cpu::storage::{F32Input, TensorInput, same_type};
@@ -18,7 +18,7 @@ pub(super) fn forward(
 ) -> Result<(CpuStorage, Shape)> {
     let n = wl.shape().elem_count();
     let (input, weight) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = zeros(input.len());
+    let mut out = unwritten(input.len());
     if out.is_empty() {
         return Ok((same_type(x, out)?, xl.shape().clone()));
     }

@@ -3,7 +3,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Pairwise;
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::CHUNK;
 use crate::cpu::simd;
 use crate::cpu::storage::{F32Input, same_type};
@@ -17,7 +17,7 @@ pub(super) fn forward(
         F32Input::contiguous(a, a_layout)?,
         F32Input::contiguous(b, b_layout)?,
     );
-    let mut out = zeros(x.len());
+    let mut out = unwritten(x.len());
     out.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)))
         .for_each(|(dst, (a, b))| simd::dispatch(Pairs { f, a, b, dst }));

@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, Layout, Result, Shape};
 use rayon::prelude::*;
 
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::CHUNK;
 
 pub(super) fn forward(
@@ -20,7 +20,7 @@ pub(super) fn forward(
     }
     let len = index.len() * c;
     let out = match x {
-        CpuStorage::F32(x) => CpuStorage::F32(taken(&x[begin..end], c, index, zeros(len))),
+        CpuStorage::F32(x) => CpuStorage::F32(taken(&x[begin..end], c, index, unwritten(len))),
         CpuStorage::BF16(x) => CpuStorage::BF16(taken(&x[begin..end], c, index, vec![half::bf16::ZERO; len])),
         CpuStorage::F16(x) => CpuStorage::F16(taken(&x[begin..end], c, index, vec![half::f16::ZERO; len])),
         _ => candle_core::bail!("kernels: f32, bf16 or f16 is needed"),

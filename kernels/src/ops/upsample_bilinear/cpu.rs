@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Bilinear;
 use crate::cpu::block::{load, store};
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::unwritten;
 use crate::cpu::simd;
 use crate::cpu::storage::{F32Input, same_type};
 
@@ -44,7 +44,7 @@ pub(super) fn forward(op: Bilinear, x: &CpuStorage, xl: &Layout) -> Result<(CpuS
     let (b, h, w, c) = xl.shape().dims4()?;
     let shape = Shape::from((b, op.height, op.width, c));
     let data = F32Input::contiguous(x, xl)?;
-    let mut out = zeros(shape.elem_count());
+    let mut out = unwritten(shape.elem_count());
     if out.is_empty() {
         return Ok((same_type(x, out)?, shape));
     }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::{Attention, AttentionMask, Dims};
 use crate::backend::tiles;
 use crate::cpu::disjoint::DisjointOutput;
-use crate::cpu::memory::zeros;
+use crate::cpu::memory::{unwritten, zeros};
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, TensorInput, same_type};
 use rows::Strided;
@@ -29,7 +29,12 @@ pub(super) fn forward(
 ) -> Result<(CpuStorage, Shape)> {
     let dims = op.dims;
     let shape = dims.out_shape();
-    let mut out = zeros(shape.elem_count());
+    // Without keys nothing is written, nor is what no segment holds.
+    let mut out = match op.mask {
+        AttentionMask::Segments(_) => zeros(shape.elem_count()),
+        _ if dims.nk == 0 => zeros(shape.elem_count()),
+        _ => unwritten(shape.elem_count()),
+    };
     if out.is_empty() || dims.nk == 0 {
         return Ok((same_type(q, out)?, shape));
     }
