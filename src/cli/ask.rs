@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::timing;
 use crate::contract::{ErrorCode, ScanError};
+use crate::telemetry::logs;
 
 /// The answer of a vision language model to a question about photos.
 #[derive(Debug, clap::Args)]
@@ -76,6 +77,7 @@ struct FoundBox {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), ScanError> {
+        logs::warnings();
         let photos = self
             .image
             .iter()

@@ -93,6 +93,18 @@ pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
     Ok(LogGuard(provider))
 }
 
+/// What a command that answers once and ends has to say beside its answer: warnings, on stderr.
+pub fn warnings() {
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time();
+    // Whoever called this as a library may listen already.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(LevelFilter::WARN))
+        .try_init();
+}
+
 fn exporter() -> Result<Option<SdkTracerProvider>, LogError> {
     let set = |key: &str| std::env::var(key).is_ok_and(|v| !v.is_empty());
     if !set("OTEL_EXPORTER_OTLP_ENDPOINT") && !set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {

@@ -137,9 +137,10 @@ fn reject_contradictions(all: &mut [Judged]) {
 /// What priors alone agree on, by Huber's estimate of ln(height), and its sd. It is convex: a photo that is a little
 /// different has an answer that is a little different, where leaving one prior out would throw the scale about.
 fn huber_mean(all: &[Judged]) -> Option<(f64, f64)> {
+    let used: Vec<&ScaleCandidate> = all.iter().filter(|(_, used)| *used).map(|(c, _)| c).collect();
     let mean = |weight: &dyn Fn(&ScaleCandidate) -> f64| {
-        let sum: f64 = all.iter().map(|(c, _)| weight(c)).sum();
-        let ln: f64 = all.iter().map(|(c, _)| weight(c) * c.height_cm.ln()).sum();
+        let sum: f64 = used.iter().map(|c| weight(c)).sum();
+        let ln: f64 = used.iter().map(|c| weight(c) * c.height_cm.ln()).sum();
         (sum > 0.0).then(|| (ln / sum, sum.powf(-0.5)))
     };
     let precision = |c: &ScaleCandidate| c.sigma().powi(-2);
