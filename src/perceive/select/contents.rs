@@ -1,5 +1,5 @@
 //! What fills a bowl is its content, whatever it was named: the crop of a content shows the rim, too, and is often called a bowl, or a
-//! coin where it is round and even. Bounds were set on the 245 rendered scenes of development and 120 of our own renderer with bowls.
+//! coin where it is round and even. Bounds were set with 120 meals of our own renderer in view, 80 of them with a bowl.
 
 use super::bowls::{MIN_BOWL_CONFIDENCE, fills};
 use crate::identify::{Identified, Kind};
