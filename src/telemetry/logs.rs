@@ -1,5 +1,7 @@
 //! The log, and traces where a collector is configured.
 
+use std::io::IsTerminal;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
@@ -97,6 +99,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<LogGuard, LogError> {
 pub fn warnings() {
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time();
     // Whoever called this as a library may listen already.
