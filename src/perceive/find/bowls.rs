@@ -5,7 +5,7 @@ use dragunov_models::{ImagePx, Mask, Point, Rect};
 
 use crate::identify::Kind;
 use crate::perceive::region::Candidate;
-use crate::perceive::select::bowls::{MIN_BOWL_CONFIDENCE, fills};
+use crate::perceive::select::bowls::{fills, sure_bowls};
 
 /// Boxes and points in which a content is looked for, as shares of the bowl's box: the opening's two sides and its top, two
 /// depths to which it may reach, the opening's middle, and a point on the outer wall. Set on the rendered scenes of
@@ -18,13 +18,10 @@ const OUTER_WALL: [f64; 2] = [0.5, 0.96];
 
 /// The bowls that hold no mask of food.
 pub(super) fn without_food(seen: &[Candidate]) -> impl Iterator<Item = &Mask> {
-    seen.iter()
-        .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
-        .map(|c| &c.mask)
-        .filter(|bowl| {
-            let mut foods = seen.iter().filter(|c| c.identity.kind == Kind::Food);
-            !foods.any(|food| fills(&food.mask, bowl))
-        })
+    sure_bowls(seen).map(|c| &c.mask).filter(|bowl| {
+        let mut foods = seen.iter().filter(|c| c.identity.kind == Kind::Food);
+        !foods.any(|food| fills(&food.mask, bowl))
+    })
 }
 
 /// Where a bowl's content shows, for a bowl with this box in the picture that was encoded: in the upper part, for the lower

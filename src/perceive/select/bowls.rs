@@ -7,12 +7,19 @@ use crate::identify::Kind;
 use crate::perceive::region::Candidate;
 
 /// Bowls named less surely hold nothing.
-pub(in crate::perceive) const MIN_BOWL_CONFIDENCE: f64 = 0.5;
+const MIN_BOWL_CONFIDENCE: f64 = 0.5;
 /// Bounds of a content's area as a share of the bowl's, and how much of it must lie in the bowl.
 const CONTENT_AREA_SHARE: std::ops::Range<f64> = 0.15..0.9;
 const MIN_SHARE_INSIDE: f64 = 0.85;
 /// Least area of a content, as a share of a mask that also holds the bowl's wall; less is a part of the content.
 const MIN_CONTENT_SHARE: f64 = 0.35;
+
+/// Candidates that are surely bowls.
+pub(in crate::perceive) fn sure_bowls(candidates: &[Candidate]) -> impl Iterator<Item = &Candidate> {
+    candidates
+        .iter()
+        .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
+}
 
 /// Whether a mask may be the content of a bowl.
 pub(in crate::perceive) fn fills(content: &Mask, bowl: &Mask) -> bool {
@@ -23,11 +30,6 @@ pub(in crate::perceive) fn fills(content: &Mask, bowl: &Mask) -> bool {
 
 /// Leaves out what holds a bowl's inner wall beside its content: a mask in which another of the same name lies, as well scored.
 pub(super) fn without_walls(foods: Vec<Candidate>, rest: &[Candidate]) -> Vec<Candidate> {
-    let bowls = || {
-        rest.iter()
-            .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
-            .map(|c| &c.mask)
-    };
     let holds_wall = |wide: &Candidate| {
         foods.iter().any(|c| {
             let (small, large) = (c.mask.area() as f64, wide.mask.area() as f64);
@@ -36,7 +38,7 @@ pub(super) fn without_walls(foods: Vec<Candidate>, rest: &[Candidate]) -> Vec<Ca
                 && small > MIN_CONTENT_SHARE * large
                 && small < large
                 && c.mask.intersection_area(&wide.mask) as f64 > MIN_SHARE_INSIDE * small
-                && bowls().any(|bowl| fills(&c.mask, bowl) && fills(&wide.mask, bowl))
+                && sure_bowls(rest).any(|bowl| fills(&c.mask, &bowl.mask) && fills(&wide.mask, &bowl.mask))
         })
     };
     let walled: Vec<bool> = foods.iter().map(holds_wall).collect();

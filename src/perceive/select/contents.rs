@@ -1,7 +1,7 @@
 //! What fills a bowl is its content, whatever it was named: the crop of a content shows the rim, too, and is often called a bowl, or a
 //! coin where it is round and even. Bounds were set with 120 meals of our own renderer in view, 80 of them with a bowl.
 
-use super::bowls::{MIN_BOWL_CONFIDENCE, fills};
+use super::bowls::{fills, sure_bowls};
 use crate::identify::{Identified, Kind};
 use crate::perceive::region::Candidate;
 
@@ -50,13 +50,8 @@ pub(super) fn with_contents_told(mut candidates: Vec<Candidate>) -> Vec<Candidat
 
 /// The sure bowls that fill no other.
 fn outermost(candidates: &[Candidate]) -> Vec<&Candidate> {
-    let sure = || {
-        candidates
-            .iter()
-            .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
-    };
-    sure()
-        .filter(|c| !sure().any(|other| fills(&c.mask, &other.mask)))
+    sure_bowls(candidates)
+        .filter(|c| !sure_bowls(candidates).any(|other| fills(&c.mask, &other.mask)))
         .collect()
 }
 

@@ -4,7 +4,7 @@
 
 use dragunov_models::Mask;
 
-use super::bowls::{MIN_BOWL_CONFIDENCE, fills, without_walls};
+use super::bowls::{fills, sure_bowls, without_walls};
 use super::choose::{choose, disjoint};
 use super::contents::with_contents_told;
 use super::dishes::choose_dishes;
@@ -80,10 +80,7 @@ pub fn resolve(candidates: Vec<Candidate>) -> Regions {
 /// among themselves are left to [`choose`] and [`choose_dishes`], which know better than the score; and a bowl and what fills it are
 /// two things, even where the content's mask was named a bowl once more.
 fn distinct(sorted: Vec<Candidate>) -> Vec<Candidate> {
-    let bowls: Vec<Mask> = (sorted.iter())
-        .filter(|c| c.identity.kind == Kind::Bowl && c.identity.confidence >= MIN_BOWL_CONFIDENCE)
-        .map(|c| c.mask.clone())
-        .collect();
+    let bowls: Vec<Mask> = sure_bowls(&sorted).map(|c| c.mask.clone()).collect();
     let held = |a: &Candidate, b: &Candidate| {
         (a.identity.kind, b.identity.kind) == (Kind::Food, Kind::Bowl)
             && (fills(&a.mask, &b.mask) || bowls.iter().any(|bowl| fills(&a.mask, bowl)))
