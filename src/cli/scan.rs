@@ -87,12 +87,13 @@ impl Args {
         }
         self.depth_map.check(self.photos.len())?;
         let several = self.photos.len() > 1 && !self.meal;
-        for dir in [&self.overlay, &self.depth]
-            .into_iter()
-            .flatten()
-            .filter(|_| several)
-        {
+        let pictures = [&self.overlay, &self.depth].into_iter().flatten();
+        for dir in pictures.clone().filter(|_| several) {
             std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
+        }
+        let json = self.json.iter().filter(|file| file.as_os_str() != "-");
+        for file in pictures.filter(|_| !several).chain(json) {
+            has_folder(file)?;
         }
         let mut scanner = self.choose.scanner(self.choose.foods.read()?)?;
         let bar = progress(if several { self.photos.len() } else { 1 });
@@ -295,6 +296,21 @@ fn picture_names(photos: &[PathBuf]) -> Vec<String> {
         names.extend(free.into_iter().find(|n| !names.contains(n)));
     }
     names
+}
+
+/// Said before a scan that would have nowhere to go.
+fn has_folder(file: &Path) -> Result<(), ScanError> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let message = format!(
+                "cannot write {}: there is no folder {}",
+                file.display(),
+                folder.display()
+            );
+            Err(ScanError::new(ErrorCode::BadRequest, message).next_step("make the folder, or name another"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unwritable(path: &Path, error: std::io::Error) -> ScanError {

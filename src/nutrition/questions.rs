@@ -155,7 +155,7 @@ pub(super) fn candidates(
             variance_kcal2: variance(spread),
             question: Question {
                 id: "identity".into(),
-                text: format!("Is this {}?", short(&food.name)),
+                text: format!("Is “{}” the right name?", short(&food.name)),
                 options: std::iter::once(QuestionOption {
                     label: food.name.clone(),
                     kcal: 0.0,

@@ -183,6 +183,27 @@ async fn config_shows_what_is_in_force_and_no_secret() {
     }
 }
 
+/// Before the models are loaded, and before the photo is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_has_nowhere_to_go_says_so_first() {
+    for target in ["--overlay", "--depth", "--json"] {
+        let args = [
+            "scan",
+            "no.jpg",
+            "--models",
+            "/no/set",
+            target,
+            "/no/folder/x.png",
+        ];
+        let (code, out, err) = output(&args, &[]).await;
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(
+            err.contains("there is no folder /no/folder") && err.contains("next: "),
+            "{err}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn manual_pages_and_completions_are_complete() {
     let commands = ["serve", "worker", "scan", "doctor", "config", "models"];
