@@ -12,6 +12,11 @@ template <> __device__ __forceinline__ float narrow<float>(float x) { return x; 
 template <> __device__ __forceinline__ __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16(x); }
 template <> __device__ __forceinline__ __half narrow<__half>(float x) { return __float2half(x); }
 
+// What a product left, with its bias, which may be null, rounded as if it had been written.
+template <class T> __device__ __forceinline__ T shifted(T x, const T* bias, int i) {
+    return bias ? narrow<T>(wide(x) + wide(bias[i])) : x;
+}
+
 // Declares a kernel for each element type: KERNEL(suffix, type).
 #define FOR_EACH_TYPE(KERNEL) KERNEL(f32, float) KERNEL(bf16, __nv_bfloat16) KERNEL(f16, __half)
 

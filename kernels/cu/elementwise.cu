@@ -1,4 +1,4 @@
-// What follows a product, and functions of two tensors: one read and one write of each element.
+// What follows a product: one read and one write of each element.
 #include "element.cuh"
 
 // x = residual + f(x + bias) in place, x (rows, columns). `bias` (columns) and `residual` may be null; the residual's rows
@@ -17,10 +17,14 @@ __device__ __forceinline__ void epilogue(T* x, const T* bias, const T* residual,
     }
 }
 
-// y = silu(gate) * up
-template <class T> __device__ __forceinline__ void silu_mul(const T* gate, const T* up, T* y, unsigned long long n) {
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
-        y[i] = narrow<T>(activated(wide(gate[i]), 2) * wide(up[i]));
+// y = silu(gate) * up, both with their bias, which may be null: x (rows, 2 inner) holds the gate and, behind it, up of each row.
+template <class T> __device__ __forceinline__ void gated(const T* x, const T* bias, T* y, int rows, int inner) {
+    const int column = blockIdx.x * blockDim.x + threadIdx.x;
+    if (column >= inner) return;
+    for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
+        const T* of_row = x + row * (size_t)(2 * inner);
+        const T gate = shifted(of_row[column], bias, column), up = shifted(of_row[inner + column], bias, inner + column);
+        y[row * (size_t)inner + column] = narrow<T>(activated(wide(gate), 2) * wide(up));
     }
 }
 
@@ -29,7 +33,7 @@ template <class T> __device__ __forceinline__ void silu_mul(const T* gate, const
                                                  int residual_rows, int activation) {                                   \
         epilogue(x, bias, residual, rows, columns, residual_rows, activation);                                          \
     }                                                                                                                   \
-    extern "C" __global__ void silu_mul_##suffix(const T* gate, const T* up, T* y, unsigned long long n) {              \
-        silu_mul(gate, up, y, n);                                                                                       \
+    extern "C" __global__ void gated_##suffix(const T* x, const T* bias, T* y, int rows, int inner) {                   \
+        gated(x, bias, y, rows, inner);                                                                                 \
     }
 FOR_EACH_TYPE(ELEMENTWISE)

@@ -27,9 +27,7 @@ pub use backend::works_in_pieces;
 pub use epilogue::Epilogue;
 pub use ops::activation::{Activation, activation};
 pub use ops::argmax::{TokenRules, argmax_tokens};
-pub use ops::attention::ragged::{
-    CachedSequence, append_rotated, append_rotated_behind, attention_ragged, attention_ragged_behind,
-};
+pub use ops::attention::ragged::{CachedSequence, attention_ragged, attention_ragged_behind};
 pub use ops::attention::{AttentionMask, Segments, attention};
 pub use ops::best_tokens::{AllowedRow, TokenSet, best_tokens};
 pub use ops::channels_last::to_channels_last;
@@ -38,6 +36,9 @@ pub use ops::conv2d::{ConvWeight, conv2d};
 pub use ops::decoding::{StepInputs, StepRules, StepStart, StepState};
 pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, draw_masks};
 pub use ops::linear::{LinearWeight, linear};
+pub use ops::linear_gated::{GatedWeight, linear_gated};
+pub use ops::linear_normed::linear_normed;
+pub use ops::linear_rotated::linear_rotated;
 pub use ops::mask_facts::{MaskFacts, MaskRules, mask_facts};
 pub use ops::mix::Mix;
 pub use ops::norm::{layer_norm, rms_norm};

@@ -15,13 +15,12 @@ mod pieces;
 use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
 pub use dragunov_kernels::{
-    Activation, AttentionMask, CachedSequence, Products, Segments, activation, add, append_rotated,
-    append_rotated_behind, attention, attention_ragged, attention_ragged_behind, relative_positions, rotary,
-    silu_mul, take_rows,
+    Activation, AttentionMask, CachedSequence, GatedWeight, Products, Segments, activation, add, attention,
+    attention_ragged, attention_ragged_behind, linear_gated, relative_positions, rotary, take_rows,
 };
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
-pub use linear::Linear;
+pub use linear::{Linear, load_gated};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pieces::{in_pieces, in_strips};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 
 use crate::{ModelError, Result};
 
@@ -80,6 +80,22 @@ impl Observer for Unobserved {
     fn stage(&mut self, _: Stage, value: Tensor) -> Result<Tensor> {
         Ok(value)
     }
+}
+
+/// The stage of a sum whose norm is known already. Of another tensor, a planted fault, the norm is taken again.
+pub(crate) fn stage_normed(
+    observer: &mut dyn Observer,
+    stage: Stage,
+    (x, normed): (Tensor, Tensor),
+    norm: &impl Module,
+) -> Result<(Tensor, Tensor)> {
+    let mine = x.id();
+    let x = observer.stage(stage, x)?;
+    let normed = match x.id() == mine {
+        true => normed,
+        false => norm.forward(&x)?,
+    };
+    Ok((x, normed))
 }
 
 /// Ends the pass with [`ModelError::Cancelled`] between two stages once `cancelled` says so.

@@ -233,16 +233,16 @@ result = [there - before, d.report()["live_bytes"] - before, y.read(1), [f["kind
                 self.assertEqual(self.answer(body), 0)
 
 
-# Keys of one head, a token a step, by a graph of `append` and `end_step`: three launches fill three places behind the first.
+# Keys of one head, a token a step, by a graph of `place` and `end_step`: three launches fill three places behind the first.
 STEPS = """
 d.launch_of = lambda name, *rest: d.launch(modules[name], name, *rest)
 half, room = 2, 6
-k, v = (d.upload("f", [1, 2, 3, 4]) for _ in range(2))
+qkv, q = d.upload("f", [1, 2, 3, 4] * 3), d.empty("f", 4)
 cos, sin = d.upload("f", [1, 1]), d.upload("f", [0, 0])
 keys, values = d.zeros("f", 4 * room), d.zeros("f", 4 * room)
 best, noted, tokens, counts = d.zeros("Q", 1), d.zeros("B", 8), d.zeros("I", 1), d.upload("I", [0, 1, 0])
 def step():
-    d.launch_of("append_f32", (1, 1), (256,), [k, v, cos, sin, sequences([keys], [values], [1], [1], [room]), counted(counts), *map(u64, (4, 4) * 2), i32(1), i32(half)])
+    d.launch_of("place_f32", (1, 1), (256,), [qkv, u64(0), q, cos, sin, sequences([keys], [values], [1], [1], [room]), counted(counts), i32(1), i32(1), i32(half)])
     d.launch_of("end_step_f32", (1,), (32,), [best, noted, tokens, counts, i32(1), i32(8)])
 begin()
 step()
@@ -259,7 +259,7 @@ class Steps(unittest.TestCase):
                 text = file.read_text()
                 pathlib.Path(folder, file.name).write_text(text.replace(old, new) if old else text)
             modules = f"""
-modules = {{"append_f32": d.module({folder + "/rotary.cu"!r}), "end_step_f32": d.module({folder + "/decoding.cu"!r})}}
+modules = {{"place_f32": d.module({folder + "/rotary.cu"!r}), "end_step_f32": d.module({folder + "/decoding.cu"!r})}}
 counted = lambda counts: {counted}
 """
             return run(START + modules + STEPS)

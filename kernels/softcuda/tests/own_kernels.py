@@ -30,9 +30,19 @@ d.launch(module, "rms_norm_f32", (2,), (32, 4), [x, w, y, i32(5), i32(40), ctype
 x, b, r = d.upload("f", range(7 * 5)), d.upload("f", range(5)), d.upload("f", range(3 * 5))
 d.launch(module, "epilogue_f32", (1, 1), (8, 32), [x, b, r, i32(7), i32(5), i32(3), i32(1)])
 """,
-    ("elementwise.cu", "silu_mul_f32"): """
-a, b, y = d.upload("f", range(100)), d.upload("f", range(100)), d.empty("f", 100)
-d.launch(module, "silu_mul_f32", (1,), (256,), [a, b, y, u64(100)])
+    ("norm.cu", "layer_norm_f16"): """
+x, w, b = (d.upload("H", [0x3c00 + i % 7 for i in range(size)]) for size in (2 * 300, 300, 300))
+y = d.empty("H", 2 * 300)
+d.launch(module, "layer_norm_f16", (2,), (256,), [x, w, b, y, i32(2), i32(300), ctypes.c_float(1e-5)])
+""",
+    ("norm.cu", "onto_rms_norm_f32"): """
+x, r, both = d.upload("f", [i % 7 for i in range(2 * 300)]), d.upload("f", range(2 * 300)), d.empty("f", 4 * 300)
+b, w = d.upload("f", range(300)), d.upload("f", range(300))
+d.launch(module, "onto_rms_norm_f32", (2,), (256,), [x, b, r, w, both, i32(2), i32(300), ctypes.c_float(1e-5)])
+""",
+    ("elementwise.cu", "gated_f32"): """
+x, b, y = d.upload("f", range(7 * 10)), d.upload("f", range(10)), d.empty("f", 7 * 5)
+d.launch(module, "gated_f32", (1, 1), (8, 32), [x, b, y, i32(7), i32(5)])
 """,
     ("softmax.cu", "masked_softmax_f32"): """
 x, y = d.upload("f", [i % 7 for i in range(6 * 10)]), d.empty("f", 6 * 10)
@@ -133,12 +143,12 @@ x, y = d.upload("f", range(b * n * h * 2 * half)), d.empty("f", b * h * n * 2 * 
 cos, sin = d.upload("f", range(n * half)), d.upload("f", range(n * half))
 d.launch(module, "rotate_f32", (1, 1), (4, 64), [x, y, cos, sin, *map(u64, (n * h * 2 * half, 2 * half, h * 2 * half, 0)), *map(i32, (b * h * n, h, n, half))])
 """,
-    ("rotary.cu", "append_f32"): """
-h, half, new, cached, room = 2, 3, [4, 0, 1], [0, 5, 2], [4, 6, 3]
-k, v = (d.upload("f", range(sum(new) * h * 2 * half)) for _ in range(2))
-cos, sin = d.upload("f", range(sum(new) * half)), d.upload("f", range(sum(new) * half))
-caches = [[d.empty("f", h * r * 2 * half) for r in room] for _ in range(2)]
-d.launch(module, "append_f32", (1, 3), (256,), [k, v, cos, sin, sequences(*caches, new, [9] * 3, room), d.upload("I", cached), *map(u64, (2 * half, h * 2 * half) * 2), i32(h), i32(half)])
+    ("rotary.cu", "place_f32"): """
+h, kv, half, new, cached, room = 4, 2, 3, [4, 0, 1], [0, 5, 2], [4, 6, 3]
+qkv, bias = d.upload("f", range(sum(new) * (h + 2 * kv) * 2 * half)), d.upload("f", range((h + 2 * kv) * 2 * half))
+q, cos, sin = d.empty("f", sum(new) * h * 2 * half), d.upload("f", range(sum(new) * half)), d.upload("f", range(sum(new) * half))
+caches = [[d.empty("f", kv * r * 2 * half) for r in room] for _ in range(2)]
+d.launch(module, "place_f32", (1, 3), (256,), [qkv, bias, q, cos, sin, sequences(*caches, new, [9] * 3, room), d.upload("I", cached), i32(h), i32(kv), i32(half)])
 """,
     ("masks.cu", "mask_facts_f32"): """
 x, which, facts = d.upload("f", (i % 9 - 4 for i in range(3 * 25))), d.upload("I", [2, 0]), d.empty("I", 12)
@@ -235,11 +245,15 @@ d.launch(module, "relative_f32", (h * side, 2), (256,), [q, down, along, y, u64(
 # As FAULTS of faults.py.
 OWN_FAULTS = [
     ("norm.cu", "layer_norm_f32", "if (row >= (size_t)rows) return;", "", "out of bounds", "sum += wide(x[i])"),
-    ("norm.cu", "layer_norm_f32", "i < n; i += WARP) {\n        const", "i <= n; i += WARP) {\n        const", "out of bounds", "centred = wide(x[i])"),
-    ("norm.cu", "rms_norm_f32", "i < n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "i <= n; i += WARP) {\n        y[i] = narrow<T>(wide(narrow", "race between blocks", "y[i] = narrow<T>(wide(narrow"),
+    ("norm.cu", "layer_norm_f32", "i < n; i += blockDim.x) {\n        const", "i <= n; i += blockDim.x) {\n        const", "out of bounds", "centred = wide(x[i])"),
+    ("norm.cu", "rms_norm_f32", "i < n; i += blockDim.x) {\n        y[i] = narrow<T>(wide(narrow", "i <= n; i += blockDim.x) {\n        y[i] = narrow<T>(wide(narrow", "race between blocks", "y[i] = narrow<T>(wide(narrow"),
     ("elementwise.cu", "epilogue_f32", "    if (column >= columns) return;\n", "", "out of bounds", "wide(bias[column])"),
     ("elementwise.cu", "epilogue_f32", "row % residual_rows * (size_t)columns", "row * (size_t)columns", "out of bounds", "wide(residual["),
-    ("elementwise.cu", "silu_mul_f32", "i < n; i", "i <= n; i", "out of bounds", "activated(wide(gate[i]), 2)"),
+    ("norm.cu", "layer_norm_f16", "    __syncthreads();  // until all have read the sum before\n", "", "race on shared memory", "of_warps["),
+    ("norm.cu", "onto_rms_norm_f32", "    __syncthreads();\n    x = 0", "    x = 0", "race on shared memory", "of_warps[i]"),
+    ("norm.cu", "onto_rms_norm_f32", "y + (size_t)rows * n, n, eps)", "y + (size_t)(rows + 1) * n, n, eps)", "out of bounds", "y[i] = narrow<T>(wide(narrow"),
+    ("elementwise.cu", "gated_f32", "    if (column >= inner) return;\n", "", "out of bounds", "shifted"),
+    ("elementwise.cu", "gated_f32", "of_row[inner + column]", "of_row[2 * inner + column]", "out of bounds", "of_row[2 * inner"),
     ("softmax.cu", "masked_softmax_f32", "down += row * (keys / side);", "down += row * side;", "out of bounds", "wide(down[key / side])"),
     ("convolution.cu", "patches_f32", "row >= 0 && row < g.height", "row >= 0", "out of bounds", "inside ? x[from]"),
     ("convolution.cu", "depthwise_f32", "i < g.kh && top + i < g.height", "i < g.kh", "out of bounds", "sum += wide(x[from])"),
@@ -263,8 +277,9 @@ OWN_FAULTS = [
     ("attention.cu", "attention_64_f32", "(first + i) * s.k_token : -1", "(first + i) * s.q_token : -1", "out of bounds", "x = *reinterpret_cast<const float4*>"),
     ("attention.cu", "attention_128_f32", "if (seen && down)", "if (down)", "out of bounds", "added = down["),
     ("attention.cu:attention.cuh", "attention_ragged_32_f32", "mine.rows = all.queries[sequence]", "mine.rows = all.keys[sequence]", "out of bounds", "*reinterpret_cast<const float4*>"),
-    ("rotary.cu", "rotate_f32", "    if (i >= half) return;\n    for (int row", "    for (int row", "out of bounds", "wide(row[i + half])"),
-    ("rotary.cu", "append_f32", "behind + token) *", "behind + token + 1) *", "out of bounds", "values[to + i + half]"),
+    ("rotary.cu", "rotate_f32", "    if (i >= half) return;\n    for (int row", "    for (int row", "out of bounds", "turn(from[0]"),
+    ("rotary.cu", "place_f32", "behind + token) *", "behind + token + 1) *", "out of bounds", "out[i"),
+    ("rotary.cu", "place_f32", "(row - heads) % kv_heads", "row - heads", "out of bounds", "out[i"),
     ("masks.cu", "mask_facts_f32", "~0u : 0;\n    __syncthreads();", "~0u : 0;", "uninitialised read", "atomicAdd(&found[1]"),
     ("masks.cu", "mask_facts_f32", "bottom);\n    __syncthreads();", "bottom);", "race on shared memory", "atomicAdd(&found[0]"),
     ("masks.cu", "mask_facts_f32", "atomicAdd(&found[1], above_low)", "found[1] += above_low", "race on shared memory", "found[1] += above_low"),

@@ -322,3 +322,12 @@ pub(crate) fn tiles(columns: usize, rows: usize) -> ((u32, u32), (u32, u32)) {
 pub(crate) fn warps(rows: usize) -> ((u32, u32), (u32, u32)) {
     ((rows.div_ceil(4).max(1) as u32, 1), (32, 4))
 }
+
+/// For a sum over each row of `n` elements: a block a row where rows are long, so that a single one keeps more than a warp of the device
+/// busy. By `n` alone: a row's sums do not depend on how many others there are.
+pub(crate) fn row_sums(rows: usize, n: usize) -> ((u32, u32), (u32, u32)) {
+    match n {
+        0..1024 => warps(rows),
+        _ => ((rows.max(1) as u32, 1), (256, 1)),
+    }
+}

@@ -1,8 +1,8 @@
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::reference::{self, AttentionDims};
 use dragunov_kernels::{
-    AttentionMask, CachedSequence, Segments, append_rotated, attention, attention_ragged, relative_positions,
-    rotary,
+    AttentionMask, CachedSequence, LinearWeight, Segments, attention, attention_ragged, linear_rotated,
+    relative_positions, rotary,
 };
 use proptest::prelude::*;
 
@@ -323,7 +323,13 @@ fn sequences_that_lie_one_after_the_other_are_attended_to_apart() {
         })
         .collect();
     let (q, k, v) = (t(4, 20), t(4, 21), t(4, 22));
-    append_rotated(&k, &v, (&cos, &sin), &sequences).unwrap();
+    // Tokens that hold their queries, keys and values already.
+    let width = 3 * h * d;
+    let x = Tensor::cat(&[&q, &k, &v], 1).unwrap().transpose(1, 2).unwrap();
+    let x = x.reshape((1, 4, width)).unwrap();
+    let same = LinearWeight::new(&Tensor::eye(width, DType::F32, &Device::Cpu).unwrap());
+    let turned = linear_rotated(&x, (&same, None), (&cos, &sin), &sequences, None).unwrap();
+    assert_eq!(flat(&turned), flat(&q));
     let out = attention_ragged(&q, &sequences, 0.5).unwrap();
     assert_eq!(out.dims(), [1, 4, h, d]);
     let narrow = |t: &Tensor, from: usize, n: usize| t.narrow(2, from, n).unwrap();
@@ -353,5 +359,6 @@ fn sequences_that_lie_one_after_the_other_are_attended_to_apart() {
         ..sequences[0]
     }];
     assert!(attention_ragged(&q, &no_room, 0.5).is_err());
-    assert!(append_rotated(&k, &v, (&cos, &sin), &sequences[..2]).is_err());
+    assert!(linear_rotated(&x, (&same, None), (&cos, &sin), &sequences[..2], None).is_err());
+    assert!(linear_rotated(&x, (&same, None), (&cos, &sin), &no_room, None).is_err());
 }

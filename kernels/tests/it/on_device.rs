@@ -3,9 +3,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
-    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, LinearWeight, Segments, append_rotated,
-    append_rotated_behind, attention, attention_ragged, attention_ragged_behind, conv_transpose2d, conv2d,
-    layer_norm, linear, relative_positions, rms_norm, rotary, silu_mul, upsample_bilinear,
+    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, GatedWeight, LinearWeight, Segments,
+    attention, attention_ragged, attention_ragged_behind, conv_transpose2d, conv2d, layer_norm, linear,
+    linear_gated, linear_normed, linear_rotated, relative_positions, rms_norm, rotary, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
@@ -55,10 +55,30 @@ fn agrees_in(dtypes: &[DType], operands: &[Tensor], f: impl Fn(&[Tensor]) -> Ten
 
 #[test]
 fn norms() {
-    for (rows, n) in [(1, 2), (3, 48), (33, 100), (5, 31), (130, 32)] {
+    for (rows, n) in [(1, 2), (3, 48), (33, 100), (5, 31), (130, 32), (3, 1025)] {
         let operands = [random(&[rows, n], 1), random(&[n], 2), random(&[n], 3)];
         agrees(&operands, |t| layer_norm(&t[0], &t[1], &t[2], 1e-5).unwrap());
         agrees(&operands, |t| rms_norm(&t[0], &t[1], 1e-6).unwrap());
+    }
+}
+
+#[test]
+fn sums_and_their_norms() {
+    for (rows, n) in [(1, 2), (33, 100), (5, 31), (2, 1040)] {
+        let shapes: [&[usize]; 5] = [&[1, rows, 12], &[n, 12], &[n], &[1, rows, n], &[n]];
+        let operands: Vec<_> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(shape, seed)| random(shape, seed))
+            .collect();
+        for biased in [true, false] {
+            agrees(&operands, |t| {
+                let weight = LinearWeight::new(&t[1]);
+                let bias = biased.then_some(&t[2]);
+                let (y, normed) = linear_normed(&t[0], (&weight, bias), &t[3], (&t[4], 1e-6)).unwrap();
+                Tensor::cat(&[y, normed], 0).unwrap()
+            });
+        }
     }
 }
 
@@ -167,9 +187,20 @@ fn resampling_in_either_memory_order() {
 
 #[test]
 fn the_inside_of_a_swiglu() {
-    for n in [1, 31, 1000] {
-        let operands = [random(&[3, n], 1), random(&[3, n], 2)];
-        agrees(&operands, |t| silu_mul(&t[0], &t[1]).unwrap());
+    for (rows, n) in [(3, 1), (70, 31), (1, 1000)] {
+        let shapes: [&[usize]; 5] = [&[rows, 12], &[n, 12], &[n, 12], &[n], &[n]];
+        let operands: Vec<_> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(shape, seed)| random(shape, seed))
+            .collect();
+        for biased in [true, false] {
+            agrees(&operands, |t| {
+                let bias = |i: usize| biased.then_some(&t[i]);
+                let weight = GatedWeight::new((&t[1], bias(3)), (&t[2], bias(4))).unwrap();
+                linear_gated(&t[0], &weight).unwrap()
+            });
+        }
     }
 }
 
@@ -295,11 +326,11 @@ fn sequences_with_caches_of_their_own() {
         .map(|i| [i % 5 + 1, 1, usize::from(i % 3 == 0) * (i % 40)])
         .collect();
     let tokens = |step: usize| counts.iter().map(|n| n[step]).sum::<usize>();
-    let mut operands = Vec::new();
+    let width = (heads + 2 * kv_heads) * d;
+    let mut operands = vec![random(&[width, 12], 1), random(&[width], 2)];
     for step in 0..3 {
         let n = tokens(step);
-        operands.push(random(&[1, n, heads, d], 10 + step as u64));
-        operands.push(random(&[1, n, 2 * kv_heads, d], 20 + step as u64));
+        operands.push(random(&[1, n, 12], 10 + step as u64));
         operands.push(random(&[1, n, d / 2], 30 + step as u64));
         operands.push(random(&[1, n, d / 2], 40 + step as u64));
     }
@@ -311,6 +342,7 @@ fn sequences_with_caches_of_their_own() {
                 [(); 2].map(|()| Tensor::zeros(shape, t[0].dtype(), t[0].device()).unwrap())
             })
             .collect();
+        let weight = LinearWeight::new(&t[0]);
         let outs: Vec<Tensor> = (0..3)
             .map(|step| {
                 let sequences: Vec<_> = caches
@@ -323,15 +355,11 @@ fn sequences_with_caches_of_their_own() {
                         new: n[step],
                     })
                     .collect();
-                let [q, kv, cos, sin] = [0, 1, 2, 3].map(|i| &t[4 * step + i]);
-                let part = |i: usize| {
-                    kv.narrow(2, i * kv_heads, kv_heads)
-                        .unwrap()
-                        .transpose(1, 2)
-                        .unwrap()
-                };
-                append_rotated(&part(0), &part(1), (cos, sin), &sequences).unwrap();
-                attention_ragged(&q.transpose(1, 2).unwrap(), &sequences, 0.3).unwrap()
+                let [x, cos, sin] = [2, 3, 4].map(|i| &t[3 * step + i]);
+                // The second step without a bias.
+                let bias = (step != 1).then_some(&t[1]);
+                let q = linear_rotated(x, (&weight, bias), (cos, sin), &sequences, None).unwrap();
+                attention_ragged(&q, &sequences, 0.3).unwrap()
             })
             .collect();
         Tensor::cat(&outs, 1).unwrap()
@@ -350,13 +378,11 @@ fn lengths_that_only_the_device_knows() {
         let (rows, heads, room) = (3, 2, 90);
         let (pads, cached) = ([0usize, 7, 80], [85usize, 78, 5]);
         let [keys, values] = [1, 2].map(|seed| there(&[rows, heads, room, d], seed));
-        let (q, k, v) = (
-            there(&[1, rows, 2 * heads, d], 3),
-            there(&[1, rows, heads, d], 4),
-            there(&[1, rows, heads, d], 5),
-        );
-        let [q, k, v] = [q, k, v].map(|t| t.transpose(1, 2).unwrap());
-        let (cos, sin) = (there(&[1, rows, d / 2], 6), there(&[1, rows, d / 2], 7));
+        let (x, weight) = (there(&[1, rows, 24], 3), there(&[4 * heads * d, 24], 4));
+        let (weight, bias) = (LinearWeight::new(&weight), there(&[4 * heads * d], 5));
+        let projection = (&weight, Some(&bias));
+        let tables = [6, 7].map(|seed| there(&[1, rows, d / 2], seed));
+        let tables = (&tables[0], &tables[1]);
         let row = |t: &Tensor, i: usize| {
             let row = t.narrow(0, i, 1).unwrap();
             row.narrow(2, pads[i], room - pads[i]).unwrap()
@@ -387,9 +413,9 @@ fn lengths_that_only_the_device_knows() {
             .collect();
         let counts = Tensor::new(&[9u32, 85, 78, 5], &device).unwrap();
         let counts = counts.narrow(0, 1, 3).unwrap();
-        append_rotated(&k, &v, (&cos, &sin), &plain).unwrap();
+        let q = linear_rotated(&x, projection, tables, &plain, None).unwrap();
         let wanted = attention_ragged(&q, &plain, 0.3).unwrap();
-        append_rotated_behind(&k, &v, (&cos, &sin), &blind, &counts).unwrap();
+        let q = linear_rotated(&x, projection, tables, &blind, Some(&counts)).unwrap();
         let found = attention_ragged_behind(&q, &blind, 0.3, &counts).unwrap();
         let host = |t: &Tensor| flat(&t.to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap());
         assert_eq!(host(&found), host(&wanted), "{dtype:?}");
@@ -407,6 +433,7 @@ fn lengths_that_only_the_device_knows() {
         }
         let two = counts.narrow(0, 0, 2).unwrap();
         assert!(attention_ragged_behind(&q, &blind, 0.3, &two).is_err());
+        assert!(linear_rotated(&x, projection, tables, &blind, Some(&two)).is_err());
         let apart = |t: &Tensor| t.transpose(2, 3).unwrap();
         let (across_k, across_v) = (apart(&views[0].0), apart(&views[0].1));
         let across = CachedSequence {

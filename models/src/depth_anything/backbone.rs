@@ -8,7 +8,10 @@ use candle_nn::VarBuilder;
 use super::Policy;
 use super::config::{Activation, BackboneConfig};
 use crate::Result;
-use crate::nn::{self, AttentionMask, Conv2d, Conv2dConfig, LayerNorm, Linear, add, attention};
+use crate::nn::{
+    self, AttentionMask, Conv2d, Conv2dConfig, GatedWeight, LayerNorm, Linear, add, attention, linear_gated,
+    load_gated,
+};
 use crate::observer::{Observer, Stage};
 use crate::resample::{TorchResize, resize_on_host};
 
@@ -245,8 +248,8 @@ enum Mlp {
         activation: Activation,
         down: Linear,
     },
-    /// `down(silu(gate x) * up x)`, gate and up in one product.
-    SwiGlu { gate_up: Linear, down: Linear },
+    /// `down(silu(gate x) * up x)`.
+    SwiGlu { inner: GatedWeight, down: Linear },
 }
 
 impl Mlp {
@@ -259,14 +262,8 @@ impl Mlp {
                 down: scaled_linear(inner, width, vb.pp("fc2"), scale)?,
             });
         }
-        let read = |name: &str| -> Candle<_> {
-            let vb = vb.pp(name);
-            Ok((vb.get((inner, width), "weight")?, vb.get(inner, "bias")?))
-        };
-        let (gate, up) = (read("gate_proj")?, read("up_proj")?);
-        let weight = Tensor::cat(&[gate.0, up.0], 0)?;
         Ok(Self::SwiGlu {
-            gate_up: Linear::new(weight, Some(Tensor::cat(&[gate.1, up.1], 0)?)),
+            inner: load_gated(width, inner, true, &vb)?,
             down: scaled_linear(inner, width, vb.pp("down_proj"), scale)?,
         })
     }
@@ -280,12 +277,7 @@ impl Mlp {
                 Activation::Relu => up.forward_activated(x, nn::Activation::Relu),
                 Activation::Silu => up.forward_activated(x, nn::Activation::Silu),
             },
-            Self::SwiGlu { gate_up, .. } => {
-                let both = gate_up.forward(x)?;
-                let half = both.dim(D::Minus1)? / 2;
-                let gate = both.narrow(D::Minus1, 0, half)?.silu()?;
-                gate * both.narrow(D::Minus1, half, half)?
-            }
+            Self::SwiGlu { inner, .. } => linear_gated(x, inner),
         }
     }
 

@@ -36,8 +36,8 @@ impl Module for LayerNorm {
 /// `x / sqrt(mean(x^2) + eps)`, cast back to the type of `x`, then times `weight` (the order of Qwen2).
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
-    weight: Tensor,
-    eps: f64,
+    pub(super) weight: Tensor,
+    pub(super) eps: f64,
 }
 
 impl RmsNorm {

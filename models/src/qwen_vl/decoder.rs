@@ -12,10 +12,9 @@ use super::rope::{Rotation, TextRope};
 use super::vision::GatedMlp;
 use crate::Result;
 use crate::nn::{
-    AttentionMask, CachedSequence, Linear, RmsNorm, append_rotated, append_rotated_behind, attention,
-    attention_ragged, attention_ragged_behind,
+    AttentionMask, CachedSequence, Linear, RmsNorm, attention, attention_ragged, attention_ragged_behind,
 };
-use crate::observer::{Observer, Stage};
+use crate::observer::{Observer, Stage, stage_normed};
 
 /// New tokens of one sequence behind what its cache holds.
 #[derive(Debug)]
@@ -27,9 +26,8 @@ pub struct Step<'c> {
 
 #[derive(Debug)]
 struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    /// Queries, keys and values of a token, head by head.
+    qkv: Linear,
     o: Linear,
     heads: usize,
     kv_heads: usize,
@@ -40,10 +38,13 @@ impl Attention {
     fn load(cfg: &TextConfig, vb: VarBuilder<'_>) -> Candle<Self> {
         let (c, d) = (cfg.hidden_size, cfg.head_dim());
         let (heads, kv_heads) = (cfg.num_attention_heads, cfg.num_key_value_heads);
+        let parts = [
+            (heads * d, vb.pp("q_proj")),
+            (kv_heads * d, vb.pp("k_proj")),
+            (kv_heads * d, vb.pp("v_proj")),
+        ];
         Ok(Self {
-            q: Linear::load(c, heads * d, true, vb.pp("q_proj"))?,
-            k: Linear::load(c, kv_heads * d, true, vb.pp("k_proj"))?,
-            v: Linear::load(c, kv_heads * d, true, vb.pp("v_proj"))?,
+            qkv: Linear::joined(c, &parts, true)?,
             o: Linear::load(heads * d, c, false, vb.pp("o_proj"))?,
             heads,
             kv_heads,
@@ -51,14 +52,15 @@ impl Attention {
         })
     }
 
-    /// Rotated queries, and keys and values as they are projected, (B, heads, N, d) each, of `x` (B, N, C).
+    /// Rotated queries, rotated keys and values, (B, heads, N, d) each, of `x` (B, N, C).
     fn project(&self, x: &Tensor, rotation: &Rotation) -> Candle<(Tensor, Tensor, Tensor)> {
         let (b, n, _) = x.dims3()?;
-        let split = |y: Tensor, heads| y.reshape((b, n, heads, self.head_dim))?.transpose(1, 2);
+        let qkv = self.qkv.forward(x)?.reshape((b, n, (), self.head_dim))?;
+        let part = |from, heads| qkv.narrow(2, from, heads)?.transpose(1, 2);
         Ok((
-            rotation.apply(&split(self.q.forward(x)?, self.heads)?)?,
-            split(self.k.forward(x)?, self.kv_heads)?,
-            split(self.v.forward(x)?, self.kv_heads)?,
+            rotation.apply(&part(0, self.heads)?)?,
+            rotation.apply(&part(self.heads, self.kv_heads)?)?,
+            part(self.heads + self.kv_heads, self.kv_heads)?,
         ))
     }
 
@@ -69,8 +71,7 @@ impl Attention {
     /// `x` (B, N, C) to (B, N, heads d), before the output projection.
     fn forward(&self, x: &Tensor, rotation: &Rotation, cache: &KvCache, layer: usize) -> Candle<Tensor> {
         let (b, n, _) = x.dims3()?;
-        let (q, k, v) = self.project(x, rotation)?;
-        let (k, v) = if b == 1 {
+        let (q, k, v) = if b == 1 {
             let (keys, values) = cache.layer(layer);
             let alone = CachedSequence {
                 keys,
@@ -78,10 +79,13 @@ impl Attention {
                 cached: cache.len,
                 new: n,
             };
-            append_rotated(&k, &v, (&rotation.cos, &rotation.sin), &[alone])?;
-            cache.seen(layer, n)?
+            let q = self.qkv.forward_rotated(x, rotation.tables(), &[alone], None)?;
+            let (k, v) = cache.seen(layer, n)?;
+            (q, k, v)
         } else {
-            cache.append(layer, &rotation.apply(&k)?, &v)?
+            let (q, k, v) = self.project(x, rotation)?;
+            let (k, v) = cache.append(layer, &k, &v)?;
+            (q, k, v)
         };
         let scale = self.scale();
         let out = if cache.pads.iter().all(|&pad| pad == 0) {
@@ -104,8 +108,6 @@ impl Attention {
         steps: &[Step<'_>],
         layer: usize,
     ) -> Candle<Tensor> {
-        let total = x.dim(1)?;
-        let (q, k, v) = self.project(x, rotation)?;
         let sequences: Vec<_> = steps
             .iter()
             .map(|Step { cache, positions }| {
@@ -118,9 +120,9 @@ impl Attention {
                 }
             })
             .collect();
-        append_rotated(&k, &v, (&rotation.cos, &rotation.sin), &sequences)?;
+        let q = self.qkv.forward_rotated(x, rotation.tables(), &sequences, None)?;
         let out = attention_ragged(&q, &sequences, self.scale())?;
-        out.reshape((1, total, self.heads * self.head_dim))
+        out.reshape((1, x.dim(1)?, self.heads * self.head_dim))
     }
 
     /// The same for one token of each row of `cache`, whose lengths the device knows (`cached`): nothing here depends on them.
@@ -132,7 +134,6 @@ impl Attention {
         layer: usize,
     ) -> Candle<Tensor> {
         let rows = cache.rows(layer)?;
-        let (q, k, v) = self.project(x, rotation)?;
         let sequences: Vec<_> = rows
             .iter()
             .map(|(keys, values)| CachedSequence {
@@ -142,7 +143,8 @@ impl Attention {
                 new: 1,
             })
             .collect();
-        append_rotated_behind(&k, &v, (&rotation.cos, &rotation.sin), &sequences, cached)?;
+        let tables = rotation.tables();
+        let q = self.qkv.forward_rotated(x, tables, &sequences, Some(cached))?;
         let out = attention_ragged_behind(&q, &sequences, self.scale(), cached)?;
         out.reshape((1, rows.len(), self.heads * self.head_dim))
     }
@@ -209,15 +211,16 @@ impl Layer {
         })
     }
 
-    /// `attend` mixes the normed tokens of `x` (B, N, C).
+    /// `normed` is the input norm of `x` (B, N, C), `attend` mixes its tokens. Answers the sum and its norm by `next`.
     fn forward(
         &self,
-        x: &Tensor,
+        (x, normed): (&Tensor, &Tensor),
         attend: impl FnOnce(&Attention, &Tensor) -> Candle<Tensor>,
-    ) -> Candle<Tensor> {
-        let mixed = attend(&self.attn, &self.input_norm.forward(x)?)?;
-        let x = self.attn.o.forward_onto(&mixed, x)?;
-        self.mlp.forward_onto(&self.post_norm.forward(&x)?, &x)
+        next: &RmsNorm,
+    ) -> Candle<(Tensor, Tensor)> {
+        let mixed = attend(&self.attn, normed)?;
+        let (x, normed) = self.attn.o.forward_onto_normed(&mixed, x, &self.post_norm)?;
+        self.mlp.forward_onto_normed(&normed, &x, next)
     }
 }
 
@@ -393,12 +396,14 @@ impl Decoder {
         attend: impl Fn(&Attention, &Tensor, &Rotation, usize) -> Candle<Tensor>,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
-        let mut x = x.clone();
+        let norm = |i: usize| self.layers.get(i).map_or(&self.norm, |layer| &layer.input_norm);
+        let (mut x, mut normed) = (x.clone(), norm(0).forward(x)?);
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, |attn, x| attend(attn, x, rotation, i))?;
-            x = observer.stage(Stage::nth("text.layer", i), x)?;
+            let attend = |attn: &Attention, x: &Tensor| attend(attn, x, rotation, i);
+            let both = layer.forward((&x, &normed), attend, norm(i + 1))?;
+            (x, normed) = stage_normed(observer, Stage::nth("text.layer", i), both, norm(i + 1))?;
         }
-        observer.stage(Stage::of("text.hidden"), self.norm.forward(&x)?)
+        observer.stage(Stage::of("text.hidden"), normed)
     }
 
     /// Scores over the vocabulary in f32: (..., C) to (..., V). Slice to the tokens of interest first.

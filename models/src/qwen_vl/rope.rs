@@ -28,6 +28,11 @@ impl Rotation {
         })
     }
 
+    /// Cosines and sines.
+    pub(super) fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
     /// Rotates `x` (B, H, N, d) by halves (`x cos + rotate_half(x) sin`), in the type of `x`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let table = self.to_dtype(x.dtype())?;

@@ -6,8 +6,10 @@ use candle_nn::VarBuilder;
 use super::config::VisionConfig;
 use super::grid::{Grid, full_segments, patch_positions, window_index};
 use super::rope::{self, Rotation};
-use crate::nn::{AttentionMask, Linear, RmsNorm, Segments, attention, gelu_erf, silu_mul};
-use crate::observer::{Observer, Stage};
+use crate::nn::{
+    AttentionMask, GatedWeight, Linear, RmsNorm, Segments, attention, gelu_erf, linear_gated, load_gated,
+};
+use crate::observer::{Observer, Stage, stage_normed};
 use crate::{ModelError, Result};
 
 /// Fixed in the reference; not a config field.
@@ -52,24 +54,27 @@ impl Attention {
 /// SwiGLU: `down(silu(gate(x)) * up(x))`.
 #[derive(Debug)]
 pub(super) struct GatedMlp {
-    gate: Linear,
-    up: Linear,
+    inner: GatedWeight,
     down: Linear,
 }
 
 impl GatedMlp {
     pub(super) fn load(width: usize, inner: usize, bias: bool, vb: VarBuilder<'_>) -> Candle<Self> {
         Ok(Self {
-            gate: Linear::load(width, inner, bias, vb.pp("gate_proj"))?,
-            up: Linear::load(width, inner, bias, vb.pp("up_proj"))?,
+            inner: load_gated(width, inner, bias, &vb)?,
             down: Linear::load(inner, width, bias, vb.pp("down_proj"))?,
         })
     }
 
-    /// `residual` plus the output.
-    pub(super) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Candle<Tensor> {
-        let inner = silu_mul(&self.gate.forward(x)?, &self.up.forward(x)?)?;
-        self.down.forward_onto(&inner, residual)
+    /// `residual` plus the output of `x`, and its norm by `next`.
+    pub(super) fn forward_onto_normed(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        next: &RmsNorm,
+    ) -> Candle<(Tensor, Tensor)> {
+        let inner = linear_gated(x, &self.inner)?;
+        self.down.forward_onto_normed(&inner, residual, next)
     }
 }
 
@@ -91,17 +96,17 @@ impl Block {
         })
     }
 
-    /// `normed` is `norm1` of `x` (N, C).
+    /// `normed` is `norm1` of `x` (N, C). Answers the sum and its norm by `next`.
     fn forward(
         &self,
-        x: &Tensor,
-        normed: &Tensor,
+        (x, normed): (&Tensor, &Tensor),
         rotation: &Rotation,
         segments: &Segments,
-    ) -> Candle<Tensor> {
+        next: &RmsNorm,
+    ) -> Candle<(Tensor, Tensor)> {
         let mixed = self.attn.forward(normed, rotation, segments)?;
-        let x = self.attn.proj.forward_onto(&mixed, x)?;
-        self.mlp.forward_onto(&self.norm2.forward(&x)?, &x)
+        let (x, normed) = self.attn.proj.forward_onto_normed(&mixed, x, &self.norm2)?;
+        self.mlp.forward_onto_normed(&normed, &x, next)
     }
 }
 
@@ -125,8 +130,9 @@ impl Merger {
         })
     }
 
-    fn forward(&self, x: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
-        let x = self.norm.forward(x)?.reshape(((), self.joined))?;
+    /// `normed` is `norm` of the last block's patches.
+    fn forward(&self, normed: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let x = normed.reshape(((), self.joined))?;
         let x = observer.stage(Stage::of("vision.merger.hidden"), self.fc1.forward(&x)?)?;
         let x = observer.stage(Stage::of("vision.merger.act"), gelu_erf(&x)?)?;
         observer.stage(Stage::of("vision.merger.windowed"), self.fc2.forward(&x)?)
@@ -198,15 +204,16 @@ impl VisionTower {
             cos: cos.index_select(&order, 0)?,
             sin: sin.index_select(&order, 0)?,
         };
+        let norm = |i: usize| self.blocks.get(i).map_or(&self.merger.norm, |block| &block.norm1);
+        let mut normed = norm(0).forward(&x)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let full = self.cfg.fullatt_block_indexes.contains(&i);
             let segments = if full { &images } else { &windows };
-            let normed = block.norm1.forward(&x)?;
-            let normed = observer.stage(Stage::inside("vision.block", i, "norm1"), normed)?;
-            x = block.forward(&x, &normed, &rotation, segments)?;
-            x = observer.stage(Stage::nth("vision.block", i), x)?;
+            normed = observer.stage(Stage::inside("vision.block", i, "norm1"), normed)?;
+            let both = block.forward((&x, &normed), &rotation, segments, norm(i + 1))?;
+            (x, normed) = stage_normed(observer, Stage::nth("vision.block", i), both, norm(i + 1))?;
         }
-        let merged = self.merger.forward(&x, observer)?;
+        let merged = self.merger.forward(&normed, observer)?;
         let mut back = vec![0u32; window_index.len()];
         for (at, &token) in window_index.iter().enumerate() {
             back[token] = at as u32;

@@ -3,7 +3,6 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::{AttentionMask, attention};
-use crate::ops::rotary::rotary;
 
 /// New tokens of a sequence, and where its keys and values are kept.
 #[derive(Debug, Clone, Copy)]
@@ -18,41 +17,11 @@ pub struct CachedSequence<'a> {
     pub new: usize,
 }
 
-/// Writes the new keys, turned, and the new values of all sequences behind what their caches hold. `k` and `v` (1, Hkv, N, d)
-/// hold the new tokens of one sequence after the other; tables (1, N, d/2) or (N, d/2) as in [`rotary`]. One launch on a GPU.
-///
-/// # Errors
-/// Sequences whose tokens do not add up, caches without room, mixed element types.
-pub fn append_rotated(
-    k: &Tensor,
-    v: &Tensor,
-    (cos, sin): (&Tensor, &Tensor),
-    sequences: &[CachedSequence<'_>],
-) -> Result<()> {
-    check(k, sequences)?;
-    if k.dims() != v.dims() {
-        candle_core::bail!("keys {:?} and values {:?}", k.shape(), v.shape())
-    }
-    #[cfg(feature = "cuda")]
-    if cuda::takes(k, sequences) && cos.dtype() == k.dtype() && v.dtype() == k.dtype() {
-        return cuda::append(k, v, (cos, sin), sequences, None);
-    }
-    let k = rotary(k, cos, sin)?;
-    let mut first = 0;
-    for s in sequences.iter().filter(|s| s.new > 0) {
-        let of = |t: &Tensor| t.narrow(2, first, s.new)?.contiguous();
-        s.keys.slice_set(&of(&k)?, 2, s.cached)?;
-        s.values.slice_set(&of(v)?, 2, s.cached)?;
-        first += s.new;
-    }
-    Ok(())
-}
-
 /// `q` (1, H, N, d), the new tokens of one sequence after the other, to (1, N, H, d): each sees what its sequence's cache holds
 /// up to itself. One launch on a GPU.
 ///
 /// # Errors
-/// As [`append_rotated`].
+/// Sequences whose tokens do not add up, caches without room, mixed element types.
 pub fn attention_ragged(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32) -> Result<Tensor> {
     check(q, sequences)?;
     #[cfg(feature = "cuda")]
@@ -74,35 +43,12 @@ pub fn attention_ragged(q: &Tensor, sequences: &[CachedSequence<'_>], scale: f32
     Tensor::cat(&outs, 1)
 }
 
-/// [`append_rotated`] behind as many tokens as `cached` (sequences, u32) says on the GPU, where alone it is known: what is launched once
+/// [`attention_ragged`] behind as many tokens as `cached` (sequences, u32) says on the GPU, where alone it is known: what is launched once
 /// can be launched again. Of a sequence's `cached` only the room is held against. Keys and values may be parts of a larger cache, a
 /// head further than its room apart.
 ///
 /// # Errors
-/// As [`append_rotated`]; devices without CUDA kernels, and what these do not take.
-pub fn append_rotated_behind(
-    k: &Tensor,
-    v: &Tensor,
-    tables: (&Tensor, &Tensor),
-    sequences: &[CachedSequence<'_>],
-    cached: &Tensor,
-) -> Result<()> {
-    check_behind(k, sequences, cached)?;
-    if k.dims() != v.dims() {
-        candle_core::bail!("keys {:?} and values {:?}", k.shape(), v.shape())
-    }
-    #[cfg(feature = "cuda")]
-    if cuda::takes(k, sequences) && tables.0.dtype() == k.dtype() && v.dtype() == k.dtype() {
-        return cuda::append(k, v, tables, sequences, Some(cached));
-    }
-    let _ = tables;
-    candle_core::bail!("{:?} counts no tokens on a device", k.device())
-}
-
-/// [`attention_ragged`] over as many keys as `cached` and the new tokens make, as [`append_rotated_behind`].
-///
-/// # Errors
-/// As there.
+/// As there; devices without CUDA kernels, and what these do not take.
 pub fn attention_ragged_behind(
     q: &Tensor,
     sequences: &[CachedSequence<'_>],
@@ -118,7 +64,8 @@ pub fn attention_ragged_behind(
     candle_core::bail!("{:?} counts no tokens on a device", q.device())
 }
 
-fn check_behind(t: &Tensor, sequences: &[CachedSequence<'_>], cached: &Tensor) -> Result<()> {
+/// [`check`], of what a graph's kernels get.
+pub(crate) fn check_behind(t: &Tensor, sequences: &[CachedSequence<'_>], cached: &Tensor) -> Result<()> {
     if sequences.is_empty() || cached.dims() != [sequences.len()] || cached.dtype() != DType::U32 {
         candle_core::bail!("{:?} for {} sequences", cached.layout(), sequences.len())
     }
@@ -137,7 +84,7 @@ fn room(t: &Tensor) -> Option<usize> {
 }
 
 /// `t` (1, heads, N, d) holds the new tokens of `sequences`.
-fn check(t: &Tensor, sequences: &[CachedSequence<'_>]) -> Result<()> {
+pub(crate) fn check(t: &Tensor, sequences: &[CachedSequence<'_>]) -> Result<()> {
     check_with(t, sequences, |s| {
         s.keys.is_contiguous() && s.values.is_contiguous()
     })
@@ -169,7 +116,7 @@ fn check_with(
 }
 
 #[cfg(feature = "cuda")]
-mod cuda {
+pub(crate) mod cuda {
     use candle_core::{
         CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape as Dimensions, Tensor,
     };
@@ -177,11 +124,11 @@ mod cuda {
     use super::CachedSequence;
     use crate::backend::Backend;
     use crate::cuda::arguments::{MOST_SEQUENCES, Sequences, Shape};
-    use crate::cuda::launch::{self, Argument, Held, Operand, Queue, ROTARY};
+    use crate::cuda::launch::{self, Argument, Held, Operand, Queue};
     use crate::ops::attention::cuda::WIDEST;
     use crate::ops::attention::flash::{Kernel, THREADS, in_vectors, of, strides};
 
-    pub(super) fn takes(t: &Tensor, sequences: &[CachedSequence<'_>]) -> bool {
+    pub(crate) fn takes(t: &Tensor, sequences: &[CachedSequence<'_>]) -> bool {
         let floats = matches!(t.dtype(), DType::F32 | DType::BF16 | DType::F16);
         let (heads, d) = (sequences[0].keys.dims()[1], t.dims()[3]);
         let alike = |s: &CachedSequence<'_>| {
@@ -199,7 +146,7 @@ mod cuda {
     }
 
     /// As many sequences as a launch takes, with the first of their tokens.
-    fn launches<'a, 'b>(
+    pub(crate) fn launches<'a, 'b>(
         sequences: &'b [CachedSequence<'a>],
     ) -> impl Iterator<Item = (usize, &'b [CachedSequence<'a>])> {
         let mut first = 0;
@@ -211,13 +158,13 @@ mod cuda {
     }
 
     /// Where the counts of the `i`-th launch's sequences are, if they are in memory.
-    fn of_launch(counted: Option<&Operand<'_>>, i: usize) -> Argument<'static> {
+    pub(crate) fn of_launch(counted: Option<&Operand<'_>>, i: usize) -> Argument<'static> {
         let first = (i * MOST_SEQUENCES * size_of::<u32>()) as u64;
         counted.map_or(Argument::At(0), |counted| Argument::At(counted.address() + first))
     }
 
     /// What a kernel takes of `chunk`. The memory is that of `held`, and stays while it is held.
-    fn described(
+    pub(crate) fn described(
         queue: &Queue,
         chunk: &[CachedSequence<'_>],
         held: &[(Held<'_>, Held<'_>)],
@@ -248,64 +195,11 @@ mod cuda {
         Ok((all, aligned))
     }
 
-    fn held<'a>(chunk: &[CachedSequence<'a>]) -> Vec<(Held<'a>, Held<'a>)> {
+    pub(crate) fn held<'a>(chunk: &[CachedSequence<'a>]) -> Vec<(Held<'a>, Held<'a>)> {
         chunk
             .iter()
             .map(|s| (Held::new(s.keys), Held::new(s.values)))
             .collect()
-    }
-
-    /// By `append` of `cu/rotary.cu`. Like candle's `slice_set` it writes to memory that others may hold.
-    pub(super) fn append(
-        k: &Tensor,
-        v: &Tensor,
-        (cos, sin): (&Tensor, &Tensor),
-        sequences: &[CachedSequence<'_>],
-        cached: Option<&Tensor>,
-    ) -> Result<()> {
-        let (k, v) = (dense_rows(k)?, dense_rows(v)?);
-        let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
-        let (_, heads, n, d) = k.dims4()?;
-        if cos.elem_count() != n * d / 2 || sin.elem_count() != n * d / 2 {
-            candle_core::bail!("{n} keys of {d} by tables {:?}", cos.shape())
-        }
-        let of = [&k, &v, &cos, &sin].map(Held::new);
-        let queue = Queue::of(of[0].storage()?);
-        let (words, counted) = (
-            Queue::of(of[0].storage()?).with_type(DType::U32),
-            cached.map(Held::new),
-        );
-        let counted = launch::optional(counted.as_ref(), &words)?;
-        for (i, (first, chunk)) in launches(sequences).enumerate() {
-            let caches = held(chunk);
-            let (all, _) = described(&queue, chunk, &caches, first)?;
-            let at = |i: usize| queue.reads_from(of[i].storage()?, of[i].layout().start_offset());
-            let (keys, values, cos, sin) = (at(0)?, at(1)?, at(2)?, at(3)?);
-            let most = chunk.iter().map(|s| s.new).max().unwrap_or(0);
-            let blocks = (most * heads * d / 2).div_ceil(256).clamp(1, 1 << 16) as u32;
-            let stride = |i: usize, axis: usize| Argument::Long(of[i].layout().stride()[axis] as i64);
-            let arguments = [
-                keys.at(),
-                values.at(),
-                cos.at(),
-                sin.at(),
-                Argument::Sequences(&all),
-                of_launch(counted.as_ref(), i),
-                stride(0, 1),
-                stride(0, 2),
-                stride(1, 1),
-                stride(1, 2),
-                Argument::size(heads)?,
-                Argument::size(d / 2)?,
-            ];
-            queue.launch(
-                &ROTARY,
-                "append",
-                ((blocks, chunk.len() as u32), (256, 1)),
-                &arguments,
-            )?;
-        }
-        Ok(())
     }
 
     pub(super) fn attend(

@@ -142,7 +142,7 @@ impl StepState {
         Ok(())
     }
 
-    /// How many tokens the caches hold, (sequences) u32, as [`append_rotated_behind`](crate::append_rotated_behind) reads it.
+    /// How many tokens the caches hold, (sequences) u32, as [`linear_rotated`](crate::linear_rotated) reads it.
     pub fn cached(&self) -> Result<Tensor> {
         self.counts.narrow(0, 1, self.tokens.dims()[0])
     }

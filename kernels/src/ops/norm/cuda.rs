@@ -5,7 +5,7 @@ use candle_core::{CudaStorage, Layout, Shape};
 
 use super::Norm;
 #[cfg(feature = "cuda")]
-use crate::cuda::launch::{Argument, Held, NORM, Queue, warps};
+use crate::cuda::launch::{Argument, Held, NORM, Queue, row_sums};
 
 /// Out of candle's own ops, statistics in f32.
 pub(super) fn composed(op: &Norm, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -48,13 +48,13 @@ pub(super) fn forward(
                 let mut arguments = vec![x.at(), w.at(), bias.at(), y.at()];
                 arguments.extend(sizes);
                 arguments.push(Argument::Float(*eps as f32));
-                queue.launch(&NORM, "layer_norm", warps(rows), &arguments)?;
+                queue.launch(&NORM, "layer_norm", row_sums(rows, n), &arguments)?;
             }
             Norm::Rms { eps } => {
                 let mut arguments = vec![x.at(), w.at(), y.at()];
                 arguments.extend(sizes);
                 arguments.push(Argument::Float(*eps as f32));
-                queue.launch(&NORM, "rms_norm", warps(rows), &arguments)?;
+                queue.launch(&NORM, "rms_norm", row_sums(rows, n), &arguments)?;
             }
         }
     }

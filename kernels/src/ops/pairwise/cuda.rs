@@ -1,11 +1,6 @@
 use candle_core::{Result, Tensor};
 
-#[cfg(feature = "cuda")]
-use candle_core::{CudaStorage, Layout, Shape};
-
 use super::Pairwise;
-#[cfg(feature = "cuda")]
-use crate::cuda::launch::{Argument, ELEMENTWISE, Queue};
 
 /// Out of candle's own ops.
 pub(super) fn composed(f: Pairwise, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -13,25 +8,6 @@ pub(super) fn composed(f: Pairwise, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Pairwise::Add => a + b,
         Pairwise::SiluMul => a.silu()? * b,
     }
-}
-
-/// By `cu/elementwise.cu`.
-#[cfg(feature = "cuda")]
-pub(super) fn silu_mul(
-    (gate, gate_layout): (&CudaStorage, &Layout),
-    (up, up_layout): (&CudaStorage, &Layout),
-) -> Result<(CudaStorage, Shape)> {
-    let queue = Queue::of(gate);
-    let n = gate_layout.shape().elem_count();
-    let mut out = queue.output(n)?;
-    {
-        let (gate, up) = (queue.reads(gate, gate_layout)?, queue.reads(up, up_layout)?);
-        let y = queue.writes(&mut out)?;
-        let blocks = n.div_ceil(256).min(65_535) as u32;
-        let arguments = [gate.at(), up.at(), y.at(), Argument::Long(n as i64)];
-        queue.launch(&ELEMENTWISE, "silu_mul", ((blocks, 1), (256, 1)), &arguments)?;
-    }
-    Ok((out, gate_layout.shape().clone()))
 }
 
 #[cfg(test)]

@@ -35,8 +35,7 @@ impl Pairwise {
         if a.dims() != b.dims() {
             candle_core::bail!("{}: {:?} and {:?}", self.name(), a.shape(), b.shape())
         }
-        let kernel = matches!(self, Self::SiluMul) && a.dtype() == b.dtype() && a.elem_count() > 0;
-        if Backend::of(a.device(), kernel) == Backend::Composed {
+        if Backend::of(a.device(), false) == Backend::Composed {
             return cuda::composed(self, a, b);
         }
         match (channels_last::view(a)?, channels_last::view(b)?) {
@@ -62,16 +61,5 @@ impl CustomOp2 for Pairwise {
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(*self, (a, a_layout), (b, b_layout))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        a: &candle_core::CudaStorage,
-        a_layout: &Layout,
-        b: &candle_core::CudaStorage,
-        b_layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        cuda::silu_mul((a, a_layout), (b, b_layout))
     }
 }
