@@ -1,6 +1,7 @@
 // What a step of decoding takes and leaves in device memory at fixed addresses, so that a graph of it can be launched again and again:
 // tokens, positions, lengths of caches, and what is held against tokens.
 #include "element.cuh"
+#include "likeliest.cuh"
 
 // Bits of a token's byte in `noted`.
 constexpr unsigned SEEN = 1, ENDS = 2;
@@ -38,17 +39,11 @@ extern "C" __global__ void likeliest_f32(const float* logits, const unsigned cha
         const unsigned of_it = noted[first + token];
         float logit = logits[first + token];
         if (of_it & SEEN) logit = logit < 0 ? logit * penalty : logit / penalty;
-        logit += 0.f;  // one zero
         if (!(logit > -INFINITY) || ((of_it & ENDS) && barred)) continue;
-        const unsigned bits = __float_as_uint(logit);
-        const unsigned order = bits >> 31 ? ~bits : bits | 0x80000000u;
-        const unsigned long long key = (unsigned long long)order << 32 | ~token;
+        const unsigned long long key = key_of(logit, token);
         own = key > own ? key : own;
     }
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-        const unsigned long long other = __shfl_xor_sync(~0u, own, lanes);
-        own = other > own ? other : own;
-    }
+    own = largest_of_warp(own);
     if (threadIdx.x % 32 == 0) atomicMax(&best[blockIdx.y], own);
 }
 

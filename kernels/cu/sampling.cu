@@ -1,16 +1,11 @@
 // What is drawn from, and what goes on with an answer that is held to a form, found where the logits lie.
 #include "element.cuh"
+#include "likeliest.cuh"
 
 namespace {
 // Of logits, rising, by sign, exponent and three bits of the fraction.
 constexpr int BINS = 4096, BIN_SHIFT = 20;
 constexpr int THREADS = 256;
-
-// An unsigned number of the same order; one zero.
-__device__ __forceinline__ unsigned order_of(float logit) {
-    const unsigned bits = __float_as_uint(logit + 0.f);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
 }  // namespace
 
 // bins (rows, BINS), zeroed before: how many logits of each row lie in each.
@@ -64,7 +59,7 @@ extern "C" __global__ void best_tokens_f32(const float* const* rows, const unsig
     unsigned long long key = 0;
     for (unsigned token = first; token < vocabulary; token += step) {
         if (!(bits[token / 32] >> token % 32 & 1) || !(row[token] > -INFINITY)) continue;
-        const unsigned long long own = (unsigned long long)order_of(row[token]) << 32 | ~token;
+        const unsigned long long own = key_of(row[token], token);
         key = own > key ? own : key;
     }
     keys[threadIdx.x] = key;
