@@ -11,6 +11,8 @@ mod depth;
 mod depth_layouts;
 #[path = "parity/golden.rs"]
 mod golden;
+#[path = "parity/graphs.rs"]
+mod graphs;
 #[path = "parity/jpeg.rs"]
 mod jpeg;
 #[path = "parity/products.rs"]

@@ -9,6 +9,7 @@ pub mod depth_anything;
 pub mod depth_map;
 pub mod device;
 pub mod error;
+mod graphs;
 pub mod image;
 pub mod mask;
 pub mod nn;

@@ -64,6 +64,11 @@ pub trait Observer {
     /// # Errors
     /// Any error ends the pass; [`ModelError::Cancelled`] if nobody waits for it any more.
     fn stage(&mut self, stage: Stage, value: Tensor) -> Result<Tensor>;
+
+    /// Whether it must see every stage. Without that, work which a GPU does as one graph shows it none of those inside.
+    fn looks_inside(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(Stage, Tensor) -> Result<Tensor>> Observer for F {
@@ -79,6 +84,10 @@ pub struct Unobserved;
 impl Observer for Unobserved {
     fn stage(&mut self, _: Stage, value: Tensor) -> Result<Tensor> {
         Ok(value)
+    }
+
+    fn looks_inside(&self) -> bool {
+        false
     }
 }
 
@@ -100,8 +109,20 @@ pub(crate) fn stage_normed(
 
 /// Ends the pass with [`ModelError::Cancelled`] between two stages once `cancelled` says so.
 pub fn until(cancelled: impl Fn() -> bool) -> impl Observer {
-    move |_: Stage, value: Tensor| match cancelled() {
-        true => Err(ModelError::Cancelled),
-        false => Ok(value),
+    Until(cancelled)
+}
+
+struct Until<F>(F);
+
+impl<F: Fn() -> bool> Observer for Until<F> {
+    fn stage(&mut self, _: Stage, value: Tensor) -> Result<Tensor> {
+        match (self.0)() {
+            true => Err(ModelError::Cancelled),
+            false => Ok(value),
+        }
+    }
+
+    fn looks_inside(&self) -> bool {
+        false
     }
 }

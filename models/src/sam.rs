@@ -38,6 +38,7 @@ mod neck;
 mod predict;
 mod preprocess;
 mod prompt;
+mod replay;
 mod tiny_vit;
 mod two_way;
 mod vit;
@@ -63,6 +64,7 @@ use crate::observer::Observer;
 use crate::{ModelError, Result, RgbImage};
 use decoder::MaskDecoder;
 use prompt::PromptEncoder;
+use replay::Replays;
 use tiny_vit::TinyVit;
 use two_way::ImageSide;
 use vit::Vit;
@@ -81,6 +83,7 @@ pub struct Sam {
     encoder: Encoder,
     prompts: PromptEncoder,
     decoder: MaskDecoder,
+    replays: Replays,
     dtype: DType,
     device: Device,
 }
@@ -167,6 +170,7 @@ impl Sam {
             encoder,
             prompts,
             decoder,
+            replays: Replays::default(),
             dtype: vb.dtype(),
             device: vb.device().clone(),
         })

@@ -146,6 +146,33 @@ for mode in (GLOBAL, LOCAL, RELAXED):
 """)
         self.assertEqual(got, [[900, 0, 901], [0, 900, 901], [0, 0, 0]])
 
+    def test_another_thread_goes_on_with_a_queue_of_its_own(self):
+        """As depth does while SAM's decoder or an answer is captured: it allocates, loads code, launches, copies and waits."""
+        got = self.answer(f"""
+import threading
+other, found = d.new_stream(), []
+def beside():
+    loaded = d.module({str(HERE / "tensor.cu")!r})
+    at, pinned = ONE(), ctypes.c_void_p()
+    d.call("cuMemHostAlloc", ctypes.byref(pinned), ctypes.c_size_t(128), 0)
+    d.call("cuMemAllocAsync", ctypes.byref(at), ctypes.c_size_t(128), other)
+    given = d.upload("f", range(50, 82), stream=other)
+    d.launch(module, "rotate", (1,), (32,), [given, u64(at.value)], stream=other)
+    d.call("cuMemcpyDtoHAsync_v2", pinned, at, ctypes.c_size_t(128), other)
+    d.call("cuStreamSynchronize", other)
+    d.call("cuMemFreeAsync", at, other)
+    found.extend(ctypes.cast(pinned, ctypes.POINTER(ctypes.c_float))[:2])
+begin()
+turn(x, y)
+thread = threading.Thread(target=beside)
+thread.start(); thread.join()
+turn(y, x)
+executable = instance(end())
+launch(executable)
+result = [found, x.read(2), [f["kind"] for f in d.findings()]]
+""")
+        self.assertEqual(got, [[51, 52], [2, 3], []])
+
     def test_where_a_capture_begins_and_ends(self):
         got = self.answer("""
 import threading

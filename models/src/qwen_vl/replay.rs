@@ -2,8 +2,6 @@
 //! the step makes some sixty a layer. `DRAGUNOV_CUDA_GRAPHS=1` asks for it; what does not go well is told once in the log, and steps
 //! go on as without it.
 
-use std::sync::Once;
-
 use candle_core::Tensor;
 use dragunov_kernels::graph::{self, Graph};
 use dragunov_kernels::{StepRules, StepState};
@@ -13,7 +11,7 @@ use super::decoder::Decoder;
 use super::input::EncodedPrompt;
 use super::sampling::{GenerateOptions, Sampler, Sampling};
 use crate::observer::{Observer, Stage, Unobserved};
-use crate::{ModelError, Result};
+use crate::{ModelError, Result, graphs};
 
 /// What is behind the tokens that were chosen last.
 #[derive(Debug)]
@@ -147,10 +145,5 @@ fn tables(
 }
 
 fn told(error: &ModelError) {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        tracing::warn!(
-            "steps of decoding are not launched as graphs, which DRAGUNOV_CUDA_GRAPHS asks for: {error}"
-        );
-    });
+    graphs::not_launched("steps of decoding", error);
 }

@@ -28,6 +28,7 @@ pub(super) struct MaskDecoder {
 }
 
 /// Logits (P, M, 4 grid, 4 grid) and predicted IoU (P, M).
+#[derive(Debug)]
 pub(super) struct Decoded {
     pub(super) logits: Tensor,
     pub(super) iou: Tensor,
@@ -76,6 +77,21 @@ impl MaskDecoder {
         self.transformer.image_side(cells)
     }
 
+    /// Memory for what [`Self::forward`] answers, of zeros.
+    pub(super) fn blank(&self, prompts: usize, multimask: bool) -> Candle<Decoded> {
+        let (masks, side) = (self.wanted(multimask).len(), 4 * self.grid);
+        let of = &self.output_tokens;
+        Ok(Decoded {
+            logits: Tensor::zeros((prompts, masks, side, side), of.dtype(), of.device())?,
+            iou: Tensor::zeros((prompts, masks), of.dtype(), of.device())?,
+        })
+    }
+
+    /// Which of the mask tokens answer.
+    fn wanted(&self, multimask: bool) -> std::ops::Range<usize> {
+        if multimask { 1..self.masks } else { 0..1 }
+    }
+
     /// `sparse` (P, T, C); `image` made from cells of batch 1 or P.
     ///
     /// With `multimask` the outputs of mask tokens 1.., without it that of token 0 alone.
@@ -95,7 +111,7 @@ impl MaskDecoder {
             _ => Tensor::cat(&[&outputs, sparse], 1)?,
         };
         let (queries, keys) = self.transformer.forward(image, &tokens, observer)?;
-        let wanted = if multimask { 1..self.masks } else { 0..1 };
+        let wanted = self.wanted(multimask);
         let hyper = wanted
             .clone()
             .map(|i| self.hyper[i].forward(&queries.narrow(1, 1 + i, 1)?.squeeze(1)?))

@@ -8,15 +8,17 @@ use rayon::prelude::*;
 
 use super::amg::{self, AmgConfig, AutoMask, Logits, PointMask, PointPrompted, Sieve, SievedMask};
 use super::composite::{Composite, MASK_ALONE};
+use super::decoder::Decoded;
 use super::preprocess::Fit;
 use super::prompt::{MaskLogits, Prompt};
+use super::replay::{Image, Inputs};
 use super::{Embedding, Sam};
 use crate::observer::{Observer, Stage};
 use crate::{ImagePx, Mask, Point, Result, RgbImage};
 
 /// Cells times width of the image side that one decoder call may hold for all its prompts: 64 prompts at the
 /// published sizes.
-const CELLS_PER_CALL: usize = 64 * 64 * 64 * 256;
+pub(super) const CELLS_PER_CALL: usize = 64 * 64 * 64 * 256;
 /// The same where a chain of layers is quicker while it stays in the last cache: 4 prompts, 16 MiB a tensor.
 const CELLS_IN_CACHE: usize = 4 * 64 * 64 * 256;
 
@@ -282,21 +284,48 @@ impl Sam {
     ) -> Result<(Vec<Vec<f32>>, Tensor)> {
         let sparse = self.prompts.sparse(prompts, tokens, embedding.fit)?;
         let sparse = observer.stage(Stage::of("prompt.sparse"), sparse)?;
-        let with_masks;
         let image = if masked {
             let masks: Vec<&MaskLogits> = prompts.iter().filter_map(|p| p.mask.as_ref()).collect();
-            let dense = self.prompts.dense(&masks)?;
-            let dense = observer.stage(Stage::of("prompt.dense"), dense)?;
-            with_masks = self.decoder.image_side(&dense.broadcast_add(&embedding.cells)?)?;
-            &with_masks
+            Image::Masked {
+                cells: embedding.cells.clone(),
+                masks: self.prompts.masks(&masks)?,
+            }
         } else {
-            &embedding.unmasked
+            Image::Unmasked(embedding.unmasked.clone())
         };
-        let decoded = self.decoder.forward(image, &sparse, multimask, observer)?;
+        let inputs = Inputs { sparse, image };
+        let replayed = match observer.looks_inside() {
+            true => None,
+            false => self.replays.decode(self, &inputs, multimask),
+        };
+        let decoded = match replayed {
+            Some(decoded) => decoded,
+            None => self.decode(&inputs, multimask, observer)?,
+        };
         let iou = decoded.iou.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let side = self.config.mask_side();
         let logits = decoded.logits.to_dtype(DType::F32)?.reshape(((), side, side))?;
         Ok((iou, logits))
+    }
+
+    /// What the decoder makes of `inputs`.
+    pub(super) fn decode(
+        &self,
+        inputs: &Inputs,
+        multimask: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Decoded> {
+        let with_masks;
+        let image = match &inputs.image {
+            Image::Unmasked(image) => image,
+            Image::Masked { cells, masks } => {
+                let dense = self.prompts.dense(masks)?;
+                let dense = observer.stage(Stage::of("prompt.dense"), dense)?;
+                with_masks = self.decoder.image_side(&dense.broadcast_add(cells)?)?;
+                &with_masks
+            }
+        };
+        self.decoder.forward(image, &inputs.sparse, multimask, observer)
     }
 }
 

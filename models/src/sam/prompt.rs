@@ -255,15 +255,19 @@ impl PromptEncoder {
         }
     }
 
-    /// Masks to maps, (P, N, C).
-    pub(super) fn dense(&self, masks: &[&MaskLogits]) -> candle_core::Result<Tensor> {
+    /// Masks cell by cell, (P, 16 N, 1).
+    pub(super) fn masks(&self, masks: &[&MaskLogits]) -> candle_core::Result<Tensor> {
         let side = 4 * self.grid;
         let mut data = Vec::with_capacity(masks.len() * side * side);
         for mask in masks {
             data.extend_from_slice(&mask.values);
         }
-        let masks = self.tensor(data, (masks.len(), side * side, 1))?;
-        self.mask.forward(&masks, self.grid)
+        self.tensor(data, (masks.len(), side * side, 1))
+    }
+
+    /// [`Self::masks`] to maps, (P, N, C).
+    pub(super) fn dense(&self, masks: &Tensor) -> candle_core::Result<Tensor> {
+        self.mask.forward(masks, self.grid)
     }
 
     fn tensor(&self, data: Vec<f32>, shape: (usize, usize, usize)) -> candle_core::Result<Tensor> {

@@ -22,6 +22,20 @@ pub(super) struct ImageSide {
     projected: Tensor,
 }
 
+impl ImageSide {
+    pub(super) fn tensors(&self) -> [&Tensor; 2] {
+        [&self.cells, &self.projected]
+    }
+
+    /// Memory of its own, of the same shapes.
+    pub(super) fn blank(&self) -> Candle<Self> {
+        Ok(Self {
+            cells: self.cells.zeros_like()?,
+            projected: self.projected.zeros_like()?,
+        })
+    }
+}
+
 impl TwoWay {
     pub(super) fn load(config: &MaskDecoderConfig, positions: &Tensor, vb: VarBuilder<'_>) -> Candle<Self> {
         // in the original code and in `transformers` alike, whatever the config says of the other norms

@@ -46,4 +46,8 @@ impl<O: Observer> Observer for Seen<O> {
         }
         self.inner.stage(stage, value)
     }
+
+    fn looks_inside(&self) -> bool {
+        self.inner.looks_inside()
+    }
 }

@@ -1,7 +1,6 @@
 //! Free answers: greedy, sampled, alone and in a batch, and those of the command.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_models::checkpoint::Checkpoint;
@@ -11,6 +10,7 @@ use dragunov_models::qwen_vl::{GenerateOptions, QwenVl, Sampling, Stop};
 
 use super::{Plain, QUESTION, case, encode, golden_json, greedy, greedy_of, load, photo, prompts};
 use crate::compare::{device, fixture};
+use crate::graphs::{self, logged};
 
 #[test]
 fn greedy_steps_with_cache() {
@@ -115,10 +115,7 @@ fn sampling_repeats_with_its_seed_and_stops_when_told() {
 /// their scores, of which the one likeliest is the greedy choice. Those without graphs: `greedy_steps_with_cache`, replay.py.
 #[test]
 fn greedy_steps_by_graphs() {
-    let device = device();
-    let asked = std::env::var_os("DRAGUNOV_CUDA_GRAPHS").is_some_and(|v| v == "1");
-    if device.is_cpu() || !asked {
-        println!("DRAGUNOV_TEST_DEVICE and DRAGUNOV_CUDA_GRAPHS ask for no graphs: not run");
+    if !graphs::asked_for() {
         return;
     }
     let model = load("qwen-untied");
@@ -157,17 +154,10 @@ fn greedy_steps_by_graphs() {
 /// Of the software device, told to fail: the same tokens, and a word about it, once.
 #[test]
 fn greedy_steps_where_graphs_fail() {
-    let set = |name: &str| std::env::var_os(name).is_some();
-    if device().is_cpu() || !set("DRAGUNOV_CUDA_GRAPHS") || !set("SOFTCUDA_GRAPH_FAULT") {
-        println!("DRAGUNOV_CUDA_GRAPHS and SOFTCUDA_GRAPH_FAULT ask for no failing graphs: not run");
+    if !graphs::asked_to_fail() {
         return;
     }
-    let log = Log::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || sink.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
+    let said = logged(|| {
         let model = load("qwen-untied");
         for _ in 0..2 {
             let answers = model.generate_batch(&encode(&model, "batch"), &greedy(8), &mut Unobserved);
@@ -175,23 +165,8 @@ fn greedy_steps_where_graphs_fail() {
             assert_eq!(tokens, case("batch").greedy);
         }
     });
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(said.matches("not launched as graphs").count(), 1, "{said}");
     assert!(said.contains("WARN"), "{said}");
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// On a GPU the tokens that are drawn from are found where the scores lie.

@@ -1,5 +1,4 @@
-use candle_core::cuda_backend::CudaStorageSlice;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, InplaceOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 use super::{Choice, StepState};
 use crate::cuda::launch::{Argument, DECODING, Held, Queue};
@@ -94,29 +93,4 @@ pub(super) fn end(steps: &StepState, logits: &Tensor) -> Result<()> {
     let grid = (vocabulary.div_ceil(4 * 256).clamp(1, 256) as u32, rows as u32);
     queue.launch(&DECODING, "likeliest", (grid, (256, 1)), &arguments)?;
     ended(best.at(), noted.at())
-}
-
-pub(super) fn set_tokens(of: &Tensor, tokens: &[u32]) -> Result<()> {
-    of.inplace_op1(&Written(tokens))
-}
-
-/// Over what is there.
-struct Written<'a>(&'a [u32]);
-
-impl InplaceOp1 for Written<'_> {
-    fn name(&self) -> &'static str {
-        "set_tokens"
-    }
-
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
-        candle_core::bail!("the CPU has no graphs")
-    }
-
-    fn cuda_fwd(&self, of: &mut CudaStorage, _: &Layout) -> Result<()> {
-        let device = of.device.clone();
-        match &mut of.slice {
-            CudaStorageSlice::U32(words) => device.memcpy_htod(self.0, words),
-            _ => candle_core::bail!("tokens that are no words"),
-        }
-    }
 }

@@ -11,16 +11,14 @@ mod cuda {
         candle_core::bail!("a step on {:?}, which has no CUDA kernels", embedding.device())
     }
 
-    pub(super) fn set_tokens(of: &Tensor, _: &[u32]) -> Result<()> {
-        candle_core::bail!("tokens of steps on {:?}, which has no CUDA kernels", of.device())
-    }
-
     pub(super) fn end(_: &StepState, logits: &Tensor) -> Result<()> {
         candle_core::bail!("a step on {:?}, which has no CUDA kernels", logits.device())
     }
 }
 
 use candle_core::{D, DType, Result, Tensor};
+
+use crate::graph::{self, Values};
 
 /// Of a token's byte, as in `cu/decoding.cu`.
 const SEEN: u8 = 1;
@@ -193,7 +191,7 @@ impl StepState {
         if tokens.len() != self.tokens.dims()[0] {
             candle_core::bail!("{} tokens for {:?}", tokens.len(), self.tokens.shape())
         }
-        cuda::set_tokens(&self.tokens, tokens)
+        graph::refill(&self.tokens, Values::Words(tokens))
     }
 
     /// Finds the next tokens by `logits` (sequences, vocabulary) in f32, and makes them the next step's; or keeps the logits, where they
