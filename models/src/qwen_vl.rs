@@ -34,6 +34,7 @@ mod replay;
 pub mod rope;
 pub mod sampling;
 pub mod schema;
+mod seats;
 mod session;
 pub mod tokenizer;
 pub mod vision;
@@ -61,6 +62,7 @@ use chat::ChatTemplate;
 use decoder::Decoder;
 use grid::{Grid, Positions};
 use layout::Head;
+use seats::SeatsKept;
 use tokenizer::Tokenizer;
 use vision::VisionTower;
 use vocabulary::Vocabulary;
@@ -76,6 +78,7 @@ pub struct QwenVl {
     template: ChatTemplate,
     processor: ImageProcessor,
     vocabulary: OnceLock<Vocabulary>,
+    seats: SeatsKept,
 }
 
 impl QwenVl {
@@ -144,6 +147,7 @@ impl QwenVl {
             template,
             processor,
             vocabulary: OnceLock::new(),
+            seats: SeatsKept::default(),
         })
     }
 

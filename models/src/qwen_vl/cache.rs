@@ -44,6 +44,17 @@ impl KvCache {
         })
     }
 
+    /// Row `row` as a cache of its own, empty, in the memory of this one until it grows.
+    pub(super) fn row(&self, row: usize) -> Result<Self> {
+        let of = |(k, v): &(Tensor, Tensor)| Ok((k.narrow(0, row, 1)?, v.narrow(0, row, 1)?));
+        Ok(Self {
+            layers: self.layers.iter().map(of).collect::<Result<_>>()?,
+            len: 0,
+            capacity: self.capacity,
+            pads: vec![0],
+        })
+    }
+
     /// Makes room for `n` more tokens. An answer longer than planned doubles the room, so that copies stay rare.
     pub(super) fn reserve(&mut self, n: usize) -> Result<()> {
         let needed = self.len + n;

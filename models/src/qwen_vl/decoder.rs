@@ -14,7 +14,7 @@ use crate::Result;
 use crate::nn::{
     AttentionMask, CachedSequence, Linear, RmsNorm, attention, attention_ragged, attention_ragged_behind,
 };
-use crate::observer::{Observer, Stage, stage_normed};
+use crate::observer::{Observer, Stage, Unobserved, stage_normed};
 
 /// New tokens of one sequence behind what its cache holds.
 #[derive(Debug)]
@@ -22,6 +22,19 @@ pub struct Step<'c> {
     pub cache: &'c mut KvCache,
     /// One entry a token.
     pub positions: Positions,
+}
+
+/// New tokens of the rows of a cache, all of it on the device.
+#[derive(Debug)]
+pub(super) struct NewTokens {
+    /// (N) u32, one row's after the other's.
+    pub(super) tokens: Tensor,
+    /// (1, N, d / 2) f32
+    pub(super) angles: Tensor,
+    /// (B) u32: tokens that a row's cache holds.
+    pub(super) cached: Tensor,
+    /// (B) u32: which of the N each row's scores are asked behind.
+    pub(super) last: Tensor,
 }
 
 #[derive(Debug)]
@@ -125,7 +138,7 @@ impl Attention {
         out.reshape((1, x.dim(1)?, self.heads * self.head_dim))
     }
 
-    /// The same for one token of each row of `cache`, whose lengths the device knows (`cached`): nothing here depends on them.
+    /// The same for as many tokens of each row of `cache`, whose lengths the device knows (`cached`): nothing here depends on them.
     fn forward_behind(
         &self,
         x: &Tensor,
@@ -133,20 +146,20 @@ impl Attention {
         (cache, cached): (&KvCache, &Tensor),
         layer: usize,
     ) -> Candle<Tensor> {
-        let rows = cache.rows(layer)?;
+        let (rows, total) = (cache.rows(layer)?, x.dim(1)?);
         let sequences: Vec<_> = rows
             .iter()
             .map(|(keys, values)| CachedSequence {
                 keys,
                 values,
                 cached: 0,
-                new: 1,
+                new: total / rows.len(),
             })
             .collect();
         let tables = rotation.tables();
         let q = self.qkv.forward_rotated(x, tables, &sequences, Some(cached))?;
         let out = attention_ragged_behind(&q, &sequences, self.scale(), cached)?;
-        out.reshape((1, rows.len(), self.heads * self.head_dim))
+        out.reshape((1, total, self.heads * self.head_dim))
     }
 }
 
@@ -360,6 +373,23 @@ impl Decoder {
         };
         let hidden = self.turned_layers(&x.unsqueeze(0)?, &Rotation { cos, sin }, attend, observer)?;
         Ok(self.logits(&hidden.squeeze(0)?)?)
+    }
+
+    /// Scores (B, V) behind new tokens of each row of `cache`, as many of each. There must be room; the cache's own length stays as it was.
+    pub(super) fn step_of_rows(&self, new: &NewTokens, cache: &KvCache) -> Result<Tensor> {
+        let x = self.embedding.index_select(&new.tokens, 0)?.unsqueeze(0)?;
+        let rotation = Rotation::of(&new.angles)?.to_dtype(self.dtype())?;
+        let attend = |attn: &Attention, x: &Tensor, rotation: &Rotation, i: usize| {
+            attn.forward_behind(x, rotation, (cache, &new.cached), i)
+        };
+        let hidden = self.turned_layers(&x, &rotation, attend, &mut Unobserved)?;
+        let last = hidden.squeeze(0)?.index_select(&new.last, 0)?;
+        Ok(self.logits(&last)?)
+    }
+
+    /// Angles of tokens of several sequences of one length, (B, N, d / 2).
+    pub(super) fn angles(&self, positions: &[Positions]) -> Vec<f32> {
+        self.rope.angles(positions)
     }
 
     /// Rotations of the tokens of several steps, (steps, B, d / 2), in the decoder's type.

@@ -6,6 +6,7 @@ use super::constrain::{Answer, JsonAnswer, JsonOptions, TokenSets, Wanted, Write
 use super::input::EncodedPrompt;
 use super::replay::{Ahead, Replay};
 use super::sampling::{GenerateOptions, Sampler, choose};
+use super::seats::Seats;
 use super::session::Session;
 use super::{ImageInfo, Prompt, QwenVl, Schema};
 use crate::observer::Observer;
@@ -169,11 +170,35 @@ impl QwenVl {
         }
         schema.check()?;
         let vocabulary = self.vocabulary()?;
-        let x = self.embed_rows(batch, &vec![0; batch.len()], observer)?;
-        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, JSON_ROOM, observer)?;
+        let longest = batch.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let mut seats = match observer.looks_inside() {
+            true => None,
+            false => {
+                let room = longest + JSON_ROOM.max(ROOM / batch.len());
+                self.seats.take(&self.decoder, batch.len(), room)
+            }
+        };
         let sets = TokenSets::default();
         let writer = |_| Writer::new(schema, &self.tokenizer, (vocabulary, &sets), options);
-        let mut writers = batch.iter().map(writer).collect::<Result<Vec<_>>>()?;
+        let writers = batch.iter().map(writer).collect::<Result<Vec<_>>>();
+        let written = writers.and_then(|writers| self.write(batch, writers, seats.as_mut(), observer));
+        if let Some(seats) = seats {
+            self.seats.give_back(seats);
+        }
+        written
+    }
+
+    /// All answers of a batch, each by its writer.
+    fn write(
+        &self,
+        batch: &[EncodedPrompt],
+        mut writers: Vec<Writer<'_>>,
+        mut seats: Option<&mut Seats>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<JsonAnswer>> {
+        let x = self.embed_rows(batch, &vec![0; batch.len()], observer)?;
+        let rooms = (JSON_ROOM, seats.as_deref());
+        let mut sessions = Session::open(&self.decoder, batch, &x.unsqueeze(0)?, rooms, observer)?;
         let mut answers = vec![Answer::None; batch.len()];
         loop {
             let asked = writers
@@ -184,14 +209,17 @@ impl QwenVl {
             if asked.iter().all(Option::is_none) {
                 break;
             }
-            let (mut moves, mut wanted) = (Vec::new(), Vec::new());
-            for (session, question) in sessions.iter_mut().zip(asked) {
-                let (answer, of_it) =
-                    question.map_or((None, Wanted::Nothing), |q| (Some(q.answer), q.wanted));
-                moves.extend(answer.map(|answer| (session, answer)));
-                wanted.push(of_it);
-            }
-            Session::go_to(&self.decoder, moves, observer)?;
+            let questions = asked
+                .into_iter()
+                .map(|question| question.map_or((None, Wanted::Nothing), |q| (Some(q.answer), q.wanted)));
+            let (behind, wanted): (Vec<_>, Vec<_>) = questions.unzip();
+            Session::go_to(
+                &self.decoder,
+                &mut sessions,
+                behind,
+                seats.as_deref_mut(),
+                observer,
+            )?;
             answers = Session::answers(&sessions, &wanted)?;
         }
         writers.into_iter().map(Writer::finish).collect()

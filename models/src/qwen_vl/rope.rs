@@ -14,7 +14,11 @@ pub struct Rotation {
 
 impl Rotation {
     fn new(angles: Vec<f32>, shape: &[usize], device: &Device) -> Result<Self> {
-        let angles = Tensor::from_vec(angles, shape, device)?;
+        Self::of(&Tensor::from_vec(angles, shape, device)?)
+    }
+
+    /// By angles in f32.
+    pub(super) fn of(angles: &Tensor) -> Result<Self> {
         Ok(Self {
             cos: angles.cos()?,
             sin: angles.sin()?,
@@ -90,6 +94,12 @@ impl TextRope {
 
     pub fn rotation(&self, rows: &[Positions], device: &Device) -> Result<Rotation> {
         let n = rows.first().map_or(0, Positions::len);
+        Rotation::new(self.angles(rows), &[rows.len(), n, self.axis.len()], device)
+    }
+
+    /// Angles of tokens of several sequences of one length, (B, N, head_dim / 2).
+    pub(super) fn angles(&self, rows: &[Positions]) -> Vec<f32> {
+        let n = rows.first().map_or(0, Positions::len);
         let mut angles = Vec::with_capacity(rows.len() * n * self.axis.len());
         for row in rows {
             for i in 0..n {
@@ -101,6 +111,6 @@ impl TextRope {
                 );
             }
         }
-        Rotation::new(angles, &[rows.len(), n, self.axis.len()], device)
+        angles
     }
 }

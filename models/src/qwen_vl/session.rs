@@ -8,6 +8,7 @@ use super::cache::KvCache;
 use super::constrain::{Answer, Wanted};
 use super::decoder::{Decoder, Step};
 use super::input::EncodedPrompt;
+use super::seats::{Seated, Seats};
 use crate::Result;
 use crate::observer::Observer;
 
@@ -30,15 +31,18 @@ struct Scores {
 
 impl<'m> Session<'m> {
     /// Reads the prompts of a batch, embedded one after the other as `x` (1, N, C); every cache gets room for `room`
-    /// more tokens.
+    /// more tokens, or is that of its row of `seats`.
     pub(super) fn open(
         decoder: &Decoder,
         batch: &'m [EncodedPrompt],
         x: &Tensor,
-        room: usize,
+        (room, seats): (usize, Option<&Seats>),
         observer: &mut dyn Observer,
     ) -> Result<Vec<Self>> {
-        let cache = |prompt: &EncodedPrompt| {
+        let cache = |(row, prompt): (usize, &EncodedPrompt)| {
+            if let Some(seats) = seats {
+                return seats.cache(row);
+            }
             let capacity = prompt.ids.len() + room;
             KvCache::new(
                 decoder.config(),
@@ -48,7 +52,8 @@ impl<'m> Session<'m> {
                 decoder.device(),
             )
         };
-        let mut caches = batch.iter().map(cache).collect::<candle_core::Result<Vec<_>>>()?;
+        let caches = batch.iter().enumerate().map(cache);
+        let mut caches = caches.collect::<candle_core::Result<Vec<_>>>()?;
         let mut steps: Vec<Step<'_>> = caches
             .iter_mut()
             .zip(batch)
@@ -157,51 +162,47 @@ impl<'m> Session<'m> {
         Ok(out)
     }
 
-    /// Makes each answer the current one of its session.
+    /// Makes each answer, where there is one, the current one of its session.
     pub(super) fn go_to(
         decoder: &Decoder,
-        moves: Vec<(&mut Self, Vec<u32>)>,
+        sessions: &mut [Self],
+        answers: Vec<Option<Vec<u32>>>,
+        seats: Option<&mut Seats>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        let mut moved = Vec::new();
-        let mut tokens = Vec::new();
-        for (session, answer) in moves {
-            if session.answer == answer {
-                continue;
-            }
-            if answer.is_empty() {
-                session.cache.truncate(session.prompt.ids.len());
-                session.answer.clear();
-                session.logits = session.prompt_logits.clone();
-                continue;
-            }
-            let shared = session
-                .answer
-                .iter()
-                .zip(&answer)
-                .take_while(|(a, b)| a == b)
-                .count();
-            // Scores are kept for the end only: a shorter answer's last token is read again.
-            let keep = shared.min(answer.len() - 1);
-            session.cache.truncate(session.prompt.ids.len() + keep);
-            tokens.extend_from_slice(&answer[keep..]);
-            let positions = session.prompt.position_of(keep, answer.len() - keep);
-            session.answer = answer;
-            moved.push((session, positions));
-        }
-        if moved.is_empty() {
+        let moved: Vec<_> = sessions
+            .iter_mut()
+            .zip(answers)
+            .map(|(session, answer)| session.turn_to(answer?))
+            .collect();
+        if moved.iter().all(Option::is_none) {
             return Ok(());
         }
-        let x = decoder.embed(&tokens)?.unsqueeze(0)?;
-        let mut outputs = Vec::new();
-        let mut steps = Vec::new();
-        for (session, positions) in moved {
+        if let Some(seats) = seats.filter(|_| !observer.looks_inside())
+            && let Some(all) = Self::step_seated(decoder, sessions, &moved, seats)
+        {
+            for (row, (session, kept)) in sessions.iter_mut().zip(moved).enumerate() {
+                if let Some(kept) = kept {
+                    session.cache.len += session.answer.len() - kept;
+                    session.logits = Scores {
+                        all: all.clone(),
+                        row,
+                    };
+                }
+            }
+            return Ok(());
+        }
+        let (mut tokens, mut outputs, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        for (session, kept) in sessions.iter_mut().zip(moved) {
+            let Some(kept) = kept else { continue };
+            tokens.extend_from_slice(&session.answer[kept..]);
             steps.push(Step {
                 cache: &mut session.cache,
-                positions,
+                positions: session.prompt.position_of(kept, session.answer.len() - kept),
             });
             outputs.push(&mut session.logits);
         }
+        let x = decoder.embed(&tokens)?.unsqueeze(0)?;
         for (output, logits) in outputs
             .into_iter()
             .zip(forward(decoder, &x, &mut steps, observer)?)
@@ -209,6 +210,50 @@ impl<'m> Session<'m> {
             *output = logits;
         }
         Ok(())
+    }
+
+    /// Makes `answer` the current one, up to what is to be computed: all behind the tokens that the cache holds of it, whose number this
+    /// is. None where nothing is.
+    fn turn_to(&mut self, answer: Vec<u32>) -> Option<usize> {
+        if self.answer == answer {
+            return None;
+        }
+        if answer.is_empty() {
+            self.cache.truncate(self.prompt.ids.len());
+            self.answer.clear();
+            self.logits = self.prompt_logits.clone();
+            return None;
+        }
+        let shared = self.answer.iter().zip(&answer).take_while(|(a, b)| a == b);
+        // Scores are kept for the end only: a shorter answer's last token is read again.
+        let kept = shared.count().min(answer.len() - 1);
+        self.cache.truncate(self.prompt.ids.len() + kept);
+        self.answer = answer;
+        Some(kept)
+    }
+
+    /// Scores behind the answers of all sessions, of those that `moved`, by their rows; none where they are to be computed otherwise.
+    fn step_seated(
+        decoder: &Decoder,
+        sessions: &[Self],
+        moved: &[Option<usize>],
+        seats: &mut Seats,
+    ) -> Option<Tensor> {
+        if sessions
+            .iter()
+            .any(|session| session.cache.capacity() != seats.room())
+        {
+            return None;
+        }
+        let seated = sessions.iter().zip(moved).map(|(session, kept)| {
+            let answered = kept.unwrap_or(session.answer.len());
+            Seated {
+                prompt: session.prompt,
+                answered,
+                new: &session.answer[answered..],
+            }
+        });
+        seats.step(decoder, &seated.collect::<Vec<_>>())
     }
 }
 

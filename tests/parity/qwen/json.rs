@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use dragunov_models::ModelError;
 use dragunov_models::checkpoint::Checkpoint;
-use dragunov_models::observer::{Unobserved, until};
+use dragunov_models::observer::{Observer, Stage, Unobserved, until};
 use dragunov_models::qwen_vl::grid::{self, Grid};
-use dragunov_models::qwen_vl::{JsonOptions, QwenVl, Schema};
+use dragunov_models::qwen_vl::{JsonAnswer, JsonOptions, QwenVl, Schema};
 
 use super::{encode, load, prompts};
 use crate::compare::{device, fixture};
+use crate::graphs::{self, Count, logged};
 
 fn food_schema() -> Schema {
     Schema::object([
@@ -283,4 +284,81 @@ fn json_of_a_batch_is_that_of_each() {
     }
     let stopped = model.generate_json_batch(&batch, &food_schema(), options, &mut until(|| true));
     assert!(matches!(stopped, Err(ModelError::Cancelled)));
+}
+
+/// Batches in turn, of other prompts and numbers of them, so that caches lie where others were and move on the way.
+fn answers_in_turn(model: &QwenVl, observer: &mut dyn Observer) -> Vec<JsonAnswer> {
+    let text = |max_chars| Schema::Text {
+        min_chars: 1,
+        max_chars,
+    };
+    // The last one takes more tokens than there is room for.
+    let schemas = [
+        food_schema(),
+        Schema::object([("count", Schema::Integer { min: 1, max: 20 }), ("note", text(4))]),
+        Schema::object([
+            ("kind", Schema::one_of(["food", "plate", "none"])),
+            ("note", text(80)),
+        ]),
+    ];
+    let batches: [&[&str]; 4] = [
+        &["one", "batch", "two"],
+        &["one"],
+        &["two", "text_only"],
+        &["one", "batch", "two"],
+    ];
+    let mut all = Vec::new();
+    for schema in &schemas {
+        for names in batches {
+            let batch: Vec<_> = names.iter().flat_map(|name| encode(model, name)).collect();
+            let answers = model.generate_json_batch(&batch, schema, JsonOptions::default(), observer);
+            all.extend(answers.unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn json_by_graphs() {
+    if !graphs::asked_for() {
+        return;
+    }
+    for (name, dtype) in [("qwen-untied", DType::F32), ("qwen-tied", DType::BF16)] {
+        let model = QwenVl::load(&Checkpoint::open(fixture(name)).unwrap(), dtype, &device()).unwrap();
+        let mut plain = 0;
+        let mut count = |stage: Stage, value: Tensor| {
+            plain += usize::from(stage.name == "text.hidden");
+            Ok(value)
+        };
+        let wanted = answers_in_turn(&model, &mut count);
+        let mut within = Count {
+            name: "text.hidden",
+            times: 0,
+        };
+        assert_eq!(answers_in_turn(&model, &mut within), wanted, "{name}");
+        // Of each batch the prompts, long forced texts, and what comes after a cache has grown.
+        println!(
+            "{name}: {plain} passes without graphs, {} besides them",
+            within.times
+        );
+        assert!(
+            within.times >= 12 && 2 * within.times < plain,
+            "{} of {plain}",
+            within.times
+        );
+    }
+}
+
+/// Of the software device, told to fail: the same answers, and a word about it, once.
+#[test]
+fn json_where_graphs_fail() {
+    if !graphs::asked_to_fail() {
+        return;
+    }
+    let said = logged(|| {
+        let model = load("qwen-untied");
+        let wanted = answers_in_turn(&model, &mut graphs::every_stage);
+        assert_eq!(answers_in_turn(&model, &mut Unobserved), wanted);
+    });
+    assert_eq!(said.matches("not launched as graphs").count(), 1, "{said}");
 }
