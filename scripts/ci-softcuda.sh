@@ -41,12 +41,12 @@ kernels() {
   python3 kernels/softcuda/tests/graphs.py
   step "our kernels against the CPU's, every access watched"
   SOFTCUDA_CHECK=full SOFTCUDA_EXIT=97 SOFTCUDA_ORDER=random:1 scripts/softcuda test --test agreement on_device
-  step "decoding launched as graphs"
+  step "work launched as graphs"
   python3 kernels/softcuda/tests/replay.py
   # One test at a time: they share a device, and a capture takes whatever is queued there.
-  DRAGUNOV_CUDA_GRAPHS=1 scripts/softcuda test --test parity greedy_ -- --test-threads=1
+  DRAGUNOV_CUDA_GRAPHS=1 scripts/softcuda test --test parity -- greedy_ by_graphs --test-threads=1
   for step in begin capture instantiate launch; do
-    DRAGUNOV_CUDA_GRAPHS=1 SOFTCUDA_GRAPH_FAULT=$step scripts/softcuda test --test parity greedy_steps_where_graphs_fail
+    DRAGUNOV_CUDA_GRAPHS=1 SOFTCUDA_GRAPH_FAULT=$step scripts/softcuda test --test parity where_graphs_fail -- --test-threads=1
   done
   step "devices that are refused"
   python3 kernels/softcuda/tests/start.py

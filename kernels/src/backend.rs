@@ -58,7 +58,7 @@ pub(crate) fn multiplies_f32(device: &Device, dtype: DType) -> bool {
     matches!(device, Device::Cpu) && dtype == DType::F32 && tiles(device, dtype).is_none()
 }
 
-/// `DRAGUNOV_CUDA_GRAPHS=1`: steps of decoding are launched as graphs where they can be.
+/// `DRAGUNOV_CUDA_GRAPHS=1`: steps of decoding and calls of SAM's mask decoder are launched as graphs where they can be.
 #[cfg(feature = "cuda")]
 pub(crate) fn graphs_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();

@@ -16,6 +16,8 @@
 //! | `text.cos`, `text.sin` | rotations of the new tokens, (B, T, d / 2); these and the next for every step |
 //! | `text.tokens`, `text.scores` | of a step that was launched as a graph, whose other stages cannot be seen: the next tokens, (B), or what they are drawn from, (B, V) |
 //! | `text.layer.i`, `text.hidden` | a layer's result; after the final norm, (B, T, C) |
+//!
+//! Steps of answers in JSON that are launched as graphs show none, to observers that do not [look inside](Observer::looks_inside).
 
 mod automaton;
 mod cache;

@@ -28,6 +28,9 @@
 //! | `decoder.queries.i`, `decoder.keys.i` | (P, T, C); (P, N, C) |
 //! | `decoder.queries.final` | (P, T, C) |
 //! | `decoder.upscaled` | (P, N, 2, 2, 2, 2, C / 8): cell, then row and column inside it at 1/2, then at 1/4 |
+//!
+//! The last five are not seen where a GPU launches the decoder as a graph (`DRAGUNOV_CUDA_GRAPHS=1`), for observers that do not
+//! [look inside](Observer::looks_inside).
 
 mod amg;
 mod composite;

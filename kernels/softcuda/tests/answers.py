@@ -43,6 +43,8 @@ def device_run(arguments, stdout=subprocess.DEVNULL, **settings):
         done = subprocess.run([BINARY, *arguments, "--device", "cuda:0"], env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
         sys.stderr.write(done.stderr)
         done.check_returncode()
+        if "not launched as graphs" in done.stderr:
+            sys.exit(f"{arguments[0]} went on without the graphs that it was asked for")
         if "smaller batches" in done.stderr:
             sys.exit(f"{arguments[0]} ran out of the memory that it said it needs")
         counters = json.loads(pathlib.Path(report.name).read_text())
@@ -191,7 +193,8 @@ def main():
             continue
         if case["what"] == "scan":
             # On a device that has no more than the least that is let in.
-            counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, SOFTCUDA_MEMORY=needed_memory())
+            settings = {"SOFTCUDA_MEMORY": needed_memory()} | case.get("settings", {})
+            counters, gap, where = scans([*SCAN, "--dtype", case["dtype"]], tolerance, **settings)
         elif case["what"] == "depth":
             (counters, gap), where = depths(tiny / case["checkpoint"], case["dtype"]), ""
         elif case["what"] == "ask":

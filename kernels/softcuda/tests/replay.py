@@ -1,5 +1,5 @@
-"""Decoding launched as graphs (DRAGUNOV_CUDA_GRAPHS=1) against the same decoding step by step: the same tokens, fewer calls, and the
-steps where a graph cannot be had. Run by scripts/ci-softcuda.sh; needs SOFTCUDA_HOME and DRAGUNOV_SOFT as answers.py does.
+"""Work launched as graphs (DRAGUNOV_CUDA_GRAPHS=1) against the same work without: decoding has the same tokens, SAM the same masks, with
+fewer calls, also where a graph cannot be had. Run by scripts/ci-softcuda.sh; needs SOFTCUDA_HOME and DRAGUNOV_SOFT as answers.py does.
 
     python3 kernels/softcuda/tests/replay.py
 """
@@ -18,17 +18,30 @@ PHOTO = ROOT / "fixtures/plates/scene_015/photo.jpg"
 TOKENS = 300
 
 
-def ask(checkpoint, dtype, tokens, graphs, *options, **settings):
-    """Token ids, the device's counters and what was logged."""
+def run(arguments, graphs, **settings):
+    """What the program wrote, the device's counters and what was logged."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         environment = os.environ | {"LD_LIBRARY_PATH": f"{HOME}/lib", "SOFTCUDA_REPORT": report.name, "DRAGUNOV_CUDA_GRAPHS": str(graphs)} | settings
-        done = subprocess.run(
-            [os.environ["DRAGUNOV_SOFT"], "ask", "--checkpoint", str(ROOT / "fixtures/tiny" / checkpoint), "--image", str(PHOTO), "--max-pixels",
-             "40000", "--prompt", "What is this?", "--max-new-tokens", str(tokens), "--dtype", dtype, "--device", "cuda:0", "--json", *options],
-            env=environment, capture_output=True, text=True)
+        done = subprocess.run([os.environ["DRAGUNOV_SOFT"], *arguments, "--device", "cuda:0"], env=environment, capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(done.stderr)
-        return json.loads(done.stdout)["token_ids"], json.loads(pathlib.Path(report.name).read_text()), done.stderr
+        return done.stdout, json.loads(pathlib.Path(report.name).read_text()), done.stderr
+
+
+def ask(checkpoint, dtype, tokens, graphs, *options, **settings):
+    """Token ids, the device's counters and what was logged."""
+    written, counters, said = run(
+        ["ask", "--checkpoint", str(ROOT / "fixtures/tiny" / checkpoint), "--image", str(PHOTO), "--max-pixels", "40000", "--prompt", "What is this?",
+         "--max-new-tokens", str(tokens), "--dtype", dtype, "--json", *options], graphs, **settings)
+    return json.loads(written)["token_ids"], counters, said
+
+
+def segment(points, graphs):
+    """The device's counters of a search by a grid of so many points a side, and what was logged."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(
+            ["segment", "--checkpoint", str(ROOT / "fixtures/tiny/sam"), "--image", str(PHOTO), "--auto", "--points-per-side", str(points), "--dtype",
+             "f32", "--out", folder], graphs)[1:]
 
 
 class Replay(unittest.TestCase):
@@ -64,6 +77,17 @@ class Replay(unittest.TestCase):
         self.assertEqual((one["launches"], one["gemms"], one["allocations"], one["graph_launches"]), (0, 0, 0, 1))
         self.assertEqual((one["to_device_bytes"], one["to_host_bytes"], one["to_host_copies"]), (0, 4, 1))
         self.assertLessEqual(one["calls"], 8)
+
+    def test_a_call_of_the_mask_decoder_is_a_launch(self):
+        """Of four with 64 points the first is made as it is captured. That they find the same: tests/parity/graphs.rs."""
+        (before, _), (after, said) = segment(16, 0), segment(16, 1)
+        self.assertEqual((before["findings"], after["findings"], said), ([], [], ""))
+        self.assertEqual((after["graph_launches"], after["graphs_captured"]), (3, 1))
+        products = after["graph_products"] // 3
+        self.assertGreater(products, 0)
+        self.assertEqual(after["gemms"], before["gemms"] - 3 * products)
+        self.assertLess(after["calls"], before["calls"] - 500)
+        print(f"four calls of the mask decoder: calls {before['calls']} without, {after['calls']} with graphs")
 
     def test_steps_go_on_where_a_graph_cannot_be_had(self):
         """That it is told: tests/parity/qwen/answers.rs."""

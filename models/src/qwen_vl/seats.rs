@@ -19,7 +19,7 @@ const MOST_SEQUENCES: usize = 64;
 /// Most tokens that the caches have room for together: 1.2 GB of Qwen2.5-VL 3B in bf16.
 const MOST_TOKENS: usize = 1 << 15;
 /// Room of a cache is a multiple of this, so that prompts of other lengths find the same.
-const ROOM: usize = 64;
+const ROOM: usize = 32;
 /// New tokens of all sequences that one step is made of: up to there it waits for the weights it reads.
 const MOST_NEW: usize = 64;
 
@@ -189,17 +189,15 @@ impl Step {
     /// Tells the device what is new of the first of the `seats`.
     fn fill(&self, decoder: &Decoder, rows: &[Seated<'_>], seats: usize) -> Candle<()> {
         let word = |n: usize| u32::try_from(n).map_err(candle_core::Error::wrap);
-        let (mut tokens, mut cached, mut last) = (vec![0; seats * self.each], vec![0; seats], Vec::new());
+        let (mut tokens, mut cached) = (vec![0; seats * self.each], vec![0; seats]);
+        let last = (0..seats).map(|seat| word(seat * self.each));
+        let mut last = last.collect::<Candle<Vec<_>>>()?;
         let mut positions = Positions::text(0, self.each * seats);
-        for seat in 0..seats {
+        for (seat, row) in rows.iter().enumerate() {
             let first = seat * self.each;
-            let Some(row) = rows.get(seat) else {
-                last.push(word(first)?);
-                continue;
-            };
             tokens[first..][..row.new.len()].copy_from_slice(row.new);
             cached[seat] = word(row.prompt.ids.len() + row.answered)?;
-            last.push(word(first + row.new.len().max(1) - 1)?);
+            last[seat] += word(row.new.len().max(1) - 1)?;
             let own = row.prompt.position_of(row.answered, self.each);
             for (all, own) in positions.axes.iter_mut().zip(&own.axes) {
                 all[first..][..self.each].copy_from_slice(own);
