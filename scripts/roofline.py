@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What the attention of the published models must cost at least on four GPUs: FLOPs and bytes of kernels/cu/flash.cu and
-relative.cu in bf16, counted from their loops with the padding of their tiles, and the larger of FLOPs / peak and bytes / bandwidth.
+"""What the attention and the convolutions of the published models must cost at least on four GPUs: FLOPs and bytes of
+kernels/cu/flash.cu, relative.cu and convolution.cu, counted from their loops with the padding of their tiles, and the larger of FLOPs /
+peak and bytes / bandwidth.
 
     python3 scripts/roofline.py
 
-Peaks are the vendor's data sheets': dense bf16 with f32 sums, f32, memory bandwidth. These are floors, not measurements; nothing
+Peaks are the vendor's data sheets': dense bf16 with f32 sums, f32, memory bandwidth, TF32. These are floors, not measurements; nothing
 here was timed.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 # TFLOP/s on tensor cores, TFLOP/s in f32, TB/s
 GPUS = {"A100": (312, 19.5, 2.04), "H100": (989, 67, 3.35), "L4": (121, 30.3, 0.30), "4090": (165, 82.6, 1.01)}
+TF32 = {"A100": 156, "H100": 495, "L4": 60.5, "4090": 82.6}
 TALL = 64  # rows of a block
 
 
@@ -87,6 +89,117 @@ class Relative:
         return 1e3 * max(self.flops() / plain / 1e12, self.bytes() / memory / 1e12)
 
 
+@dataclass
+class Conv:
+    """`count` convolutions (B, side, side, channels) to `out` channels, or transposed ones of cells of `cell` x `cell` pixels."""
+
+    side: int
+    channels: int
+    out: int
+    kernel: int = 1
+    stride: int = 1
+    count: int = 1
+    size: int = 4  # bytes of an element
+    epilogue: bool = True
+    residual: bool = False
+    cell: int = 1
+    tf32: bool = False  # multiplied as TF32, before in f32
+
+    def shape(self):
+        """Rows, columns and terms of the product."""
+        padding = 1 if self.kernel == 3 else 0
+        side = (self.side + 2 * padding - self.kernel) // self.stride + 1
+        return side * side, self.out * self.cell ** 2, self.kernel ** 2 * self.channels
+
+    def is_product(self):
+        """Whether cuBLAS computes it, as kernels/src/ops/conv2d/cuda.rs decides."""
+        pixels = self.kernel == 1 and self.stride == 1 and self.cell == 1
+        return pixels and (self.out < 16 or not self.tf32 and (not self.epilogue or self.channels * self.size > 1024))
+
+    def tile(self):
+        """Columns and terms of a tile."""
+        rows, columns, terms = self.shape()
+        even = self.channels * self.size % 16 == 0
+        return (32 if even and columns <= 32 and self.size == 4 else 64), 64 // self.size
+
+    def shares(self):
+        rows, columns, terms = self.shape()
+        wide, deep = self.tile()
+        blocks = -(-rows // 128) * -(-columns // wide)
+        return max(1, min(216 // blocks, -(-terms // deep) // 16))
+
+    def useful(self):
+        rows, columns, terms = self.shape()
+        return 2 * self.count * rows * columns * terms
+
+    def padded(self):
+        rows, columns, terms = self.shape()
+        wide, deep = self.tile()
+        return 2 * self.count * -(-rows // 128) * 128 * -(-columns // wide) * wide * -(-terms // deep) * deep
+
+    def steps(self, before):
+        """Launches of one of them, each FLOPs and bytes."""
+        rows, columns, terms = self.shape()
+        x, weight, y = (self.size * n for n in (self.side ** 2 * self.channels, columns * terms, rows * columns))
+        added = y if self.residual else 0
+        flops = self.useful() / self.count
+        epilogue = [(0, 2 * y + added)] if self.epilogue else []
+        if self.is_product():
+            return [(flops, x + weight + y), *epilogue]
+        if before and self.cell > 1:  # a product, candle's copy in another order, an epilogue
+            return [(flops, x + weight + y), (0, 2 * y), *epilogue]
+        if before:
+            patches = self.size * rows * terms
+            pixels = self.kernel == 1 and self.stride == 1
+            return [*([] if pixels else [(0, x + patches)]), (flops, (x if pixels else patches) + weight + y), *epilogue]
+        parts = 4 * self.shares() * rows * columns
+        if self.shares() > 1:
+            return [(self.padded() / self.count, x + weight + parts), (0, parts + y + added)]
+        return [(self.padded() / self.count, x + weight + y + added)]
+
+    def launches(self, before):
+        return self.count * len(self.steps(before))
+
+    def bytes(self, before):
+        return self.count * sum(moved for _, moved in self.steps(before))
+
+    def floor_ms(self, gpu, before):
+        tensor, plain, memory = GPUS[gpu]
+        peak = tensor if self.size == 2 else TF32[gpu] if self.tf32 and not before and not self.is_product() else plain
+        return 1e3 * self.count * sum(max(flops / peak / 1e12, moved / memory / 1e12) for flops, moved in self.steps(before))
+
+
+def dpt(rows, neck, width, fusion, hidden):
+    """The head of Depth Anything V2 on rows x rows patches of 14 pixels, in f32."""
+    sides = [4 * rows, 2 * rows, rows, (rows + 1) // 2]
+    levels = [Conv(rows, width, n) for n in neck]
+    resized = [Conv(rows, neck[0], neck[0], cell=4), Conv(rows, neck[1], neck[1], cell=2), Conv(rows, neck[3], neck[3], 3, 2)]
+    to_fusion = [Conv(side, n, fusion, 3, epilogue=False) for side, n in zip(sides, neck)]
+    refined = [Conv(side, fusion, fusion, 3, count=1 if side == sides[3] else 2, residual=of) for side in sides for of in (False, True)]
+    projected = [Conv(side, fusion, fusion) for side in (8 * rows, *sides[:3])]
+    head = [Conv(8 * rows, fusion, fusion // 2, 3), Conv(14 * rows, fusion // 2, hidden, 3), Conv(14 * rows, hidden, 1)]
+    return [*levels, *resized, *to_fusion, *refined, *projected, *head]
+
+
+MOBILE_SAM = [
+    Conv(1024, 3, 32, 3, 2), Conv(512, 32, 64, 3, 2),
+    Conv(256, 64, 256, count=2), Conv(256, 256, 64, count=2, residual=True), Conv(256, 64, 128), Conv(128, 128, 128),
+    Conv(128, 128, 160), Conv(64, 160, 160), Conv(64, 160, 320), Conv(64, 320, 320)]
+LARGE = dpt(37, [256, 512, 1024, 1024], 1024, 256, 32)
+CONVOLUTIONS = {
+    "Depth Anything V2 Large, head at 518 x 518, f32": LARGE,
+    "  the same behind bf16, now as TF32": [Conv(**(vars(c) | {"tf32": True})) for c in LARGE],
+    "  its 3 x 3 convolutions at 148 x 148": [Conv(148, 256, 256, 3, count=2, residual=of) for of in (False, True)],
+    "  its last 3 x 3 convolution": [Conv(518, 128, 32, 3)],
+    "  its transposed convolutions": [Conv(37, 256, 256, cell=4), Conv(37, 512, 512, cell=2)],
+    "Depth Anything V2 Small, head at 518 x 518, f32": dpt(37, [48, 96, 192, 384], 384, 64, 32),
+    "Depth Anything V2 Large, patches, bf16": [Conv(518, 3, 1024, 14, 14, size=2)],
+    "MobileSAM's encoder, all but depthwise, bf16": [Conv(**(vars(c) | {"size": 2})) for c in MOBILE_SAM],
+    "  its convolutions of single pixels": [Conv(**(vars(c) | {"size": 2})) for c in MOBILE_SAM if c.kernel == 1],
+    "Both SAMs' necks, 3 x 3, bf16": [Conv(64, 256, 256, 3, size=2, epilogue=False)],
+}
+
+
 CASES = [
     Attention("SAM ViT-B, 4 global layers", 4, 1, 12, 12, 4096, 4096, 64, grid=64),
     Relative("  their relative positions", 4, 1, 12, 64, 64),
@@ -108,6 +221,15 @@ def main():
     for case in CASES:
         floors = ", ".join(f"{case.floor_ms(gpu):.2f}" for gpu in GPUS)
         print(f"| {case.name} | {case.count} | {case.useful() / 1e9:.1f}, {case.flops() / 1e9:.1f} | {case.bytes() / 1e6:.0f} | {floors} |")
+    print(f"\n| convolutions of | launches | GFLOP, with padding | MB | {', '.join(GPUS)}: floor before, ms | now |")
+    print("|---|---|---|---|---|---|")
+    for name, convs in CONVOLUTIONS.items():
+        total = lambda of: sum(of(conv) for conv in convs)
+        launches, moved = ([total(lambda conv: getattr(conv, what)(before)) for before in (True, False)] for what in ("launches", "bytes"))
+        floors = [", ".join(f"{total(lambda conv: conv.floor_ms(gpu, before)):.2f}" for gpu in GPUS) for before in (True, False)]
+        flops = [total(Conv.useful), total(lambda conv: conv.useful() if conv.is_product() else conv.padded())]
+        print(f"| {name} | {launches[0]}, now {launches[1]} | {flops[0] / 1e9:.1f}, {flops[1] / 1e9:.1f} | "
+              f"{moved[0] / 1e6:.0f}, now {moved[1] / 1e6:.0f} | {floors[0]} | {floors[1]} |")
 
 
 main()

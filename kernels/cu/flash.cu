@@ -11,13 +11,8 @@ namespace {
 
 constexpr int ROWS = 64, THREADS = 128;
 constexpr float LOG2_E = 1.4426950408889634f;
+using tensor_core::product;
 
-__device__ __forceinline__ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __nv_bfloat16) {
-    tensor_core::mma_bf16(d, a, b, d);
-}
-__device__ __forceinline__ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __half) {
-    tensor_core::mma_f16(d, a, b, d);
-}
 __device__ __forceinline__ uint32_t pair(float low, float high, __nv_bfloat16) {
     const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
     return *reinterpret_cast<const uint32_t*>(&both);

@@ -3,6 +3,10 @@
 // Fragments of m16n8k16, g = lane / 4, t = lane % 4; a register holds two 16-bit elements, the lower column first:
 //   A 16x16  a0 = (g, 2t..), a1 = (g + 8, 2t..), a2 = (g, 2t + 8..), a3 = (g + 8, 2t + 8..)
 //   B 16x8   b0 = (k = 2t.., n = g), b1 = (k = 2t + 8.., n = g)
+// of m16n8k8, elements of f32 rounded to TF32, each in a register of its own:
+//   A 16x8   a0 = (g, t), a1 = (g + 8, t), a2 = (g, t + 4), a3 = (g + 8, t + 4)
+//   B 8x8    b0 = (k = t, n = g), b1 = (k = t + 4, n = g)
+// and of both:
 //   C, D     c0, c1 = (g, 2t), (g, 2t + 1); c2, c3 = (g + 8, 2t), (g + 8, 2t + 1)
 #pragma once
 #include <cuda_bf16.h>
@@ -27,8 +31,21 @@ __device__ __forceinline__ void mma_f16(float (&d)[4], const uint32_t (&a)[4], c
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+// An f32's bits to the nearest with 10 bits of fraction.
+__device__ __forceinline__ uint32_t tf32(uint32_t x) {
+    uint32_t y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(__uint_as_float(x)));
+    return y;
+}
+
 // Four 8x8 matrices of 16-bit elements from shared memory: lane 8m + r gives the 16-byte aligned address of row r of
-// matrix m, and receives of each matrix the elements (lane / 4, 2 (lane % 4)) and the next; `trans`: of its transpose.
+// matrix m, and receives of each matrix the elements (lane / 4, 2 (lane % 4)) and the next; `trans`: of its transpose. Of elements of
+// 32 bits, four a row, it receives (lane / 4, lane % 4).
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
@@ -85,6 +102,29 @@ __device__ __attribute__((no_sanitize("thread"))) inline void mma(float (&d)[4],
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, true); }
 inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, false); }
 
+__device__ __attribute__((no_sanitize("thread"))) inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                                                     const float (&c)[4]) {
+    Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    const void* all[32];
+    softcuda::softcuda_warp_show(&mine, all);
+    const int g = softcuda::softcuda_lane() / 4, t = softcuda::softcuda_lane() % 4;
+    float sums[4];
+    for (int i = 0; i < 4; i++) {
+        const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
+        float sum = 0;
+        for (int k = 0; k < 8; k++) {
+            auto* left = static_cast<const Operands*>(all[row % 8 * 4 + k % 4]);
+            auto* right = static_cast<const Operands*>(all[column * 4 + k % 4]);
+            // The instruction reads no more than TF32 has.
+            sum += softcuda::bits<float>(left->a[row / 8 + 2 * (k / 4)] & ~0x1fffu) * softcuda::bits<float>(right->b[k / 4] & ~0x1fffu);
+        }
+        sums[i] = c[i] + sum;
+    }
+    softcuda::softcuda_warp_barrier(~0u);
+    for (int i = 0; i < 4; i++) d[i] = sums[i];
+}
+inline uint32_t tf32(uint32_t x) { return (x & 0x7fffffff) < 0x7f800000 ? (x + 0x1000) & ~0x1fffu : x; }
+
 __device__ __attribute__((no_sanitize("thread"))) inline void gather(uint32_t (&r)[4], const void* row, bool transposed) {
     const void* rows[32];
     softcuda::softcuda_warp_show(row, rows);
@@ -119,5 +159,22 @@ template <int pending> __forceinline__ void copy_wait() { softcuda::softcuda_cop
 __forceinline__ float power_of_2(float x) { return exp2f(x); }
 
 #endif
+
+// Stands for f32 elements that are multiplied as TF32.
+struct Tf32 {};
+
+// d += a b, by the type of the elements.
+__device__ __forceinline__ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __nv_bfloat16) {
+    mma_bf16(d, a, b, d);
+}
+__device__ __forceinline__ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __half) { mma_f16(d, a, b, d); }
+__device__ __forceinline__ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Tf32) { mma_tf32(d, a, b, d); }
+
+// Elements as `product` takes them.
+template <class T> __device__ __forceinline__ void round_for_product(uint32_t (&)[4], T) {}
+__device__ __forceinline__ void round_for_product(uint32_t (&x)[4], Tf32) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) x[i] = tf32(x[i]);
+}
 
 }  // namespace tensor_core

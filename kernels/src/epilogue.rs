@@ -1,5 +1,7 @@
 //! What follows a product or a convolution, in the same pass over its output.
 
+#[cfg(feature = "cuda")]
+use candle_core::DType;
 use candle_core::{Result, Tensor};
 
 use crate::ops::activation::Activation;
@@ -47,5 +49,22 @@ impl Epilogue {
             residual: self.residual.as_ref().map(dense).transpose()?,
             ..self
         })
+    }
+
+    /// The same as kernels of elements of `dtype` read it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn fitting(&self, dtype: DType) -> Result<Self> {
+        let fitting = |t: &Option<Tensor>| t.as_ref().map(|t| t.to_dtype(dtype)?.contiguous()).transpose();
+        Ok(Self {
+            bias: fitting(&self.bias)?,
+            activation: self.activation,
+            residual: fitting(&self.residual)?,
+        })
+    }
+
+    /// Whether nothing follows the product.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none() && self.activation == Activation::Identity
     }
 }

@@ -22,6 +22,7 @@ mod products;
 pub mod reference;
 #[cfg(test)]
 mod testing;
+mod tf32;
 
 pub use backend::works_in_pieces;
 pub use epilogue::Epilogue;
@@ -52,3 +53,4 @@ pub use ops::take_rows::take_rows;
 pub use ops::top_tokens::top_tokens;
 pub use ops::upsample_bilinear::upsample_bilinear;
 pub use products::Products;
+pub use tf32::with_tf32;

@@ -12,6 +12,8 @@ mod it {
     #[cfg(feature = "cuda")]
     pub(crate) mod on_device;
     #[cfg(feature = "cuda")]
+    pub(crate) mod on_device_convolutions;
+    #[cfg(feature = "cuda")]
     pub(crate) mod on_device_results;
     pub(crate) mod pictures;
     pub(crate) mod products;

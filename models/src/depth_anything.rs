@@ -20,6 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::checkpoint::Checkpoint;
+use crate::nn::with_tf32;
 use crate::observer::Observer;
 use crate::resample::{TorchResize, resize_on_host};
 use crate::{MetricDepth, ModelError, RelativeDisparity, Result, RgbImage};
@@ -70,7 +71,7 @@ pub struct DepthAnything {
 
 impl DepthAnything {
     /// Reads `config.json`, `preprocessor_config.json` (optional) and the weights. The backbone computes in
-    /// `dtype`, the decoder in f32.
+    /// `dtype`, the decoder in f32; behind a backbone of bf16 a GPU multiplies in its convolutions as TF32.
     ///
     /// # Errors
     /// [`ModelError::Precision`] for anything but f32 and bf16 (users report outliers in f16), a config that cannot
@@ -170,7 +171,9 @@ impl DepthAnything {
         let grid = self.patches(height, width).map_err(refuse)?;
         let square = height == width;
         let taps = self.backbone.forward(pixels, grid, square, policy, observer)?;
-        self.decoder.forward(&taps, grid, observer)
+        // What the backbone rounds to 8 bits need not be multiplied with 24.
+        let rounded = taps.iter().any(|tap| tap.dtype() != DType::F32);
+        with_tf32(rounded, || self.decoder.forward(&taps, grid, observer))
     }
 
     /// Prepares the photo, runs the network and resizes to the photo's size, each step as `policy` says.

@@ -1,14 +1,8 @@
 """Numbers of ../../cu/flash.cu against plain Python, and faults that only numbers show. Run by faults.py."""
 
 import math
-import pathlib
-import shutil
-import tempfile
-import unittest
 
-from own_kernels import only
-
-OURS = pathlib.Path(__file__).resolve().parent.parent.parent / "cu"
+from values import furthest
 
 # Two query heads on one head of keys, causal behind 20 keys, in f16; three tiles of keys, of which the last is ragged.
 CAUSAL = """
@@ -42,10 +36,6 @@ def attended(q, k, v, w, added):
     most = max(s for s in scores if s is not None)
     shares = [0 if s is None else math.exp(s - most) for s in scores]
     return [sum(p * v[j * w + c] for j, p in enumerate(shares)) / sum(shares) for c in range(w)]
-
-
-def furthest(want, got):
-    return max(abs(a - b) if b == b else math.inf for a, b in zip(want, got))
 
 
 def causal(q, k, v, got):
@@ -82,28 +72,6 @@ FAULTS = [
 ]
 
 
-def cases(run):
-    """The tests, over faults.py's way to run a device."""
-
-    def gap(case, path):
-        body = {causal: CAUSAL, grid: GRID}[case]
-        return case(*run(f"import struct\nmodule = d.module({str(path)!r}, '-std=c++17')\n{body}", SOFTCUDA_CHECK="fast"))
-
-    class AttentionValues(unittest.TestCase):
-        def test_unbroken_attention_is_right_to_the_rounding_of_f16(self):
-            for case in (causal, grid):
-                self.assertLess(gap(case, OURS / "flash.cu"), 2e-3, case.__name__)
-
-        def test_each_fault_shows_in_the_numbers(self):
-            text = (OURS / "flash.cu").read_text()
-            for case, old, new in FAULTS:
-                with self.subTest(fault=new.strip() or f"without {old.strip()}"), tempfile.TemporaryDirectory() as folder:
-                    self.assertIn(old, text, "the line to break is not there")
-                    for file in OURS.glob("*.cu*"):
-                        shutil.copy(file, folder)
-                    path = pathlib.Path(folder, "flash.cu")
-                    kernel = {causal: "flash_32_f16", grid: "flash_grid16_32_f16"}[case]
-                    path.write_text(only(text.replace(old, new), kernel))
-                    self.assertGreater(gap(case, path), 1e-2)
-
-    return AttentionValues
+SOURCE = "flash.cu"
+CASES = {causal: (CAUSAL, "flash_32_f16"), grid: (GRID, "flash_grid16_32_f16")}
+TOLERANCE, SHOWN = 2e-3, 1e-2  # the rounding of f16, and what a fault must be off by

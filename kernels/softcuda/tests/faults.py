@@ -14,7 +14,9 @@ import sys
 import tempfile
 import unittest
 
-from attention_values import cases as attention_cases
+import attention_values
+import convolution_values
+import values
 from own_kernels import OWN_FAULTS, OWN_LAUNCHES, only
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -184,7 +186,8 @@ class PlantedFaults(unittest.TestCase):
             self.assertEqual([f["kind"] for f in self.launch(path, "rotate", SOFTCUDA_STRICT_WARP="1")], ["race on shared memory"])
 
 
-AttentionValues = attention_cases(run)
+AttentionValues = values.tests(attention_values, run)
+ConvolutionValues = values.tests(convolution_values, run)
 
 TENSOR = """
 k = 48

@@ -5,12 +5,21 @@ import re
 
 def only(text, kernel):
     """A source without the kernels beside `kernel`, where there are many: a broken copy is compiled for one launch."""
-    name = re.fullmatch(r"flash_(?:(ragged|bias|grid)(\d*)_)?(\d+)_(b?f16)", kernel)
-    if not name or "#define FLASHES" not in text:
+    name, _, suffix = kernel.rpartition("_")
+    element = {"f32": "float", "bf16": "__nv_bfloat16", "f16": "__half"}.get(suffix)
+    if "#define IMPLICITS" in text and name == "depthwise":
+        return text[:text.index("#define IMPLICITS")] + text[text.index("// y = residual + f(sum over the window"):]
+    if "#define IMPLICITS" in text:
+        unit = "tensor_core::Tf32" if "tf32" in name else element
+        join = f'extern "C" __global__ void join_{suffix}(CALL({element})) {{ join(GIVEN_CALL({element})); }}'
+        shape = f"{32 if 'narrow' in name else 64}, {'false' if 'uneven' in name else 'true'}"
+        kernels = join + "\n" + (f"IMPLICIT({name}, {unit}, {shape}, {suffix}, {element})\n" if name != "join" else "")
+        return text[:text.index("#define IMPLICITS")] + kernels
+    flash = re.fullmatch(r"flash_(?:(ragged|bias|grid)(\d*)_)?(\d+)", name)
+    if not flash or "#define FLASHES" not in text:
         return text
-    kind, side, width, suffix = name.groups()
+    kind, side, width = flash.groups()
     macro = "FLASH" + (f"_{kind.upper()}" if kind else "")
-    element = "__nv_bfloat16" if suffix == "bf16" else "__half"
     arguments = ", ".join(filter(None, [side, width, suffix, element]))
     return text[:text.index("#define FLASHES")] + f"{macro}({arguments})\n"
 
@@ -50,9 +59,44 @@ down, along = d.upload("f", range(6 * 2)), d.upload("f", range(6 * 5))
 d.launch(module, "masked_softmax_f32", (2,), (32, 4),
          [x, y, down, along, u64(0), u64(0), u64(0), u64(0), i32(2), i32(6), i32(2), i32(3), i32(10), i32(0), i32(5), ctypes.c_float(1)])
 """,
-    ("convolution.cu", "patches_f32"): """
-x, y = d.upload("f", range(2 * 5 * 4 * 3)), d.empty("f", 2 * 5 * 4 * 27)
-d.launch(module, "patches_f32", (1, 8), (32, 8), [x, y, *map(i32, (2, 5, 4, 3, 3, 3, 1, 1, 5, 4))])
+    ("convolution.cu", "implicit_bf16"): """
+# 3 x 3 windows on 13 x 11 pixels of 16 channels, 72 outputs: tiles of one row and of 8 columns, half a step; all at the end of memory.
+x, w, b, r = (d.upload("H", bf16(i % 5 for i in range(n))) for n in (13 * 11 * 16, 72 * 144, 72, 143 * 72))
+y = d.empty("H", 143 * 72)
+d.launch(module, "implicit_bf16", (4,), (128,), [x, w, b, r, y, u64(0), *map(i32, (72, 1, 1, 1, 1, 1)), *map(i32, (1, 13, 11, 16, 3, 3, 1, 1, 13, 11))])
+""",
+    ("convolution.cu", "implicit_f16"): """
+# Transposed: cells of 2 x 3 pixels of 24 outputs.
+x, w, b = (d.upload("H", [0x3000 + i % 64 for i in range(n)]) for n in (2 * 35 * 24, 144 * 24, 24))
+y = d.empty("H", 2 * 35 * 144)
+d.launch(module, "implicit_f16", (3,), (128,), [x, w, b, u64(0), y, u64(0), *map(i32, (24, 2, 3, 0, 1, 1)), *map(i32, (2, 5, 7, 24, 1, 1, 1, 0, 5, 7))])
+""",
+    ("convolution.cu", "implicit_f32"): """
+# Outputs that are no vectors; two blocks share the terms, 10 and a half steps.
+x, w, b = (d.upload("f", (i % 5 for i in range(n))) for n in (5 * 4 * 20, 70 * 180, 70))
+y, parts = d.empty("f", 6 * 70), d.empty("f", 2 * 6 * 70)
+given = [x, w, b, u64(0), y, parts, *map(i32, (70, 1, 1, 0, 2, 0)), *map(i32, (1, 5, 4, 20, 3, 3, 2, 1, 3, 2))]
+d.launch(module, "implicit_f32", (4,), (128,), given)
+""",
+    ("convolution.cu", "join_f32"): """
+parts, y = d.upload("f", range(2 * 6 * 70)), d.empty("f", 6 * 70)
+given = [y, y, d.upload("f", range(70)), u64(0), y, parts, *map(i32, (70, 1, 1, 0, 2, 0)), *map(i32, (1, 5, 4, 20, 3, 3, 2, 1, 3, 2))]
+d.launch(module, "join_f32", (3, 1), (32, 8), given)
+""",
+    ("convolution.cu", "implicit_narrow_f32"): """
+x, w, r = (d.upload("f", (i % 5 for i in range(n))) for n in (7 * 5 * 8, 12 * 72, 35 * 12))
+y = d.empty("f", 35 * 12)
+d.launch(module, "implicit_narrow_f32", (1,), (128,), [x, w, u64(0), r, y, u64(0), *map(i32, (12, 1, 1, 3, 1, 1)), *map(i32, (1, 7, 5, 8, 3, 3, 1, 1, 7, 5))])
+""",
+    ("convolution.cu", "implicit_narrow_tf32_f32"): """
+x, w, b = (d.upload("f", (i % 5 for i in range(n))) for n in (7 * 5 * 8, 12 * 72, 12))
+y = d.empty("f", 35 * 12)
+d.launch(module, "implicit_narrow_tf32_f32", (1,), (128,), [x, w, b, u64(0), y, u64(0), *map(i32, (12, 1, 1, 3, 1, 1)), *map(i32, (1, 7, 5, 8, 3, 3, 1, 1, 7, 5))])
+""",
+    ("convolution.cu", "implicit_uneven_bf16"): """
+x, w, r = (d.upload("H", bf16(i % 5 for i in range(n))) for n in (9 * 7 * 3, 33 * 27, 20 * 33))
+y = d.empty("H", 20 * 33)
+d.launch(module, "implicit_uneven_bf16", (1,), (128,), [x, w, u64(0), r, y, u64(0), *map(i32, (33, 1, 1, 2, 1, 0)), *map(i32, (1, 9, 7, 3, 3, 3, 2, 1, 5, 4))])
 """,
     ("convolution.cu", "depthwise_f32"): """
 x, w, b, y = d.upload("f", range(5 * 4 * 3)), d.upload("f", range(27)), d.upload("f", range(3)), d.empty("f", 5 * 4 * 3)
@@ -255,7 +299,27 @@ OWN_FAULTS = [
     ("elementwise.cu", "gated_f32", "    if (column >= inner) return;\n", "", "out of bounds", "shifted"),
     ("elementwise.cu", "gated_f32", "of_row[inner + column]", "of_row[2 * inner + column]", "out of bounds", "of_row[2 * inner"),
     ("softmax.cu", "masked_softmax_f32", "down += row * (keys / side);", "down += row * side;", "out of bounds", "wide(down[key / side])"),
-    ("convolution.cu", "patches_f32", "row >= 0 && row < g.height", "row >= 0", "out of bounds", "inside ? x[from]"),
+    ("convolution.cu", "implicit_bf16", "next copies take.\n        __syncthreads();", "next copies take.", "race on shared memory", "tensor_core::ldmatrix_x4(a, rows"),
+    ("convolution.cu", "implicit_bf16", "    __syncthreads();\n    float* laid", "    float* laid", "race on shared memory", "*reinterpret_cast<float2*>(at)"),
+    ("convolution.cu", "implicit_bf16", "sums.lay(laid);\n    __syncthreads();", "sums.lay(laid);", "race on shared memory", "sums[e] = activated("),
+    ("convolution.cu", "implicit_bf16", "% STAGES * TILE);\n        else", "% 2 * TILE);\n        else", "race on shared memory", "tensor_core::ldmatrix_x4("),
+    ("convolution.cu", "implicit_bf16", "top[i] = row < c.rows() ? y", "top[i] = row <= c.rows() ? y", "out of bounds", "copy_async_16(to + 32 * i * PITCH"),
+    ("convolution.cu", "implicit_bf16", "unsigned(top[i] + y) < unsigned(call.g.height)", "top[i] + y < call.g.height", "out of bounds", "copy_async_16(to + 32 * i * PITCH"),
+    ("convolution.cu", "implicit_bf16", "at < length && column + 32 * i < call.columns()", "at < length", "out of bounds", "copy_async_16(to + (ROWS"),
+    ("convolution.cu", "implicit_bf16", "const bool there = at < length && column", "const bool there = column", "out of bounds", "copy_async_16(to + (ROWS"),
+    ("convolution.cu", "implicit_bf16", "PITCH_BYTES = 80", "PITCH_BYTES = 72", "misaligned access", "copy_async_16(to"),
+    ("convolution.cu", "implicit_bf16", "if (row < rows && column < columns) call.write_vector", "if (column < columns) call.write_vector", "out of bounds", "*reinterpret_cast<Vector<T>*>(y + at) = out"),
+    ("convolution.cu", "implicit_f16", "cell_rows + cell / cell_columns;", "cell_rows + cell % cell_columns;", "race between blocks", "*reinterpret_cast<Vector<T>*>(y + at) = out"),
+    ("convolution.cu", "implicit_f16", "bias[column % outputs + e]", "bias[column + e]", "out of bounds", "bias[column + e]"),
+    ("convolution.cu", "implicit_f32", "(share * (size_t)rows + row) * columns + column] = sum", "row * columns + column] = sum", "race between blocks", "+ column] = sum"),
+    ("convolution.cu", "implicit_f32", "if (row >= rows || column >= columns) continue;", "if (row >= rows) continue;", "race between blocks", "+ column] = sum"),
+    ("convolution.cu", "join_f32", "share < call.shares", "share <= call.shares", "out of bounds", "sum += call.parts["),
+    ("convolution.cu", "join_f32", "    if (column >= columns) return;\n", "", "out of bounds", "sum += call.parts["),
+    ("convolution.cu", "implicit_narrow_f32", "next copies take.\n        __syncthreads();", "next copies take.", "race on shared memory", "a[i] = *reinterpret_cast<const float4*>"),
+    ("convolution.cu", "implicit_narrow_f32", "if (row < rows && column < columns) call.write_vector", "if (row < rows) call.write_vector", "race on global memory", "*reinterpret_cast<Vector<T>*>(y + at) = out"),
+    ("convolution.cu", "implicit_narrow_tf32_f32", "lane / 8 % 2 * WIDTH<T>", "lane / 8 % 2 * 2", "misaligned access", "ldmatrix_x4(b[n]"),
+    ("convolution.cu", "implicit_uneven_bf16", "at + e < length && column", "column", "out of bounds", "call.weight["),
+    ("convolution.cu", "implicit_uneven_bf16", "inside(i, y, x) ? call.x[from]", "inside(i, y, 0) ? call.x[from]", "out of bounds", "? call.x[from]"),
     ("convolution.cu", "depthwise_f32", "i < g.kh && top + i < g.height", "i < g.kh", "out of bounds", "sum += wide(x[from])"),
     ("upsample.cu", "upsample_f32", "min(top + 1, height - 1)", "top + 1", "out of bounds", "wide(image["),
     ("flash.cu", "flash_64_bf16", "the next takes.\n        __syncthreads();", "the next takes.", "race on shared memory", "tensor_core::ldmatrix_x4(b, k +"),

@@ -2,32 +2,18 @@ use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 
 use super::launch::{self, Argument, ELEMENTWISE, Held, Queue};
-use crate::{Activation, Epilogue};
+use crate::Epilogue;
 
 /// `residual + f(y + bias)` in one pass over `y` (..., channels), fresh from a product: nothing else holds its memory.
 pub(super) fn in_place(y: Tensor, epilogue: &Epilogue) -> Result<Tensor> {
-    let fitting = |t: &Option<Tensor>| {
-        t.as_ref()
-            .map(|t| t.to_dtype(y.dtype())?.contiguous())
-            .transpose()
-    };
-    let (bias, residual) = (fitting(&epilogue.bias)?, fitting(&epilogue.residual)?);
-    let activation = epilogue.activation;
-    if y.elem_count() > 0 && (bias.is_some() || residual.is_some() || activation != Activation::Identity) {
-        y.inplace_op1(&InPlace {
-            bias,
-            activation,
-            residual,
-        })?;
+    let epilogue = epilogue.fitting(y.dtype())?;
+    if y.elem_count() > 0 && !epilogue.is_empty() {
+        y.inplace_op1(&InPlace(epilogue))?;
     }
     Ok(y)
 }
 
-struct InPlace {
-    bias: Option<Tensor>,
-    activation: Activation,
-    residual: Option<Tensor>,
-}
+struct InPlace(Epilogue);
 
 impl InplaceOp1 for InPlace {
     fn name(&self) -> &'static str {
@@ -45,8 +31,12 @@ impl InplaceOp1 for InPlace {
         let queue = Queue::of(y);
         let columns = layout.dims().last().copied().unwrap_or(1);
         let rows = layout.shape().elem_count() / columns;
-        let repeat = self.residual.as_ref().map_or(rows, |r| r.elem_count() / columns);
-        let held = [&self.bias, &self.residual].map(|t| t.as_ref().map(Held::new));
+        let epilogue = &self.0;
+        let repeat = epilogue
+            .residual
+            .as_ref()
+            .map_or(rows, |r| r.elem_count() / columns);
+        let held = [&epilogue.bias, &epilogue.residual].map(|t| t.as_ref().map(Held::new));
         let [bias, residual] = held.each_ref().map(Option::as_ref);
         let (bias, residual) = (
             launch::optional(bias, &queue)?,
@@ -64,7 +54,7 @@ impl InplaceOp1 for InPlace {
                 Argument::size(rows)?,
                 Argument::size(columns)?,
                 Argument::size(repeat)?,
-                Argument::Int(self.activation.code()),
+                Argument::Int(epilogue.activation.code()),
             ],
         )
     }

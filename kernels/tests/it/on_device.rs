@@ -3,9 +3,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use dragunov_kernels::{
-    Activation, AttentionMask, CachedSequence, ConvWeight, Epilogue, GatedWeight, LinearWeight, Segments,
-    attention, attention_ragged, attention_ragged_behind, conv_transpose2d, conv2d, layer_norm, linear,
-    linear_gated, linear_normed, linear_rotated, relative_positions, rms_norm, rotary, upsample_bilinear,
+    Activation, AttentionMask, CachedSequence, Epilogue, GatedWeight, LinearWeight, Segments, attention,
+    attention_ragged, attention_ragged_behind, layer_norm, linear, linear_gated, linear_normed,
+    linear_rotated, relative_positions, rms_norm, rotary, upsample_bilinear,
 };
 
 use super::support::{close, flat, tensor, values};
@@ -21,18 +21,18 @@ pub(crate) fn device() -> Option<Device> {
     }
 }
 
-fn random(shape: &[usize], seed: u64) -> Tensor {
+pub(crate) fn random(shape: &[usize], seed: u64) -> Tensor {
     tensor(&values(shape.iter().product(), seed), shape)
 }
 
 /// `f` of the same operands on the device and on the CPU, in f32 and in bf16.
 #[track_caller]
-fn agrees(operands: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+pub(crate) fn agrees(operands: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
     agrees_in(&[DType::F32, DType::BF16], operands, f);
 }
 
 #[track_caller]
-fn agrees_in(dtypes: &[DType], operands: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+pub(crate) fn agrees_in(dtypes: &[DType], operands: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
     let Some(device) = device() else { return };
     for &dtype in dtypes {
         // bf16 keeps 8 bits: a value near a rounding boundary may fall to either side.
@@ -109,62 +109,6 @@ fn products_with_every_epilogue() {
                 });
             }
         }
-    }
-}
-
-#[test]
-fn convolutions_in_either_memory_order() {
-    for (groups, stride, padding, kernel) in [
-        (1, 1, 1, 3),
-        (1, 2, 1, 3),
-        (1, 1, 0, 1),
-        (1, 4, 0, 4),
-        (12, 1, 1, 3),
-        (12, 2, 2, 5),
-        (3, 1, 1, 3),
-    ] {
-        let out = if groups == 12 { 12 } else { 6 };
-        let operands = [
-            random(&[2, 12, 9, 11], 1),
-            random(&[out, 12 / groups, kernel, kernel], 2),
-            random(&[out], 3),
-        ];
-        // Several channels a group are candle's own convolution, which on the CPU has no bf16.
-        let dtypes: &[DType] = if groups == 3 {
-            &[DType::F32]
-        } else {
-            &[DType::F32, DType::BF16]
-        };
-        for channels_last in [false, true] {
-            agrees_in(dtypes, &operands, |t| {
-                let x = match channels_last {
-                    true => t[0].permute((0, 2, 3, 1)).unwrap().contiguous().unwrap(),
-                    false => t[0].permute((0, 2, 3, 1)).unwrap(),
-                };
-                let weight = ConvWeight::new(&t[1], groups).unwrap();
-                let plain = conv2d(&x, &weight, stride, padding, Epilogue::default()).unwrap();
-                let epilogue = Epilogue {
-                    bias: Some(t[2].clone()),
-                    activation: Activation::Gelu,
-                    residual: Some(plain),
-                };
-                conv2d(&x, &weight, stride, padding, epilogue).unwrap()
-            });
-        }
-    }
-}
-
-#[test]
-fn transposed_convolutions() {
-    let operands = [
-        random(&[2, 4, 7, 5], 1),
-        random(&[2, 2, 6, 5], 2),
-        random(&[6], 3),
-    ];
-    for activation in [Activation::Identity, Activation::Gelu] {
-        agrees(&operands, |t| {
-            conv_transpose2d(&t[0], &t[1], Some(&t[2]), activation).unwrap()
-        });
     }
 }
 

@@ -1,13 +1,15 @@
 #[cfg(feature = "cuda")]
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape};
+use candle_core::{CudaStorage, DType, Layout, Shape};
 use candle_core::{Result, Tensor};
 
 use super::Conv2d;
 #[cfg(feature = "cuda")]
-use super::{Geometry, channels_last};
+use super::channels_last;
 use crate::cuda::compose;
 #[cfg(feature = "cuda")]
-use crate::cuda::launch::{CONVOLUTION, Queue, tiles};
+use crate::cuda::implicit::Implicit;
+#[cfg(feature = "cuda")]
+use crate::tf32;
 
 /// By candle's own convolution, on planes; `weight` (out, in / groups, kh, kw). Also what convolutions of several
 /// groups run on the CPU.
@@ -17,48 +19,55 @@ pub(super) fn composed(op: &Conv2d, x: &Tensor, weight: &Tensor, groups: usize) 
     compose::planes(y, &op.epilogue)?.permute((0, 2, 3, 1))
 }
 
-/// The windows of all output pixels as rows (`cu/convolution.cu`), one product and its epilogue; `weight` (out, kh, kw, in).
+/// Bytes of a pixel up to which a convolution of single pixels with something behind it is a kernel of ours. To read and write the
+/// result once more costs more than what cuBLAS is better at: if it reaches 85 % of the peak and ours 60, by the roofline of an A100
+/// up to 620 channels of 16 bits and 80 of f32, of other GPUs two to ten times as many.
 #[cfg(feature = "cuda")]
-pub(super) fn by_patches(op: &Conv2d, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let g = &op.geometry;
-    let (out, length) = (weight.dim(0)?, g.kh * g.kw * g.channels);
-    let rows = g.batch * g.out_height * g.out_width;
-    let x = channels_last::dense(x)?;
+const FEW_BYTES: usize = 1024;
+
+/// By one launch of ours, or by cuBLAS and the epilogue of all products; `weight` (out, kh, kw, in).
+///
+/// # Errors
+/// No element in or out, operands of several element types or devices.
+#[cfg(feature = "cuda")]
+pub(super) fn convolved(op: Conv2d, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let g = op.geometry;
+    let (x, outputs) = (channels_last::dense(x)?, weight.dim(0)?);
+    let shape = g.out_shape(outputs);
+    if shape.elem_count() == 0 || x.elem_count() == 0 {
+        candle_core::bail!(
+            "conv2d: {:?} to {shape:?}: a GPU holds no tensor without elements",
+            x.shape()
+        )
+    }
     let pixel_wise = (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0);
-    let patches = match pixel_wise {
-        true => x.reshape((rows, length))?,
-        false => x.apply_op1_no_bwd(&Patches(*g))?,
-    };
-    let y = patches.matmul(&weight.reshape((out, length))?.t()?)?;
-    compose::rows(y.reshape(g.out_shape(out))?, &op.epilogue)
+    // cuBLAS multiplies f32 as f32.
+    let quicker = !(x.dtype() == DType::F32 && tf32::is_allowed());
+    let by_cublas = outputs < 16
+        || quicker && (op.epilogue.is_empty() || g.channels * x.dtype().size_in_bytes() > FEW_BYTES);
+    if pixel_wise && by_cublas {
+        let weight = weight.reshape((outputs, g.channels))?;
+        let y = x.reshape(((), g.channels))?.matmul(&weight.t()?)?;
+        return compose::rows(y.reshape(shape)?, &op.epilogue);
+    }
+    let epilogue = op.epilogue.fitting(x.dtype())?;
+    x.apply_op2_no_bwd(weight, &Conv2d { epilogue, ..op })
 }
 
+/// By `cu/convolution.cu`.
 #[cfg(feature = "cuda")]
-struct Patches(Geometry);
-
-#[cfg(feature = "cuda")]
-impl CustomOp1 for Patches {
-    fn name(&self) -> &'static str {
-        "patches"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        candle_core::bail!("the CPU's convolution reads its windows where they lie")
-    }
-
-    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let g = &self.0;
-        let queue = Queue::of(x);
-        let (rows, length) = (g.batch * g.out_height * g.out_width, g.kh * g.kw * g.channels);
-        let mut out = queue.output(rows * length)?;
-        {
-            let (x, patches) = (queue.reads(x, layout)?, queue.writes(&mut out)?);
-            let mut arguments = vec![x.at(), patches.at()];
-            arguments.extend(g.arguments()?);
-            queue.launch(&CONVOLUTION, "patches", tiles(length, rows), &arguments)?;
-        }
-        Ok((out, Shape::from((rows, length))))
-    }
+pub(super) fn forward(
+    op: &Conv2d,
+    x: (&CudaStorage, &Layout),
+    weight: (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    let product = Implicit {
+        geometry: &op.geometry,
+        outputs: weight.1.shape().dims4()?.0,
+        cell: (1, 1),
+        epilogue: &op.epilogue,
+    };
+    product.forward(x, weight)
 }
 
 #[cfg(test)]

@@ -44,7 +44,24 @@ impl Geometry {
         })
     }
 
-    /// As the kernels of `cu/convolution.cu` take them.
+    /// Windows of one pixel each, on (B, H, W, C).
+    #[cfg(feature = "cuda")]
+    pub(crate) fn of_pixels((batch, height, width, channels): (usize, usize, usize, usize)) -> Self {
+        Self {
+            batch,
+            height,
+            width,
+            channels,
+            kh: 1,
+            kw: 1,
+            stride: 1,
+            padding: 0,
+            out_height: height,
+            out_width: width,
+        }
+    }
+
+    /// As `cu/convolution.cu` has them.
     ///
     /// # Errors
     /// More output pixels than they count.

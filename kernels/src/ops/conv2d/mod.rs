@@ -2,7 +2,7 @@
 
 mod cpu;
 mod cuda;
-pub(super) mod geometry;
+pub(crate) mod geometry;
 pub(crate) mod reference;
 mod weight;
 mod windows;
@@ -55,7 +55,7 @@ pub fn conv2d(
     let op = Conv2d { geometry, epilogue };
     match weight.arranged() {
         #[cfg(feature = "cuda")]
-        Arranged::ChannelsLast(w) if Backend::has_cuda_kernels(x.device()) => cuda::by_patches(&op, x, w),
+        Arranged::ChannelsLast(w) if Backend::has_cuda_kernels(x.device()) => cuda::convolved(op, x, w),
         Arranged::ChannelsLast(w) => channels_last::dense(x)?.apply_op2_no_bwd(w, &op.dense()?),
         Arranged::Tiled(w) => channels_last::dense(x)?.apply_op1_no_bwd(&ArrangedConv2d {
             op: op.dense()?,
@@ -93,6 +93,17 @@ impl CustomOp2 for Conv2d {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        xl: &Layout,
+        w: &candle_core::CudaStorage,
+        wl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(self, (x, xl), (w, wl))
     }
 }
 

@@ -1,28 +1,51 @@
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, Layout, Shape};
 use candle_core::{Result, Tensor};
 
 use super::ConvTranspose2d;
 use crate::Epilogue;
 use crate::cuda::compose;
+#[cfg(feature = "cuda")]
+use crate::cuda::implicit::Implicit;
+#[cfg(feature = "cuda")]
+use crate::ops::conv2d::geometry::Geometry;
 
-/// One product and a reordering, to pixels where the epilogue is a kernel of ours, else to planes.
+/// One product and a reordering, both candle's.
 pub(super) fn composed(op: ConvTranspose2d, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (b, h, w, k) = x.dims4()?;
     let (kh, kw, n, _) = weight.dims4()?;
     let weight = weight.reshape((kh * kw * n, k))?;
     let y = x.reshape((b * h * w, k))?.matmul(&weight.t()?)?;
     let y = y.reshape((b, h, w, kh, kw, n))?;
+    let y = y.permute((0, 5, 1, 3, 2, 4))?.reshape((b, n, h * kh, w * kw))?;
     let epilogue = Epilogue {
-        bias: op.bias,
+        bias: op.bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?,
         activation: op.activation,
         residual: None,
     };
-    #[cfg(feature = "cuda")]
-    if crate::backend::Backend::has_cuda_kernels(x.device()) {
-        let y = y.permute((0, 1, 3, 2, 4, 5))?.reshape((b, h * kh, w * kw, n))?;
-        return compose::rows(y, &epilogue);
-    }
-    let y = y.permute((0, 5, 1, 3, 2, 4))?.reshape((b, n, h * kh, w * kw))?;
     compose::planes(y, &epilogue)?.permute((0, 2, 3, 1))
+}
+
+/// By `cu/convolution.cu`: windows of one pixel, whose outputs are a cell of kernel.
+#[cfg(feature = "cuda")]
+pub(super) fn forward(
+    op: &ConvTranspose2d,
+    x: (&CudaStorage, &Layout),
+    weight: (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    let (kh, kw, outputs, _) = weight.1.shape().dims4()?;
+    let epilogue = Epilogue {
+        bias: op.bias.clone(),
+        activation: op.activation,
+        residual: None,
+    };
+    let product = Implicit {
+        geometry: &Geometry::of_pixels(x.1.shape().dims4()?),
+        outputs,
+        cell: (kh, kw),
+        epilogue: &epilogue,
+    };
+    product.forward(x, weight)
 }
 
 #[cfg(test)]

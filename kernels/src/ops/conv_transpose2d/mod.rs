@@ -41,7 +41,12 @@ pub fn conv_transpose2d(
         bias: bias.map(Tensor::contiguous).transpose()?,
         activation,
     };
-    match Backend::of(x.device(), false) {
+    let alike = [Some(weight), op.bias.as_ref()]
+        .into_iter()
+        .flatten()
+        .all(|t| t.dtype() == x.dtype());
+    let empty = x.elem_count() == 0 || weight.elem_count() == 0;
+    match Backend::of(x.device(), alike && !empty) {
         Backend::Kernel => channels_last::dense(x)?.apply_op2_no_bwd(&weight.contiguous()?, &op),
         Backend::Composed => cuda::composed(op, x, weight),
     }
@@ -60,5 +65,16 @@ impl CustomOp2 for ConvTranspose2d {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         cpu::forward(self, (x, xl), (w, wl))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        xl: &Layout,
+        w: &candle_core::CudaStorage,
+        wl: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(self, (x, xl), (w, wl))
     }
 }
