@@ -200,6 +200,40 @@ CONVOLUTIONS = {
 }
 
 
+@dataclass
+class Linear:
+    """`count` layers in bf16: a product (rows, inputs) x (inputs, outputs) by cuBLAS, and what the launch after it reads and writes for
+    each output: 2 without a residual, 3 with one; 1.5 halves of a gate, 4 with a residual and a norm."""
+
+    count: int
+    rows: int
+    inputs: int
+    outputs: int
+    touched: float
+
+    def product_ms(self, gpu):
+        tensor, _, memory = GPUS[gpu]
+        moved = 2 * (self.rows * (self.inputs + self.outputs) + self.inputs * self.outputs)
+        return 1e3 * self.count * max(2 * self.rows * self.inputs * self.outputs / tensor / 1e12, moved / memory / 1e12)
+
+    def after(self):
+        return 2 * self.count * self.rows * self.outputs * self.touched
+
+    def after_ms(self, gpu):
+        return 1e3 * self.after() / GPUS[gpu][2] / 1e12
+
+
+LINEARS = {
+    "SAM ViT-B": [Linear(12, 4096, 768, 2304, 2), Linear(12, 4096, 768, 768, 3), Linear(12, 4096, 768, 3072, 2), Linear(12, 4096, 3072, 768, 3)],
+    "Depth Anything V2 Large": [Linear(24, 1370, 1024, 3072, 2), Linear(24, 1370, 1024, 1024, 3), Linear(24, 1370, 1024, 4096, 2),
+                                Linear(24, 1370, 4096, 1024, 3)],
+    "Qwen2.5-VL 3B, prefill of 13 x 350 tokens": [Linear(36, 4550, 2048, 2560, 2), Linear(36, 4550, 2048, 2048, 4),
+                                                  Linear(36, 4550, 2048, 22016, 1.5), Linear(36, 4550, 11008, 2048, 4)],
+    "Qwen2.5-VL 3B, a step of 13 sequences": [Linear(36, 13, 2048, 2560, 2), Linear(36, 13, 2048, 2048, 4), Linear(36, 13, 2048, 22016, 1.5),
+                                              Linear(36, 13, 11008, 2048, 4)],
+}
+
+
 CASES = [
     Attention("SAM ViT-B, 4 global layers", 4, 1, 12, 12, 4096, 4096, 64, grid=64),
     Relative("  their relative positions", 4, 1, 12, 64, 64),
@@ -230,6 +264,11 @@ def main():
         flops = [total(Conv.useful), total(lambda conv: conv.useful() if conv.is_product() else conv.padded())]
         print(f"| {name} | {launches[0]}, now {launches[1]} | {flops[0] / 1e9:.1f}, {flops[1] / 1e9:.1f} | "
               f"{moved[0] / 1e6:.0f}, now {moved[1] / 1e6:.0f} | {floors[0]} | {floors[1]} |")
+    print(f"\n| linear layers of | products | {', '.join(GPUS)}: floor, ms | MB after them | of these, ms |")
+    print("|---|---|---|---|---|")
+    for name, layers in LINEARS.items():
+        floors = [", ".join(f"{sum(of(layer, gpu) for layer in layers):.2f}" for gpu in GPUS) for of in (Linear.product_ms, Linear.after_ms)]
+        print(f"| {name} | {sum(layer.count for layer in layers)} | {floors[0]} | {sum(map(Linear.after, layers)) / 1e6:.0f} | {floors[1]} |")
 
 
 main()
