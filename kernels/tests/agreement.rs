@@ -6,6 +6,7 @@ mod it {
     pub(crate) mod argmax;
     pub(crate) mod attention;
     pub(crate) mod conv;
+    pub(crate) mod halves;
     pub(crate) mod linear;
     pub(crate) mod masks;
     pub(crate) mod norm;

@@ -1,11 +1,14 @@
 //! The inner loop of every matrix product: a block of output rows against packed panels, accumulated in registers.
 
+use std::ops::Range;
+
 use candle_core::Result;
 use pulp::{Simd, WithSimd};
 
 use super::panels::Panels;
 use super::simd::Map;
 use super::storage::TensorInput;
+use super::view::View;
 use crate::Epilogue;
 use crate::ops::activation::Activation;
 
@@ -38,6 +41,11 @@ impl<'a> Dense<'a> {
             end: k,
         }
     }
+
+    /// The same with `stride` floats from row to row.
+    pub(crate) fn every(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
 }
 
 impl RowSource for Dense<'_> {
@@ -61,7 +69,7 @@ pub(crate) struct EpilogueSlices<'a> {
     pub bias: Option<&'a [f32]>,
     pub activation: Activation,
     /// Laid out like the output block.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<View<'a>>,
 }
 
 impl EpilogueSlices<'_> {
@@ -72,19 +80,19 @@ impl EpilogueSlices<'_> {
     pub(crate) fn read<R>(epilogue: &Epilogue, f: impl FnOnce(EpilogueSlices<'_>) -> R) -> Result<R> {
         let bias = epilogue.bias.as_ref().map(TensorInput::new);
         let residual = epilogue.residual.as_ref().map(TensorInput::new);
-        let bias = bias.as_ref().map(TensorInput::view).transpose()?;
+        let bias = bias.as_ref().map(TensorInput::floats).transpose()?;
         let residual = residual.as_ref().map(TensorInput::view).transpose()?;
         Ok(f(EpilogueSlices {
             bias: bias.as_deref(),
             activation: epilogue.activation,
-            residual: residual.as_deref(),
+            residual,
         }))
     }
 
-    /// For the part of the output that `range` is, counted in floats.
-    pub(crate) fn rows(self, range: std::ops::Range<usize>) -> Self {
+    /// For the part of the output that `range` is, counted in elements.
+    pub(crate) fn rows(self, range: Range<usize>) -> Self {
         Self {
-            residual: self.residual.map(|r| &r[range]),
+            residual: self.residual.map(|r| r.part(range)),
             ..self
         }
     }
@@ -96,32 +104,38 @@ impl EpilogueSlices<'_> {
     /// Applies to `row`, which starts at column `column` of the output and at `offset` of the block.
     #[inline(always)]
     pub(crate) fn apply_at<S: Simd>(&self, simd: S, row: &mut [f32], column: usize, offset: usize) {
+        if self.is_empty() {
+            return;
+        }
         let width = row.len();
-        let bias = self.bias.map(|b| &b[column..column + width]);
-        let residual = self.residual.map(|r| &r[offset..offset + width]);
+        let part = Self {
+            bias: self.bias.map(|b| &b[column..column + width]),
+            activation: self.activation,
+            residual: self.residual.map(|r| r.part(offset..offset + width)),
+        };
         for i in (0..width).step_by(S::F32_LANES) {
             let end = (i + S::F32_LANES).min(width);
-            let v = load(simd, &row[i..end]);
-            let v = self.of(simd, v, bias.map(|b| &b[i..end]), residual.map(|r| &r[i..end]));
+            let v = part.of(simd, load(simd, &row[i..end]), i..end, i);
             store(simd, &mut row[i..end], v);
         }
     }
 
-    /// Of one vector of sums, with what of the operands belongs to it.
+    /// Of one vector of sums: those of `channels`, with the residual from `offset` on.
     #[inline(always)]
     pub(crate) fn of<S: Simd>(
         &self,
         simd: S,
         mut v: S::f32s,
-        bias: Option<&[f32]>,
-        residual: Option<&[f32]>,
+        channels: Range<usize>,
+        offset: usize,
     ) -> S::f32s {
-        if let Some(b) = bias {
-            v = simd.add_f32s(v, load(simd, b));
+        let width = channels.len();
+        if let Some(b) = self.bias {
+            v = simd.add_f32s(v, load(simd, &b[channels]));
         }
         v = self.activation.apply(simd, v);
-        if let Some(r) = residual {
-            v = simd.add_f32s(load(simd, r), v);
+        if let Some(r) = self.residual {
+            v = simd.add_f32s(r.load(simd, offset..offset + width), v);
         }
         v
     }
@@ -242,12 +256,10 @@ impl<A: RowSource> Block<'_, A> {
                 }
             }
         }
-        if !self.epilogue.is_empty() {
-            for r in 0..valid {
-                let at = (i0 + r) * self.stride + self.column + first;
-                self.epilogue
-                    .apply_at(simd, &mut self.out[at..at + width], first, at);
-            }
+        for r in 0..valid {
+            let at = (i0 + r) * self.stride + self.column + first;
+            self.epilogue
+                .apply_at(simd, &mut self.out[at..at + width], first, at);
         }
     }
 }

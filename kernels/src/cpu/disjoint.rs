@@ -3,19 +3,19 @@
 use std::marker::PhantomData;
 
 /// A slice whose pieces are handed to tasks; the caller of [`DisjointOutput::piece`] vouches that they do not overlap.
-pub(crate) struct DisjointOutput<'a> {
-    start: *mut f32,
+pub(crate) struct DisjointOutput<'a, T> {
+    start: *mut T,
     len: usize,
-    owner: PhantomData<&'a mut [f32]>,
+    owner: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the pointer comes from an exclusive borrow that lives as long as `DisjointOutput`, and `piece` is only given out
 // for ranges that no other task uses (its contract), so sharing it between threads races on nothing.
 #[allow(unsafe_code)]
-unsafe impl Sync for DisjointOutput<'_> {}
+unsafe impl<T: Send> Sync for DisjointOutput<'_, T> {}
 
-impl<'a> DisjointOutput<'a> {
-    pub(crate) fn new(data: &'a mut [f32]) -> Self {
+impl<'a, T> DisjointOutput<'a, T> {
+    pub(crate) fn new(data: &'a mut [T]) -> Self {
         Self {
             start: data.as_mut_ptr(),
             len: data.len(),
@@ -23,7 +23,8 @@ impl<'a> DisjointOutput<'a> {
         }
     }
 
-    /// The floats `begin .. begin + len`.
+    #[inline(always)]
+    /// The elements `begin .. begin + len`.
     ///
     /// # Safety
     /// No two pieces that exist at the same time may overlap.
@@ -31,7 +32,7 @@ impl<'a> DisjointOutput<'a> {
     /// # Panics
     /// If the range leaves the slice.
     #[allow(unsafe_code, clippy::mut_from_ref)]
-    pub(crate) unsafe fn piece(&self, begin: usize, len: usize) -> &mut [f32] {
+    pub(crate) unsafe fn piece(&self, begin: usize, len: usize) -> &mut [T] {
         assert!(
             begin <= self.len && len <= self.len - begin,
             "a piece outside the output"

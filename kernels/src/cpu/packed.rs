@@ -48,13 +48,13 @@ impl PackedWeight {
         }
         let weight = weight.contiguous()?;
         let input = TensorInput::new(&weight);
-        Ok(Some(Self::new(&input.view()?, n, k)))
+        Ok(Some(Self::new(&input.floats()?, n, k)))
     }
 
     /// `w` N x K, row-major; on all cores.
     fn new(w: &[f32], n: usize, k: usize) -> Self {
         let shape = Panels::new(k, n);
-        let mut floats = zeros(shape.len() + LINE);
+        let mut floats: Vec<f32> = zeros(shape.len() + LINE);
         let begin = floats.as_ptr().align_offset(64).min(LINE);
         floats[begin..begin + shape.len()]
             .par_chunks_mut(shape.stride())

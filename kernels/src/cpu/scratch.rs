@@ -15,12 +15,18 @@ thread_local! {
     static FREE_LINES: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with `len` lines of tiles of unspecified content.
-pub(crate) fn lines<R>(len: usize, f: impl FnOnce(&mut [Line]) -> R) -> R {
-    let mut buffer = FREE_LINES.with_borrow_mut(|free| match free.iter().position(|b| b.len() >= len) {
+/// Takes the smallest buffer that holds `len`, so that large ones are left for those who need them; any where none does.
+fn closest<T>(free: &mut Vec<Vec<T>>, len: usize) -> Vec<T> {
+    let fitting = free.iter().enumerate().filter(|(_, b)| b.len() >= len);
+    match fitting.min_by_key(|(_, b)| b.len()).map(|(i, _)| i) {
         Some(i) => free.swap_remove(i),
         None => free.pop().unwrap_or_default(),
-    });
+    }
+}
+
+/// Runs `f` with `len` lines of tiles of unspecified content.
+pub(crate) fn lines<R>(len: usize, f: impl FnOnce(&mut [Line]) -> R) -> R {
+    let mut buffer = FREE_LINES.with_borrow_mut(|free| closest(free, len));
     if buffer.len() < len {
         buffer = vec![Line::ZERO; len];
     }
@@ -37,10 +43,7 @@ pub(crate) fn lines<R>(len: usize, f: impl FnOnce(&mut [Line]) -> R) -> R {
 
 /// Runs `f` with `len` floats of unspecified content, aligned to a cache line.
 pub(crate) fn with<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = FREE.with_borrow_mut(|free| match free.iter().position(|b| b.len() >= len + LINE) {
-        Some(i) => free.swap_remove(i),
-        None => free.pop().unwrap_or_default(),
-    });
+    let mut buffer = FREE.with_borrow_mut(|free| closest(free, len + LINE));
     if buffer.len() < len + LINE {
         // Not `resize`: the old content is not worth copying.
         buffer = zeros(len + LINE);

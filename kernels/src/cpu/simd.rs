@@ -2,6 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::element::Element;
+
 /// Runs `op` with the widest vectors of this machine.
 pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     Arch::new().dispatch(op)
@@ -13,25 +15,26 @@ pub(crate) trait Map: Copy + Sync {
 }
 
 /// `dst[i] = f(src[i])`.
-pub(crate) struct MapSlice<'a, F> {
+pub(crate) struct MapSlice<'a, F, T> {
     pub f: F,
-    pub src: &'a [f32],
-    pub dst: &'a mut [f32],
+    pub src: &'a [T],
+    pub dst: &'a mut [T],
 }
 
-impl<F: Map> WithSimd for MapSlice<'_, F> {
+impl<F: Map, T: Element> WithSimd for MapSlice<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (src, src_tail) = S::as_simd_f32s(self.src);
-        let (dst, dst_tail) = S::as_mut_simd_f32s(self.dst);
-        for (y, &x) in dst.iter_mut().zip(src) {
-            *y = self.f.apply(simd, x);
+        let mut dst = self.dst.chunks_exact_mut(S::F32_LANES);
+        let src = self.src.chunks_exact(S::F32_LANES);
+        let last = src.remainder();
+        for (y, x) in (&mut dst).zip(src) {
+            T::store(simd, y, self.f.apply(simd, T::load(simd, x)));
         }
-        if !src_tail.is_empty() {
-            let y = self.f.apply(simd, simd.partial_load_f32s(src_tail));
-            simd.partial_store_f32s(dst_tail, y);
+        if !last.is_empty() {
+            let y = self.f.apply(simd, T::load(simd, last));
+            T::store(simd, dst.into_remainder(), y);
         }
     }
 }

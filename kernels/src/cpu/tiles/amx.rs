@@ -18,6 +18,7 @@ mod native {
     use std::sync::OnceLock;
 
     use super::super::{BLOCK, Line, Shape, Sums, TILE, Terms};
+    use crate::cpu::prefetch::prefetch;
 
     /// Whether the CPU has the instructions and the kernel lets this process use them; asked once.
     pub(in super::super) fn permitted() -> bool {
@@ -90,7 +91,14 @@ mod native {
         }
 
         /// [`super::super::Multiplier::multiply`], which checked the lengths.
-        pub(in super::super) fn multiply(&self, shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
+        pub(in super::super) fn multiply(
+            &self,
+            shape: Shape,
+            a: &[Line],
+            b: &[Line],
+            ahead: &[Line],
+            sums: &mut Sums,
+        ) {
             let Shape {
                 rows,
                 columns,
@@ -114,7 +122,7 @@ mod native {
                 other => unreachable!("blocks are of 1 or 2 tiles either way, not {other:?}"),
             };
             // SAFETY: `self` is this thread's set-up, and `a` and `b` are as long as `block` reads.
-            unsafe { run(a.as_ptr(), b.as_ptr(), steps, sums) }
+            unsafe { run(a.as_ptr(), b.as_ptr(), (steps, ahead), sums) }
         }
     }
 
@@ -132,9 +140,10 @@ mod native {
     unsafe fn block<const R: usize, const C: usize, const T: usize>(
         mut a: *const Line,
         mut b: *const Line,
-        steps: usize,
+        (steps, ahead): (usize, &[Line]),
         sums: &mut Sums,
     ) {
+        let mut ahead = ahead.chunks(ahead.len().div_ceil(steps.max(1)).max(1));
         // SAFETY: every pointer stays inside the lines that the caller vouches for; 16 rows of 64 bytes are a tile.
         unsafe {
             zero::<0>();
@@ -142,6 +151,7 @@ mod native {
             zero::<2>();
             zero::<3>();
             for _ in 0..steps {
+                ahead.next().unwrap_or_default().iter().for_each(prefetch);
                 let a_term = |term: usize| a.add(term * R * TILE);
                 let b_term = |term: usize| b.add(term * C * TILE);
                 // In the order that loads each tile least often; the small products first, which loses none of them.
@@ -307,7 +317,7 @@ mod absent {
             None
         }
 
-        pub(in super::super) fn multiply(&self, _: Shape, _: &[Line], _: &[Line], _: &mut Sums) {
+        pub(in super::super) fn multiply(&self, _: Shape, _: &[Line], _: &[Line], _: &[Line], _: &mut Sums) {
             match *self {}
         }
     }

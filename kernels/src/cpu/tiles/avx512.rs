@@ -14,6 +14,7 @@ mod native {
     use std::arch::x86_64::*;
 
     use super::super::{BLOCK, Line, Shape, Sums, TILE};
+    use crate::cpu::prefetch::prefetch;
 
     /// Rows whose sums are in registers at a time: 16 of 32 with two tiles of columns.
     const ROWS: usize = 8;
@@ -25,17 +26,21 @@ mod native {
     }
 
     /// [`super::super::Multiplier::multiply`], which checked the lengths.
-    pub(in super::super) fn multiply(shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
+    pub(in super::super) fn multiply(shape: Shape, a: &[Line], b: &[Line], ahead: &[Line], sums: &mut Sums) {
         let (rows, columns) = (shape.rows, shape.columns);
+        let strips = rows * TILE / ROWS;
+        let share = ahead.len().div_ceil(strips).max(1);
+        let mut ahead = ahead.chunks(share);
         let holds = |side: &[Line], tiles| side.len() >= shape.steps * shape.terms.lines(tiles);
         assert!(available() && (1..=2).contains(&rows) && (1..=2).contains(&columns));
         assert!(holds(a, rows) && holds(b, columns));
         for first in (0..rows * TILE).step_by(ROWS) {
+            let ahead = ahead.next().unwrap_or_default();
             // SAFETY: the instructions are there, and the lines of every step.
             unsafe {
                 match columns {
-                    1 => strip::<1>(shape, first, a, b, sums),
-                    _ => strip::<2>(shape, first, a, b, sums),
+                    1 => strip::<1>(shape, first, (a, b, ahead), sums),
+                    _ => strip::<2>(shape, first, (a, b, ahead), sums),
                 }
             }
         }
@@ -46,11 +51,18 @@ mod native {
     /// # Safety
     /// `a` and `b` hold the steps of `shape`, whose columns are `C` tiles.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn strip<const C: usize>(shape: Shape, first: usize, a: &[Line], b: &[Line], sums: &mut Sums) {
+    unsafe fn strip<const C: usize>(
+        shape: Shape,
+        first: usize,
+        (a, b, ahead): (&[Line], &[Line], &[Line]),
+        sums: &mut Sums,
+    ) {
         let (of_a, of_b) = (shape.rows * TILE, C * TILE);
+        let mut ahead = ahead.chunks(ahead.len().div_ceil(shape.steps.max(1)).max(1));
         let terms = shape.terms.count();
         let mut acc = [[_mm512_setzero_ps(); C]; ROWS];
         for step in 0..shape.steps {
+            ahead.next().unwrap_or_default().iter().for_each(prefetch);
             for &(term_a, term_b) in shape.terms.pairs() {
                 // SAFETY: by the caller; a line is 64 bytes, aligned, and any bits are a number.
                 unsafe {
@@ -71,10 +83,11 @@ mod native {
                 }
             }
         }
-        for (row, acc) in sums.0.chunks_exact_mut(BLOCK).skip(first).zip(acc) {
-            for (to, acc) in row.chunks_exact_mut(TILE).zip(acc) {
+        let (rows, _) = sums.0[first * BLOCK..].as_chunks_mut::<BLOCK>();
+        for (row, acc) in rows.iter_mut().zip(&acc) {
+            for (to, acc) in row.as_chunks_mut::<TILE>().0.iter_mut().zip(acc) {
                 // SAFETY: 16 floats are 64 bytes.
-                unsafe { _mm512_storeu_ps(to.as_mut_ptr(), acc) }
+                unsafe { _mm512_storeu_ps(to.as_mut_ptr(), *acc) }
             }
         }
     }
@@ -94,7 +107,7 @@ mod absent {
         false
     }
 
-    pub(in super::super) fn multiply(_: Shape, _: &[Line], _: &[Line], _: &mut Sums) {
+    pub(in super::super) fn multiply(_: Shape, _: &[Line], _: &[Line], _: &[Line], _: &mut Sums) {
         unreachable!("not chosen where it is not available")
     }
 }

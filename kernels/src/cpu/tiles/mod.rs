@@ -128,11 +128,12 @@ enum Unit {
 }
 
 impl Multiplier {
-    /// `sums = a b` over `steps` steps of `a` (`shape.rows` tiles) and `b` (`shape.columns` tiles).
+    /// `sums = a b` over `steps` steps of `a` (`shape.rows` tiles) and `b` (`shape.columns` tiles). Meanwhile `ahead`, which is
+    /// wanted next, comes into the cache.
     ///
     /// # Panics
     /// If `a` or `b` is shorter than that.
-    pub(crate) fn multiply(&self, shape: Shape, a: &[Line], b: &[Line], sums: &mut Sums) {
+    pub(crate) fn multiply(&self, shape: Shape, a: &[Line], b: &[Line], ahead: &[Line], sums: &mut Sums) {
         let Shape {
             rows,
             columns,
@@ -144,8 +145,8 @@ impl Multiplier {
             &b[..steps * terms.lines(columns)],
         );
         match &self.0 {
-            Unit::Amx(session) => session.multiply(shape, a, b, sums),
-            Unit::Avx512 => avx512::multiply(shape, a, b, sums),
+            Unit::Amx(session) => session.multiply(shape, a, b, ahead, sums),
+            Unit::Avx512 => avx512::multiply(shape, a, b, ahead, sums),
             Unit::Portable => portable::multiply(shape, a, b, sums),
         }
     }
@@ -199,7 +200,7 @@ mod tests {
                 };
                 let [found, wanted] = [native, Engine::Portable].map(|engine| {
                     let mut sums = Sums([f32::NAN; BLOCK * BLOCK]);
-                    engine.with(|m| m.multiply(shape, &a, &b, &mut sums));
+                    engine.with(|m| m.multiply(shape, &a, &b, &b, &mut sums));
                     sums
                 });
                 for i in 0..rows * TILE {

@@ -8,9 +8,9 @@ use super::sweep::{Rows, Sweep};
 use super::weight::{Layout, TiledWeight};
 use super::{BLOCK, Engine, Line, TILE};
 use crate::cpu::block::EpilogueSlices;
-use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::parallel::even_cuts;
 use crate::cpu::scratch;
+use crate::cpu::view::{Output, View};
 
 /// Multiply-adds below which a product stays on the calling thread: some microseconds.
 const SERIAL_WORK: usize = 1 << 19;
@@ -26,10 +26,9 @@ pub(crate) fn product<A: Rows + Sync>(
     m: usize,
     w: &TiledWeight,
     epilogue: EpilogueSlices<'_>,
-    out: &mut [f32],
+    out: &Output<'_>,
 ) {
     let n = w.layout.n;
-    let out = DisjointOutput::new(&mut out[..m * n]);
     let right = Right {
         engine: w.engine,
         layout: w.layout,
@@ -37,7 +36,7 @@ pub(crate) fn product<A: Rows + Sync>(
         column: 0,
         width: n,
     };
-    right.multiply(a, m, epilogue, &out);
+    right.multiply(a, m, epilogue, out);
 }
 
 /// The same of `w` as it lies, N x K, laid out for this call.
@@ -45,12 +44,11 @@ pub(crate) fn product_laid_out<A: Rows + Sync>(
     (engine, layout): (Engine, Layout),
     a: &A,
     m: usize,
-    w: &[f32],
+    w: View<'_>,
     epilogue: EpilogueSlices<'_>,
-    out: &mut [f32],
+    out: &Output<'_>,
 ) {
     let Layout { k, n, terms } = layout;
-    let out = DisjointOutput::new(&mut out[..m * n]);
     let slices = layout.lines().div_ceil(PACKED).max(1);
     let slice = layout.panels().div_ceil(slices).max(1) * BLOCK;
     for first in (0..n).step_by(slice) {
@@ -60,7 +58,7 @@ pub(crate) fn product_laid_out<A: Rows + Sync>(
             n: end - first,
             terms,
         };
-        let w = &w[first * k..end * k];
+        let w = w.part(first * k..end * k);
         scratch::lines(layout.lines(), |packed| {
             let pack = |(p, panel): (usize, &mut [Line])| layout.pack_transposed(p, panel, w, k);
             let panels = layout.stride().max(1);
@@ -79,7 +77,7 @@ pub(crate) fn product_laid_out<A: Rows + Sync>(
                 bias: epilogue.bias.map(|b| &b[first..end]),
                 ..epilogue
             };
-            right.multiply(a, m, epilogue, &out);
+            right.multiply(a, m, epilogue, out);
         });
     }
 }
@@ -95,13 +93,7 @@ struct Right<'a> {
 
 impl Right<'_> {
     /// `epilogue`: the bias of these columns, the residual of the whole result.
-    fn multiply<A: Rows + Sync>(
-        &self,
-        a: &A,
-        m: usize,
-        epilogue: EpilogueSlices<'_>,
-        out: &DisjointOutput<'_>,
-    ) {
+    fn multiply<A: Rows + Sync>(&self, a: &A, m: usize, epilogue: EpilogueSlices<'_>, out: &Output<'_>) {
         let panels = self.layout.panels();
         let run = |(rows, panels): (Range<usize>, Range<usize>)| {
             let sweep = Sweep {

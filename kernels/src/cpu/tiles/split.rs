@@ -1,6 +1,11 @@
-//! f32 to the bf16 numbers of tiles.
+//! Elements of tensors to the bf16 numbers of tiles: those of bf16 as they are, f32 split into terms.
+
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
 
 use super::{Line, STEP, TILE, Terms};
+use crate::cpu::element::Element;
+use crate::cpu::view::View;
 
 /// How the rows of one block lie: `tiles` tiles a step.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +27,47 @@ impl Place {
 }
 
 /// Row `i` of a block: number `k` of `src` goes into step `k / 32`; what is left of the last step becomes 0.
-pub(super) fn row(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
+pub(super) fn row(place: Place, i: usize, src: View<'_>, block: &mut [Line]) {
+    match src {
+        View::F32(src) => row_of_floats(place, i, src, block),
+        View::Bf16(src) => row_of_bits(place, i, src, block),
+        View::F16(src) => {
+            for (step, src) in src.chunks(STEP).enumerate() {
+                let mut floats = [0.; STEP];
+                Element::widen(src, &mut floats[..src.len()]);
+                row_of_floats(
+                    place,
+                    i,
+                    &floats[..src.len()],
+                    &mut block[step * place.stride()..],
+                );
+            }
+        }
+    }
+}
+
+fn row_of_bits(place: Place, i: usize, src: &[bf16], block: &mut [Line]) {
+    let bits: &[u16] = src.reinterpret_cast();
+    let (whole, rest) = bits.as_chunks::<STEP>();
+    for (step, src) in whole.iter().enumerate() {
+        line_of_bits(place, step * place.stride() + i, block).copy_from_slice(src);
+    }
+    if !rest.is_empty() {
+        let line = line_of_bits(place, whole.len() * place.stride() + i, block);
+        line[..rest.len()].copy_from_slice(rest);
+        line[rest.len()..].fill(0);
+    }
+}
+
+/// The first term at `at`; those after it are 0.
+fn line_of_bits(place: Place, at: usize, block: &mut [Line]) -> &mut [u16; STEP] {
+    for term in 1..place.terms.count() {
+        block[at + term * place.next()] = Line::ZERO;
+    }
+    &mut block[at].0
+}
+
+fn row_of_floats(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
     #[cfg(target_arch = "x86_64")]
     if x86::available() {
         return x86::row(place, i, src, block);
@@ -41,7 +86,45 @@ pub(super) fn row(place: Place, i: usize, src: &[f32], block: &mut [Line]) {
 
 /// Rows `2r` and `2r + 1` of a right-hand side that is stored as K rows of N: `even` and `odd` are 16 columns of them at most.
 /// Their terms become the lines `lines[0]`, `lines[next]`, and so on.
-pub(super) fn pair(terms: Terms, even: &[f32], odd: &[f32], lines: &mut [Line], next: usize) {
+pub(super) fn pair(terms: Terms, [even, odd]: [View<'_>; 2], lines: &mut [Line], next: usize) {
+    let mut floats = [[0.; TILE]; 2];
+    match (even, odd) {
+        (View::F32(even), View::F32(odd)) => pair_of_floats(terms, even, odd, lines, next),
+        (View::Bf16(even), View::Bf16(odd)) => pair_of_bits(terms, even, odd, lines, next),
+        _ => {
+            let [first, second] = &mut floats;
+            even.copy_to(&mut first[..even.len()]);
+            odd.copy_to(&mut second[..odd.len()]);
+            pair_of_floats(terms, &first[..even.len()], &second[..odd.len()], lines, next);
+        }
+    }
+}
+
+fn pair_of_bits(terms: Terms, even: &[bf16], odd: &[bf16], lines: &mut [Line], next: usize) {
+    let (even, odd): (&[u16], &[u16]) = (even.reinterpret_cast(), odd.reinterpret_cast());
+    let to = &mut lines[0].0;
+    match (<&[u16; TILE]>::try_from(even), <&[u16; TILE]>::try_from(odd)) {
+        (Ok(even), Ok(odd)) => {
+            for n in 0..TILE {
+                to[2 * n] = even[n];
+                to[2 * n + 1] = odd[n];
+            }
+        }
+        _ => {
+            to.fill(0);
+            for (offset, src) in [(0, even), (1, odd)] {
+                for (n, &v) in src.iter().enumerate() {
+                    to[2 * n + offset] = v;
+                }
+            }
+        }
+    }
+    for term in 1..terms.count() {
+        lines[term * next] = Line::ZERO;
+    }
+}
+
+fn pair_of_floats(terms: Terms, even: &[f32], odd: &[f32], lines: &mut [Line], next: usize) {
     #[cfg(target_arch = "x86_64")]
     if x86::available() {
         return x86::pair(terms, even, odd, lines, next);
@@ -224,6 +307,8 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     fn numbers(n: usize) -> Vec<f32> {
@@ -264,16 +349,42 @@ mod tests {
             let steps = k.div_ceil(STEP);
             let mut block = vec![Line([7; STEP]); steps * place.stride()];
             let rows: Vec<Vec<f32>> = (0..tiles * TILE).map(|i| numbers(k + i)[i..].to_vec()).collect();
+            let found = |i: usize, p: usize, term: usize, block: &[Line]| {
+                block[p / STEP * place.stride() + i + term * place.next()].0[p % STEP]
+            };
             for (i, src) in rows.iter().enumerate() {
-                row(place, i, src, &mut block);
+                row(place, i, View::F32(src), &mut block);
             }
             for (i, src) in rows.iter().enumerate() {
                 for p in 0..steps * STEP {
-                    let at = p / STEP * place.stride() + i;
                     let wanted = src.get(p).map_or([0; 3], |&v| split(v));
-                    for (term, wanted) in wanted.into_iter().enumerate().take(terms.count()) {
-                        let found = block[at + term * place.next()].0[p % STEP];
-                        assert_eq!(found, wanted, "row {i}, {p}, term {term}");
+                    for (term, &wanted) in wanted.iter().enumerate().take(terms.count()) {
+                        assert_eq!(found(i, p, term, &block), wanted, "row {i}, {p}, term {term}");
+                    }
+                }
+            }
+            // What is of 16 bits already, as its own value in f32 would lie.
+            let halves: Vec<Vec<bf16>> = rows
+                .iter()
+                .map(|r| r.iter().map(|&v| bf16::from_f32(v)).collect())
+                .collect();
+            let thin: Vec<Vec<f16>> = rows
+                .iter()
+                .map(|r| r.iter().map(|&v| f16::from_f32(v)).collect())
+                .collect();
+            let views = halves
+                .iter()
+                .map(|v| View::Bf16(v))
+                .chain(thin.iter().map(|v| View::F16(v)));
+            for (i, src) in views.enumerate() {
+                let i = i % rows.len();
+                row(place, i, src, &mut block);
+                let mut wide = vec![0.; src.len()];
+                src.copy_to(&mut wide);
+                for p in 0..steps * STEP {
+                    let wanted = wide.get(p).map_or([0; 3], |&v| split(v));
+                    for (term, &wanted) in wanted.iter().enumerate().take(terms.count()) {
+                        assert_eq!(found(i, p, term, &block), wanted, "row {i}, {p}, term {term}");
                     }
                 }
             }
@@ -285,8 +396,21 @@ mod tests {
         for n in [1, 9, 16] {
             let (even, odd) = (numbers(n), numbers(2 * n)[n..].to_vec());
             let mut lines = [Line([7; STEP]); 5];
-            pair(Terms::Three, &even, &odd, &mut lines, 2);
+            pair(Terms::Three, [View::F32(&even), View::F32(&odd)], &mut lines, 2);
+            let [halves, others] =
+                [&even, &odd].map(|v| v.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>());
+            let mut thin = [Line([7; STEP]); 3];
+            pair(
+                Terms::Two,
+                [View::Bf16(&halves), View::Bf16(&others)],
+                &mut thin,
+                2,
+            );
             for i in 0..TILE {
+                for (offset, src) in [(0, &halves), (1, &others)] {
+                    let wanted = src.get(i).map_or(0, |v| v.to_bits());
+                    assert_eq!([0, 2].map(|l: usize| thin[l].0[2 * i + offset]), [wanted, 0]);
+                }
                 for (offset, src) in [(0, &even), (1, &odd)] {
                     let wanted = src.get(i).map_or([0; 3], |&v| split(v));
                     assert_eq!([0, 2, 4].map(|l: usize| lines[l].0[2 * i + offset]), wanted);

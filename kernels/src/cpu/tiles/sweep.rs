@@ -8,7 +8,7 @@ use super::split::{self, Place};
 use super::weight::Layout;
 use super::{BLOCK, Engine, Line, Multiplier, STEP, Shape, Sums, TILE};
 use crate::cpu::block::EpilogueSlices;
-use crate::cpu::disjoint::DisjointOutput;
+use crate::cpu::view::{Elements, Output, View};
 use crate::cpu::{scratch, simd};
 
 /// Steps of a sum, times terms, that are laid out at a time, at most: a good megabyte of 256 rows, which stays in the second-level
@@ -17,14 +17,29 @@ const STEPS: usize = 72;
 
 /// The left-hand side, one row at a time.
 pub(crate) trait Rows {
-    /// Numbers `k` of row `i`: where they lie, or copied to `buffer`, which is as long as `k`.
-    fn row<'a>(&'a self, i: usize, k: Range<usize>, buffer: &'a mut [f32]) -> &'a [f32];
+    /// Numbers `k` of row `i`: where they lie, or copied to `room`, which is as long as `k`.
+    fn row<'a>(&'a self, i: usize, k: Range<usize>, room: &'a mut Elements) -> View<'a>;
+
+    /// What `row` copies `len` numbers to.
+    fn room(&self, len: usize) -> Elements;
 }
 
-impl Rows for crate::cpu::block::Dense<'_> {
+/// Rows that lie `stride` elements apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    pub data: View<'a>,
+    pub stride: usize,
+}
+
+impl Rows for Stored<'_> {
     #[inline(always)]
-    fn row<'a>(&'a self, i: usize, k: Range<usize>, _: &'a mut [f32]) -> &'a [f32] {
-        &self.data[i * self.stride + self.begin..][k]
+    fn row<'a>(&'a self, i: usize, k: Range<usize>, _: &'a mut Elements) -> View<'a> {
+        let begin = i * self.stride;
+        self.data.part(begin + k.start..begin + k.end)
+    }
+
+    fn room(&self, _: usize) -> Elements {
+        Elements::F32(Vec::new())
     }
 }
 
@@ -36,12 +51,12 @@ pub(crate) struct Sweep<'a, A> {
     pub layout: Layout,
     pub packed: &'a [Line],
     pub panels: Range<usize>,
-    pub out: &'a DisjointOutput<'a>,
-    /// Floats from row to row of `out`; row 0 is its first.
+    pub out: &'a Output<'a>,
+    /// Elements from row to row of `out`; row 0 is its first.
     pub stride: usize,
     /// Column of `out` at which the product starts.
     pub column: usize,
-    /// Add to what `out` holds.
+    /// Add to what `out` holds, which is f32.
     pub accumulate: bool,
     /// Bias and residual as of the whole of `out`.
     pub epilogue: EpilogueSlices<'a>,
@@ -58,19 +73,32 @@ impl<A: Rows> Sweep<'_, A> {
         let blocks = self.rows.len().div_ceil(BLOCK);
         let lines = self.layout.terms.lines(2);
         let mut sums = Sums([0.; BLOCK * BLOCK]);
-        scratch::lines(blocks * chunk * lines, |left| {
-            for begin in (0..steps.max(1)).step_by(chunk) {
-                let span = begin..(begin + chunk).min(steps);
-                self.lay_out(span.clone(), left);
-                self.engine.with(|multiplier| {
-                    for p in self.panels.clone() {
-                        for block in 0..blocks {
-                            self.block(multiplier, left, (block, p), span.clone(), &mut sums);
+        // What has only part of a sum waits in the output, or where that would round it in memory of the thread.
+        let waiting = match chunk < steps && !self.out.holds_sums() {
+            true => self.rows.len() * self.width(),
+            false => 0,
+        };
+        scratch::with(waiting, |waiting| {
+            scratch::lines(blocks * chunk * lines, |left| {
+                for begin in (0..steps.max(1)).step_by(chunk) {
+                    let span = begin..(begin + chunk).min(steps);
+                    self.lay_out(span.clone(), left);
+                    self.engine.with(|multiplier| {
+                        for p in self.panels.clone() {
+                            for block in 0..blocks {
+                                let waiting = &mut *waiting;
+                                self.block(multiplier, left, (block, p), span.clone(), (&mut sums, waiting));
+                            }
                         }
-                    }
-                });
-            }
+                    });
+                }
+            });
         });
+    }
+
+    /// Columns of the panels.
+    fn width(&self) -> usize {
+        (self.panels.end * BLOCK).min(self.layout.n) - self.panels.start * BLOCK
     }
 
     /// Rows of block `block`, and tiles that they take.
@@ -81,22 +109,32 @@ impl<A: Rows> Sweep<'_, A> {
         (rows, tiles)
     }
 
+    /// What of the panel behind `p` every block fetches, so that the first finds all of it in the cache.
+    fn ahead(&self, block: usize, p: usize, steps: Range<usize>) -> &[Line] {
+        if p + 1 == self.panels.end {
+            return &[];
+        }
+        let panel = self.layout.part(self.packed, p + 1, steps);
+        let share = panel.len().div_ceil(self.rows.len().div_ceil(BLOCK));
+        panel.chunks(share.max(1)).nth(block).unwrap_or_default()
+    }
+
     fn lay_out(&self, steps: Range<usize>, left: &mut [Line]) {
         let terms = self.layout.terms;
         let k = steps.start * STEP..(steps.end * STEP).min(self.layout.k);
-        scratch::with(k.len(), |buffer| {
-            let size = (steps.len() * terms.lines(2)).max(1);
-            for (block, lines) in left
-                .chunks_mut(size)
-                .enumerate()
-                .take(self.rows.len().div_ceil(BLOCK))
-            {
-                let (rows, tiles) = self.of_block(block);
-                for (r, i) in rows.enumerate() {
-                    split::row(Place { tiles, terms }, r, self.a.row(i, k.clone(), buffer), lines);
-                }
+        let mut room = self.a.room(k.len());
+        let size = (steps.len() * terms.lines(2)).max(1);
+        for (block, lines) in left
+            .chunks_mut(size)
+            .enumerate()
+            .take(self.rows.len().div_ceil(BLOCK))
+        {
+            let (rows, tiles) = self.of_block(block);
+            for (r, i) in rows.enumerate() {
+                let row = self.a.row(i, k.clone(), &mut room);
+                split::row(Place { tiles, terms }, r, row, lines);
             }
-        });
+        }
     }
 
     fn block(
@@ -105,7 +143,7 @@ impl<A: Rows> Sweep<'_, A> {
         left: &[Line],
         (block, p): (usize, usize),
         steps: Range<usize>,
-        sums: &mut Sums,
+        (sums, waiting): (&mut Sums, &mut [f32]),
     ) {
         let (rows, tiles) = self.of_block(block);
         let shape = Shape {
@@ -118,9 +156,12 @@ impl<A: Rows> Sweep<'_, A> {
         let left = &left[block * size..(block + 1) * size];
         let last = steps.end == self.layout.steps();
         let accumulate = self.accumulate || steps.start > 0;
-        let right = self.layout.part(self.packed, p, steps);
-        multiplier.multiply(shape, left, right, sums);
+        let right = self.layout.part(self.packed, p, steps.clone());
+        multiplier.multiply(shape, left, right, self.ahead(block, p, steps), sums);
         let column = p * BLOCK;
+        let stride = self.width();
+        let begin = block * BLOCK * stride + column - self.panels.start * BLOCK;
+        let waiting = (!waiting.is_empty()).then(|| (&mut waiting[begin..], stride));
         simd::dispatch(Write {
             sums,
             rows,
@@ -130,6 +171,7 @@ impl<A: Rows> Sweep<'_, A> {
             stride: self.stride,
             at: self.column,
             accumulate,
+            waiting,
             epilogue: last.then_some(self.epilogue),
         });
     }
@@ -137,14 +179,17 @@ impl<A: Rows> Sweep<'_, A> {
 
 /// A block of sums to where it belongs.
 struct Write<'a> {
-    sums: &'a Sums,
+    sums: &'a mut Sums,
     rows: Range<usize>,
     column: usize,
     width: usize,
-    out: &'a DisjointOutput<'a>,
+    out: &'a Output<'a>,
     stride: usize,
     at: usize,
     accumulate: bool,
+    /// Where unfinished sums of the block are kept, with the floats from row to row; none where that is `out`.
+    waiting: Option<(&'a mut [f32], usize)>,
+    /// Of finished ones.
     epilogue: Option<EpilogueSlices<'a>>,
 }
 
@@ -153,25 +198,41 @@ impl WithSimd for Write<'_> {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for (i, sums) in self.rows.zip(self.sums.0.chunks_exact(BLOCK)) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for (r, (i, sums)) in self.rows.zip(self.sums.0.chunks_exact_mut(BLOCK)).enumerate() {
             let at = i * self.stride + self.at + self.column;
-            // SAFETY: these rows of these columns are this sweep's alone, as the caller of `run` vouches.
-            let row = unsafe { self.out.piece(at, self.width) };
-            let sums = &sums[..self.width];
-            if self.accumulate {
-                let (full, tail) = S::as_mut_simd_f32s(row);
-                let (sums, rest) = S::as_simd_f32s(sums);
-                for (row, sums) in full.iter_mut().zip(sums) {
-                    *row = simd.add_f32s(*row, *sums);
+            let sums = &mut sums[..self.width];
+            if self.accumulate || self.epilogue.is_none() {
+                let kept = match (&mut self.waiting, self.out) {
+                    (Some((waiting, stride)), _) => &mut waiting[r * *stride..][..self.width],
+                    // SAFETY: these rows of these columns are this sweep's alone, as the caller of `run` vouches.
+                    (None, Output::F32(out)) => unsafe { out.piece(at, self.width) },
+                    (None, _) => unreachable!("sums are not kept in 16 bits"),
+                };
+                if self.accumulate {
+                    add(simd, sums, kept);
                 }
-                tail.iter_mut().zip(rest).for_each(|(row, sum)| *row += sum);
-            } else {
-                row.copy_from_slice(sums);
+                if self.epilogue.is_none() {
+                    kept.copy_from_slice(sums);
+                    continue;
+                }
             }
             if let Some(epilogue) = self.epilogue {
-                epilogue.apply_at(simd, row, self.column, at);
+                epilogue.apply_at(simd, sums, self.column, at);
+                // SAFETY: as above.
+                unsafe { self.out.put(at, sums) };
             }
         }
     }
+}
+
+/// `sums += kept`
+#[inline(always)]
+fn add<S: Simd>(simd: S, sums: &mut [f32], kept: &[f32]) {
+    let (full, tail) = S::as_mut_simd_f32s(sums);
+    let (kept, rest) = S::as_simd_f32s(kept);
+    for (sums, kept) in full.iter_mut().zip(kept) {
+        *sums = simd.add_f32s(*kept, *sums);
+    }
+    tail.iter_mut().zip(rest).for_each(|(sum, kept)| *sum += kept);
 }

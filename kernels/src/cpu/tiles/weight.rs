@@ -7,6 +7,7 @@ use super::split::{self, Place};
 use super::{BLOCK, Engine, Line, STEP, TILE, Terms};
 use crate::backend::tiles;
 use crate::cpu::storage::TensorInput;
+use crate::cpu::view::View;
 
 /// Sizes of a K x N right-hand side in panels of 32 columns; the last panel has one tile of columns where that is enough.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +48,8 @@ impl Layout {
         &panel[steps.start * lines..steps.end * lines]
     }
 
-    /// Fills panel `p` from N rows of K at `stride` floats from row to row.
-    pub(crate) fn pack_transposed(&self, p: usize, panel: &mut [Line], src: &[f32], stride: usize) {
+    /// Fills panel `p` from N rows of K at `stride` elements from row to row.
+    pub(crate) fn pack_transposed(&self, p: usize, panel: &mut [Line], src: View<'_>, stride: usize) {
         let place = Place {
             tiles: self.tiles(p),
             terms: self.terms,
@@ -57,7 +58,10 @@ impl Layout {
         let columns = (self.n - first).min(BLOCK);
         for j in 0..place.tiles * TILE {
             match j < columns {
-                true => split::row(place, j, &src[(first + j) * stride..][..self.k], panel),
+                true => {
+                    let begin = (first + j) * stride;
+                    split::row(place, j, src.part(begin..begin + self.k), panel);
+                }
                 // Its products are not stored, but they should not be slow or trap.
                 false => panel[j..]
                     .iter_mut()
@@ -69,8 +73,8 @@ impl Layout {
         tiles.iter_mut().for_each(split::transpose);
     }
 
-    /// Fills panel `p` from K rows of N at `stride` floats from row to row.
-    pub(crate) fn pack_rows(&self, p: usize, panel: &mut [Line], src: &[f32], stride: usize) {
+    /// Fills panel `p` from K rows of N at `stride` elements from row to row.
+    pub(crate) fn pack_rows(&self, p: usize, panel: &mut [Line], src: View<'_>, stride: usize) {
         let tiles = self.tiles(p);
         for (step, lines) in panel.chunks_exact_mut(self.terms.lines(tiles)).enumerate() {
             for tile in 0..tiles {
@@ -78,12 +82,12 @@ impl Layout {
                 let columns = (self.n - first).min(TILE);
                 for r in 0..TILE {
                     let row = |k: usize| match k < self.k {
-                        true => &src[k * stride + first..][..columns],
-                        false => &[],
+                        true => src.part(k * stride + first..k * stride + first + columns),
+                        false => src.part(0..0),
                     };
                     let k = step * STEP + 2 * r;
                     let lines = &mut lines[tile * TILE + r..];
-                    split::pair(self.terms, row(k), row(k + 1), lines, tiles * TILE);
+                    split::pair(self.terms, [row(k), row(k + 1)], lines, tiles * TILE);
                 }
             }
         }
@@ -128,11 +132,11 @@ impl TiledWeight {
         }
         let weight = weight.contiguous()?;
         let input = TensorInput::new(&weight);
-        Ok(Some(Self::new(engine, &input.view()?, (n, k), terms)))
+        Ok(Some(Self::new(engine, input.view()?, (n, k), terms)))
     }
 
     /// `w` N x K, row-major; on all cores.
-    fn new(engine: Engine, w: &[f32], (n, k): (usize, usize), terms: Terms) -> Self {
+    fn new(engine: Engine, w: View<'_>, (n, k): (usize, usize), terms: Terms) -> Self {
         let layout = Layout { k, n, terms };
         let mut lines = vec![Line::ZERO; layout.lines()];
         lines

@@ -3,10 +3,11 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Activation;
+use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::CHUNK;
 use crate::cpu::simd::{self, Map, MapSlice};
-use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::storage::contiguous;
 
 impl Map for Activation {
     #[inline(always)]
@@ -21,10 +22,13 @@ impl Map for Activation {
 }
 
 pub(super) fn forward(f: Activation, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-    let x = F32Input::contiguous(storage, layout)?;
-    let mut y = unwritten(x.len());
-    y.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .for_each(|(dst, src)| simd::dispatch(MapSlice { f, src, dst }));
-    Ok((same_type(storage, y)?, layout.shape().clone()))
+    let y = by_type!(storage, T => {
+        let x: &[T] = contiguous(storage, layout)?;
+        let mut y: Vec<T> = unwritten(x.len());
+        y.par_chunks_mut(CHUNK)
+            .zip(x.par_chunks(CHUNK))
+            .for_each(|(dst, src)| simd::dispatch(MapSlice { f, src, dst }));
+        T::storage(y)
+    });
+    Ok((y, layout.shape().clone()))
 }

@@ -1,15 +1,20 @@
 use candle_core::{CpuStorage, Layout, Result, Shape};
 use rayon::prelude::*;
 
+use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
-use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::storage::contiguous;
 
 /// Pixels whose channels are gathered at a time.
 const BLOCK: usize = 64;
 
 pub(super) fn forward(x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
     let (b, c, h, w) = xl.shape().dims4()?;
-    let data = F32Input::contiguous(x, xl)?;
+    let out = by_type!(x, T => T::storage(turned::<T>(contiguous(x, xl)?, (c, h, w))));
+    Ok((out, Shape::from((b, h, w, c))))
+}
+
+fn turned<T: Element>(data: &[T], (c, h, w): (usize, usize, usize)) -> Vec<T> {
     let mut out = unwritten(data.len());
     let plane = h * w;
     if !out.is_empty() {
@@ -28,5 +33,5 @@ pub(super) fn forward(x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)
             }
         });
     }
-    Ok((same_type(x, out)?, Shape::from((b, h, w, c))))
+    out
 }

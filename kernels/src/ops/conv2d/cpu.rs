@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Conv2d;
 use super::geometry::Geometry;
 use super::windows::Windows;
-use crate::cpu::block::{Block, Dense, EpilogueSlices, RowSource};
+use crate::cpu::block::{Block, EpilogueSlices, RowSource};
 use crate::cpu::matmul::{Dims, matmul_nt};
 use crate::cpu::memory::unwritten;
 use crate::cpu::packed::PackedWeight;
@@ -17,9 +17,10 @@ use crate::cpu::panels::Panels;
 use crate::cpu::parallel::grain;
 use crate::cpu::storage::{F32Input, same_type};
 use crate::cpu::tiles::product::{product, product_laid_out};
-use crate::cpu::tiles::sweep::Rows;
+use crate::cpu::tiles::sweep::{Rows, Stored};
 use crate::cpu::tiles::weight::{TiledWeight, layout_for};
 use crate::cpu::tiles::{self, Engine};
+use crate::cpu::view::{Elements, Output, View};
 use crate::cpu::{scratch, simd};
 
 pub(super) fn forward(
@@ -29,45 +30,38 @@ pub(super) fn forward(
 ) -> Result<(CpuStorage, Shape)> {
     let g = &op.geometry;
     let n = wl.dims()[0];
-    let shape = g.out_shape(n);
-    let tiles = layout_for(w.dtype(), wl.dims());
-    let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = unwritten(shape.elem_count());
+    if let Some(tiles) = layout_for(w.dtype(), wl.dims()) {
+        let w = View::contiguous(w, wl)?;
+        return by_tiles(op, (x, xl), n, Multiply::LaidOut(tiles, w));
+    }
+    let (data, w) = (View::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
     let k = g.kh * g.kw * g.channels;
-    EpilogueSlices::read(&op.epilogue, |epilogue| {
-        if out.is_empty() {
-        } else if let Some(tiles) = tiles {
-            by_rows(g, &data, Multiply::LaidOut(tiles, &w), epilogue, &mut out);
-        } else if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
+    if is_pointwise(g) {
+        return by_floats(op, (x, xl), n, |data, epilogue, out| {
             let m = out.len() / n;
-            matmul_nt(Dims { m, n, k }, &data, &w, epilogue, &mut out);
-        } else {
-            let shape = Panels::new(k, n);
-            scratch::with(shape.len(), |packed| {
-                packed
-                    .par_chunks_mut(shape.stride().max(1))
-                    .enumerate()
-                    .for_each(|(p, panel)| shape.pack_transposed(p, panel, &w, k));
-                convolve(g, &data, (shape, packed), epilogue, &mut out);
-            });
-        }
+            matmul_nt(Dims { m, n, k }, data, &w, epilogue, out);
+        });
+    }
+    let shape = Panels::new(k, n);
+    let mut out = Elements::unwritten(x, g.out_shape(n).elem_count())?;
+    EpilogueSlices::read(&op.epilogue, |epilogue| {
+        scratch::with(shape.len(), |packed| {
+            packed
+                .par_chunks_mut(shape.stride().max(1))
+                .enumerate()
+                .for_each(|(p, panel)| shape.pack_transposed(p, panel, &w, k));
+            convolve(g, data, (shape, packed), epilogue, &mut out);
+        });
     })?;
-    Ok((same_type(x, out)?, shape))
+    Ok((out.storage(), g.out_shape(n)))
 }
 
 pub(super) fn forward_tiled(
     op: &Conv2d,
-    (x, xl): (&CpuStorage, &Layout),
+    x: (&CpuStorage, &Layout),
     w: &TiledWeight,
 ) -> Result<(CpuStorage, Shape)> {
-    let g = &op.geometry;
-    let shape = g.out_shape(w.layout.n);
-    let data = F32Input::contiguous(x, xl)?;
-    let mut out = unwritten(shape.elem_count());
-    EpilogueSlices::read(&op.epilogue, |epilogue| {
-        by_rows(g, &data, Multiply::Tiled(w), epilogue, &mut out);
-    })?;
-    Ok((same_type(x, out)?, shape))
+    by_tiles(op, x, w.layout.n, Multiply::Tiled(w))
 }
 
 pub(super) fn forward_packed(
@@ -77,64 +71,101 @@ pub(super) fn forward_packed(
 ) -> Result<(CpuStorage, Shape)> {
     let g = &op.geometry;
     let n = w.shape().n;
-    let shape = g.out_shape(n);
+    if is_pointwise(g) {
+        return by_floats(op, (x, xl), n, |data, epilogue, out| {
+            w.multiply(out.len() / n, data, epilogue, out)
+        });
+    }
+    let data = View::contiguous(x, xl)?;
+    let mut out = Elements::unwritten(x, g.out_shape(n).elem_count())?;
+    EpilogueSlices::read(&op.epilogue, |epilogue| {
+        convolve(g, data, (w.shape(), w.panels()), epilogue, &mut out);
+    })?;
+    Ok((out.storage(), g.out_shape(n)))
+}
+
+/// Whether every output pixel is a product of the input pixel there.
+fn is_pointwise(g: &Geometry) -> bool {
+    (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0)
+}
+
+/// One product over all pixels, in f32, converted before and after where they are not.
+fn by_floats(
+    op: &Conv2d,
+    (x, xl): (&CpuStorage, &Layout),
+    n: usize,
+    multiply: impl Fn(&[f32], EpilogueSlices<'_>, &mut [f32]),
+) -> Result<(CpuStorage, Shape)> {
+    let shape = op.geometry.out_shape(n);
     let data = F32Input::contiguous(x, xl)?;
     let mut out = unwritten(shape.elem_count());
-    EpilogueSlices::read(&op.epilogue, |epilogue| {
-        if out.is_empty() {
-        } else if (g.kh, g.kw, g.stride, g.padding) == (1, 1, 1, 0) {
-            w.multiply(out.len() / n, &data, epilogue, &mut out);
-        } else {
-            convolve(g, &data, (w.shape(), w.panels()), epilogue, &mut out);
-        }
-    })?;
+    if !out.is_empty() {
+        EpilogueSlices::read(&op.epilogue, |epilogue| multiply(&data, epilogue, &mut out))?;
+    }
     Ok((same_type(x, out)?, shape))
 }
 
 /// A weight of tiles, or one to be laid out as such.
 enum Multiply<'a> {
     Tiled(&'a TiledWeight),
-    LaidOut((Engine, tiles::weight::Layout), &'a [f32]),
+    LaidOut((Engine, tiles::weight::Layout), View<'a>),
 }
 
-/// Every output pixel as a row of one product.
-fn by_rows(g: &Geometry, x: &[f32], by: Multiply<'_>, epilogue: EpilogueSlices<'_>, out: &mut [f32]) {
-    fn run<A: Rows + Sync>(a: &A, m: usize, by: Multiply<'_>, epilogue: EpilogueSlices<'_>, out: &mut [f32]) {
-        match by {
-            Multiply::Tiled(w) => product(a, m, w, epilogue, out),
-            Multiply::LaidOut(tiles, w) => product_laid_out(tiles, a, m, w, epilogue, out),
+impl Multiply<'_> {
+    fn run<A: Rows + Sync>(&self, a: &A, m: usize, epilogue: EpilogueSlices<'_>, out: &Output<'_>) {
+        match *self {
+            Self::Tiled(w) => product(a, m, w, epilogue, out),
+            Self::LaidOut(tiles, w) => product_laid_out(tiles, a, m, w, epilogue, out),
         }
     }
+}
+
+/// Every output pixel as a row of one product; operands and result in their own type.
+fn by_tiles(
+    op: &Conv2d,
+    (x, xl): (&CpuStorage, &Layout),
+    n: usize,
+    by: Multiply<'_>,
+) -> Result<(CpuStorage, Shape)> {
+    let g = &op.geometry;
+    let shape = g.out_shape(n);
+    let data = View::contiguous(x, xl)?;
     let pixels = g.batch * g.out_height * g.out_width;
-    match (g.kh, g.kw, g.stride, g.padding) {
-        (1, 1, 1, 0) => run(&Dense::new(x, g.channels), pixels, by, epilogue, out),
-        _ => run(&Windows::new(g, x), pixels, by, epilogue, out),
-    }
+    let mut out = Elements::unwritten(x, pixels * n)?;
+    EpilogueSlices::read(&op.epilogue, |epilogue| {
+        let out = out.output(0..pixels * n);
+        let stride = g.channels;
+        match is_pointwise(g) {
+            true => by.run(&Stored { data, stride }, pixels, epilogue, &out),
+            false => by.run(&Windows::new(g, data), pixels, epilogue, &out),
+        }
+    })?;
+    Ok((out.storage(), shape))
 }
 
 fn convolve(
     g: &Geometry,
-    x: &[f32],
+    x: View<'_>,
     (shape, packed): (Panels, &[f32]),
     epilogue: EpilogueSlices<'_>,
-    out: &mut [f32],
+    out: &mut Elements,
 ) {
     let n = shape.n;
     let (left, right) = g.edges();
     let run = g.kw * g.channels;
-    let rows = grain(g.batch * g.out_height, 1, 1, 8.max(512 / g.out_width));
+    let rows = grain(g.batch * g.out_height, 1, 1, 8.max(512 / g.out_width.max(1)));
     let line = g.out_width * n;
-    out.par_chunks_mut(rows * line)
-        .enumerate()
-        .for_each(|(index, out)| {
-            scratch::with((left + g.out_width - right) * g.kh * run, |edge| {
-                for (r, out) in out.chunks_exact_mut(line).enumerate() {
-                    let row = index * rows + r;
-                    let (b, y) = (row / g.out_height, row % g.out_height);
-                    let image = g.height * g.width * g.channels;
-                    let a = ConvRow::new(g, &x[b * image..(b + 1) * image], y, edge, (left, right));
+    out.fill((rows * line).max(1), |index, out| {
+        scratch::with((left + g.out_width - right) * g.kh * run, |edge| {
+            for (r, out) in out.chunks_exact_mut(line).enumerate() {
+                let row = index * rows + r;
+                let (b, y) = (row / g.out_height, row % g.out_height);
+                let lines = g.lines(y);
+                let at = g.width * g.channels;
+                let first = b * g.height + lines.start;
+                x.part(first * at..(first + lines.len()) * at).with(|image| {
                     simd::dispatch(Block {
-                        a,
+                        a: ConvRow::new(g, image, y, edge, (left, right)),
                         rows: g.out_width,
                         shape,
                         packed,
@@ -144,19 +175,19 @@ fn convolve(
                         accumulate: false,
                         epilogue: epilogue.rows(row * line..(row + 1) * line),
                     });
-                }
-            });
+                });
+            }
         });
+    });
 }
 
 /// The windows of one output row.
 struct ConvRow<'a> {
+    /// The lines of the image that the kernel meets.
     image: &'a [f32],
     /// First kernel row that meets the image, and how many do.
     first: usize,
     count: usize,
-    /// Offset in `image` of the run of kernel row `first` at output column 0, were there no left edge.
-    top: usize,
     /// Floats from image row to image row, from output column to output column, and of a run.
     line: usize,
     step: usize,
@@ -181,7 +212,6 @@ impl<'a> ConvRow<'a> {
         let rows = g.kernel_rows(y);
         let run = g.kw * g.channels;
         let line = g.width * g.channels;
-        let first_line = (y * g.stride + rows.start).saturating_sub(g.padding);
         for (i, pixel) in (0..left).chain(right..g.out_width).enumerate() {
             let window = &mut edge[i * g.kh * run..(i + 1) * g.kh * run];
             window.fill(0.);
@@ -192,7 +222,7 @@ impl<'a> ConvRow<'a> {
                 continue;
             }
             for (r, ky) in rows.clone().enumerate() {
-                let src = (first_line + r) * line;
+                let src = r * line;
                 let src = &image[src + (x0 - g.padding) * g.channels..src + (x1 - g.padding) * g.channels];
                 let at = ky * run + (x0 - start) * g.channels;
                 window[at..at + src.len()].copy_from_slice(src);
@@ -202,7 +232,6 @@ impl<'a> ConvRow<'a> {
             image,
             first: rows.start,
             count: rows.len(),
-            top: first_line * line,
             line,
             step: g.stride * g.channels,
             run,
@@ -235,7 +264,7 @@ impl RowSource for ConvRow<'_> {
         };
         match edge {
             Some(pixel) => &self.edge[(pixel * self.kh + self.first + s) * self.run..][..self.run],
-            None => &self.image[self.top + s * self.line + i * self.step - self.shift..][..self.run],
+            None => &self.image[s * self.line + i * self.step - self.shift..][..self.run],
         }
     }
 }

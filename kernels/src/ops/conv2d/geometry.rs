@@ -92,6 +92,18 @@ impl Geometry {
         begin..end.max(begin)
     }
 
+    /// Lines of the image that those meet.
+    pub(crate) fn lines(&self, y: usize) -> std::ops::Range<usize> {
+        let rows = self.kernel_rows(y);
+        match rows.is_empty() {
+            true => 0..0,
+            false => {
+                let first = y * self.stride + rows.start - self.padding;
+                first..first + rows.len()
+            }
+        }
+    }
+
     /// Of the result, with `channels` of its own.
     pub(crate) fn out_shape(&self, channels: usize) -> Shape {
         Shape::from((self.batch, self.out_height, self.out_width, channels))

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::ConvTranspose2d;
 use crate::cpu::block::{Block, Dense, EpilogueSlices};
-use crate::cpu::memory::unwritten;
 use crate::cpu::panels::Panels;
-use crate::cpu::storage::{F32Input, TensorInput, same_type};
+use crate::cpu::storage::{F32Input, TensorInput};
+use crate::cpu::view::{Elements, View};
 use crate::cpu::{scratch, simd};
 
 pub(super) fn forward(
@@ -18,14 +18,14 @@ pub(super) fn forward(
     let (b, height, width, k) = xl.shape().dims4()?;
     let (kh, kw, n, _) = wl.shape().dims4()?;
     let bias = op.bias.as_ref().map(TensorInput::new);
-    let bias = bias.as_ref().map(TensorInput::view).transpose()?;
+    let bias = bias.as_ref().map(TensorInput::floats).transpose()?;
     // Once per kernel column, as a row of the product has them side by side.
     let bias = bias.map(|b| b.repeat(kw));
-    let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
+    let (data, w) = (View::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
     let shape = Shape::from((b, height * kh, width * kw, n));
-    let mut out = unwritten(shape.elem_count());
-    if out.is_empty() {
-        return Ok((same_type(x, out)?, shape));
+    let mut out = Elements::unwritten(x, shape.elem_count())?;
+    if shape.elem_count() == 0 {
+        return Ok((out.storage(), shape));
     }
     let panels = Panels::new(k, kw * n);
     let line = width * kw * n;
@@ -38,24 +38,26 @@ pub(super) fn forward(
                 .for_each(|(p, panel)| panels.pack_transposed(p, panel, w, k));
         }
         let packed = &*packed;
-        out.par_chunks_mut(line).enumerate().for_each(|(row, out)| {
+        out.fill(line, |row, out| {
             let (y, ky) = (row / kh, row % kh);
-            simd::dispatch(Block {
-                a: Dense::new(&data[y * width * k..(y + 1) * width * k], k),
-                rows: width,
-                shape: panels,
-                packed: &packed[ky * panels.len()..(ky + 1) * panels.len()],
-                out,
-                stride: kw * n,
-                column: 0,
-                accumulate: false,
-                epilogue: EpilogueSlices {
-                    bias: bias.as_deref(),
-                    activation: op.activation,
-                    residual: None,
-                },
+            data.part(y * width * k..(y + 1) * width * k).with(|pixels| {
+                simd::dispatch(Block {
+                    a: Dense::new(pixels, k),
+                    rows: width,
+                    shape: panels,
+                    packed: &packed[ky * panels.len()..(ky + 1) * panels.len()],
+                    out,
+                    stride: kw * n,
+                    column: 0,
+                    accumulate: false,
+                    epilogue: EpilogueSlices {
+                        bias: bias.as_deref(),
+                        activation: op.activation,
+                        residual: None,
+                    },
+                });
             });
         });
     });
-    Ok((same_type(x, out)?, shape))
+    Ok((out.storage(), shape))
 }

@@ -5,11 +5,12 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Depthwise;
-use crate::cpu::block::{EpilogueSlices, load, store};
+use crate::cpu::block::{EpilogueSlices, load};
+use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::grain;
 use crate::cpu::simd;
-use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::storage::{F32Input, contiguous};
 use crate::ops::conv2d::geometry::Geometry;
 
 pub(super) fn forward(
@@ -17,45 +18,48 @@ pub(super) fn forward(
     (x, xl): (&CpuStorage, &Layout),
     (w, wl): (&CpuStorage, &Layout),
 ) -> Result<(CpuStorage, Shape)> {
-    let g = op.geometry;
-    let channels = g.channels;
-    let shape = g.out_shape(channels);
-    let (data, w) = (F32Input::contiguous(x, xl)?, F32Input::contiguous(w, wl)?);
-    let mut out = unwritten(shape.elem_count());
-    let line = (g.out_width * channels).max(1);
-    let rows = grain(g.batch * g.out_height, 1, 1, 64);
-    EpilogueSlices::read(&op.epilogue, |epilogue| {
-        out.par_chunks_mut(rows * line)
-            .enumerate()
-            .for_each(|(index, out)| {
-                for (r, out) in out.chunks_exact_mut(line).enumerate() {
-                    let row = index * rows + r;
-                    let (b, y) = (row / g.out_height, row % g.out_height);
-                    let image = g.height * g.width * channels;
-                    simd::dispatch(Row {
-                        g,
-                        image: &data[b * image..(b + 1) * image],
-                        w: &w,
-                        y,
-                        out,
-                        epilogue: epilogue.rows(row * line..(row + 1) * line),
-                    });
-                }
-            });
-    })?;
-    Ok((same_type(x, out)?, shape))
+    let w = F32Input::contiguous(w, wl)?;
+    let out = EpilogueSlices::read(&op.epilogue, |epilogue| {
+        Ok(by_type!(x, T => T::storage(of::<T>(op.geometry, contiguous(x, xl)?, &w, epilogue))))
+    })??;
+    Ok((out, op.geometry.out_shape(op.geometry.channels)))
 }
 
-struct Row<'a> {
+fn of<T: Element>(g: Geometry, x: &[T], w: &[f32], epilogue: EpilogueSlices<'_>) -> Vec<T> {
+    let channels = g.channels;
+    let mut out = unwritten(g.out_shape(channels).elem_count());
+    let line = (g.out_width * channels).max(1);
+    let rows = grain(g.batch * g.out_height, 1, 1, 64);
+    out.par_chunks_mut(rows * line)
+        .enumerate()
+        .for_each(|(index, out)| {
+            for (r, out) in out.chunks_exact_mut(line).enumerate() {
+                let row = index * rows + r;
+                let (b, y) = (row / g.out_height, row % g.out_height);
+                let image = g.height * g.width * channels;
+                simd::dispatch(Row {
+                    g,
+                    image: &x[b * image..(b + 1) * image],
+                    w,
+                    y,
+                    out,
+                    epilogue: epilogue.rows(row * line..(row + 1) * line),
+                });
+            }
+        });
+    out
+}
+
+struct Row<'a, T> {
     g: Geometry,
-    image: &'a [f32],
+    image: &'a [T],
     w: &'a [f32],
     y: usize,
-    out: &'a mut [f32],
+    out: &'a mut [T],
     epilogue: EpilogueSlices<'a>,
 }
 
-impl WithSimd for Row<'_> {
+impl<T: Element> WithSimd for Row<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -81,7 +85,7 @@ impl WithSimd for Row<'_> {
 /// Neighbours in a row that are computed together: what they share of the image, and the weights, are loaded once.
 const PIXELS: usize = 4;
 
-impl Row<'_> {
+impl<T: Element> Row<'_, T> {
     /// `PIXELS` from `x` on of a 3 x 3 kernel, away from the left and right edges.
     #[inline(always)]
     fn pixels<S: Simd, const STRIDE: usize>(&mut self, simd: S, x: usize) {
@@ -91,37 +95,36 @@ impl Row<'_> {
         let vectors = c / S::F32_LANES;
         let columns = KERNEL + (PIXELS - 1) * STRIDE;
         let rows = g.kernel_rows(self.y);
-        // Vectors of the image and of the weights.
-        let mut lines: [[&[S::f32s]; 2]; KERNEL] = [[&[], &[]]; KERNEL];
+        // Of the image and of the weights.
+        let mut lines: [(&[T], &[f32]); KERNEL] = [(&[], &[]); KERNEL];
         for (line, ky) in lines.iter_mut().zip(rows.clone()) {
             let at = ((self.y * STRIDE + ky - g.padding) * g.width + x * STRIDE - g.padding) * c;
-            let image = S::as_simd_f32s(&self.image[at..at + columns * c]).0;
-            let weights = S::as_simd_f32s(&self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c]).0;
-            *line = [image, weights];
+            let weights = &self.w[ky * KERNEL * c..(ky + 1) * KERNEL * c];
+            *line = (&self.image[at..at + columns * c], weights);
         }
         let epilogue = self.epilogue;
-        let out = S::as_mut_simd_f32s(&mut self.out[x * c..(x + PIXELS) * c]).0;
+        let out = &mut self.out[x * c..(x + PIXELS) * c];
         for i in 0..vectors {
             let mut sums = [simd.splat_f32s(0.); PIXELS];
-            for [image, w] in &lines[..rows.len()] {
-                let w = [w[i], w[vectors + i], w[2 * vectors + i]];
+            for (image, w) in &lines[..rows.len()] {
+                let mut taps = [simd.splat_f32s(0.); KERNEL];
+                for (kx, tap) in taps.iter_mut().enumerate() {
+                    *tap = f32::nth(simd, w, kx * vectors + i);
+                }
                 for column in 0..columns {
-                    let v = image[column * vectors + i];
+                    let v = T::nth(simd, image, column * vectors + i);
                     for (pixel, sum) in sums.iter_mut().enumerate() {
                         if (pixel * STRIDE..pixel * STRIDE + KERNEL).contains(&column) {
-                            *sum = simd.mul_add_e_f32s(v, w[column - pixel * STRIDE], *sum);
+                            *sum = simd.mul_add_e_f32s(v, taps[column - pixel * STRIDE], *sum);
                         }
                     }
                 }
             }
             let channels = i * S::F32_LANES..(i + 1) * S::F32_LANES;
-            let bias = epilogue.bias.map(|b| &b[channels.clone()]);
             for (pixel, sum) in sums.into_iter().enumerate() {
-                let at = (x + pixel) * c;
-                let residual = epilogue
-                    .residual
-                    .map(|r| &r[at + channels.start..at + channels.end]);
-                out[pixel * vectors + i] = epilogue.of(simd, sum, bias, residual);
+                let at = (x + pixel) * c + channels.start;
+                let v = epilogue.of(simd, sum, channels.clone(), at);
+                T::set_nth(simd, out, pixel * vectors + i, v);
             }
         }
     }
@@ -143,14 +146,12 @@ impl Row<'_> {
                     let at = (line + start + kx - g.padding) * c;
                     let w = (ky * g.kw + kx) * c;
                     let (x, w) = (&self.image[at + i..at + end], &self.w[w + i..w + end]);
-                    sum = simd.mul_add_e_f32s(load(simd, x), load(simd, w), sum);
+                    sum = simd.mul_add_e_f32s(T::load(simd, x), load(simd, w), sum);
                 }
             }
             let at = x * c + i..x * c + end;
-            let bias = self.epilogue.bias.map(|b| &b[i..end]);
-            let residual = self.epilogue.residual.map(|r| &r[at.clone()]);
-            let v = self.epilogue.of(simd, sum, bias, residual);
-            store(simd, &mut self.out[at], v);
+            let v = self.epilogue.of(simd, sum, i..end, at.start);
+            T::store(simd, &mut self.out[at], v);
         }
     }
 }

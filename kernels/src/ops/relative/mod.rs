@@ -1,12 +1,12 @@
 //! Decomposed relative positions of SAM's attention (Li et al., arXiv 2112.01526): what a row and what a column of the grid of
 //! keys adds to the scores of a query.
 
+mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 
 use candle_core::{Result, Tensor};
 
-#[cfg(feature = "cuda")]
 use crate::backend::Backend;
 
 /// `q` (B, H, side side, d), queries on a square grid row by row, by any strides; `down` and `along` (side, d, side), entries
@@ -26,6 +26,9 @@ pub fn relative_positions(q: &Tensor, down: &Tensor, along: &Tensor) -> Result<(
     #[cfg(feature = "cuda")]
     if Backend::has_cuda_kernels(q.device()) && cuda::takes(q, down, along) {
         return cuda::relative(q, down, along);
+    }
+    if Backend::of(q.device(), false) == Backend::Kernel {
+        return Ok((cpu::by_rows(q, down)?, cpu::by_columns(q, along)?));
     }
     let (q, t) = (q.contiguous()?, b * h);
     let lines = |x: Tensor, table: &Tensor| x.matmul(table);

@@ -1,5 +1,6 @@
 //! Rotary positions by halves: `x cos + rotate_half(x) sin`.
 
+mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub(crate) mod reference;
@@ -7,7 +8,6 @@ pub(crate) mod reference;
 use candle_core::{DType, Result, Tensor};
 use candle_nn::rotary_emb::rope;
 
-#[cfg(feature = "cuda")]
 use crate::backend::Backend;
 
 /// `x` (B, H, N, d) by any strides, turned: element i and element i + d/2 of a row by the angle whose cosine and sine are
@@ -29,6 +29,9 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if Backend::has_cuda_kernels(x.device()) && cuda::takes(x) {
         return cuda::rotary(x, cos, sin);
+    }
+    if Backend::of(x.device(), false) == Backend::Kernel {
+        return cpu::rotary(x, cos, sin);
     }
     let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
     if cos.dtype() == x.dtype() {

@@ -1,35 +1,30 @@
 use candle_core::{CpuStorage, Layout, Result, Shape};
 use rayon::prelude::*;
 
+use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
 use crate::cpu::parallel::CHUNK;
+use crate::cpu::storage::contiguous;
 
 pub(super) fn forward(
     (x, xl): (&CpuStorage, &Layout),
     (index, il): (&CpuStorage, &Layout),
 ) -> Result<(CpuStorage, Shape)> {
     let (n, c) = xl.shape().dims2()?;
-    let (Some((begin, end)), Some((first, last)), CpuStorage::U32(index)) =
-        (xl.contiguous_offsets(), il.contiguous_offsets(), index)
-    else {
-        candle_core::bail!("take_rows: contiguous operands are needed, got {xl:?} and {il:?}")
+    let (Some((first, last)), CpuStorage::U32(index)) = (il.contiguous_offsets(), index) else {
+        candle_core::bail!("take_rows: contiguous row numbers are needed, got {il:?}")
     };
     let index = &index[first..last];
     if let Some(row) = index.iter().find(|&&row| row as usize >= n) {
         candle_core::bail!("take_rows: row {row} of {n}")
     }
-    let len = index.len() * c;
-    let out = match x {
-        CpuStorage::F32(x) => CpuStorage::F32(taken(&x[begin..end], c, index, unwritten(len))),
-        CpuStorage::BF16(x) => CpuStorage::BF16(taken(&x[begin..end], c, index, vec![half::bf16::ZERO; len])),
-        CpuStorage::F16(x) => CpuStorage::F16(taken(&x[begin..end], c, index, vec![half::f16::ZERO; len])),
-        _ => candle_core::bail!("kernels: f32, bf16 or f16 is needed"),
-    };
+    let out = by_type!(x, T => T::storage(taken::<T>(contiguous(x, xl)?, c, index)));
     Ok((out, Shape::from((index.len(), c))))
 }
 
-/// `out` filled with rows `index` of `x`, `c` numbers each.
-fn taken<T: Copy + Send + Sync>(x: &[T], c: usize, index: &[u32], mut out: Vec<T>) -> Vec<T> {
+/// Rows `index` of `x`, `c` numbers each.
+fn taken<T: Element>(x: &[T], c: usize, index: &[u32]) -> Vec<T> {
+    let mut out = unwritten(index.len() * c);
     if let Some(rows) = CHUNK.checked_div(c) {
         let rows = rows.max(1);
         out.par_chunks_mut(rows * c)

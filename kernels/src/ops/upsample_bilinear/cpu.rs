@@ -3,10 +3,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Bilinear;
-use crate::cpu::block::{load, store};
+use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
 use crate::cpu::simd;
-use crate::cpu::storage::{F32Input, same_type};
+use crate::cpu::storage::contiguous;
 
 /// The two source positions of an output position and their weights.
 #[derive(Debug, Clone, Copy)]
@@ -41,51 +41,64 @@ fn taps(from: usize, to: usize, align_corners: bool) -> Vec<Tap> {
 }
 
 pub(super) fn forward(op: Bilinear, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-    let (b, h, w, c) = xl.shape().dims4()?;
+    let (b, _, _, c) = xl.shape().dims4()?;
     let shape = Shape::from((b, op.height, op.width, c));
-    let data = F32Input::contiguous(x, xl)?;
-    let mut out = unwritten(shape.elem_count());
-    if out.is_empty() {
-        return Ok((same_type(x, out)?, shape));
-    }
-    let ys = taps(h, op.height, op.align_corners);
-    let xs = taps(w, op.width, op.align_corners);
-    out.par_chunks_mut(op.width * c)
-        .enumerate()
-        .for_each(|(row, out)| {
-            let (image, tap) = (row / op.height * h, ys[row % op.height]);
-            let lines = tap
-                .at
-                .map(|y| &data[(image + y) * w * c..(image + y + 1) * w * c]);
-            simd::dispatch(Line {
-                lines,
-                weight: tap.weight,
-                xs: &xs,
-                c,
-                out,
-            });
-        });
-    Ok((same_type(x, out)?, shape))
+    let out = by_type!(x, T => T::storage(op.of::<T>(contiguous(x, xl)?, xl.shape().dims4()?)));
+    Ok((out, shape))
 }
 
-struct Line<'a> {
-    lines: [&'a [f32]; 2],
+impl Bilinear {
+    fn of<T: Element>(self, data: &[T], (b, h, w, c): (usize, usize, usize, usize)) -> Vec<T> {
+        let mut out = unwritten(b * self.height * self.width * c);
+        if out.is_empty() {
+            return out;
+        }
+        let ys = taps(h, self.height, self.align_corners);
+        let xs = taps(w, self.width, self.align_corners);
+        out.par_chunks_mut(self.width * c)
+            .enumerate()
+            .for_each(|(row, out)| {
+                let (image, tap) = (row / self.height * h, ys[row % self.height]);
+                let lines = tap
+                    .at
+                    .map(|y| &data[(image + y) * w * c..(image + y + 1) * w * c]);
+                simd::dispatch(Line {
+                    lines,
+                    weight: tap.weight,
+                    xs: &xs,
+                    c,
+                    out,
+                });
+            });
+        out
+    }
+}
+
+struct Line<'a, T> {
+    lines: [&'a [T]; 2],
     weight: [f32; 2],
     xs: &'a [Tap],
     c: usize,
-    out: &'a mut [f32],
+    out: &'a mut [T],
 }
 
-impl WithSimd for Line<'_> {
+impl<T: Element> WithSimd for Line<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (c, [top, bottom], [v0, v1]) = (self.c, self.lines, self.weight);
         if c == 1 {
+            let pick = |line: &[T], [x0, x1]: [usize; 2]| {
+                let mut floats = [0.; 2];
+                T::widen(&[line[x0], line[x1]], &mut floats);
+                floats
+            };
             for (out, x) in self.out.iter_mut().zip(self.xs) {
-                let ([x0, x1], [h0, h1]) = (x.at, x.weight);
-                *out = v0 * (h0 * top[x0] + h1 * top[x1]) + v1 * (h0 * bottom[x0] + h1 * bottom[x1]);
+                let [h0, h1] = x.weight;
+                let ([t0, t1], [b0, b1]) = (pick(top, x.at), pick(bottom, x.at));
+                let y = v0 * (h0 * t0 + h1 * t1) + v1 * (h0 * b0 + h1 * b1);
+                T::narrow(&[y], std::slice::from_mut(out));
             }
             return;
         }
@@ -95,11 +108,11 @@ impl WithSimd for Line<'_> {
             let (h0, h1) = (simd.splat_f32s(x.weight[0]), simd.splat_f32s(x.weight[1]));
             for i in (0..c).step_by(S::F32_LANES) {
                 let end = (i + S::F32_LANES).min(c);
-                let pick = |line: &[f32], x: usize| load(simd, &line[x * c + i..x * c + end]);
+                let pick = |line: &[T], x: usize| T::load(simd, &line[x * c + i..x * c + end]);
                 let mix =
-                    |line: &[f32]| simd.mul_add_e_f32s(h1, pick(line, x1), simd.mul_f32s(h0, pick(line, x0)));
+                    |line: &[T]| simd.mul_add_e_f32s(h1, pick(line, x1), simd.mul_f32s(h0, pick(line, x0)));
                 let y = simd.mul_add_e_f32s(v1, mix(bottom), simd.mul_f32s(v0, mix(top)));
-                store(simd, &mut out[i..end], y);
+                T::store(simd, &mut out[i..end], y);
             }
         }
     }

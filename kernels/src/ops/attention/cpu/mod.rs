@@ -4,7 +4,6 @@
 //! each tile of queries walks over tiles of keys with a running maximum and sum (online softmax): scores, exponentials
 //! and weighted values of a tile stay in the second-level cache. Grouped query heads are further rows of one head.
 
-mod rows;
 mod softmax;
 mod tile;
 mod tiled;
@@ -15,11 +14,10 @@ use rayon::prelude::*;
 
 use super::{Attention, AttentionMask, Dims};
 use crate::backend::tiles;
-use crate::cpu::disjoint::DisjointOutput;
-use crate::cpu::memory::{unwritten, zeros};
 use crate::cpu::parallel::grain;
-use crate::cpu::storage::{F32Input, TensorInput, same_type};
-use rows::Strided;
+use crate::cpu::storage::TensorInput;
+use crate::cpu::strided::Strided;
+use crate::cpu::view::{Elements, View};
 use tile::{Job, Task};
 
 /// Of `q`, `k` and `v`, whose last dimensions are dense.
@@ -29,19 +27,14 @@ pub(super) fn forward(
 ) -> Result<(CpuStorage, Shape)> {
     let dims = op.dims;
     let shape = dims.out_shape();
-    // Without keys nothing is written, nor is what no segment holds.
-    let mut out = match op.mask {
-        AttentionMask::Segments(_) => zeros(shape.elem_count()),
-        _ if dims.nk == 0 => zeros(shape.elem_count()),
-        _ => unwritten(shape.elem_count()),
-    };
-    if out.is_empty() || dims.nk == 0 {
-        return Ok((same_type(q, out)?, shape));
+    if dims.nk == 0 {
+        return Ok((Elements::zeros(q, shape.elem_count())?.storage(), shape));
     }
+    let mut out = Elements::unwritten(q, shape.elem_count())?;
     let (qs, ks, vs) = (
-        F32Input::strided(q, ql)?,
-        F32Input::strided(k, kl)?,
-        F32Input::strided(v, vl)?,
+        View::strided(q, ql)?,
+        View::strided(k, kl)?,
+        View::strided(v, vl)?,
     );
     let operands: Vec<TensorInput<'_>> = match op.mask {
         AttentionMask::RelPos { rel_h, rel_w } => vec![TensorInput::new(rel_h), TensorInput::new(rel_w)],
@@ -55,14 +48,14 @@ pub(super) fn forward(
     let masks: Vec<Strided<'_>> = operands
         .iter()
         .zip(&inputs)
-        .map(|(t, data)| Strided::new(data, t.layout()))
+        .map(|(t, &data)| Strided::new(data, t.layout()))
         .collect();
     let job = Job {
         dims,
         scale: op.scale,
-        q: Strided::new(&qs, ql),
-        k: Strided::new(&ks, kl),
-        v: Strided::new(&vs, vl),
+        q: Strided::new(qs, ql),
+        k: Strided::new(ks, kl),
+        v: Strided::new(vs, vl),
         mask: match (op.mask, masks.as_slice()) {
             (AttentionMask::Causal { offset }, _) => tile::Mask::Causal { offset },
             (AttentionMask::RelPos { .. }, &[rel_h, rel_w]) => tile::Mask::RelPos {
@@ -73,7 +66,7 @@ pub(super) fn forward(
             (AttentionMask::Bias(_), &[bias]) => tile::Mask::Bias(bias),
             _ => tile::Mask::None,
         },
-        out: DisjointOutput::new(&mut out),
+        out: out.output(0..shape.elem_count()),
     };
     let by_tiles = tiles(&Device::Cpu, q.dtype()).filter(|_| dims.d.min(dims.dv) >= tiled::LEAST);
     tasks(&dims, op.mask).par_iter().for_each(|task| match by_tiles {
@@ -82,7 +75,7 @@ pub(super) fn forward(
         }
         _ => job.run(task),
     });
-    Ok((same_type(q, out)?, shape))
+    Ok((out.storage(), shape))
 }
 
 /// Cuts the work: per key/value head (and segment) as many pieces of the query rows as keep the threads busy.

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::rows::Strided;
 use super::softmax::Softmax;
 use crate::cpu::block::{Block, Dense, EpilogueSlices};
-use crate::cpu::disjoint::DisjointOutput;
 use crate::cpu::panels::Panels;
+use crate::cpu::strided::Strided;
+use crate::cpu::view::Output;
 use crate::cpu::{scratch, simd};
 use crate::ops::attention::Dims;
 
@@ -40,7 +40,7 @@ pub(super) struct Job<'a> {
     pub v: Strided<'a>,
     pub mask: Mask<'a>,
     /// (B, Nq, H, Dv)
-    pub out: DisjointOutput<'a>,
+    pub out: Output<'a>,
 }
 
 /// Rows `rows` of one key/value head against `keys`. Row `r` is query `queries.start + r % n` of the group's head
@@ -199,13 +199,17 @@ impl Job<'_> {
         for (tile, packed) in packed.chunks_exact_mut(tiles.stride()).enumerate() {
             let (k_panels, v_panels) = packed.split_at_mut(tiles.k_len);
             let first = tiles.first(tile);
-            let (shape, src) = (tiles.k(tile), self.k.from(b, h, first));
-            shape.pack_all(&mut k_panels[..shape.len()], |p, panel| {
-                shape.pack_transposed(p, panel, src, self.k.stride[2])
+            let shape = tiles.k(tile);
+            self.k.floats([b, h, first], (shape.n, shape.k), |src, stride| {
+                shape.pack_all(&mut k_panels[..shape.len()], |p, panel| {
+                    shape.pack_transposed(p, panel, src, stride)
+                });
             });
-            let (shape, src) = (tiles.v(tile), self.v.from(b, h, first));
-            shape.pack_all(&mut v_panels[..shape.len()], |p, panel| {
-                shape.pack_rows(p, panel, src, self.v.stride[2])
+            let shape = tiles.v(tile);
+            self.v.floats([b, h, first], (shape.k, shape.n), |src, stride| {
+                shape.pack_all(&mut v_panels[..shape.len()], |p, panel| {
+                    shape.pack_rows(p, panel, src, stride)
+                });
             });
         }
     }
@@ -285,8 +289,10 @@ impl Job<'_> {
             Mask::Bias(_) | Mask::RelPos { .. } => (self.scale, 1.),
         };
         for (q, &[b, h, n]) in q.chunks_exact_mut(d.max(1)).zip(rows) {
-            let src = &self.q.from(b, h, n)[..d];
-            q.iter_mut().zip(src).for_each(|(q, v)| *q = v * early);
+            self.q.from(b, h, n).part(0..d).copy_to(q);
+            if early != 1. {
+                q.iter_mut().for_each(|q| *q *= early);
+            }
         }
         late
     }
@@ -330,14 +336,48 @@ impl Job<'_> {
         true
     }
 
+    /// Divides `values` by `sums` and puts them where they belong.
+    pub(super) fn write(&self, rows: &[[usize; 3]], values: &mut [f32], sums: &[f32]) {
+        simd::dispatch(Write {
+            dims: &self.dims,
+            rows,
+            values,
+            sums,
+            out: &self.out,
+        });
+    }
+}
+
+struct Write<'a> {
+    dims: &'a Dims,
+    rows: &'a [[usize; 3]],
+    values: &'a mut [f32],
+    sums: &'a [f32],
+    out: &'a Output<'a>,
+}
+
+impl WithSimd for Write<'_> {
+    type Output = ();
+
+    #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) fn write(&self, rows: &[[usize; 3]], values: &[f32], sums: &[f32]) {
-        let Dims { nq, dv, heads, .. } = self.dims;
-        for ((&[b, h, n], values), &sum) in rows.iter().zip(values.chunks_exact(dv)).zip(sums) {
-            // SAFETY: a (batch, head, query) belongs to one row of one task, so no other piece covers it.
-            let out = unsafe { self.out.piece(((b * nq + n) * heads + h) * dv, dv) };
+    fn with_simd<S: Simd>(self, _: S) {
+        let &Dims { nq, dv, heads, .. } = self.dims;
+        let values = self.values.chunks_exact_mut(dv);
+        for ((&[b, h, n], values), &sum) in self.rows.iter().zip(values).zip(self.sums) {
             let inverse = if sum > 0. { 1. / sum } else { 0. };
-            out.iter_mut().zip(values).for_each(|(out, v)| *out = v * inverse);
+            let at = ((b * nq + n) * heads + h) * dv;
+            if let Output::F32(out) = self.out {
+                // SAFETY: a (batch, head, query) belongs to one row of one task, so nobody else writes there.
+                let out = unsafe { out.piece(at, dv) };
+                out.iter_mut()
+                    .zip(values)
+                    .for_each(|(out, v)| *out = *v * inverse);
+                continue;
+            }
+            values.iter_mut().for_each(|v| *v *= inverse);
+            // SAFETY: as above.
+            unsafe { self.out.put(at, values) };
         }
     }
 }

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::softmax::{QuickSoftmax, Softmax};
 use super::tile::{Job, KEYS, Task, Work};
-use crate::cpu::block::{Dense, EpilogueSlices};
+use crate::cpu::block::EpilogueSlices;
 use crate::cpu::disjoint::DisjointOutput;
-use crate::cpu::tiles::sweep::Sweep;
+use crate::cpu::tiles::sweep::{Stored, Sweep};
 use crate::cpu::tiles::weight::Layout;
 use crate::cpu::tiles::{Engine, Line, Terms};
+use crate::cpu::view::{Output, View};
 use crate::cpu::{scratch, simd};
 use crate::ops::attention::Dims;
 
@@ -118,8 +119,8 @@ impl Job<'_> {
             let [k, v] = tiles.layouts(tile);
             let (keys, values) = packed.split_at(k.lines());
             let masked = self.fill_scores(rows, first, k.n, work.scores);
-            let q = Dense::new(&work.q[..count * d], d);
-            multiply(engine, &q, count, (k, keys), (work.scores, KEYS), masked);
+            let q = &work.q[..count * d];
+            multiply(engine, (q, d), count, (k, keys), (work.scores, KEYS), masked);
             self.hide(task, rows, first..first + k.n, work.scores);
             simd::dispatch(QuickSoftmax(Softmax {
                 rows: count,
@@ -131,25 +132,28 @@ impl Job<'_> {
                 maxima: &mut *work.maxima,
                 sums: &mut *work.sums,
             }));
-            let weights = Dense::new(work.scores, KEYS);
-            multiply(engine, &weights, count, (v, values), (work.values, dv), true);
+            let weights = (&*work.scores, KEYS);
+            multiply(engine, weights, count, (v, values), (work.values, dv), true);
         }
     }
 }
 
-/// `out = a B`, or `out += a B`; `out` with the floats from row to row.
+/// `out = a B`, or `out += a B`; `a` and `out` with the floats from row to row.
 fn multiply(
     engine: Engine,
-    a: &Dense<'_>,
+    (a, a_stride): (&[f32], usize),
     rows: usize,
     (layout, packed): (Layout, &[Line]),
     (out, stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
-    let out = DisjointOutput::new(out);
+    let out = Output::F32(DisjointOutput::new(out));
     let sweep = Sweep {
         engine,
-        a,
+        a: &Stored {
+            data: View::F32(a),
+            stride: a_stride,
+        },
         rows: 0..rows,
         layout,
         packed,
