@@ -36,6 +36,7 @@ pub use ops::conv_transpose2d::conv_transpose2d;
 pub use ops::conv2d::{ConvWeight, conv2d};
 pub use ops::decoding::{StepInputs, StepRules, StepStart, StepState};
 pub use ops::drawn_masks::{MaskAt, MaskBits, MaskGrid, MaskThresholds, draw_masks};
+pub use ops::join_rows::join_rows;
 pub use ops::linear::{LinearWeight, linear};
 pub use ops::linear_gated::{GatedWeight, linear_gated};
 pub use ops::linear_normed::linear_normed;

@@ -16,8 +16,8 @@ use candle_core::{Result, Tensor};
 use dragunov_kernels as kernels;
 pub use dragunov_kernels::{
     Activation, AttentionMask, CachedSequence, GatedWeight, Products, Segments, activation, add, attention,
-    attention_ragged, attention_ragged_behind, linear_gated, relative_positions, rotary, take_rows,
-    with_tf32,
+    attention_ragged, attention_ragged_behind, join_rows, linear_gated, relative_positions, rotary,
+    take_rows, with_tf32,
 };
 
 pub use conv::{Conv2d, Conv2dConfig, ConvTranspose2d};

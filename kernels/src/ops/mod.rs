@@ -10,6 +10,7 @@ pub(crate) mod conv_transpose2d;
 pub(crate) mod decoding;
 mod depthwise;
 pub(crate) mod drawn_masks;
+pub(crate) mod join_rows;
 pub(crate) mod linear;
 pub(crate) mod linear_gated;
 pub(crate) mod linear_normed;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
-use dragunov_kernels::works_in_pieces;
+use dragunov_kernels::{Activation, activation, join_rows, works_in_pieces};
 
 /// Output rows of a strip.
 const STRIP: usize = 24;
@@ -12,21 +12,22 @@ const PIECE: usize = 4 << 20;
 /// ...if all of it has more (32 MiB): allocators take larger blocks from the system every time.
 const LARGE: usize = 8 << 20;
 
-/// `chain` of a map (B, C, H, W), strip by strip; `chain` has one 3 x 3 convolution with this stride and a padding of 1, everything
-/// else in it is pixel by pixel. It is given rows of the map and which rows of that convolution's output are wanted; the others miss
-/// their neighbours.
+/// `f` of `chain` of a map (B, C, H, W), strip by strip; `chain` has one 3 x 3 convolution with this stride and a padding of 1,
+/// everything else in it is pixel by pixel. It is given rows of the map and which rows of that convolution's output are wanted; the
+/// others miss their neighbours.
 ///
 /// # Errors
 /// What `chain` answers.
 pub fn in_strips(
     x: &Tensor,
     stride: usize,
+    f: Activation,
     chain: impl Fn(&Tensor, Range<usize>) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let (batch, _, height, _) = x.dims4()?;
     let rows = height.div_ceil(stride);
     if !works_in_pieces(x.device()) || rows <= STRIP {
-        return chain(x, 0..rows);
+        return activation(&chain(x, 0..rows)?, f);
     }
     let mut strips = Vec::new();
     for image in 0..batch {
@@ -38,12 +39,12 @@ pub fn in_strips(
             let end = ((last - 1) * stride + 2).min(height);
             let above = first - begin / stride;
             let strip = chain(&x.narrow(2, begin, end - begin)?, above..above + last - first)?;
-            strips.push(strip.permute((0, 2, 3, 1))?);
+            strips.push(strip.permute((0, 2, 3, 1))?.squeeze(0)?);
         }
     }
-    // (1, all rows of all images, W', C')
-    let all = Tensor::cat(&strips, 1)?;
-    let (_, _, width, channels) = all.dims4()?;
+    // (all rows of all images, W', C')
+    let all = join_rows(&strips, f)?;
+    let (_, width, channels) = all.dims3()?;
     all.reshape((batch, rows, width, channels))?.permute((0, 3, 1, 2))
 }
 
@@ -62,10 +63,10 @@ pub fn in_pieces(x: &Tensor, hidden: usize, chain: impl Fn(&Tensor) -> Result<Te
     let piece = rows.div_ceil(pieces);
     let pieces = (0..rows)
         .step_by(piece)
-        .map(|first| chain(&x.narrow(1, first, piece.min(rows - first))?))
+        .map(|first| chain(&x.narrow(1, first, piece.min(rows - first))?)?.squeeze(0))
         .collect::<Result<Vec<_>>>()?;
-    let all = Tensor::cat(&pieces, 1)?;
-    let width = all.dim(2)?;
+    let all = join_rows(&pieces, Activation::Identity)?;
+    let width = all.dim(1)?;
     all.reshape((batch, tokens, width))
 }
 
@@ -96,14 +97,18 @@ mod tests {
             let conv = Conv2d::new(&random((5, 1, 3, 3)), Some(random(5)), config).unwrap();
             let x = random((2, 5, height, 7));
             let whole = conv.forward(&x).unwrap();
-            let strips = in_strips(&x, stride, |x, rows| {
-                conv.forward(x)?.narrow(2, rows.start, rows.len())
-            });
-            assert_eq!(
-                flat(&strips.unwrap()),
-                flat(&whole),
-                "stride {stride} of {height}"
-            );
+            let of_strips = |f| {
+                in_strips(&x, stride, f, |x, rows| {
+                    conv.forward(x)?.narrow(2, rows.start, rows.len())
+                })
+            };
+            for f in [Activation::Identity, Activation::Gelu] {
+                assert_eq!(
+                    flat(&of_strips(f).unwrap()),
+                    flat(&activation(&whole, f).unwrap()),
+                    "stride {stride} of {height}"
+                );
+            }
         }
     }
 

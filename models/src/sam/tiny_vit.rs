@@ -166,11 +166,11 @@ impl Inverted {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        nn::in_strips(x, 1, |x, rows| {
+        nn::in_strips(x, 1, GELU, |x, rows| {
             let y = self.expand.forward_activated(x, GELU)?;
             let y = self.spatial.forward_activated(&y, GELU)?;
             let inside = |t: &Tensor| t.narrow(2, rows.start, rows.len());
-            nn::gelu_erf(&self.project.forward_onto(&inside(&y)?, &inside(x)?)?)
+            self.project.forward_onto(&inside(&y)?, &inside(x)?)
         })
     }
 }
@@ -195,7 +195,7 @@ impl Merge {
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
-        nn::in_strips(x, self.stride, |x, rows| {
+        nn::in_strips(x, self.stride, nn::Activation::Identity, |x, rows| {
             let y = self.widen.forward_activated(x, GELU)?;
             let y = self.spatial.forward_activated(&y, GELU)?;
             self.mix.forward(&y.narrow(2, rows.start, rows.len())?)

@@ -129,7 +129,7 @@ impl Windows {
 pub(super) fn with_zero_row(x: &Tensor) -> Result<Tensor> {
     let (b, n, c) = x.dims3()?;
     let zero = Tensor::zeros((1, c), x.dtype(), x.device())?;
-    Tensor::cat(&[&x.reshape((b * n, c))?, &zero], 0)
+    nn::join_rows(&[x.reshape((b * n, c))?, zero], nn::Activation::Identity)
 }
 
 #[cfg(test)]
