@@ -29,7 +29,7 @@ impl CustomOp1 for Rotary {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        candle_core::bail!("the CPU has candle's")
+        candle_core::bail!("the CPU has a kernel of its own")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
