@@ -79,8 +79,10 @@ inline float element(uint32_t pair, int half, bool bf16) {
 
 struct Operands { uint32_t a[4], b[2]; };
 
+// A row of A times a column of B, K terms, PAIR of them in a register; `element(register, which of it)`.
+template <int K, int PAIR, class Element>
 __device__ __attribute__((no_sanitize("thread"))) inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                                                                const float (&c)[4], bool bf16) {
+                                                                const float (&c)[4], Element element) {
     Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     const void* all[32];
     softcuda::softcuda_warp_show(&mine, all);
@@ -89,39 +91,26 @@ __device__ __attribute__((no_sanitize("thread"))) inline void mma(float (&d)[4],
     for (int i = 0; i < 4; i++) {
         const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
         float sum = 0;
-        for (int k = 0; k < 16; k++) {
-            auto* left = static_cast<const Operands*>(all[row % 8 * 4 + k % 8 / 2]);
-            auto* right = static_cast<const Operands*>(all[column * 4 + k % 8 / 2]);
-            sum += element(left->a[row / 8 + 2 * (k / 8)], k % 2, bf16) * element(right->b[k / 8], k % 2, bf16);
+        for (int k = 0; k < K; k++) {
+            const int half = k / (K / 2), lane = k % (K / 2) / PAIR;
+            auto* left = static_cast<const Operands*>(all[row % 8 * 4 + lane]);
+            auto* right = static_cast<const Operands*>(all[column * 4 + lane]);
+            sum += element(left->a[row / 8 + 2 * half], k % PAIR) * element(right->b[half], k % PAIR);
         }
         sums[i] = c[i] + sum;
     }
     softcuda::softcuda_warp_barrier(~0u);  // until all have read what this lane showed
     for (int i = 0; i < 4; i++) d[i] = sums[i];
 }
-inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, true); }
-inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) { mma(d, a, b, c, false); }
-
-__device__ __attribute__((no_sanitize("thread"))) inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                                                                     const float (&c)[4]) {
-    Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
-    const void* all[32];
-    softcuda::softcuda_warp_show(&mine, all);
-    const int g = softcuda::softcuda_lane() / 4, t = softcuda::softcuda_lane() % 4;
-    float sums[4];
-    for (int i = 0; i < 4; i++) {
-        const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
-        float sum = 0;
-        for (int k = 0; k < 8; k++) {
-            auto* left = static_cast<const Operands*>(all[row % 8 * 4 + k % 4]);
-            auto* right = static_cast<const Operands*>(all[column * 4 + k % 4]);
-            // The instruction reads no more than TF32 has.
-            sum += softcuda::bits<float>(left->a[row / 8 + 2 * (k / 4)] & ~0x1fffu) * softcuda::bits<float>(right->b[k / 4] & ~0x1fffu);
-        }
-        sums[i] = c[i] + sum;
-    }
-    softcuda::softcuda_warp_barrier(~0u);
-    for (int i = 0; i < 4; i++) d[i] = sums[i];
+inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    mma<16, 2>(d, a, b, c, [](uint32_t pair, int half) { return element(pair, half, true); });
+}
+inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    mma<16, 2>(d, a, b, c, [](uint32_t pair, int half) { return element(pair, half, false); });
+}
+inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+    // The instruction reads no more than TF32 has.
+    mma<8, 1>(d, a, b, c, [](uint32_t x, int) { return softcuda::bits<float>(x & ~0x1fffu); });
 }
 inline uint32_t tf32(uint32_t x) { return (x & 0x7fffffff) < 0x7f800000 ? (x + 0x1000) & ~0x1fffu : x; }
 

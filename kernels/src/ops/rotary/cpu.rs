@@ -1,7 +1,8 @@
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::Rotary;
 use crate::cpu::block::load;
 use crate::cpu::element::{Element, by_type};
 use crate::cpu::memory::unwritten;
@@ -9,43 +10,20 @@ use crate::cpu::parallel::grain;
 use crate::cpu::simd;
 use crate::cpu::storage::TensorInput;
 
-/// `x` (B, H, N, d) by any strides, by dense tables that were checked.
-pub(super) fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let x = match x.stride().last() {
-        Some(1) => x.clone(),
-        _ => x.contiguous()?,
+pub(super) fn forward(op: &Rotary, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    let (cos, sin) = (TensorInput::new(&op.cos), TensorInput::new(&op.sin));
+    let (cos, sin) = (cos.floats()?, sin.floats()?);
+    let angles = Angles {
+        cos: &cos,
+        sin: &sin,
+        batched: op.cos.rank() == 3,
+        rounded: op.cos.dtype() != DType::F32,
     };
-    x.apply_op1_no_bwd(&Rotary {
-        cos: cos.contiguous()?,
-        sin: sin.contiguous()?,
-    })
-}
-
-struct Rotary {
-    cos: Tensor,
-    sin: Tensor,
-}
-
-impl CustomOp1 for Rotary {
-    fn name(&self) -> &'static str {
-        "rotary"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (cos, sin) = (TensorInput::new(&self.cos), TensorInput::new(&self.sin));
-        let (cos, sin) = (cos.floats()?, sin.floats()?);
-        let angles = Angles {
-            cos: &cos,
-            sin: &sin,
-            batched: self.cos.rank() == 3,
-            rounded: self.cos.dtype() != DType::F32,
-        };
-        let out = by_type!(x, T => {
-            let x = T::slice(x).unwrap_or_default();
-            T::storage(turned::<T>(&x[layout.start_offset()..], layout, angles)?)
-        });
-        Ok((out, layout.shape().clone()))
-    }
+    let out = by_type!(x, T => {
+        let x = T::slice(x).unwrap_or_default();
+        T::storage(turned::<T>(&x[layout.start_offset()..], layout, angles)?)
+    });
+    Ok((out, layout.shape().clone()))
 }
 
 /// Tables of the angles of each row.

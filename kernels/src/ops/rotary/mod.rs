@@ -5,7 +5,7 @@ mod cpu;
 mod cuda;
 pub(crate) mod reference;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use candle_nn::rotary_emb::rope;
 
 use crate::backend::Backend;
@@ -26,16 +26,42 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
         let (x, cos, sin) = (x.layout(), cos.layout(), sin.layout());
         candle_core::bail!("rotary: {x:?} by tables {cos:?}, {sin:?}")
     }
-    #[cfg(feature = "cuda")]
-    if Backend::has_cuda_kernels(x.device()) && cuda::takes(x) {
-        return cuda::rotary(x, cos, sin);
-    }
-    if Backend::of(x.device(), false) == Backend::Kernel {
-        return cpu::rotary(x, cos, sin);
-    }
     let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
-    if cos.dtype() == x.dtype() {
-        return rope(&x.contiguous()?, &cos, &sin);
+    let floats = matches!(x.dtype(), DType::F32 | DType::BF16 | DType::F16);
+    match Backend::of(x.device(), floats && x.elem_count() > 0) {
+        Backend::Kernel => {
+            let x = match x.stride().last() {
+                Some(1) => x.clone(),
+                _ => x.contiguous()?,
+            };
+            x.apply_op1_no_bwd(&Rotary { cos, sin })
+        }
+        Backend::Composed if cos.dtype() == x.dtype() => rope(&x.contiguous()?, &cos, &sin),
+        Backend::Composed => rope(&x.to_dtype(DType::F32)?.contiguous()?, &cos, &sin)?.to_dtype(x.dtype()),
     }
-    rope(&x.to_dtype(DType::F32)?.contiguous()?, &cos, &sin)?.to_dtype(x.dtype())
+}
+
+/// Of x whose last dimension is dense, by dense tables that were checked.
+struct Rotary {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl CustomOp1 for Rotary {
+    fn name(&self) -> &'static str {
+        "rotary"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        cpu::forward(self, x, layout)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::forward(self, x, layout)
+    }
 }
